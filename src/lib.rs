@@ -1,1 +1,2 @@
-
+pub mod callback;
+pub mod spool;

@@ -1,0 +1,177 @@
+//! The plain words every part shares: what a provider sent ([`Callback`]), what is known of its command ([`Phase`],
+//! [`Answer`], [`CommandTable`]). It knows no part of the bridge: no HTTP server, no spool, no Avro, no Kafka.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+/// An IM server whose webhooks the bridge speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// Tencent Cloud Chat and its neighbours on the same callback mechanism (Push, Live, Conference).
+    Tencent,
+    /// OpenIM Server.
+    OpenIm,
+}
+
+impl Provider {
+    /// Both, in the order of documents and metrics.
+    pub const ALL: [Provider; 2] = [Provider::Tencent, Provider::OpenIm];
+
+    /// The name in topics, folders, labels and paths.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Provider::Tencent => "tencent",
+            Provider::OpenIm => "openim",
+        }
+    }
+}
+
+/// Whether the IM server waits for the answer to decide something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The user's action waits: the answer is always *allow*, within the deadline.
+    Before,
+    /// It has happened: the answer only says that it was received.
+    After,
+}
+
+/// What a success answer carries beyond the provider's neutral one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Nothing.
+    Neutral,
+    /// These fields of the request, unchanged; OpenIM writes the answer's values over its own.
+    Echo(Vec<String>),
+    /// Tencent's `ResultItem`: an *allow* for each `To_Account` in this list of the request.
+    ResultItem(String),
+    /// Tencent's interactive chatbot answer that asks for nothing: `ErrorCode` 1 with an empty `RspData`.
+    Ignore,
+}
+
+/// How one command is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandRule {
+    /// Whether the IM server waits for a decision.
+    pub phase: Phase,
+    /// What its success answer carries.
+    pub answer: Answer,
+    /// The body is a batch: the field whose elements are the events.
+    pub expand: Option<String>,
+}
+
+/// The commands that have a schema, and the rule of each. Anything else is an unknown command.
+#[derive(Debug, Clone, Default)]
+pub struct CommandTable(HashMap<Provider, HashMap<String, CommandRule>>);
+
+impl CommandTable {
+    /// Adds a command; a second rule for the same command replaces the first.
+    pub fn insert(&mut self, provider: Provider, command: &str, rule: CommandRule) {
+        self.0.entry(provider).or_default().insert(command.to_owned(), rule);
+    }
+
+    /// The rule of a command, `None` for one without a schema.
+    pub fn get(&self, provider: Provider, command: &str) -> Option<&CommandRule> {
+        self.0.get(&provider)?.get(command)
+    }
+
+    /// The name as it stands in the table: a label for metrics that a caller cannot make grow.
+    pub fn known_name(&self, provider: Provider, command: &str) -> &str {
+        self.0.get(&provider).and_then(|commands| commands.get_key_value(command)).map_or("unknown", |(name, _)| name)
+    }
+}
+
+/// One callback as the provider sent it: the head that the bridge needs, and the body's bytes untouched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// What the request line and headers said.
+    pub head: Head,
+    /// The body as it came over the wire.
+    pub body: Vec<u8>,
+}
+
+/// The part of a [`Callback`] that does not stand in its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Who sent it.
+    pub provider: Provider,
+    /// Tencent's SdkAppid, or the configured name of the OpenIM instance.
+    pub app: String,
+    /// The command, `None` where the body was unreadable and the request line did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// When the bridge had read the whole request, in Unix milliseconds.
+    pub received_at_ms: i64,
+    /// The end user's address, as the provider tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ip: Option<String>,
+    /// The end user's platform (`OptPlatform`), an open set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// Tencent's `RequestID` or OpenIM's `Operationid` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The body was no JSON object; it goes to the dead-letter topic as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+}
+
+/// A spooled record that is no callback: its head does not parse.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// There is no line feed between head and body.
+    #[error("the record has no head")]
+    NoHead,
+    /// The head is not the JSON that this version writes.
+    #[error("the record's head does not parse: {0}")]
+    Head(#[from] serde_json::Error),
+}
+
+impl Callback {
+    /// The record for the spool: the head as one line of JSON, then the body. An operator reads it with `sqlite3`.
+    pub fn to_record(&self) -> Vec<u8> {
+        let mut record = Vec::with_capacity(self.body.len() + 256);
+        serde_json::to_writer(&mut record, &self.head).expect("a head is strings and numbers, which always serialise");
+        record.push(b'\n');
+        record.extend_from_slice(&self.body);
+        record
+    }
+
+    /// Reads what [`Callback::to_record`] wrote.
+    ///
+    /// # Errors
+    /// [`FormatError`] when the bytes were written by something else.
+    pub fn from_record(record: &[u8]) -> Result<Callback, FormatError> {
+        let end = record.iter().position(|byte| *byte == b'\n').ok_or(FormatError::NoHead)?;
+        let head = serde_json::from_slice(&record[..end])?;
+        Ok(Callback { head, body: record[end + 1..].to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_gives_back_the_callback_with_every_byte_of_its_body() {
+        let head = Head {
+            provider: Provider::OpenIm,
+            app: "main".into(),
+            command: Some("callback\nwith a line feed".into()),
+            received_at_ms: 1_700_000_000_000,
+            client_ip: None,
+            platform: Some("iOS".into()),
+            request_id: None,
+            unreadable: true,
+        };
+        let callback = Callback { head, body: b"{\n\x00\xff not JSON\n".to_vec() };
+        assert_eq!(Callback::from_record(&callback.to_record()).unwrap(), callback);
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_refused() {
+        assert!(matches!(Callback::from_record(b"no line feed"), Err(FormatError::NoHead)));
+        assert!(matches!(Callback::from_record(b"{}\nbody"), Err(FormatError::Head(_))));
+    }
+}

@@ -1,0 +1,101 @@
+//! The forwarder's side of the spool: records in order, and the progress it reports back. It reads only what is
+//! durable, since SQLite shows a commit to other connections after its sync.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::database::Database;
+use super::lane::AppendError;
+use super::record::Record;
+use super::shared::Shared;
+use super::writer::Job;
+
+/// The file could not be read. Wait and read again; the reader opens it anew.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the spool {path}: {cause}")]
+pub struct ReadError {
+    path: PathBuf,
+    cause: String,
+}
+
+/// Reads records in order; its owner keeps the position.
+pub struct Reader {
+    pub(super) path: PathBuf,
+    pub(super) database: Option<Database>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Reader {
+    /// The records after `after_seq`, in order, about `max_bytes` of them; none where there are none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file cannot be read.
+    pub fn read(&mut self, after_seq: u64, max_bytes: usize) -> Result<Vec<Record>, ReadError> {
+        if self.shared.appended.load(Ordering::SeqCst) <= after_seq {
+            return Ok(Vec::new());
+        }
+        self.with_database(|database| database.read(after_seq, max_bytes))
+    }
+
+    /// Every note that was left, by key.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the file cannot be read.
+    pub fn notes(&mut self) -> Result<Vec<(String, String)>, ReadError> {
+        self.with_database(Database::notes)
+    }
+
+    fn with_database<T>(
+        &mut self,
+        read: impl FnOnce(&Database) -> Result<T, super::database::DatabaseError>,
+    ) -> Result<T, ReadError> {
+        let path = &self.path;
+        let fail = |cause: super::database::DatabaseError| ReadError { path: path.clone(), cause: cause.to_string() };
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => Database::open(path).map_err(fail)?,
+        };
+        let found = read(&database).map_err(fail)?;
+        self.database = Some(database);
+        Ok(found)
+    }
+
+    /// Blocks until there is a record after `after_seq`, or the time is over, or the spool is closed; true in the first case.
+    pub fn wait(&self, after_seq: u64, timeout: Duration) -> bool {
+        self.shared.wait_for_record(after_seq, timeout)
+    }
+
+    /// The last durable record.
+    pub fn appended(&self) -> u64 {
+        self.shared.appended.load(Ordering::SeqCst)
+    }
+
+    /// Every record up to here was delivered when the spool last wrote it down.
+    pub fn delivered(&self) -> u64 {
+        self.shared.delivered.load(Ordering::SeqCst)
+    }
+
+    /// Every record up to `seq` is delivered: the next commit writes it down, with the notes, and deletes them in time.
+    pub fn deliver(&self, seq: u64, notes: Vec<(String, String)>) {
+        if self.shared.leave_progress(seq, notes) {
+            self.jobs.send(Job::Progress).ok();
+        }
+    }
+
+    /// Writes notes down and returns after the sync.
+    ///
+    /// # Errors
+    /// [`AppendError`] when they were not made durable.
+    pub fn note(&self, notes: Vec<(String, String)>) -> Result<(), AppendError> {
+        let (done, answer) = oneshot::channel();
+        self.shared.leave_progress(0, notes);
+        self.jobs.send(Job::Sync(done)).map_err(|_| AppendError::Closed)?;
+        answer.blocking_recv().map_err(|_| AppendError::Closed)?
+    }
+}

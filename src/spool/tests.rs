@@ -1,0 +1,141 @@
+//! The spool as its users see it: what was acknowledged is read back, in order, across closing and reopening.
+
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use super::{AppendError, Config, Health, Metrics, OpenError, Spool};
+
+fn open(dir: &std::path::Path) -> Spool {
+    open_with(dir, |_| {})
+}
+
+fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Spool {
+    let mut config = Config { dir: dir.to_owned(), ..Config::default() };
+    change(&mut config);
+    Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap()
+}
+
+/// Runs a future as an actix worker would: on a single thread with a `LocalSet`.
+fn on_worker<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+fn append_all(spool: &Spool, records: impl IntoIterator<Item = Vec<u8>>) -> Vec<Result<u64, AppendError>> {
+    let lane = spool.appender().lane();
+    on_worker(async {
+        let tasks: Vec<_> = records
+            .into_iter()
+            .map(|record| {
+                let lane = lane.clone();
+                tokio::task::spawn_local(async move { lane.append(record).await })
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for task in tasks {
+            outcomes.push(task.await.unwrap());
+        }
+        outcomes
+    })
+}
+
+#[test]
+fn records_get_rising_numbers_and_are_read_back_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let outcomes = append_all(&spool, (0..1000u32).map(|n| n.to_le_bytes().to_vec()));
+    assert_eq!(outcomes, (1..=1000).map(Ok).collect::<Vec<_>>());
+    let records = spool.reader().read(0, usize::MAX).unwrap();
+    assert!((0..1000u32).zip(&records).all(|(n, record)| record.data == n.to_le_bytes() && record.seq == u64::from(n) + 1));
+    assert_eq!(records.len(), 1000);
+}
+
+#[test]
+fn several_lanes_share_one_order_without_gaps() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    std::thread::scope(|scope| {
+        for lane in 0..4u8 {
+            let spool = &spool;
+            scope.spawn(move || assert!(append_all(spool, (0..500).map(|_| vec![lane])).iter().all(Result::is_ok)));
+        }
+    });
+    let records = spool.reader().read(0, usize::MAX).unwrap();
+    assert!((1..=2000).zip(&records).all(|(seq, record)| record.seq == seq));
+    assert_eq!(records.len(), 2000);
+}
+
+#[test]
+fn a_spool_that_was_closed_goes_on_after_what_was_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let name = spool.name();
+    append_all(&spool, (0..10).map(|n| vec![n]));
+    spool.reader().deliver(7, vec![("a".into(), "b".into())]);
+    spool.close();
+    let spool = open(folder.path());
+    let mut reader = spool.reader();
+    assert_eq!(spool.name(), name);
+    assert_eq!((reader.appended(), reader.delivered()), (10, 7));
+    assert_eq!(reader.notes().unwrap(), [("a".to_owned(), "b".to_owned())]);
+    assert_eq!(append_all(&spool, [vec![9]]), [Ok(11)]);
+    assert_eq!(reader.read(7, usize::MAX).unwrap().len(), 4);
+}
+
+#[test]
+fn numbers_are_never_used_again_after_everything_was_delivered_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    append_all(&spool, (0..10).map(|n| vec![n]));
+    spool.reader().deliver(10, Vec::new());
+    spool.close();
+    let spool = open(folder.path());
+    spool.reader().note(Vec::new()).unwrap();
+    assert!(spool.reader().read(0, usize::MAX).unwrap().is_empty());
+    assert_eq!(append_all(&spool, [vec![9]]), [Ok(11)]);
+}
+
+#[test]
+fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), |config| config.max_bytes = 1 << 20);
+    let mut accepted = 0;
+    while append_all(&spool, [vec![0; 100_000]])[0].is_ok() {
+        accepted += 1;
+    }
+    assert!((5..=11).contains(&accepted), "{accepted}");
+    assert!(matches!(spool.appender().health(), Health::Full { .. }));
+    assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
+    spool.reader().deliver(accepted, Vec::new());
+    spool.reader().note(Vec::new()).unwrap();
+    assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
+}
+
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), |config| config.max_pending_bytes = 1000);
+    let outcomes = append_all(&spool, (0..20).map(|_| vec![0; 300]));
+    assert!(outcomes.contains(&Err(AppendError::Overloaded)), "{outcomes:?}");
+    assert!(outcomes[..3].iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+#[test]
+fn a_second_process_cannot_open_the_same_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let _first = open(folder.path());
+    let config = Config { dir: folder.path().to_owned(), ..Config::default() };
+    let second = Spool::open(&config, Metrics::new(&Registry::new()).unwrap());
+    assert!(matches!(second, Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn a_waiting_reader_is_woken_by_an_append() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let reader = spool.reader();
+    let waiting = std::thread::spawn(move || reader.wait(0, Duration::from_secs(30)));
+    append_all(&spool, [vec![1]]);
+    assert!(waiting.join().unwrap());
+}
