@@ -1,2 +1,5 @@
 pub mod callback;
+pub mod lifecycle;
+pub mod provider;
+pub mod publish;
 pub mod spool;

@@ -1,0 +1,95 @@
+//! The bodies of the answers, exactly as each IM server expects them.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Refusal;
+use crate::callback::{Answer, Provider};
+
+const TENCENT_OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
+const OPENIM_OK: &str = r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#;
+const TENCENT_IGNORE: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1,"RspData":""}"#;
+
+/// The success answer. A request that lacks what the answer should carry gets the neutral one.
+pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) -> Vec<u8> {
+    let neutral = match provider {
+        Provider::Tencent => TENCENT_OK,
+        Provider::OpenIm => OPENIM_OK,
+    };
+    let more = match answer {
+        None | Some(Answer::Neutral) => None,
+        Some(Answer::Ignore) => Some(TENCENT_IGNORE.into()),
+        Some(Answer::Echo(fields)) => echo(neutral, fields, body),
+        Some(Answer::ResultItem(list)) => result_item(neutral, list, body),
+    };
+    more.unwrap_or_else(|| neutral.into())
+}
+
+fn fields_of(body: &[u8]) -> Option<HashMap<String, &RawValue>> {
+    serde_json::from_slice(body).ok()
+}
+
+/// The neutral answer with these fields of the request behind it, each as it was sent.
+fn echo(neutral: &str, fields: &[String], body: &[u8]) -> Option<Vec<u8>> {
+    let request = fields_of(body)?;
+    let mut answer = neutral.trim_end_matches('}').to_owned();
+    for field in fields {
+        if let Some(value) = request.get(field) {
+            answer.push_str(&format!(",{}:{}", json!(field), value.get()));
+        }
+    }
+    answer.push('}');
+    Some(answer.into_bytes())
+}
+
+#[derive(Deserialize)]
+struct Account<'a> {
+    #[serde(rename = "To_Account", borrow)]
+    to_account: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct ResultItem<'a> {
+    #[serde(rename = "To_Account")]
+    to_account: &'a RawValue,
+    #[serde(rename = "ResultCode")]
+    result_code: u8,
+    #[serde(rename = "ResultInfo")]
+    result_info: &'static str,
+}
+
+fn result_item(neutral: &str, list: &str, body: &[u8]) -> Option<Vec<u8>> {
+    let request = fields_of(body)?;
+    let accounts: Vec<Account<'_>> = serde_json::from_str(request.get(list)?.get()).ok()?;
+    let items: Vec<_> = accounts
+        .iter()
+        .map(|account| ResultItem { to_account: account.to_account, result_code: 0, result_info: "" })
+        .collect();
+    let items = serde_json::to_string(&items).ok()?;
+    Some(format!("{},\"ResultItem\":{items}}}", neutral.trim_end_matches('}')).into_bytes())
+}
+
+/// A refusal. OpenIM goes on with the user's operation unless `actionCode` is 0 and `nextCode` 1, so a refusal never blocks one.
+pub(super) fn failure(refusal: &Refusal) -> Vec<u8> {
+    let body = match refusal.provider {
+        Some(Provider::Tencent) => {
+            json!({"ActionStatus": "FAIL", "ErrorInfo": refusal.message, "ErrorCode": refusal.status})
+        }
+        Some(Provider::OpenIm) => {
+            json!({"actionCode": 1, "errCode": refusal.status, "errMsg": refusal.reason, "errDlt": refusal.message, "nextCode": 0})
+        }
+        None => json!({"error": refusal.reason, "message": refusal.message}),
+    };
+    body.to_string().into_bytes()
+}
+
+/// The sentence for a callback that names no command.
+pub(super) fn no_command(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Tencent => "no command: neither the query nor the body has CallbackCommand",
+        Provider::OpenIm => "no command: neither the path, as /openim/<command>, nor the body, as callbackCommand, has it",
+    }
+}

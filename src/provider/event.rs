@@ -1,0 +1,87 @@
+//! A callback becomes events: mostly one, for a batch one for each element.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::callback::{Callback, CommandTable};
+
+/// One event of a callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// Its place in the callback, from 0.
+    pub index: u32,
+    /// The event's own command; in a batch it may differ from the callback's.
+    pub command: Cow<'a, str>,
+    /// Its JSON text.
+    pub body: Cow<'a, [u8]>,
+}
+
+/// A batch that cannot be taken apart.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpandError {
+    /// The list of events is missing or is no list.
+    #[error("the batch has no list `{0}`")]
+    NoList(String),
+    /// The body is no JSON object.
+    #[error("the batch is no JSON object: {0}")]
+    NoObject(#[from] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Element<'a> {
+    #[serde(rename = "CallbackCommand", borrow, default)]
+    command: Option<Cow<'a, str>>,
+}
+
+/// The events of a callback with a command. What stands beside the list of a batch goes along with its first event.
+///
+/// # Errors
+/// [`ExpandError`] when the command says batch and the body is none.
+pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, ExpandError> {
+    let command = callback.head.command.as_deref().unwrap_or_default();
+    let rule = commands.get(callback.head.provider, command);
+    let Some(list) = rule.and_then(|rule| rule.expand.as_deref()) else {
+        return Ok(vec![Event { index: 0, command: command.into(), body: callback.body.as_slice().into() }]);
+    };
+    let mut beside: BTreeMap<Cow<'a, str>, &RawValue> = serde_json::from_slice(&callback.body)?;
+    let elements = beside.remove(list).ok_or_else(|| ExpandError::NoList(list.to_owned()))?;
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(elements.get()).map_err(|_| ExpandError::NoList(list.to_owned()))?;
+    let events = (0..).zip(elements).map(|(index, element)| {
+        let own = serde_json::from_str::<Element<'_>>(element.get()).ok().and_then(|element| element.command);
+        let command = own.map_or(Cow::Borrowed(command), |own| Cow::Owned(own.into_owned()));
+        let body = if index == 0 { with_fields(element.get(), &beside) } else { element.get().as_bytes().into() };
+        Event { index, command, body }
+    });
+    Ok(events.collect())
+}
+
+/// The object with more fields at its end.
+fn with_fields<'a>(object: &'a str, fields: &BTreeMap<Cow<'_, str>, &RawValue>) -> Cow<'a, [u8]> {
+    match object.trim_end().strip_suffix('}') {
+        Some(open) if !fields.is_empty() => {
+            let mut separator = if open.trim_end().ends_with('{') { "" } else { "," };
+            let mut text = open.to_owned();
+            for (name, value) in fields {
+                text.push_str(&format!("{separator}{}:{}", serde_json::json!(name), value.get()));
+                separator = ",";
+            }
+            text.push('}');
+            Cow::Owned(text.into_bytes())
+        }
+        _ => Cow::Borrowed(object.as_bytes()),
+    }
+}
+
+/// The group that a body without a schema names: the first of the spellings that both providers use, at its top.
+pub fn group_of(body: &[u8]) -> Option<String> {
+    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
+    ["GroupId", "groupID", "GroupID", "groupId", "ToGroupId"].iter().find_map(|name| {
+        let text = fields.get(*name)?.get();
+        let group = serde_json::from_str::<String>(text).ok().or_else(|| text.parse::<u64>().ok().map(|_| text.to_owned()))?;
+        (!group.is_empty()).then_some(group)
+    })
+}

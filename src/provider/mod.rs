@@ -1,0 +1,184 @@
+//! The wire protocols: a request becomes a verified sender, then a [`Callback`], and gets its provider's answer; a
+//! callback becomes [`Event`]s. Neither the HTTP server's types nor the spool, Avro or Kafka are known here.
+//!
+//! [`Verified`] exists only after the sender's check, and only a [`Verified`] reads a body: what an unverified sender
+//! posts is never kept.
+
+mod answer;
+mod body;
+mod event;
+mod openim;
+mod secret;
+mod tencent;
+
+use std::sync::Arc;
+
+use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider};
+
+pub use event::{Event, ExpandError, expand, group_of};
+pub use openim::Config as OpenImConfig;
+pub use secret::{Secret, SecretError};
+pub use tencent::Config as TencentConfig;
+
+/// What of a request is there before its body.
+pub struct RequestLine<'a> {
+    /// `POST`, ...
+    pub method: &'a str,
+    /// The path as sent, percent-encoding and doubled slashes included.
+    pub path: &'a str,
+    /// What stands behind the question mark; empty when nothing does.
+    pub query: &'a str,
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
+    /// OpenIM's `Operationid` header.
+    pub operation_id: Option<&'a str>,
+}
+
+/// A sender that has passed its provider's check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    provider: Provider,
+    app: String,
+    command: Option<String>,
+    client_ip: Option<String>,
+    platform: Option<String>,
+    request_id: Option<String>,
+}
+
+impl Verified {
+    /// Who it is.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    fn callback(self, body: Vec<u8>, received_at_ms: i64) -> Callback {
+        let Verified { provider, app, command, client_ip, platform, request_id } = self;
+        let head = Head { provider, app, command, received_at_ms, client_ip, platform, request_id, unreadable: false };
+        Callback { head, body }
+    }
+}
+
+/// A request that is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Whose answer shape to use; `None` when the path names no provider.
+    pub provider: Option<Provider>,
+    /// The HTTP status.
+    pub status: u16,
+    /// A label for metrics and logs.
+    pub reason: &'static str,
+    /// A sentence for the person who set the caller up. It names no secret.
+    pub message: String,
+}
+
+/// A body of a verified sender that cannot be read: refused, but kept for the dead-letter topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What to answer.
+    pub refusal: Refusal,
+    /// What to keep.
+    pub callback: Callback,
+}
+
+/// The configured senders and the commands' rules.
+pub struct Providers {
+    tencent: Vec<tencent::App>,
+    openim: Vec<openim::Instance>,
+    commands: Arc<CommandTable>,
+}
+
+impl Providers {
+    /// Builds them; secrets are resolved already.
+    pub fn new(tencent: &[TencentConfig], openim: &[OpenImConfig], commands: Arc<CommandTable>) -> Providers {
+        Providers {
+            tencent: tencent.iter().map(tencent::App::new).collect(),
+            openim: openim.iter().map(openim::Instance::new).collect(),
+            commands,
+        }
+    }
+
+    /// Checks the sender by what stands before the body.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with what to answer.
+    pub fn verify(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
+        let mut segments = line.path.split('/').filter(|segment| !segment.is_empty());
+        let provider = match segments.next() {
+            Some("tencent") => Provider::Tencent,
+            Some("openim") => Provider::OpenIm,
+            _ => return Err(Refusal::unknown_path()),
+        };
+        if line.method != "POST" {
+            let message = format!("method {} is not allowed: callbacks are sent with POST", line.method);
+            return Err(Refusal::new(provider, 405, "method", message));
+        }
+        match provider {
+            Provider::Tencent => tencent::verify(&self.tencent, line, now_ms),
+            Provider::OpenIm => openim::verify(&self.openim, line, segments),
+        }
+    }
+
+    /// Reads a verified sender's body.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is not JSON; a [`Refusal`] alone when no command is to be found.
+    pub fn read(&self, sender: Verified, body: Vec<u8>, now_ms: i64) -> Result<Callback, Box<Unreadable>> {
+        let provider = sender.provider;
+        let mut callback = sender.callback(body, now_ms);
+        let refusal = match body::command_in(provider, &callback.body) {
+            Ok(in_body) => {
+                callback.head.command = callback.head.command.take().or(in_body);
+                if callback.head.command.is_some() {
+                    return Ok(callback);
+                }
+                Refusal::new(provider, 400, "no_command", answer::no_command(provider))
+            }
+            Err(cause) => {
+                Refusal::new(provider, 400, "not_json", format!("the body is not JSON: {cause}; send the callback as application/json"))
+            }
+        };
+        callback.head.unreadable = true;
+        Err(Box::new(Unreadable { refusal, callback }))
+    }
+
+    /// The rule of a callback's command, `None` for an unknown one.
+    pub fn rule(&self, head: &Head) -> Option<&CommandRule> {
+        self.commands.get(head.provider, head.command.as_deref()?)
+    }
+
+    /// Whether the IM server waits for the answer to decide something.
+    pub fn is_before(&self, head: &Head) -> bool {
+        self.rule(head).is_some_and(|rule| rule.phase == Phase::Before)
+    }
+
+    /// A label for metrics that no caller can make grow: the command's name if it has a schema, else `unknown`.
+    pub fn label(&self, head: &Head) -> &str {
+        head.command.as_deref().map_or("unknown", |command| self.commands.known_name(head.provider, command))
+    }
+
+    /// The body of the success answer.
+    pub fn success(&self, callback: &Callback) -> Vec<u8> {
+        let rule = self.rule(&callback.head);
+        answer::success(callback.head.provider, rule.map(|rule| &rule.answer), &callback.body)
+    }
+}
+
+impl Refusal {
+    /// A refusal in a provider's shape.
+    pub fn new(provider: Provider, status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { provider: Some(provider), status, reason, message: message.into() }
+    }
+
+    fn unknown_path() -> Refusal {
+        let message = "no such path: callbacks go to /tencent or /openim/<command>".to_owned();
+        Refusal { provider: None, status: 404, reason: "path", message }
+    }
+
+    /// The body of the answer, in the provider's shape.
+    pub fn body(&self) -> Vec<u8> {
+        answer::failure(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

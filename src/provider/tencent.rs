@@ -1,0 +1,112 @@
+//! Tencent Cloud Chat's request line: the app id, the signature, the command and the end user's address, all in the
+//! query. Facts from Tencent's webhook overview and from captured traffic.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::secret::{Secret, same};
+use super::{Refusal, RequestLine, Verified};
+use crate::callback::Provider;
+
+/// One `[[tencent]]` of the configuration: an app whose callbacks are accepted.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The SDKAppID of the console.
+    pub sdk_app_id: u64,
+    /// The token of the console's callback authentication; with it, every request must be signed.
+    #[serde(default)]
+    pub token: Option<Secret>,
+    /// Seconds that `RequestTime` may differ from this machine's clock, either way.
+    #[serde(default = "default_skew")]
+    pub max_clock_skew_s: u32,
+}
+
+fn default_skew() -> u32 {
+    60
+}
+
+pub(super) struct App {
+    sdk_app_id: String,
+    token: Option<Secret>,
+    max_clock_skew_s: u32,
+}
+
+impl App {
+    pub fn new(config: &Config) -> App {
+        App {
+            sdk_app_id: config.sdk_app_id.to_string(),
+            token: config.token.clone(),
+            max_clock_skew_s: config.max_clock_skew_s,
+        }
+    }
+
+    /// `Sign` = hex of SHA-256 over the token, then `RequestTime` in Unix seconds.
+    fn check_signature(&self, query: &Query<'_>, now_ms: i64) -> Result<(), Refusal> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let refuse = |message: &str| Err(refusal(403, "signature", message));
+        let (Some(sign), Some(time)) = (query.get("Sign"), query.get("RequestTime")) else {
+            return refuse("Sign or RequestTime is missing: this app's callbacks must be signed; turn on authentication in the Chat console");
+        };
+        let Ok(seconds) = time.parse::<i64>() else {
+            return refuse("RequestTime is not a number of Unix seconds");
+        };
+        if (now_ms / 1000).abs_diff(seconds) > u64::from(self.max_clock_skew_s) {
+            return Err(refusal(
+                403,
+                "stale",
+                format!("RequestTime is more than {} s from this server's clock", self.max_clock_skew_s),
+            ));
+        }
+        let expected = hex::encode(Sha256::new().chain_update(token.expose()).chain_update(time.as_bytes()).finalize());
+        if same(&expected, &sign.to_ascii_lowercase()) {
+            Ok(())
+        } else {
+            refuse("Sign does not match: the token of the Chat console and the one configured here differ")
+        }
+    }
+}
+
+/// The query's parameters; of two with one name, the first.
+struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Query<'a> {
+    fn parse(query: &'a str) -> Query<'a> {
+        Query(form_urlencoded::parse(query.as_bytes()).collect())
+    }
+
+    /// The value, `None` when it is absent or empty.
+    fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn owned(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+}
+
+pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
+    let query = Query::parse(line.query);
+    let Some(app_id) = query.get("SdkAppid") else {
+        return Err(refusal(403, "app", "SdkAppid is missing from the query: it says which app the callback is of"));
+    };
+    let Some(app) = apps.iter().find(|app| app.sdk_app_id == app_id) else {
+        return Err(refusal(403, "app", "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id"));
+    };
+    app.check_signature(&query, now_ms)?;
+    Ok(Verified {
+        provider: Provider::Tencent,
+        app: app.sdk_app_id.clone(),
+        command: query.owned("CallbackCommand"),
+        client_ip: query.owned("ClientIP"),
+        platform: query.owned("OptPlatform"),
+        request_id: query.owned("RequestID").or_else(|| query.owned("RequestId")),
+    })
+}
+
+fn refusal(status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal::new(Provider::Tencent, status, reason, message)
+}

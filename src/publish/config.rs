@@ -1,0 +1,150 @@
+//! `[kafka]` of the configuration, and what librdkafka is told because of it.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use serde::Deserialize;
+
+/// Properties that the promise rests on; the configuration cannot set them.
+const FIXED: [(&str, &str); 8] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("enable.gapless.guarantee", "true"),
+    ("message.timeout.ms", "0"),
+    ("allow.auto.create.topics", "false"),
+    ("enable.partition.eof", "true"),
+    ("enable.auto.commit", "false"),
+    ("auto.offset.reset", "earliest"),
+];
+
+/// Properties that have a key of their own, or no meaning here.
+const OWN: [&str; 12] = [
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "request.required.acks",
+    "delivery.timeout.ms",
+    "message.max.bytes",
+    "transactional.id",
+    "partitioner",
+    "group.id",
+    "client.id",
+    "dr_cb",
+    "delivery.report.only.error",
+    "queue.buffering.backpressure.threshold",
+];
+
+/// Defaults that the configuration may change.
+const DEFAULTS: [(&str, &str); 7] = [
+    ("linger.ms", "5"),
+    ("compression.type", "lz4"),
+    ("max.in.flight.requests.per.connection", "5"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "32768"),
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.max.ms", "2000"),
+];
+
+/// Where and how to publish.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `host:port` of one or more brokers, separated by commas.
+    pub brokers: String,
+    /// The first part of every topic's name.
+    pub topic_prefix: String,
+    /// Partitions of each topic. Keys are placed by this number even where a topic has more.
+    pub partitions: i32,
+    /// Replicas of each topic that the bridge creates.
+    pub replication_factor: i32,
+    /// Create the topics that are missing.
+    pub create_topics: bool,
+    /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
+    pub topic_config: BTreeMap<String, String>,
+    /// The largest message, key and headers included; set on the topics that the bridge creates.
+    pub max_message_bytes: usize,
+    /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
+    pub stall_timeout_s: u64,
+    /// Milliseconds that pass after a fault, before the bridge looks up what reached Kafka: what was on its way arrives or dies.
+    pub settle_ms: u64,
+    /// Any librdkafka property.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            brokers: "localhost:9092".into(),
+            topic_prefix: "im".into(),
+            partitions: 12,
+            replication_factor: 3,
+            create_topics: true,
+            topic_config: BTreeMap::new(),
+            max_message_bytes: 10 << 20,
+            stall_timeout_s: 60,
+            settle_ms: 500,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with a value: the key and what is allowed.
+    pub fn problem(&self) -> Option<(String, String)> {
+        let topic_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.topic_prefix.is_empty() || self.topic_prefix.len() > 100 || !self.topic_prefix.bytes().all(topic_ok) {
+            return Some(("topic_prefix".into(), format!("{:?}: 1 to 100 characters of A-Z a-z 0-9 . _ - are allowed", self.topic_prefix)));
+        }
+        if self.brokers.trim().is_empty() {
+            return Some(("brokers".into(), "is empty: host:port of at least one broker is needed".into()));
+        }
+        for (key, value, least) in [
+            ("partitions", i64::from(self.partitions), 1),
+            ("replication_factor", i64::from(self.replication_factor), 1),
+            ("max_message_bytes", self.max_message_bytes as i64, 65_536),
+        ] {
+            if value < least {
+                return Some((key.into(), format!("{value}: at least {least} is allowed")));
+            }
+        }
+        let taken = |name: &str| OWN.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name);
+        if let Some(name) = self.properties.keys().find(|name| taken(name)) {
+            return Some((format!("properties.{name:?}"), "is set by the bridge, since its promise rests on it; leave it out".into()));
+        }
+        self.client("check").create_native_config().err().map(|cause| ("properties".into(), cause.to_string()))
+    }
+
+    /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.
+    pub(super) fn client(&self, client_id: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        for (name, value) in FIXED {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        config.set("client.id", client_id);
+        config.set("group.id", "imbridge-read-back");
+        config.set("message.max.bytes", self.max_message_bytes.to_string());
+        // librdkafka insists on a fetch that can hold the largest message.
+        config.set("receive.message.max.bytes", (self.max_message_bytes * 2 + (8 << 20)).to_string());
+        config.set("log.connection.close", "false");
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_that_the_promise_rests_on_cannot_be_set() {
+        let config = |name: &str, value: &str| Config { properties: [(name.into(), value.into())].into(), ..Config::default() };
+        assert!(config("acks", "1").problem().unwrap().0.contains("acks"));
+        assert!(config("no.such.property", "1").problem().unwrap().1.contains("no.such.property"));
+        assert_eq!(config("linger.ms", "20").problem(), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! A message on its way to Kafka, and its place in the spool's order as its headers tell it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The header with the spool's name.
+pub const SPOOL_HEADER: &str = "imbridge-spool";
+/// The header with the [`Position`].
+pub const SEQ_HEADER: &str = "imbridge-seq";
+
+/// A message's place in its spool: the record's sequence number, and the place among the record's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The record's sequence number.
+    pub seq: u64,
+    /// From 0.
+    pub index: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.seq, self.index)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Position, ()> {
+        let (seq, index) = text.split_once('.').ok_or(())?;
+        Ok(Position { seq: seq.parse().map_err(drop)?, index: index.parse().map_err(drop)? })
+    }
+}
+
+/// One topic's partition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// What is sent to Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the spool, which becomes its `imbridge-seq`.
+    pub position: Position,
+    /// Where it goes.
+    pub slot: Slot,
+    /// Its key.
+    pub key: Option<String>,
+    /// Its headers, without [`SPOOL_HEADER`] and [`SEQ_HEADER`].
+    pub headers: Vec<(&'static str, String)>,
+    /// Its value.
+    pub payload: Vec<u8>,
+    /// Kafka's timestamp (`CreateTime`): when the callback arrived, in Unix milliseconds.
+    pub timestamp_ms: i64,
+}
+
+impl Message {
+    /// An upper bound of what it occupies in a produce request, in bytes.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        self.payload.len() + self.key.as_ref().map_or(0, String::len) + headers + 256
+    }
+}
+
+/// Kafka has a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// What was given to [`super::Publisher::send`].
+    pub ticket: usize,
+    /// Its offset in its partition.
+    pub offset: i64,
+}

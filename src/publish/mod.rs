@@ -1,0 +1,69 @@
+//! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
+//! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
+
+mod config;
+mod message;
+mod partition;
+mod publisher;
+mod read_back;
+mod topics;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+
+pub use config::Config;
+pub use message::{Delivery, Message, Position, SEQ_HEADER, SPOOL_HEADER, Slot};
+pub use partition::partition_of;
+pub use publisher::Publisher;
+pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
+
+/// Why there is no producer yet.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// librdkafka's words.
+    #[error("Kafka: {0}")]
+    Kafka(KafkaError),
+    /// A topic could not be created.
+    #[error("cannot create the topic {topic}: {cause}")]
+    Create {
+        /// Its name.
+        topic: String,
+        /// The broker's words.
+        cause: String,
+    },
+    /// Topics are missing, and the configuration says not to create them.
+    #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
+    Missing(String),
+    /// A topic has too few partitions.
+    #[error("the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published")]
+    Partitions {
+        /// Its name.
+        topic: String,
+        /// What it has.
+        found: usize,
+        /// What is configured.
+        configured: i32,
+    },
+}
+
+/// A producer's life is over: drop it, and start over from the spool.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {text}")]
+pub struct Fault {
+    /// A label for metrics.
+    pub reason: &'static str,
+    /// What happened.
+    pub text: String,
+}
+
+impl Fault {
+    /// A fault of this kind.
+    pub fn new(reason: &'static str, text: impl Into<String>) -> Fault {
+        Fault { reason, text: text.into() }
+    }
+}
+
+/// The configuration for another client of the same cluster, for `check` and `dev`.
+pub fn client_config(config: &Config, client_id: &str) -> ClientConfig {
+    config.client(client_id)
+}

@@ -1,0 +1,152 @@
+//! One life of a producer: from the connection to the first fault. It keeps no order of its own: what is sent in order
+//! is in Kafka in order, or the life ends and the caller starts over from the spool.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+
+use super::message::{Delivery, Message, Position, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::{Config, ConnectError, Fault, read_back, topics};
+
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What librdkafka tells between two polls.
+#[derive(Default)]
+struct Reports(Mutex<(Vec<Delivery>, Option<Fault>)>);
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
+        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(message) => reports.0.push(Delivery { ticket, offset: message.offset() }),
+            Err((cause, message)) => {
+                let text = format!("{} partition {}: {cause}", message.topic(), message.partition());
+                reports.1.get_or_insert(Fault::new("delivery", text));
+            }
+        }
+    }
+}
+
+/// A connected producer.
+pub struct Publisher {
+    producer: BaseProducer<Reports>,
+    config: Config,
+    spool: String,
+    limits: HashMap<String, usize>,
+}
+
+impl Publisher {
+    /// Connects, makes sure of the topics, and knows their metadata, so that the first message does not wait for it.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: Kafka does not answer, or the topics do not fit.
+    pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
+        let client = config.client(&format!("imbridge-{spool}"));
+        let producer: BaseProducer<Reports> =
+            client.create_with_context(Reports::default()).map_err(ConnectError::Kafka)?;
+        let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(ConnectError::Kafka)?;
+        if topics::ensure(config, &metadata, topics)? {
+            producer.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(ConnectError::Kafka)?;
+        }
+        let limits = topics::limits(config, topics).unwrap_or_else(|cause| {
+            tracing::debug!(%cause, "the cluster does not tell max.message.bytes; the configured bound is used");
+            HashMap::new()
+        });
+        Ok(Publisher { producer, config: config.clone(), spool: spool.to_owned(), limits })
+    }
+
+    /// The largest message that this topic takes, in bytes.
+    pub fn max_message_bytes(&self, topic: &str) -> usize {
+        self.limits.get(topic).copied().unwrap_or(usize::MAX).min(self.config.max_message_bytes)
+    }
+
+    /// The offset that the next message of a partition gets, as far as consumers can see.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the broker does not answer.
+    pub fn end_offset(&self, slot: &Slot) -> Result<i64, Fault> {
+        let watermarks = self.producer.client().fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT);
+        watermarks.map(|(_, high)| high).map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
+    }
+
+    /// The positions of this spool that a partition holds at or behind `from_offset`.
+    ///
+    /// # Errors
+    /// A [`Fault`] when it cannot be read to its end.
+    pub fn read_back(&self, slot: &Slot, from_offset: i64) -> Result<HashSet<Position>, Fault> {
+        read_back::positions(&self.config, &self.spool, slot, from_offset)
+    }
+
+    /// Queues a message; `false` when the queue is full and the caller should poll and come again.
+    ///
+    /// # Errors
+    /// A [`Fault`]: this producer is to be dropped.
+    pub fn send(&self, message: &Message, ticket: usize) -> Result<bool, Fault> {
+        let position = message.position.to_string();
+        let own = [(SPOOL_HEADER, self.spool.as_str()), (SEQ_HEADER, position.as_str())];
+        let given = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len());
+        for (key, value) in given.chain(own) {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = BaseRecord::with_opaque_to(&message.slot.topic, ticket)
+            .partition(message.slot.partition)
+            .payload(message.payload.as_slice())
+            .timestamp(message.timestamp_ms)
+            .headers(headers);
+        if let Some(key) = &message.key {
+            record = record.key(key.as_bytes());
+        }
+        match self.producer.send(record) {
+            Ok(()) => Ok(true),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
+            Err((cause, _)) => Err(Fault::new("produce", format!("{}: {cause}", message.slot.topic))),
+        }
+    }
+
+    /// Takes what was delivered since the last call, without waiting.
+    ///
+    /// # Errors
+    /// The first [`Fault`]; what else is in flight may or may not be in Kafka.
+    pub fn poll(&self) -> Result<Vec<Delivery>, Fault> {
+        self.producer.poll(Duration::ZERO);
+        let mut reports = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fault) = reports.1.take() {
+            return Err(fault);
+        }
+        let deliveries = std::mem::take(&mut reports.0);
+        drop(reports);
+        match self.producer.client().fatal_error() {
+            Some((code, text)) => Err(Fault::new("fatal", format!("{code}: {text}"))),
+            None => Ok(deliveries),
+        }
+    }
+
+    /// Whether the cluster answers at all, within 5 seconds.
+    pub fn answers(&self) -> bool {
+        self.producer.client().fetch_metadata(None, METADATA_TIMEOUT).is_ok()
+    }
+}

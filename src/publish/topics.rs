@@ -1,0 +1,131 @@
+//! The topics: their names, and that each exists with the partitions that keys are placed by.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaErrorCode;
+use tracing::{info, warn};
+
+use super::{Config, ConnectError};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// `<prefix>.<provider>.<Command>`.
+pub fn command_topic(prefix: &str, provider: &str, command: &str) -> String {
+    format!("{prefix}.{provider}.{command}")
+}
+
+/// `<prefix>.<provider>.unknown`: raw JSON of commands without a schema.
+pub fn unknown_topic(prefix: &str, provider: &str) -> String {
+    format!("{prefix}.{provider}.unknown")
+}
+
+/// `<prefix>.dead-letter`: raw bytes of what cannot be encoded.
+pub fn dead_letter_topic(prefix: &str) -> String {
+    format!("{prefix}.dead-letter")
+}
+
+/// What the cluster says of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is there and fits.
+    Fits,
+    /// It is not there.
+    Missing,
+    /// It has fewer partitions than configured: keys would have no place.
+    TooFewPartitions(usize),
+    /// It has more partitions than configured: the ones above stay empty.
+    MorePartitions(usize),
+}
+
+/// Judges each topic by the cluster's metadata.
+pub fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
+    let there: HashMap<&str, usize> = metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.error().is_none())
+        .map(|topic| (topic.name(), topic.partitions().len()))
+        .collect();
+    let judge = |topic: &String| match there.get(topic.as_str()) {
+        None | Some(0) => Finding::Missing,
+        Some(count) if *count < partitions as usize => Finding::TooFewPartitions(*count),
+        Some(count) if *count > partitions as usize => Finding::MorePartitions(*count),
+        Some(_) => Finding::Fits,
+    };
+    topics.iter().map(|topic| (topic.clone(), judge(topic))).collect()
+}
+
+/// Creates what is missing, if the configuration says so, and refuses topics that keys do not fit into.
+pub(super) fn ensure(config: &Config, metadata: &Metadata, topics: &[String]) -> Result<bool, ConnectError> {
+    let mut missing = Vec::new();
+    for (topic, finding) in findings(metadata, topics, config.partitions) {
+        match finding {
+            Finding::Fits => {}
+            Finding::Missing => missing.push(topic),
+            Finding::MorePartitions(found) => {
+                warn!(topic, found, configured = config.partitions, "the topic has more partitions than configured; keys stay in the configured ones");
+            }
+            Finding::TooFewPartitions(found) => {
+                return Err(ConnectError::Partitions { topic, found, configured: config.partitions });
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    if !config.create_topics {
+        return Err(ConnectError::Missing(missing.join(", ")));
+    }
+    create(config, &missing)?;
+    info!(count = missing.len(), "created the topics that were missing");
+    Ok(true)
+}
+
+fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
+    let max_bytes = config.max_message_bytes.to_string();
+    let new = missing.iter().map(|topic| {
+        let mut new = NewTopic::new(topic, config.partitions, TopicReplication::Fixed(config.replication_factor));
+        if !config.topic_config.contains_key("max.message.bytes") {
+            new = new.set("max.message.bytes", &max_bytes);
+        }
+        config.topic_config.iter().fold(new, |new, (name, value)| new.set(name, value))
+    });
+    let new: Vec<_> = new.collect();
+    let (admin, options) = admin(config)?;
+    let outcomes = block_on(admin.create_topics(&new, &options)).map_err(ConnectError::Kafka)?;
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(ConnectError::Create { topic, cause: code.to_string() }),
+        }
+    }
+    Ok(())
+}
+
+/// `max.message.bytes` of each topic, where the cluster tells it.
+pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<String, usize>, ConnectError> {
+    let (admin, options) = admin(config)?;
+    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    let described = block_on(admin.describe_configs(&resources, &options)).map_err(ConnectError::Kafka)?;
+    let limit_of = |resource: rdkafka::admin::ConfigResource| {
+        let limit = resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()?;
+        match resource.specifier {
+            rdkafka::admin::OwnedResourceSpecifier::Topic(topic) => Some((topic, limit)),
+            _ => None,
+        }
+    };
+    Ok(described.into_iter().filter_map(Result::ok).filter_map(limit_of).collect())
+}
+
+fn admin(config: &Config) -> Result<(AdminClient<DefaultClientContext>, AdminOptions), ConnectError> {
+    let admin = config.client("imbridge-admin").create().map_err(ConnectError::Kafka)?;
+    Ok((admin, AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("the operating system gives an event queue").block_on(future)
+}
