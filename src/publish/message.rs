@@ -9,6 +9,9 @@ pub const SPOOL_HEADER: &str = "imbridge-spool";
 /// The header with the [`Position`].
 pub const SEQ_HEADER: &str = "imbridge-seq";
 
+/// The header with the time of arrival, in Unix milliseconds.
+pub const RECEIVED_AT_HEADER: &str = "imbridge-received-at";
+
 /// A message's place in its spool: the record's sequence number, and the place among the record's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -51,19 +54,19 @@ pub struct Message {
     pub slot: Slot,
     /// Its key.
     pub key: Option<String>,
-    /// Its headers, without [`SPOOL_HEADER`] and [`SEQ_HEADER`].
+    /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`].
     pub headers: Vec<(&'static str, String)>,
     /// Its value.
     pub payload: Vec<u8>,
-    /// Kafka's timestamp (`CreateTime`): when the callback arrived, in Unix milliseconds.
-    pub timestamp_ms: i64,
+    /// When the callback arrived, in Unix milliseconds; also Kafka's timestamp (`CreateTime`).
+    pub received_at_ms: i64,
 }
 
 impl Message {
     /// An upper bound of what it occupies in a produce request, in bytes.
     pub fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-        self.payload.len() + self.key.as_ref().map_or(0, String::len) + headers + 256
+        self.payload.len() + self.key.as_ref().map_or(0, String::len) + headers + 512
     }
 }
 

@@ -12,9 +12,10 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 
 pub use config::Config;
-pub use message::{Delivery, Message, Position, SEQ_HEADER, SPOOL_HEADER, Slot};
+pub use message::{Delivery, Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use publisher::Publisher;
+pub use read_back::Present;
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 
 /// Why there is no producer yet.

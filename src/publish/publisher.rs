@@ -1,7 +1,7 @@
 //! One life of a producer: from the connection to the first fault. It keeps no order of its own: what is sent in order
 //! is in Kafka in order, or the life ends and the caller starts over from the spool.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::message::{Delivery, Message, Position, SEQ_HEADER, SPOOL_HEADER, Slot};
-use super::{Config, ConnectError, Fault, read_back, topics};
+use super::message::{Delivery, Message, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::read_back::{self, Present};
+use super::{Config, ConnectError, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -92,12 +93,12 @@ impl Publisher {
         watermarks.map(|(_, high)| high).map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
     }
 
-    /// The positions of this spool that a partition holds at or behind `from_offset`.
+    /// What of this spool each partition holds at or behind its offset.
     ///
     /// # Errors
-    /// A [`Fault`] when it cannot be read to its end.
-    pub fn read_back(&self, slot: &Slot, from_offset: i64) -> Result<HashSet<Position>, Fault> {
-        read_back::positions(&self.config, &self.spool, slot, from_offset)
+    /// A [`Fault`] when they cannot be read to their ends.
+    pub fn read_back(&self, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
+        read_back::present(&self.config, &self.spool, from)
     }
 
     /// Queues a message; `false` when the queue is full and the caller should poll and come again.
@@ -106,7 +107,12 @@ impl Publisher {
     /// A [`Fault`]: this producer is to be dropped.
     pub fn send(&self, message: &Message, ticket: usize) -> Result<bool, Fault> {
         let position = message.position.to_string();
-        let own = [(SPOOL_HEADER, self.spool.as_str()), (SEQ_HEADER, position.as_str())];
+        let received_at = message.received_at_ms.to_string();
+        let own = [
+            (SPOOL_HEADER, self.spool.as_str()),
+            (SEQ_HEADER, position.as_str()),
+            (RECEIVED_AT_HEADER, received_at.as_str()),
+        ];
         let given = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len());
         for (key, value) in given.chain(own) {
@@ -115,7 +121,7 @@ impl Publisher {
         let mut record = BaseRecord::with_opaque_to(&message.slot.topic, ticket)
             .partition(message.slot.partition)
             .payload(message.payload.as_slice())
-            .timestamp(message.timestamp_ms)
+            .timestamp(message.received_at_ms)
             .headers(headers);
         if let Some(key) = &message.key {
             record = record.key(key.as_bytes());

@@ -1,7 +1,8 @@
-//! What of this spool is in a partition already: after a crash or a fault, the messages behind the last noted offset
-//! are read, headers only, so that none of them is sent a second time.
+//! What of this spool is in Kafka already: after a crash or a fault, the messages behind the last noted offset of each
+//! partition are read, headers only, so that none of them is sent a second time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -9,41 +10,93 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::message::{Position, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::{Config, Fault};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The positions of this spool's messages at or behind `from_offset`.
-///
-/// # Errors
-/// A [`Fault`] when the partition's end is not reached in time.
-pub(super) fn positions(config: &Config, spool: &str, slot: &Slot, from_offset: i64) -> Result<HashSet<Position>, Fault> {
-    let fail = |cause: KafkaError| Fault::new("read_back", format!("cannot read {} back: {cause}", slot.topic));
-    let consumer: BaseConsumer =
-        config.client("imbridge-read-back").set("isolation.level", "read_uncommitted").create().map_err(fail)?;
-    let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(&slot.topic, slot.partition, Offset::Offset(from_offset)).map_err(fail)?;
-    consumer.assign(&assignment).map_err(fail)?;
-    let mut found = HashSet::new();
-    let deadline = Instant::now() + TIMEOUT;
-    while Instant::now() < deadline {
-        match consumer.poll(Duration::from_millis(200)) {
-            None => {}
-            Some(Ok(message)) => found.extend(position_in(&message, spool)),
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
-            Some(Err(cause)) => tracing::debug!(%cause, "reading back"),
-        }
+/// The messages of this spool that were found in Kafka.
+#[derive(Debug, Default)]
+pub struct Present(HashMap<(Slot, Position), i64>);
+
+impl Present {
+    /// Whether this very message is there. One at the same position with another time of arrival is of another
+    /// history: the spool's folder was set back to an older copy.
+    pub fn has(&self, message: &Message) -> bool {
+        let key = (message.slot.clone(), message.position);
+        self.0.get(&key) == Some(&message.received_at_ms)
     }
-    Err(Fault::new("read_back", format!("the end of {} partition {} was not reached in 60 s", slot.topic, slot.partition)))
+
+    /// Adds what another reading found.
+    pub fn merge(&mut self, other: Present) {
+        self.0.extend(other.0);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
-/// The position of a message of this spool, `None` for a message of anybody else.
-fn position_in(message: &BorrowedMessage<'_>, spool: &str) -> Option<Position> {
-    let headers = message.headers()?;
-    let value = |name: &str| {
-        let header = headers.iter().find(|header| header.key == name)?;
-        std::str::from_utf8(header.value?).ok()
-    };
-    (value(SPOOL_HEADER)? == spool).then(|| value(SEQ_HEADER)?.parse().ok())?
+/// Reads each partition from its offset to its end, topic by topic: an end-of-partition event names no topic.
+pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
+    let mut found = Present::default();
+    let mut topics: BTreeMap<&Arc<str>, TopicPartitionList> = BTreeMap::new();
+    for (slot, offset) in from {
+        let list = topics.entry(&slot.topic).or_default();
+        list.add_partition_offset(&slot.topic, slot.partition, Offset::Offset(*offset)).map_err(fault)?;
+    }
+    if topics.is_empty() {
+        return Ok(found);
+    }
+    let mut client = config.client("imbridge-read-back");
+    // Uncommitted too: what is there is there. A short wait, since a fetch at a partition's end returns only after it.
+    client.set("isolation.level", "read_uncommitted").set("fetch.wait.max.ms", "10");
+    let consumer: BaseConsumer = client.create().map_err(fault)?;
+    let deadline = Instant::now() + TIMEOUT;
+    for (topic, partitions) in topics {
+        consumer.assign(&partitions).map_err(fault)?;
+        let mut open: HashSet<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
+        while !open.is_empty() {
+            if Instant::now() > deadline {
+                return Err(Fault::new("read_back", format!("the end of {topic} was not reached in 60 s")));
+            }
+            match consumer.poll(Duration::from_millis(200)) {
+                None => {}
+                Some(Ok(message)) => found.add(topic, &message, spool),
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+                Some(Err(cause)) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn fault(cause: KafkaError) -> Fault {
+    Fault::new("read_back", cause.to_string())
+}
+
+impl Present {
+    /// Notes a message of this spool; one of anybody else is passed over.
+    fn add(&mut self, topic: &Arc<str>, message: &BorrowedMessage<'_>, spool: &str) {
+        let Some(headers) = message.headers() else { return };
+        let value = |name: &str| {
+            let header = headers.iter().find(|header| header.key == name)?;
+            std::str::from_utf8(header.value?).ok()
+        };
+        if value(SPOOL_HEADER) != Some(spool) {
+            return;
+        }
+        let position = value(SEQ_HEADER).and_then(|text| text.parse::<Position>().ok());
+        let received_at_ms = value(RECEIVED_AT_HEADER).and_then(|text| text.parse::<i64>().ok());
+        if let (Some(position), Some(at)) = (position, received_at_ms) {
+            let slot = Slot { topic: Arc::clone(topic), partition: message.partition() };
+            self.0.insert((slot, position), at);
+        }
+    }
 }

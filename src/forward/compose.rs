@@ -1,0 +1,242 @@
+//! A spooled record becomes messages: its callback's events, encoded by their schemas, as raw JSON where there is no
+//! schema, as dead letters where encoding is impossible. Every record becomes at least one message. No I/O here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::dead_letter::{self, DeadLetter};
+use super::metrics::Metrics;
+use crate::callback::{Callback, CommandTable, Head, Provider};
+use crate::provider::{Event, expand, group_of};
+use crate::publish::{self, Message, Position, Slot, partition_of};
+use crate::schema::{Catalogue, Command, Encoder, Meta};
+use crate::spool::Record;
+
+/// Where messages go and how they are made.
+pub struct Composer {
+    catalogue: Arc<Catalogue>,
+    commands: Arc<CommandTable>,
+    names: Names,
+    encoder: Encoder,
+    metrics: Metrics,
+}
+
+/// The names that go into messages.
+pub(super) struct Names {
+    spool: String,
+    partitions: i32,
+    topics: HashMap<Provider, HashMap<String, Arc<str>>>,
+    unknown: HashMap<Provider, Arc<str>>,
+    dead_letter: Arc<str>,
+}
+
+/// A message's share of what is common to all kinds.
+pub(super) struct Draft<'a> {
+    pub position: Position,
+    pub topic: &'a Arc<str>,
+    pub source: String,
+    pub kind: String,
+    pub key: Option<String>,
+    pub time_ms: i64,
+    pub received_at_ms: i64,
+    pub content_type: &'static str,
+    pub payload: Vec<u8>,
+}
+
+/// Why there is no event, as a label and in words.
+type Reason = (&'static str, String);
+
+impl Composer {
+    /// A composer for this spool's records.
+    pub fn new(
+        catalogue: Arc<Catalogue>,
+        commands: Arc<CommandTable>,
+        config: &publish::Config,
+        spool: &str,
+        metrics: Metrics,
+    ) -> Composer {
+        let prefix = &config.topic_prefix;
+        let topics_of = |provider: Provider| {
+            let own = catalogue.commands().filter(|command| command.provider() == provider.as_str());
+            let topic = |command: &Command| {
+                let topic = publish::command_topic(prefix, command.provider(), command.name());
+                (command.name().to_owned(), topic.into())
+            };
+            (provider, own.map(topic).collect())
+        };
+        let unknown = Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
+        let names = Names {
+            spool: spool.to_owned(),
+            partitions: config.partitions,
+            topics: Provider::ALL.into_iter().map(topics_of).collect(),
+            unknown: unknown.into_iter().collect(),
+            dead_letter: publish::dead_letter_topic(prefix).into(),
+        };
+        Composer { catalogue, commands, names, encoder: Encoder::new(), metrics }
+    }
+
+    /// Every topic that a message can go to.
+    pub fn topics(&self) -> Vec<String> {
+        let names = &self.names;
+        let all = names.topics.values().flat_map(HashMap::values).chain(names.unknown.values()).chain([&names.dead_letter]);
+        let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
+        topics.sort();
+        topics
+    }
+
+    /// The messages of a record, in order. A message larger than its topic's `limit` becomes a dead letter, in parts
+    /// where one does not hold it.
+    pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
+        let callback = match open(record) {
+            Ok(callback) => callback,
+            Err(reason) => return self.bury(DeadLetter::new(record, None, reason), limit),
+        };
+        let head = Some(&callback.head);
+        let events = match events_of(&callback, &self.commands) {
+            Ok(events) => events,
+            Err(reason) => return self.bury(DeadLetter::new(record, head, reason).with_body(&callback.body), limit),
+        };
+        let mut messages: Vec<Message> = Vec::with_capacity(events.len());
+        for event in &events {
+            let index = messages.len() as u32;
+            let position = Position { seq: record.seq, index };
+            let (reason, key) = match self.message(&callback.head, position, event) {
+                Ok(message) if message.size() <= limit(&message.slot.topic) => {
+                    messages.push(message);
+                    continue;
+                }
+                Ok(message) => {
+                    let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
+                    (("too_large", error), message.key)
+                }
+                Err(reason) => (reason, group_of(&event.body)),
+            };
+            let letter = DeadLetter::new(record, head, reason).with_event(event, index).with_key(key);
+            messages.extend(self.bury(letter, limit));
+        }
+        messages
+    }
+
+    fn bury(&self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
+        self.metrics.dead_letters.with_label_values(&[letter.provider(), letter.reason()]).inc();
+        dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
+    }
+
+    fn message(&mut self, head: &Head, position: Position, event: &Event<'_>) -> Result<Message, Reason> {
+        let Some(command) = self.catalogue.command(head.provider.as_str(), &event.command) else {
+            return Ok(self.unknown(head, position, event));
+        };
+        let id = self.names.event_id(position);
+        let meta = Meta {
+            event_id: &id,
+            received_at_ms: head.received_at_ms,
+            app: &head.app,
+            client_ip: head.client_ip.as_deref(),
+            platform: head.platform.as_deref(),
+            request_id: head.request_id.as_deref(),
+        };
+        let mut payload = Vec::with_capacity(event.body.len() + 128);
+        let encoded = self
+            .encoder
+            .encode(command, &event.body, &meta, &mut payload)
+            .map_err(|cause| (cause.reason(), cause.to_string()))?;
+        for path in encoded.unmapped.iter() {
+            self.metrics.unmapped(command.provider(), command.name(), path);
+        }
+        let draft = Draft {
+            position,
+            topic: &self.names.topics[&head.provider][command.name()],
+            source: source_of(head),
+            kind: format!("{}.{}", command.provider(), command.name()),
+            key: Some(encoded.key.unwrap_or_else(|| head.app.clone())),
+            time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
+            received_at_ms: head.received_at_ms,
+            content_type: "application/avro",
+            payload,
+        };
+        Ok(self.names.finish(draft, Vec::new()))
+    }
+
+    /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order.
+    fn unknown(&self, head: &Head, position: Position, event: &Event<'_>) -> Message {
+        let command = event.command.clone().into_owned();
+        let draft = Draft {
+            position,
+            topic: &self.names.unknown[&head.provider],
+            source: source_of(head),
+            kind: format!("{}.{command}", head.provider.as_str()),
+            key: group_of(&event.body).or_else(|| Some(command.clone())),
+            time_ms: head.received_at_ms,
+            received_at_ms: head.received_at_ms,
+            content_type: "application/json",
+            payload: event.body.to_vec(),
+        };
+        self.names.finish(draft, vec![("imbridge-command", command)])
+    }
+}
+
+fn open(record: &Record) -> Result<Callback, Reason> {
+    if !record.intact {
+        return Err(("corrupt_record", "the record's bytes do not have its checksum".into()));
+    }
+    Callback::from_record(&record.data).map_err(|cause| ("unknown_record", cause.to_string()))
+}
+
+fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, Reason> {
+    if callback.head.unreadable {
+        return Err(("not_json", "the body was refused: it is not JSON, or names no command".into()));
+    }
+    match expand(callback, commands) {
+        Ok(events) if events.is_empty() => Err(("empty_batch", "the batch has no events".into())),
+        Ok(events) => Ok(events),
+        Err(cause) => Err(("no_batch", cause.to_string())),
+    }
+}
+
+/// `ce_source`: which app of which provider.
+pub(super) fn source_of(head: &Head) -> String {
+    format!("/{}/{}", head.provider.as_str(), head.app)
+}
+
+impl Names {
+    /// The dead-letter topic.
+    pub fn dead_letter(&self) -> &Arc<str> {
+        &self.dead_letter
+    }
+
+    /// `ce_id`: the same however often the record goes through.
+    pub fn event_id(&self, position: Position) -> String {
+        format!("{}.{position}", self.spool)
+    }
+
+    /// Places the message and writes its CloudEvents headers (Kafka protocol binding, binary mode).
+    pub fn finish(&self, draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
+        let mut headers = vec![
+            ("ce_specversion", "1.0".to_owned()),
+            ("ce_id", self.event_id(draft.position)),
+            ("ce_source", draft.source),
+            ("ce_type", draft.kind),
+            ("ce_time", rfc3339(draft.time_ms)),
+            ("content-type", draft.content_type.to_owned()),
+        ];
+        headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
+        headers.extend(more);
+        let partition = draft.key.as_ref().map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
+        Message {
+            position: draft.position,
+            slot: Slot { topic: Arc::clone(draft.topic), partition },
+            key: draft.key,
+            headers,
+            payload: draft.payload,
+            received_at_ms: draft.received_at_ms,
+        }
+    }
+}
+
+fn rfc3339(unix_ms: i64) -> String {
+    // The range that RFC 3339 can write: years 1970 to 9999. A provider's nonsense outside of it becomes its nearest end.
+    const LAST_MS: i64 = 253_402_300_799_999;
+    let time = UNIX_EPOCH + Duration::from_millis(unix_ms.clamp(0, LAST_MS) as u64);
+    humantime::format_rfc3339_millis(time).to_string()
+}

@@ -1,0 +1,114 @@
+//! From the spool to Kafka: one thread, one order.
+//!
+//! It reads records in order, composes their messages, sends them, and reports what is delivered back to the spool.
+//! Any fault ends the producer's life; the next life starts at the first record that is not delivered, and first looks
+//! up in Kafka which of those are there already. It knows no HTTP.
+
+mod compose;
+mod dead_letter;
+mod life;
+mod marks;
+mod metrics;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+pub use compose::Composer;
+pub use metrics::Metrics;
+
+use crate::lifecycle::{Backoff, Stop};
+use crate::publish::{self, Publisher};
+use crate::spool::{ReadError, Reader};
+use life::Life;
+use marks::Marks;
+
+/// Everything that forwarding needs; [`Forwarder::run`] is its thread.
+pub struct Forwarder {
+    /// The spool.
+    pub reader: Reader,
+    /// What makes messages of records.
+    pub composer: Composer,
+    /// Kafka.
+    pub config: publish::Config,
+    /// The spool's name in headers.
+    pub spool: String,
+    /// Where to count.
+    pub metrics: Metrics,
+    /// Raised when nothing more is appended: deliver the rest and return.
+    pub drain: Stop,
+    /// Raised when the time to drain is over: return, the rest stays in the spool.
+    pub abandon: Stop,
+}
+
+/// What ends a producer's life before its time.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Kafka(#[from] publish::Fault),
+    #[error(transparent)]
+    Connect(#[from] publish::ConnectError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the spool does not take notes: {0}")]
+    Note(#[from] crate::spool::AppendError),
+}
+
+impl Trouble {
+    fn reason(&self) -> &'static str {
+        match self {
+            Trouble::Kafka(fault) => fault.reason,
+            Trouble::Connect(_) => "connect",
+            Trouble::Read(_) | Trouble::Note(_) => "spool",
+        }
+    }
+}
+
+impl Forwarder {
+    /// Forwards until it is drained or abandoned; true when everything is delivered.
+    pub fn run(mut self) -> bool {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        let mut delivered = self.reader.delivered();
+        let mut connect_failures = 0u64;
+        loop {
+            if self.abandon.is_raised() || (self.drain.is_raised() && self.reader.appended() <= delivered) {
+                return self.reader.appended() <= delivered;
+            }
+            match self.live(&mut delivered, &mut backoff) {
+                Ok(()) => continue,
+                Err(trouble @ Trouble::Connect(_)) => {
+                    connect_failures += 1;
+                    // An outage of hours is one line a minute, not a flood.
+                    if connect_failures.is_power_of_two() || connect_failures.is_multiple_of(12) {
+                        warn!(%trouble, attempts = connect_failures, "Kafka is not ready; callbacks are kept in the spool");
+                    }
+                }
+                Err(trouble) => {
+                    connect_failures = 0;
+                    error!(%trouble, delivered, "publishing starts over from the first record that is not delivered");
+                    self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
+                }
+            }
+            self.metrics.connected.set(0);
+            self.abandon.pause(backoff.wait());
+        }
+    }
+
+    /// One life of a producer; `Ok` when it was drained or abandoned.
+    fn live(&mut self, delivered: &mut u64, backoff: &mut Backoff) -> Result<(), Trouble> {
+        let publisher = Publisher::connect(&self.config, &self.composer.topics(), &self.spool)?;
+        info!(brokers = self.config.brokers, from = *delivered + 1, "connected to Kafka");
+        self.metrics.connected.set(1);
+        let marks = Marks::from_notes(self.reader.notes()?);
+        let mut life = Life::new(self, publisher, marks, *delivered);
+        let outcome = life.run();
+        if life.delivered() > *delivered {
+            backoff.reset();
+        }
+        *delivered = life.delivered();
+        outcome
+    }
+}

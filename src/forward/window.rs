@@ -1,0 +1,131 @@
+//! What is on its way to Kafka, in the order in which it was sent. A pure state: it knows neither Kafka nor the spool.
+//!
+//! A record counts as delivered when its messages and those of every record before it are. Offsets are given out in the
+//! same order, so that a noted offset never lies behind a message that may have to be looked for again.
+
+use std::collections::VecDeque;
+
+use crate::publish::Slot;
+
+/// Messages in flight; a ticket tells one from the others, rising without gaps.
+#[derive(Debug, Default)]
+pub struct Window {
+    first_ticket: usize,
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The record that is complete with this entry.
+    completes: Option<u64>,
+    /// Where the message goes, and when its callback arrived; `None` for an entry without a message.
+    message: Option<(Slot, i64)>,
+    /// The offset, once delivered; anything for an entry without a message.
+    offset: Option<i64>,
+}
+
+/// A message whose predecessors are all delivered, like itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Its record is complete with it.
+    pub completes: Option<u64>,
+    /// Where it is, and when its callback arrived; `None` when there was nothing to send.
+    pub message: Option<(Slot, i64)>,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl Window {
+    /// A message that is sent now; gives its ticket.
+    pub fn send(&mut self, slot: Slot, received_at_ms: i64, completes: Option<u64>) -> usize {
+        self.entries.push_back(Entry { completes, message: Some((slot, received_at_ms)), offset: None });
+        self.first_ticket + self.entries.len() - 1
+    }
+
+    /// A place in the order with nothing to send: the message is in Kafka already.
+    pub fn pass(&mut self, completes: Option<u64>) {
+        self.entries.push_back(Entry { completes, message: None, offset: Some(0) });
+    }
+
+    /// Takes the last message back: it was not accepted for sending.
+    pub fn unsend(&mut self) {
+        self.entries.pop_back();
+    }
+
+    /// A delivery report.
+    pub fn settle(&mut self, ticket: usize, offset: i64) {
+        if let Some(entry) = ticket.checked_sub(self.first_ticket).and_then(|index| self.entries.get_mut(index)) {
+            entry.offset = Some(offset);
+        }
+    }
+
+    /// The next message in order, if it is delivered.
+    pub fn pop(&mut self) -> Option<Delivered> {
+        let offset = self.entries.front()?.offset?;
+        let Entry { completes, message, .. } = self.entries.pop_front()?;
+        self.first_ticket += 1;
+        Some(Delivered { completes, message, offset })
+    }
+
+    /// How many messages wait for their delivery or for that of an earlier one.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        Slot { topic: "t".into(), partition: 0 }
+    }
+
+    fn completed(window: &mut Window) -> Vec<u64> {
+        std::iter::from_fn(|| window.pop()).filter_map(|delivered| delivered.completes).collect()
+    }
+
+    #[test]
+    fn a_record_waits_for_all_of_its_messages_and_for_those_before_it() {
+        let mut window = Window::default();
+        let first = window.send(slot(), 0, None);
+        let second = window.send(slot(), 0, Some(1));
+        let third = window.send(slot(), 0, Some(2));
+        window.settle(third, 9);
+        window.settle(first, 7);
+        assert_eq!(completed(&mut window), []);
+        window.settle(second, 8);
+        assert_eq!(completed(&mut window), [1, 2]);
+        assert!(window.is_empty());
+    }
+
+    #[test]
+    fn what_is_in_kafka_already_keeps_its_place_in_the_order() {
+        let mut window = Window::default();
+        let first = window.send(slot(), 0, Some(1));
+        window.pass(Some(2));
+        assert_eq!(completed(&mut window), []);
+        window.settle(first, 7);
+        assert_eq!(completed(&mut window), [1, 2]);
+    }
+
+    #[test]
+    fn tickets_go_on_after_the_front_has_left_and_after_a_refusal() {
+        let mut window = Window::default();
+        let first = window.send(slot(), 0, Some(1));
+        window.settle(first, 1);
+        window.pop();
+        let refused = window.send(slot(), 0, Some(2));
+        window.unsend();
+        assert_eq!(window.send(slot(), 0, Some(2)), refused);
+        window.settle(first, 5);
+        assert_eq!(completed(&mut window), []);
+        window.settle(refused, 5);
+        assert_eq!(completed(&mut window), [2]);
+    }
+}
