@@ -1,5 +1,9 @@
+//! imbridge: from the webhooks of an IM server to Kafka, durably and in order. The binary is a thin shell around this.
+
 pub mod callback;
+pub mod forward;
 pub mod lifecycle;
 pub mod provider;
 pub mod publish;
+pub mod schema;
 pub mod spool;

@@ -1,0 +1,88 @@
+//! The `imbridge` object of a command's record: what the bridge does with the command beyond encoding it. Knows
+//! neither the plan's making nor what other parts do with these attributes.
+
+use serde_json::json;
+
+use super::capture::Capture;
+use super::key::{KeyRule, Path};
+use super::location::{Fault, Located};
+use super::plan::{Kind, RecordPlan};
+use crate::callback::{Answer, Phase};
+
+#[derive(Debug)]
+pub(super) struct Attributes {
+    pub phase: Phase,
+    pub key: KeyRule,
+    pub answer: Answer,
+    pub expand: Option<String>,
+}
+
+impl Attributes {
+    /// Reads the attributes, and marks in `plan` the fields whose values the key and the time need.
+    pub fn read(record: &Located<'_>, plan: &mut RecordPlan) -> Result<Self, Fault> {
+        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand")?;
+        attributes.only(&["phase", "key", "time", "answer", "expand"])?;
+        Ok(Self {
+            phase: phase(&attributes)?,
+            key: key(&attributes, plan)?,
+            answer: {
+                time(&attributes, plan)?;
+                answer(&attributes, plan)?
+            },
+            expand: attributes.get("expand").map(|expand| expand.text().map(str::to_owned)).transpose()?,
+        })
+    }
+}
+
+fn phase(attributes: &Located<'_>) -> Result<Phase, Fault> {
+    let allowed = "\"after\" or \"before\"";
+    let phase = attributes.need("phase", allowed)?;
+    match phase.value.as_str() {
+        Some("after") => Ok(Phase::After),
+        Some("before") => Ok(Phase::Before),
+        _ => Err(phase.fault(allowed)),
+    }
+}
+
+fn key(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
+    let key = attributes.need("key", "a key expression")?;
+    let blame = |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
+    let rule = KeyRule::parse(key.text()?).map_err(blame)?;
+    rule.mark(plan).map_err(blame)?;
+    Ok(rule)
+}
+
+fn time(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<(), Fault> {
+    let Some(time) = attributes.get("time") else {
+        return Ok(());
+    };
+    Path::parse(time.text()?)
+        .and_then(|path| path.mark(plan, Capture::Time))
+        .map_err(|why| time.fault(format!("the path of a timestamp-millis field ({why})")))
+}
+
+fn answer(attributes: &Located<'_>, plan: &RecordPlan) -> Result<Answer, Fault> {
+    let Some(answer) = attributes.get("answer") else {
+        return Ok(Answer::Neutral);
+    };
+    let field = |name: &str| plan.fields.iter().find(|field| *field.name == *name);
+    if let Some(echo) = answer.get("echo") {
+        answer.only(&["echo"])?;
+        let names = echo.texts()?;
+        if names.is_empty() || names.iter().any(|name| field(name).is_none()) {
+            return Err(echo.fault("names of the record's fields"));
+        }
+        Ok(Answer::Echo(names.into_iter().map(str::to_owned).collect()))
+    } else if let Some(item) = answer.get("result_item") {
+        answer.only(&["result_item"])?;
+        let name = item.text()?;
+        if !field(name).is_some_and(|field| matches!(field.kind, Kind::Array(_))) {
+            return Err(item.fault("the name of one of the record's array fields"));
+        }
+        Ok(Answer::ResultItem(name.to_owned()))
+    } else if answer.value == &json!({"ignore": true}) {
+        Ok(Answer::Ignore)
+    } else {
+        Err(answer.fault("{\"echo\": [names]}, {\"result_item\": name} or {\"ignore\": true}"))
+    }
+}

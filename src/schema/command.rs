@@ -1,0 +1,90 @@
+//! One command of the catalogue: its names, its attributes, and the plan of its newest version. What other parts ask
+//! of it is plain; how it encodes stays inside `schema`.
+
+use super::attributes::Attributes;
+use super::framing::Framing;
+use super::key::KeyRule;
+use super::plan::RecordPlan;
+use crate::callback::{Answer, Phase};
+
+/// A command as its newest schema describes it.
+#[derive(Debug)]
+pub struct Command {
+    provider: String,
+    name: String,
+    version: u32,
+    fingerprint: u64,
+    schema: String,
+    attributes: Attributes,
+    plan: RecordPlan,
+}
+
+/// Which schema a command is made from.
+pub(super) struct Identity {
+    pub provider: String,
+    pub name: String,
+    pub version: u32,
+    pub fingerprint: u64,
+    /// The file's text.
+    pub schema: String,
+}
+
+impl Command {
+    pub(super) fn new(identity: Identity, attributes: Attributes, plan: RecordPlan) -> Self {
+        let Identity { provider, name, version, fingerprint, schema } = identity;
+        Self { provider, name, version, fingerprint, schema, attributes, plan }
+    }
+
+    /// The folder of the provider: `tencent`.
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// The name on the wire: `Group.CallbackAfterCreateGroup`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version of the schema that records are written with.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether the IM server waits for the answer to decide something.
+    pub fn phase(&self) -> Phase {
+        self.attributes.phase
+    }
+
+    /// What a success answer carries.
+    pub fn answer(&self) -> &Answer {
+        &self.attributes.answer
+    }
+
+    /// The array field of which each element is an event of its own; None where the body is the event.
+    pub fn expand(&self) -> Option<&str> {
+        self.attributes.expand.as_deref()
+    }
+
+    /// The schema's text, as it is in the folder.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// CRC-64-AVRO of the schema's Parsing Canonical Form.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// What stands before each record.
+    pub fn framing(&self) -> Framing {
+        Framing::SingleObject { fingerprint: self.fingerprint }
+    }
+
+    pub(super) fn key_rule(&self) -> &KeyRule {
+        &self.attributes.key
+    }
+
+    pub(super) fn plan(&self) -> &RecordPlan {
+        &self.plan
+    }
+}

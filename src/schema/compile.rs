@@ -1,0 +1,184 @@
+//! From one schema file to a plan. Every rule of `schemas/README.md` about a record is checked here, so that what
+//! encodes and decodes can rely on it. Does not know where the file lies.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Value, json};
+
+use super::location::{Fault, Located};
+use super::plan::{FieldPlan, Items, Kind, RecordPlan};
+
+/// What a value may be, in the words of a complaint.
+const KINDS: &str = "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
+
+/// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
+/// fields, `meta` and `unmapped`, are checked and left out.
+pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str) -> Result<RecordPlan, Fault> {
+    record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"])?;
+    record.need("type", "\"record\"")?.expect(&json!("record"))?;
+    record.need("name", name)?.expect(&json!(name))?;
+    record.need("namespace", namespace)?.expect(&json!(namespace))?;
+    record.need("doc", "what the record means")?.text()?;
+    let fields = record.need("fields", "an array of fields")?;
+    let items = fields.items()?;
+    let Some((body, [meta, unmapped])) = items.split_last_chunk() else {
+        return Err(fields.fault("the body's fields, then meta and unmapped"));
+    };
+    check_bridge_field(meta, &meta_field())?;
+    check_bridge_field(unmapped, &unmapped_field())?;
+    let mut compiler = Compiler { records: HashMap::new() };
+    let plan = compiler.fields(body, namespace)?;
+    match plan.fields.iter().find(|field| matches!(&*field.name, "meta" | "unmapped")) {
+        Some(_) => Err(fields.fault("one meta and one unmapped, both at the end")),
+        None => Ok(plan),
+    }
+}
+
+struct Compiler {
+    /// Records that are complete, by full name, for fields that only name theirs.
+    records: HashMap<String, RecordPlan>,
+}
+
+impl Compiler {
+    fn fields(&mut self, fields: &[Located<'_>], namespace: &str) -> Result<RecordPlan, Fault> {
+        let mut plan = RecordPlan::default();
+        let mut names = HashSet::new();
+        for field in fields {
+            field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"])?;
+            let name = field.need("name", "the name on the wire")?;
+            let spellings = field.get("spellings");
+            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts)?;
+            for spelling in std::iter::once(name.text()?).chain(others.iter().copied()) {
+                if !names.insert(spelling) {
+                    return Err(field.fault(format!("names and spellings that differ; `{spelling}` is there twice")));
+                }
+            }
+            let index = plan.fields.len();
+            plan.spellings.extend(others.iter().map(|other| (Box::from(*other), index)));
+            plan.fields.push(self.field(field, name.text()?, namespace)?);
+        }
+        Ok(plan)
+    }
+
+    fn field(&mut self, field: &Located<'_>, name: &str, namespace: &str) -> Result<FieldPlan, Fault> {
+        field.need("doc", "what the field means")?.text()?;
+        field.need("default", "null")?.expect(&Value::Null)?;
+        let union = field.need("type", "[\"null\", T]")?;
+        let branches = union.items().map_err(|_| union.fault("[\"null\", T]"))?;
+        let [null, branch] = branches.as_slice() else {
+            return Err(union.fault("[\"null\", T]"));
+        };
+        null.expect(&json!("null"))?;
+        let mut kind = self.kind(branch, namespace)?;
+        if let Some(unit) = field.get("unit") {
+            match &mut kind {
+                Kind::Millis { scale } if unit.value == "s" => *scale = 1000,
+                _ => return Err(unit.fault("\"s\", on a timestamp-millis field only")),
+            }
+        }
+        if let Some(any) = field.get("json") {
+            match kind {
+                Kind::Text if any.value == &Value::Bool(true) => kind = Kind::Json,
+                _ => return Err(any.fault("true, on a string field only")),
+            }
+        }
+        Ok(FieldPlan { name: name.into(), kind, capture: None })
+    }
+
+    fn kind(&mut self, node: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
+        if let Some(name) = node.value.as_str() {
+            return match name {
+                "string" => Ok(Kind::Text),
+                "long" => Ok(Kind::Long),
+                "int" => Ok(Kind::Int),
+                "double" => Ok(Kind::Double),
+                "boolean" => Ok(Kind::Boolean),
+                name => match self.records.get(&full_name(name, namespace)) {
+                    Some(plan) => Ok(Kind::Record(plan.clone())),
+                    None => Err(node.fault(format!("{KINDS}, or the name of a record that stands before"))),
+                },
+            };
+        }
+        match node.value.get("type").and_then(Value::as_str) {
+            Some("record") => self.record(node, namespace).map(Kind::Record),
+            Some("array") => {
+                node.only(&["type", "items"])?;
+                let items = node.need("items", KINDS)?;
+                match self.kind(&items, namespace)? {
+                    Kind::Array(_) => Err(items.fault("anything but another array")),
+                    kind => Ok(Kind::Array(Box::new(Items { kind, capture: None }))),
+                }
+            }
+            Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {
+                Ok(Kind::Millis { scale: 1 })
+            }
+            _ => Err(node.fault(KINDS)),
+        }
+    }
+
+    fn record(&mut self, node: &Located<'_>, namespace: &str) -> Result<RecordPlan, Fault> {
+        node.only(&["type", "name", "namespace", "doc", "fields"])?;
+        node.need("doc", "what the record means")?.text()?;
+        let name = node.need("name", "a name")?.text()?;
+        let own = node.get("namespace").map(|own| own.text()).transpose()?;
+        let namespace = own.unwrap_or(namespace);
+        let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace)?;
+        self.records.insert(full_name(name, namespace), plan.clone());
+        Ok(plan)
+    }
+}
+
+fn full_name(name: &str, namespace: &str) -> String {
+    if name.contains('.') { name.to_owned() } else { format!("{namespace}.{name}") }
+}
+
+/// Compares a field that the bridge fills with its one allowed form, apart from documentation, which must be there.
+fn check_bridge_field(field: &Located<'_>, expected: &Value) -> Result<(), Fault> {
+    check_docs(field)?;
+    let mut found = field.value.clone();
+    strip_docs(&mut found);
+    if found == *expected {
+        return Ok(());
+    }
+    Err(field.fault(format!("{expected}, documented")))
+}
+
+fn check_docs(node: &Located<'_>) -> Result<(), Fault> {
+    if node.get("name").is_some() {
+        node.need("doc", "what it means")?.text()?;
+    }
+    if let Some(record) = node.get("type").filter(|inner| inner.value.is_object()) {
+        check_docs(&record)?;
+    }
+    match node.get("fields") {
+        Some(fields) => fields.items()?.iter().try_for_each(check_docs),
+        None => Ok(()),
+    }
+}
+
+fn strip_docs(value: &mut Value) {
+    match value {
+        Value::Object(entries) => {
+            entries.remove("doc");
+            entries.values_mut().for_each(strip_docs);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_docs),
+        _ => {}
+    }
+}
+
+fn meta_field() -> Value {
+    let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
+    json!({"name": "meta", "type": {"type": "record", "name": "Meta", "namespace": "im", "fields": [
+        {"name": "event_id", "type": "string"},
+        {"name": "received_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "app", "type": "string"},
+        optional("client_ip"),
+        optional("platform"),
+        optional("request_id"),
+    ]}})
+}
+
+fn unmapped_field() -> Value {
+    json!({"name": "unmapped", "type": {"type": "map", "values": "string"}})
+}

@@ -1,0 +1,62 @@
+//! From a framed record back to JSON, by apache-avro. For people who look and for tests; no part of the way to Kafka.
+
+use std::collections::HashMap;
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::framing::Framing;
+
+/// A record, and what it was written with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    pub provider: String,
+    pub command: String,
+    pub version: u32,
+    pub record: Value,
+}
+
+/// Why bytes could not be read as a record.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    #[error("not framed as an Avro single object")]
+    NotFramed,
+    #[error("no schema here has the fingerprint {fingerprint:016x}")]
+    UnknownSchema { fingerprint: u64 },
+    #[error("not a record of {command} v{version}: {source}")]
+    Avro { command: String, version: u32, source: Box<apache_avro::Error> },
+    #[error("{count} bytes behind the record of {command} v{version}")]
+    Trailing { command: String, version: u32, count: usize },
+}
+
+/// One published version of a command's record.
+#[derive(Debug)]
+pub(super) struct Version {
+    pub provider: String,
+    pub command: String,
+    pub version: u32,
+    pub schema: Schema,
+}
+
+pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<Decoded, DecodeError> {
+    let (Framing::SingleObject { fingerprint }, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+    let found = versions.get(&fingerprint).ok_or(DecodeError::UnknownSchema { fingerprint })?;
+    let Version { provider, command, version, schema } = found;
+    let record = read(schema, &mut rest).map_err(|source| DecodeError::Avro {
+        command: command.clone(),
+        version: *version,
+        source: Box::new(source),
+    })?;
+    if !rest.is_empty() {
+        return Err(DecodeError::Trailing { command: command.clone(), version: *version, count: rest.len() });
+    }
+    Ok(Decoded { provider: provider.clone(), command: command.clone(), version: *version, record })
+}
+
+fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {
+    let value = GenericDatumReader::builder(schema).build()?.read_value(bytes)?;
+    Value::try_from(value)
+}

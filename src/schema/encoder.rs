@@ -1,0 +1,90 @@
+//! From a JSON body to a framed record. One encoder for each thread: it owns the buffers, so that in the steady state
+//! only the output and the key are allocated. Does not know where the record goes.
+
+use jiter::Jiter;
+
+use super::avro;
+use super::command::Command;
+use super::error::EncodeError;
+use super::unmapped::Leftovers;
+use super::walk::{Scratch, Walk};
+
+/// Room for escaped strings kept from one body to the next.
+const KEPT_TAPE_BYTES_MAX: usize = 256 * 1024;
+
+/// What the bridge itself knows of a callback: the record's `meta`.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta<'a> {
+    pub event_id: &'a str,
+    pub received_at_ms: i64,
+    pub app: &'a str,
+    pub client_ip: Option<&'a str>,
+    pub platform: Option<&'a str>,
+    pub request_id: Option<&'a str>,
+}
+
+/// What encoding found out on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// None where no alternative of the command's key expression yielded a value.
+    pub key: Option<String>,
+    /// When the event happened, where the body says so.
+    pub time_ms: Option<i64>,
+    /// What went into the record's `unmapped` map.
+    pub unmapped: Leftovers,
+}
+
+/// Turns bodies into records.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    scratch: Scratch,
+    tape: Vec<u8>,
+}
+
+impl Encoder {
+    /// An encoder with empty buffers, good for every command.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the framed record of `body` to `out`. After an error `out` is as it was.
+    pub fn encode(
+        &mut self,
+        command: &Command,
+        body: &[u8],
+        meta: &Meta<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        let start = out.len();
+        self.scratch.reset(command.key_rule().slots());
+        command.framing().write(out);
+
+        let json = Jiter::with_tape(body, std::mem::take(&mut self.tape));
+        let mut walk = Walk { json, out, scratch: &mut self.scratch };
+        let walked = walk.body(command.plan());
+        self.tape = walk.json.into_tape();
+        self.tape.clear();
+        self.tape.shrink_to(KEPT_TAPE_BYTES_MAX);
+        if let Err(error) = walked {
+            out.truncate(start);
+            return Err(error);
+        }
+
+        write_meta(out, meta);
+        let unmapped = self.scratch.unmapped.finish(out);
+        Ok(Encoded {
+            key: command.key_rule().evaluate(&self.scratch.captures, meta.app),
+            time_ms: self.scratch.captures.time_ms,
+            unmapped,
+        })
+    }
+}
+
+fn write_meta(out: &mut Vec<u8>, meta: &Meta<'_>) {
+    avro::put_text(out, meta.event_id);
+    avro::put_long(out, meta.received_at_ms);
+    avro::put_text(out, meta.app);
+    avro::put_optional_text(out, meta.client_ip);
+    avro::put_optional_text(out, meta.platform);
+    avro::put_optional_text(out, meta.request_id);
+}

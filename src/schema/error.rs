@@ -1,0 +1,75 @@
+//! What can go wrong: a folder that breaks a rule, a body that is not a JSON object. Knows no remedy; the caller does.
+
+use std::io;
+use std::path::PathBuf;
+
+use jiter::{JiterError, JiterErrorType, JsonErrorType};
+use thiserror::Error;
+
+/// Why a schemas folder was refused. Every variant is for the folder's author to mend.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// Something in the folder that has no place there, or something missing.
+    #[error("{}: {found}; allowed: {allowed}", path.display())]
+    Layout { path: PathBuf, found: String, allowed: String },
+    #[error("{} is not JSON: {source}", path.display())]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("{} at {place}: found {value}; allowed: {allowed}", path.display())]
+    Rule { path: PathBuf, place: String, value: String, allowed: String },
+    #[error("{} is not an Avro schema: {source}", path.display())]
+    Avro { path: PathBuf, source: Box<apache_avro::Error> },
+}
+
+/// Why a body cannot become a record. All are properties of the body: trying again gives the same.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    #[error("not JSON at byte {position}: {detail}")]
+    NotJson { position: usize, detail: String },
+    #[error("not a JSON object")]
+    NotAnObject,
+    #[error("nested deeper than {limit} levels at byte {position}")]
+    TooDeep { position: usize, limit: u32 },
+    #[error("a string that is no Unicode text at byte {position}")]
+    NotText { position: usize },
+    #[error("a number of more than 4300 digits at byte {position}")]
+    NumberTooLong { position: usize },
+}
+
+/// Levels of objects and arrays that a body may have, the body included.
+pub(super) const DEPTH_MAX: u32 = 128;
+
+impl EncodeError {
+    /// A stable name for a metric's label or a header.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotJson { .. } => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::TooDeep { .. } => "too_deep",
+            Self::NotText { .. } => "not_text",
+            Self::NumberTooLong { .. } => "number_too_long",
+        }
+    }
+
+    pub(super) fn too_deep(position: usize) -> Self {
+        Self::TooDeep { position, limit: DEPTH_MAX }
+    }
+}
+
+impl From<JiterError> for EncodeError {
+    fn from(error: JiterError) -> Self {
+        let position = error.index;
+        match error.error_type {
+            JiterErrorType::JsonError(
+                JsonErrorType::InvalidUnicodeCodePoint
+                | JsonErrorType::LoneLeadingSurrogateInHexEscape
+                | JsonErrorType::UnexpectedEndOfHexEscape,
+            ) => Self::NotText { position },
+            JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => Self::NumberTooLong { position },
+            other => Self::NotJson { position, detail: other.to_string() },
+        }
+    }
+}

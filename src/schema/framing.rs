@@ -1,0 +1,54 @@
+//! What stands in front of a record, so that a reader finds the schema it was written with. Knows no schema.
+
+/// Marks Avro's single-object encoding, version 1.
+const SINGLE_OBJECT_MARKER: [u8; 2] = [0xC3, 0x01];
+
+/// How a record names its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Framing {
+    /// Avro single-object encoding: the marker, then the CRC-64-AVRO of the schema's Parsing Canonical Form.
+    SingleObject { fingerprint: u64 },
+}
+
+impl Framing {
+    /// Appends the bytes that go before the record.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::SingleObject { fingerprint } => {
+                out.extend_from_slice(&SINGLE_OBJECT_MARKER);
+                out.extend_from_slice(&fingerprint.to_le_bytes());
+            }
+        }
+    }
+
+    /// Takes a framed record apart; None if no known framing begins it.
+    pub fn split(framed: &[u8]) -> Option<(Self, &[u8])> {
+        let rest = framed.strip_prefix(&SINGLE_OBJECT_MARKER)?;
+        let (fingerprint, record) = rest.split_first_chunk()?;
+        let fingerprint = u64::from_le_bytes(*fingerprint);
+        Some((Self::SingleObject { fingerprint }, record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_object_begins_with_the_marker_and_the_fingerprint_in_little_endian() {
+        let mut out = vec![];
+        let framing = Framing::SingleObject { fingerprint: 0x0102_0304_0506_0708 };
+        framing.write(&mut out);
+        assert_eq!(out, [0xC3, 0x01, 8, 7, 6, 5, 4, 3, 2, 1]);
+        out.push(42);
+        assert_eq!(Framing::split(&out), Some((framing, &[42][..])));
+    }
+
+    #[test]
+    fn what_is_not_framed_is_not_split() {
+        for bytes in [&b""[..], b"\xC3", b"\xC3\x01\x01\x02", b"\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07", b"{\"a\":1}..."] {
+            assert_eq!(Framing::split(bytes), None, "{bytes:?}");
+        }
+    }
+}

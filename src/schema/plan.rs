@@ -1,0 +1,73 @@
+//! What a schema is compiled into: for each record its fields in schema order, the names they arrive under, and what
+//! each can hold. Knows nothing of files or JSON.
+
+use super::capture::Capture;
+
+/// A record's fields, in the order in which Avro wants them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RecordPlan {
+    pub fields: Vec<FieldPlan>,
+    /// Other names of fields, with the field's index.
+    pub spellings: Vec<(Box<str>, usize)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct FieldPlan {
+    pub name: Box<str>,
+    pub kind: Kind,
+    pub capture: Option<Capture>,
+}
+
+/// What a field, or an array's item, can hold.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    Text,
+    /// Any JSON value, as its text.
+    Json,
+    Long,
+    Int,
+    /// Milliseconds since 1970; what arrives is multiplied by `scale`.
+    Millis {
+        scale: i64,
+    },
+    Double,
+    Boolean,
+    Record(RecordPlan),
+    Array(Box<Items>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Items {
+    pub kind: Kind,
+    /// Taken from the first item only.
+    pub capture: Option<Capture>,
+}
+
+impl RecordPlan {
+    /// The field that arrives as `name`, with the name as the plan owns it. Senders mostly keep the order of the schema, so the search starts at `expected`.
+    #[inline]
+    pub fn find(&self, name: &str, expected: usize) -> Option<(usize, &str)> {
+        if let Some(field) = self.fields.get(expected)
+            && *field.name == *name
+        {
+            return Some((expected, &field.name));
+        }
+        self.search(name, expected)
+    }
+
+    fn search(&self, name: &str, expected: usize) -> Option<(usize, &str)> {
+        let (before, after) = self.fields.split_at(expected.min(self.fields.len()));
+        let position = after
+            .iter()
+            .position(|field| *field.name == *name)
+            .map(|found| found + before.len())
+            .or_else(|| before.iter().position(|field| *field.name == *name));
+        match position {
+            Some(index) => Some((index, &self.fields[index].name)),
+            None => {
+                let (spelling, index) = self.spellings.iter().find(|(spelling, _)| **spelling == *name)?;
+                Some((*index, spelling))
+            }
+        }
+    }
+}
