@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// An IM server whose webhooks the bridge speaks.
@@ -88,7 +89,7 @@ pub struct Callback {
     /// What the request line and headers said.
     pub head: Head,
     /// The body as it came over the wire.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// The part of a [`Callback`] that does not stand in its body.
@@ -142,10 +143,10 @@ impl Callback {
     ///
     /// # Errors
     /// [`FormatError`] when the bytes were written by something else.
-    pub fn from_record(record: &[u8]) -> Result<Callback, FormatError> {
+    pub fn from_record(record: &Bytes) -> Result<Callback, FormatError> {
         let end = record.iter().position(|byte| *byte == b'\n').ok_or(FormatError::NoHead)?;
         let head = serde_json::from_slice(&record[..end])?;
-        Ok(Callback { head, body: record[end + 1..].to_vec() })
+        Ok(Callback { head, body: record.slice(end + 1..) })
     }
 }
 
@@ -165,13 +166,13 @@ mod tests {
             request_id: None,
             unreadable: true,
         };
-        let callback = Callback { head, body: b"{\n\x00\xff not JSON\n".to_vec() };
-        assert_eq!(Callback::from_record(&callback.to_record()).unwrap(), callback);
+        let callback = Callback { head, body: Bytes::from_static(b"{\n\x00\xff not JSON\n") };
+        assert_eq!(Callback::from_record(&callback.to_record().into()).unwrap(), callback);
     }
 
     #[test]
     fn bytes_that_are_no_record_are_refused() {
-        assert!(matches!(Callback::from_record(b"no line feed"), Err(FormatError::NoHead)));
-        assert!(matches!(Callback::from_record(b"{}\nbody"), Err(FormatError::Head(_))));
+        assert!(matches!(Callback::from_record(&Bytes::from_static(b"no line feed")), Err(FormatError::NoHead)));
+        assert!(matches!(Callback::from_record(&Bytes::from_static(b"{}\nbody")), Err(FormatError::Head(_))));
     }
 }

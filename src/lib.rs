@@ -1,7 +1,11 @@
 //! imbridge: from the webhooks of an IM server to Kafka, durably and in order. The binary is a thin shell around this.
 
+pub mod admin;
+pub mod app;
 pub mod callback;
+pub mod cli;
 pub mod forward;
+pub mod ingress;
 pub mod lifecycle;
 pub mod provider;
 pub mod publish;

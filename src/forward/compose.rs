@@ -141,7 +141,7 @@ impl Composer {
             .encoder
             .encode(command, &event.body, &meta, &mut payload)
             .map_err(|cause| (cause.reason(), cause.to_string()))?;
-        for path in encoded.unmapped.iter() {
+        for path in &encoded.unmapped.paths {
             self.metrics.unmapped(command.provider(), command.name(), path);
         }
         let draft = Draft {

@@ -98,7 +98,7 @@ mod tests {
         let third = window.send(slot(), 0, Some(2));
         window.settle(third, 9);
         window.settle(first, 7);
-        assert_eq!(completed(&mut window), []);
+        assert!(completed(&mut window).is_empty());
         window.settle(second, 8);
         assert_eq!(completed(&mut window), [1, 2]);
         assert!(window.is_empty());
@@ -109,7 +109,7 @@ mod tests {
         let mut window = Window::default();
         let first = window.send(slot(), 0, Some(1));
         window.pass(Some(2));
-        assert_eq!(completed(&mut window), []);
+        assert!(completed(&mut window).is_empty());
         window.settle(first, 7);
         assert_eq!(completed(&mut window), [1, 2]);
     }
@@ -124,7 +124,7 @@ mod tests {
         window.unsend();
         assert_eq!(window.send(slot(), 0, Some(2)), refused);
         window.settle(first, 5);
-        assert_eq!(completed(&mut window), []);
+        assert!(completed(&mut window).is_empty());
         window.settle(refused, 5);
         assert_eq!(completed(&mut window), [2]);
     }

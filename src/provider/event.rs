@@ -44,7 +44,7 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
     let command = callback.head.command.as_deref().unwrap_or_default();
     let rule = commands.get(callback.head.provider, command);
     let Some(list) = rule.and_then(|rule| rule.expand.as_deref()) else {
-        return Ok(vec![Event { index: 0, command: command.into(), body: callback.body.as_slice().into() }]);
+        return Ok(vec![Event { index: 0, command: command.into(), body: callback.body.as_ref().into() }]);
     };
     let mut beside: BTreeMap<Cow<'a, str>, &RawValue> = serde_json::from_slice(&callback.body)?;
     let elements = beside.remove(list).ok_or_else(|| ExpandError::NoList(list.to_owned()))?;

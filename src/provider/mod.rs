@@ -13,6 +13,8 @@ mod tencent;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider};
 
 pub use event::{Event, ExpandError, expand, group_of};
@@ -51,7 +53,7 @@ impl Verified {
         self.provider
     }
 
-    fn callback(self, body: Vec<u8>, received_at_ms: i64) -> Callback {
+    fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
         let Verified { provider, app, command, client_ip, platform, request_id } = self;
         let head = Head { provider, app, command, received_at_ms, client_ip, platform, request_id, unreadable: false };
         Callback { head, body }
@@ -122,7 +124,7 @@ impl Providers {
     ///
     /// # Errors
     /// [`Unreadable`] when it is not JSON; a [`Refusal`] alone when no command is to be found.
-    pub fn read(&self, sender: Verified, body: Vec<u8>, now_ms: i64) -> Result<Callback, Box<Unreadable>> {
+    pub fn read(&self, sender: Verified, body: Bytes, now_ms: i64) -> Result<Callback, Box<Unreadable>> {
         let provider = sender.provider;
         let mut callback = sender.callback(body, now_ms);
         let refusal = match body::command_in(provider, &callback.body) {

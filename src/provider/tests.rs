@@ -38,7 +38,7 @@ fn verify_with(path: &str, query: &str, authorization: Option<&str>) -> Result<V
 }
 
 fn read(path: &str, query: &str, body: &str) -> Result<Callback, Box<Unreadable>> {
-    providers().read(verify(path, query).unwrap(), body.into(), NOW_MS)
+    providers().read(verify(path, query).unwrap(), Bytes::copy_from_slice(body.as_bytes()), NOW_MS)
 }
 
 fn refused(outcome: Result<Verified, Refusal>) -> (u16, &'static str) {
@@ -119,7 +119,7 @@ fn the_command_comes_from_the_body_where_the_request_line_has_none() {
 fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
     let unreadable = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Group.After", "{\"a\":").unwrap_err();
     assert_eq!((unreadable.refusal.status, unreadable.refusal.reason), (400, "not_json"));
-    assert_eq!((unreadable.callback.body.as_slice(), unreadable.callback.head.unreadable), (&b"{\"a\":"[..], true));
+    assert_eq!((unreadable.callback.body.as_ref(), unreadable.callback.head.unreadable), (&b"{\"a\":"[..], true));
     for body in ["{}", "[1]", "7", r#"{"CallbackCommand":7}"#, r#"{"Events":7}"#, r#"{"Events":[]}"#] {
         let unreadable = read("/tencent", "SdkAppid=1400000000", body).unwrap_err();
         assert_eq!((unreadable.refusal.status, unreadable.refusal.reason), (400, "no_command"), "{body}");

@@ -59,6 +59,8 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
     client.set("isolation.level", "read_uncommitted").set("fetch.wait.max.ms", "10");
     let consumer: BaseConsumer = client.create().map_err(fault)?;
     let deadline = Instant::now() + TIMEOUT;
+    // Without metadata at hand the first fetch waits a second.
+    consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
     for (topic, partitions) in topics {
         consumer.assign(&partitions).map_err(fault)?;
         let mut open: HashSet<i32> = partitions.elements().iter().map(|element| element.partition()).collect();

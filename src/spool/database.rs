@@ -176,7 +176,7 @@ impl Database {
             let data: Vec<u8> = row.get(3)?;
             bytes += data.len();
             let intact = checksum(seq, &data) == crc;
-            records.push(Record { seq, appended_at_ms: row.get(1)?, data, intact });
+            records.push(Record { seq, appended_at_ms: row.get(1)?, data: data.into(), intact });
         }
         Ok(records)
     }
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(state, State { incarnation: created.incarnation, appended: 3, delivered: 2, retired: 1 });
         assert_eq!(database.notes().unwrap(), [("topic/0".to_owned(), "17".to_owned())]);
         let records = database.read(1, usize::MAX).unwrap();
-        assert_eq!(records.iter().map(|record| record.data.as_slice()).collect::<Vec<_>>(), [&b"two"[..], b"three"]);
+        assert_eq!(records.iter().map(|record| record.data.as_ref()).collect::<Vec<_>>(), [&b"two"[..], b"three"]);
         assert!(records.iter().all(|record| record.intact));
         assert_eq!(database.read(1, 1).unwrap().len(), 1);
     }

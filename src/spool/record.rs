@@ -1,5 +1,7 @@
 //! One record of the spool: opaque bytes with a sequence number and a checksum. It does not know what the bytes mean.
 
+use bytes::Bytes;
+
 /// A record as it was read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -8,7 +10,7 @@ pub struct Record {
     /// When the writer took it, in Unix milliseconds.
     pub appended_at_ms: i64,
     /// What was appended.
-    pub data: Vec<u8>,
+    pub data: Bytes,
     /// Whether the bytes still have the checksum they were written with.
     pub intact: bool,
 }

@@ -47,7 +47,7 @@ fn records_get_rising_numbers_and_are_read_back_in_order() {
     let outcomes = append_all(&spool, (0..1000u32).map(|n| n.to_le_bytes().to_vec()));
     assert_eq!(outcomes, (1..=1000).map(Ok).collect::<Vec<_>>());
     let records = spool.reader().read(0, usize::MAX).unwrap();
-    assert!((0..1000u32).zip(&records).all(|(n, record)| record.data == n.to_le_bytes() && record.seq == u64::from(n) + 1));
+    assert!((0..1000u32).zip(&records).all(|(n, record)| *record.data == n.to_le_bytes() && record.seq == u64::from(n) + 1));
     assert_eq!(records.len(), 1000);
 }
 

@@ -1,0 +1,110 @@
+//! The admin port, on a thread of its own so that it answers under load. It knows the spool's health and the metrics.
+//!
+//! | path | what |
+//! |---|---|
+//! | `GET /metrics` | Prometheus' text format |
+//! | `GET /livez` | 200 while the process serves |
+//! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
+
+use std::net::{SocketAddr, TcpListener};
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use prometheus::{Registry, TextEncoder};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::lifecycle::Stop;
+use crate::spool::{Appender, Health};
+
+/// `[admin]` of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `address:port` for metrics and probes.
+    pub listen: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { listen: "127.0.0.1:9464".into() }
+    }
+}
+
+impl Config {
+    /// What is wrong with a value: the key and what is allowed.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let bad = self.listen.parse::<SocketAddr>().is_err();
+        bad.then(|| ("listen", format!("{:?}: an address and a port are needed, like \"127.0.0.1:9464\"", self.listen)))
+    }
+}
+
+/// What the admin port tells of.
+#[derive(Clone)]
+pub struct State {
+    /// Every part's metrics.
+    pub registry: Registry,
+    /// The spool.
+    pub appender: Appender,
+    /// Raised when the bridge shuts down.
+    pub draining: Stop,
+}
+
+/// Serves on a thread of its own until `stop` is raised; gives the address it got.
+///
+/// # Errors
+/// When the address is not to be had.
+pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(&config.listen)?;
+    let address = listener.local_addr()?;
+    let app = move || {
+        App::new()
+            .app_data(web::Data::new(state.clone()))
+            .route("/metrics", web::get().to(metrics))
+            .route("/livez", web::get().to(async || HttpResponse::Ok().json(json!({"status": "ok"}))))
+            .route("/readyz", web::get().to(readyz))
+    };
+    let serve = move || {
+        actix_web::rt::System::new().block_on(async {
+            let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+            let handle = server.handle();
+            actix_web::rt::spawn(async move {
+                stop.raised().await;
+                handle.stop(false).await;
+            });
+            server.await
+        })
+    };
+    std::thread::Builder::new().name("admin".into()).spawn(serve)?;
+    Ok(address)
+}
+
+async fn metrics(state: web::Data<State>) -> HttpResponse {
+    match TextEncoder::new().encode_to_string(&state.registry.gather()) {
+        Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT)).body(text),
+        Err(cause) => HttpResponse::InternalServerError().body(cause.to_string()),
+    }
+}
+
+async fn readyz(state: web::Data<State>) -> HttpResponse {
+    match unready(&state) {
+        None => HttpResponse::Ok().json(json!({"status": "ready"})),
+        Some((reason, message)) => {
+            HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "reason": reason, "message": message}))
+        }
+    }
+}
+
+/// Why a callback cannot be made durable now.
+fn unready(state: &State) -> Option<(&'static str, String)> {
+    if state.draining.is_raised() {
+        return Some(("draining", "the bridge is shutting down".into()));
+    }
+    match state.appender.health() {
+        Health::Accepting => None,
+        Health::Full { used_bytes, max_bytes } => {
+            Some(("spool_full", format!("{used_bytes} of spool.max_bytes {max_bytes} are in use; is Kafka reachable?")))
+        }
+        Health::Broken(cause) => Some(("spool_broken", format!("the last commit failed: {cause}"))),
+    }
+}

@@ -1,0 +1,237 @@
+//! The whole configuration: one TOML file, each key of which an environment variable can override. Every part has its own
+//! table and its own checks; here they are read and put together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::provider::{OpenImConfig, Secret, TencentConfig};
+use crate::{admin, ingress, publish, spool};
+
+const PREFIX: &str = "IMBRIDGE_";
+
+/// The configuration of every part.
+#[derive(Debug, Clone, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The public port.
+    pub server: ingress::Config,
+    /// The admin port.
+    pub admin: admin::Config,
+    /// The Tencent apps.
+    pub tencent: Vec<TencentConfig>,
+    /// The OpenIM servers.
+    pub openim: Vec<OpenImConfig>,
+    /// The spool.
+    pub spool: spool::Config,
+    /// Kafka.
+    pub kafka: publish::Config,
+    /// The schemas folder.
+    pub schemas: Schemas,
+    /// Logging.
+    pub log: Log,
+    /// Shutting down.
+    pub shutdown: Shutdown,
+}
+
+/// `[schemas]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schemas {
+    /// The folder, from the working directory.
+    pub dir: PathBuf,
+}
+
+impl Default for Schemas {
+    fn default() -> Schemas {
+        Schemas { dir: "schemas".into() }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or levels by part, as `tracing` reads them: `info`, `warn,imbridge::forward=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".into(), format: LogFormat::Pretty }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[shutdown]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// Seconds to deliver what is in the spool; the rest stays there for the next start.
+    pub drain_timeout_s: u64,
+}
+
+impl Default for Shutdown {
+    fn default() -> Shutdown {
+        Shutdown { drain_timeout_s: 20 }
+    }
+}
+
+/// A configuration that cannot be used: where, what, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct ConfigError {
+    place: String,
+    problem: String,
+}
+
+impl Config {
+    /// Reads the file and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the file, the key, its value and what is allowed.
+    pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|cause| error(&file, cause))?;
+        Config::parse(&file, &text, environment)
+    }
+
+    /// Reads a text as if it stood in `file`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &str, text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        let mut table: Table = text.parse().map_err(|cause| error(file, cause))?;
+        let mut overrides = BTreeMap::new();
+        for (name, value) in environment {
+            if let Some(keys) = name.strip_prefix(PREFIX).filter(|keys| keys.contains("__")) {
+                let path = set(&mut table, keys, typed(&value)).map_err(|problem| error(&name, problem))?;
+                overrides.insert(path, (name, value));
+            }
+        }
+        let mut config = Config::from_table(file, table, overrides)?;
+        config.resolve_property_secrets(file)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    fn from_table(file: &str, mut table: Table, mut overrides: BTreeMap<String, (String, String)>) -> Result<Config, ConfigError> {
+        loop {
+            let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
+                Ok(config) => return Ok(config),
+                Err(problem) => problem,
+            };
+            let path = problem.path().to_string().replace('[', ".").replace(']', "");
+            match overrides.remove(&path) {
+                // A text that looks like a number, where a text is wanted: `IMBRIDGE_SPOOL__ID=7`.
+                Some((name, value)) if problem.inner().to_string().contains("expected a string") => {
+                    let keys = name.strip_prefix(PREFIX).expect("overrides have the prefix");
+                    set(&mut table, keys, Value::String(value)).map_err(|problem| error(&name, problem))?;
+                }
+                Some((name, _)) => return Err(error(&format!("environment {name}"), problem.inner().message())),
+                None => return Err(error(&format!("{file}: {}", problem.path()), problem.inner().message())),
+            }
+        }
+    }
+
+    /// Values of `kafka.properties` may be secrets.
+    fn resolve_property_secrets(&mut self, file: &str) -> Result<(), ConfigError> {
+        for (name, value) in &mut self.kafka.properties {
+            if value.starts_with("env:") || value.starts_with("file:") {
+                let place = format!("{file}: kafka.properties.{name:?}");
+                *value = Secret::try_from(value.clone()).map_err(|cause| error(&place, cause))?.expose().to_owned();
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, file: &str) -> Result<(), ConfigError> {
+        let own = |table: &str, problem: Option<(&str, String)>| {
+            problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
+        };
+        let kafka = self.kafka.problem();
+        let found = own("server", self.server.problem())
+            .or_else(|| own("admin", self.admin.problem()))
+            .or_else(|| own("spool", self.spool.problem()))
+            .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
+            .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
+        found.map_or(Ok(()), Err)
+    }
+
+    fn sender_problem(&self) -> Option<String> {
+        if self.tencent.is_empty() && self.openim.is_empty() {
+            return Some("no sender: at least one [[tencent]] with sdk_app_id or one [[openim]] with name is needed".into());
+        }
+        let open = self.openim.iter().filter(|instance| instance.secret.is_none()).count();
+        if open > 1 {
+            return Some(format!("openim: {open} instances have no secret; at most one can, since their paths are the same"));
+        }
+        let mut names: Vec<String> = self.tencent.iter().map(|app| app.sdk_app_id.to_string()).collect();
+        names.extend(self.openim.iter().map(|instance| format!("openim {:?}", instance.name)));
+        names.sort();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
+        Some(format!("{} is configured twice; each sender stands once", twice[0]))
+    }
+}
+
+fn error(place: &str, problem: impl ToString) -> ConfigError {
+    ConfigError { place: place.to_owned(), problem: problem.to_string().trim_end().to_owned() }
+}
+
+/// `7`, `true` and `["a"]` are what TOML reads them as; anything else is a text.
+fn typed(value: &str) -> Value {
+    let table: Result<Table, _> = format!("value = {value}").parse();
+    table.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()))
+}
+
+/// Sets `SERVER__LISTEN` or `TENCENT__0__TOKEN` and gives the key's path, `server.listen` or `tencent.0.token`.
+fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
+    let mut parts: Vec<String> = keys.split("__").map(str::to_lowercase).collect();
+    if let [_, map, name] = &mut parts[..]
+        && (map == "properties" || map == "topic_config")
+    {
+        *name = name.replace('_', ".");
+    }
+    let last = parts.pop().filter(|last| !last.is_empty()).ok_or("ends with __: a key is missing")?;
+    let path = parts.iter().chain([&last]).cloned().collect::<Vec<_>>().join(".");
+    let mut names = parts.into_iter().peekable();
+    let mut place = table;
+    while let Some(name) = names.next() {
+        let index = names.next_if(|next| next.parse::<usize>().is_ok()).and_then(|index| index.parse::<usize>().ok());
+        let next = place.entry(name.clone()).or_insert_with(|| match index {
+            Some(_) => Value::Array(Vec::new()),
+            None => Value::Table(Table::new()),
+        });
+        place = match (next, index) {
+            (Value::Table(table), None) => table,
+            (Value::Array(list), Some(index)) => {
+                if index == list.len() {
+                    list.push(Value::Table(Table::new()));
+                }
+                let next = list.len();
+                let element = list.get_mut(index).ok_or_else(|| format!("{name}__{index}: the next free number is {next}"))?;
+                element.as_table_mut().ok_or_else(|| format!("{name}.{index} is no table"))?
+            }
+            (Value::Array(_), None) => return Err(format!("{name} is a list: write {name}__0 for its first")),
+            _ => return Err(format!("{name} is no table")),
+        };
+    }
+    place.insert(last, value);
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The composition root: every part is built here, in order, from its own table of the configuration; started, and at
+//! the end drained. Nothing else knows all of them.
+
+mod config;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use anyhow::{Context, Result};
+use prometheus::Registry;
+use tracing::{info, warn};
+
+pub use config::{Config, ConfigError, Log, LogFormat};
+
+use crate::callback::{CommandRule, CommandTable, Provider};
+use crate::forward::{self, Composer, Forwarder};
+use crate::lifecycle::Stop;
+use crate::provider::Providers;
+use crate::schema::Catalogue;
+use crate::spool::{self, Spool};
+use crate::{admin, ingress};
+
+/// A bridge that accepts callbacks.
+pub struct Bridge {
+    /// Where callbacks go.
+    pub address: SocketAddr,
+    /// Where metrics and probes are.
+    pub admin_address: SocketAddr,
+    ingress: ServerHandle,
+    spool: Spool,
+    forwarder: JoinHandle<bool>,
+    draining: Stop,
+    drain: Stop,
+    abandon: Stop,
+    stop_admin: Stop,
+    drain_timeout: Duration,
+}
+
+/// Loads the schemas folder and the table of commands that it gives.
+///
+/// # Errors
+/// When a schema breaks a rule of the folder.
+pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable>)> {
+    let catalogue = Catalogue::load(&config.schemas.dir)?;
+    let mut table = CommandTable::default();
+    for command in catalogue.commands() {
+        let provider = Provider::ALL.into_iter().find(|provider| provider.as_str() == command.provider());
+        let provider = provider.with_context(|| {
+            let dir = config.schemas.dir.display();
+            format!("{dir}/{}: no such provider; tencent and openim are allowed", command.provider())
+        })?;
+        let rule = CommandRule {
+            phase: command.phase(),
+            answer: command.answer().clone(),
+            expand: command.expand().map(str::to_owned),
+        };
+        table.insert(provider, command.name(), rule);
+    }
+    Ok((Arc::new(catalogue), Arc::new(table)))
+}
+
+impl Bridge {
+    /// Builds and starts every part. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// When the schemas, the spool or an address is not to be had; Kafka may be absent.
+    pub fn start(config: &Config) -> Result<Bridge> {
+        let (catalogue, commands) = load_schemas(config)?;
+        let registry = Registry::new();
+        register_build_info(&registry)?;
+        let spool = Spool::open(&config.spool, spool::Metrics::new(&registry)?)?;
+        let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
+
+        let metrics = forward::Metrics::new(&registry)?;
+        let composer = Composer::new(catalogue, Arc::clone(&commands), &config.kafka, &spool.name(), metrics.clone());
+        let forwarder = Forwarder {
+            reader: spool.reader(),
+            composer,
+            config: config.kafka.clone(),
+            spool: spool.name(),
+            metrics,
+            drain: drain.clone(),
+            abandon: abandon.clone(),
+        };
+
+        let state = admin::State { registry: registry.clone(), appender: spool.appender(), draining: draining.clone() };
+        let admin_address = admin::start(&config.admin, state, stop_admin.clone())
+            .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
+        let providers = Arc::new(Providers::new(&config.tencent, &config.openim, commands));
+        let (server, address) = ingress::bind(&config.server, providers, spool.appender(), ingress::Metrics::new(&registry)?)
+            .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        info!(%address, admin = %admin_address, spool = spool.name(), "accepting callbacks");
+        Ok(Bridge {
+            address,
+            admin_address,
+            ingress: handle,
+            spool,
+            forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || forwarder.run())?,
+            draining,
+            drain,
+            abandon,
+            stop_admin,
+            drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
+        })
+    }
+
+    /// Stops accepting, answers what is in progress, delivers what is in the spool within its time, closes.
+    pub async fn drain(self) {
+        info!("shutting down: no new callbacks, answering those in progress");
+        self.draining.raise();
+        self.ingress.stop(true).await;
+        self.drain.raise();
+        let abandon = self.abandon.clone();
+        let deadline = actix_web::rt::spawn(async move {
+            tokio::time::sleep(self.drain_timeout).await;
+            abandon.raise();
+        });
+        let joined = actix_web::rt::task::spawn_blocking(move || {
+            let everything = self.forwarder.join().expect("the forwarder does not panic");
+            if everything {
+                info!("everything is delivered");
+            } else {
+                warn!("records stay in the spool and are delivered after the next start");
+            }
+            self.spool.close();
+        });
+        joined.await.expect("closing the spool does not panic");
+        deadline.abort();
+        self.stop_admin.raise();
+    }
+}
+
+fn register_build_info(registry: &Registry) -> Result<()> {
+    let labels = [("version", env!("CARGO_PKG_VERSION"))].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let opts = prometheus::Opts::new("imbridge_build_info", "1, with the version as a label.").const_labels(labels.into());
+    let gauge = prometheus::IntGauge::with_opts(opts)?;
+    gauge.set(1);
+    registry.register(Box::new(gauge))?;
+    Ok(())
+}

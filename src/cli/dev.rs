@@ -1,0 +1,138 @@
+//! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use prometheus::Registry;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::embedded::Broker;
+use super::serve::until_signal;
+use crate::app::{Bridge, Config, load_schemas};
+use crate::forward::{self, Composer};
+use crate::lifecycle::Stop;
+use crate::publish;
+use crate::schema::Catalogue;
+
+const PARTITIONS: i32 = 3;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The port of the embedded Kafka broker.
+    #[arg(long, default_value_t = 9092, value_name = "PORT")]
+    kafka_port: u16,
+    /// The port for callbacks.
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    port: u16,
+    /// The port for metrics and probes.
+    #[arg(long, default_value_t = 9464, value_name = "PORT")]
+    admin_port: u16,
+    /// The schemas folder.
+    #[arg(long, default_value = "schemas", value_name = "DIR")]
+    schemas: PathBuf,
+    /// The Tencent app whose callbacks are accepted.
+    #[arg(long, default_value_t = 1400000000, value_name = "ID")]
+    sdk_app_id: u64,
+}
+
+pub(super) fn run(options: &Options) -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("imbridge-dev-{}", std::process::id()));
+    let outcome = actix_web::rt::System::new().block_on(serve(options, &folder));
+    std::fs::remove_dir_all(&folder).ok();
+    outcome
+}
+
+async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
+    let broker = Broker::start(options.kafka_port).await?;
+    let config = config(options, folder, &broker)?;
+    super::start_logging(&config.log);
+    let (catalogue, commands) = load_schemas(&config)?;
+    let metrics = forward::Metrics::new(&Registry::new())?;
+    let topics = Composer::new(Arc::clone(&catalogue), commands, &config.kafka, "dev", metrics).topics();
+    broker.create_topics(&topics, PARTITIONS)?;
+    let stop = Stop::default();
+    let printer = print_events(&config.kafka, topics, Arc::clone(&catalogue), stop.clone())?;
+    let bridge = Bridge::start(&config)?;
+    greet(&config, &bridge, &broker, catalogue.commands().len());
+    until_signal().await?;
+    bridge.drain().await;
+    stop.raise();
+    printer.join().ok().context("the printer failed")
+}
+
+fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
+    let mut config = Config::parse("dev", &format!("[[tencent]]\nsdk_app_id = {}\n[[openim]]\nname = \"dev\"\n", options.sdk_app_id), std::iter::empty())?;
+    config.server.listen = format!("127.0.0.1:{}", options.port);
+    config.server.shutdown_timeout_s = 1;
+    config.admin.listen = format!("127.0.0.1:{}", options.admin_port);
+    config.spool.dir = folder.to_owned();
+    config.spool.id = "dev".into();
+    config.kafka.brokers = broker.address.to_string();
+    config.kafka.partitions = PARTITIONS;
+    config.schemas.dir = options.schemas.clone();
+    config.log.level = "warn".into();
+    config.shutdown.drain_timeout_s = 3;
+    Ok(config)
+}
+
+fn greet(config: &Config, bridge: &Bridge, broker: &Broker, commands: usize) {
+    let (address, app) = (bridge.address, config.tencent[0].sdk_app_id);
+    println!(
+        "imbridge dev: {commands} commands have a schema
+
+  Kafka      {kafka}     (kcat -b {kafka} -L)
+  Tencent    http://{address}/tencent
+  OpenIM     http://{address}/openim/<command>
+  metrics    http://{admin}/metrics
+
+Try it in another terminal:
+
+  curl 'http://{address}/tencent?SdkAppid={app}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI' \\
+    -d '{{\"CallbackCommand\":\"Group.CallbackAfterCreateGroup\",\"GroupId\":\"@TGS#2J4SZEAEL\",\"Name\":\"MyFirstGroup\",\"EventTime\":\"1670574414123\"}}'
+
+Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing is kept.
+",
+        kafka = broker.address,
+        admin = bridge.admin_address,
+    );
+}
+
+/// Consumes every topic and prints each message, its value decoded from its Avro bytes.
+fn print_events(config: &publish::Config, topics: Vec<String>, catalogue: Arc<Catalogue>, stop: Stop) -> Result<std::thread::JoinHandle<()>> {
+    let consumer: BaseConsumer = publish::client_config(config, "imbridge-dev").set("fetch.wait.max.ms", "50").create()?;
+    let mut all = TopicPartitionList::new();
+    for topic in &topics {
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+    }
+    consumer.assign(&all)?;
+    let print = move || {
+        while !stop.is_raised() {
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                println!("{}\n", render(&message, &catalogue));
+            }
+        }
+    };
+    Ok(std::thread::Builder::new().name("dev-printer".into()).spawn(print)?)
+}
+
+fn render(message: &BorrowedMessage<'_>, catalogue: &Catalogue) -> String {
+    let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+    let mut text = format!("{} partition {} offset {} key {key}\n", message.topic(), message.partition(), message.offset());
+    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
+        let value = String::from_utf8_lossy(header.value.unwrap_or_default());
+        text.push_str(&format!("  {}: {value}\n", header.key));
+    }
+    let payload = message.payload().unwrap_or_default();
+    match catalogue.decode(payload) {
+        Ok(decoded) => text.push_str(&format!("{:#}", decoded.record)),
+        Err(_) => text.push_str(&String::from_utf8_lossy(payload)),
+    }
+    text
+}

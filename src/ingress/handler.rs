@@ -1,0 +1,155 @@
+//! One request, from its head to its answer: verify, read, append, answer. The only place that decides between
+//! *received*, *allow although broken* and *come again*.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::body::{self, BodyError, Limits};
+use super::refusals::Refusals;
+use super::{Config, Metrics};
+use crate::callback::{Callback, Provider};
+use crate::provider::{Providers, Refusal, RequestLine, Verified};
+use crate::spool::{AppendError, Lane};
+
+/// What one worker thread serves with.
+pub(super) struct Worker {
+    pub config: Config,
+    pub providers: Arc<Providers>,
+    pub lane: Lane,
+    pub metrics: Metrics,
+    pub refusals: Refusals,
+    /// Bytes of bodies held by all workers.
+    pub held: Arc<AtomicUsize>,
+}
+
+pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+    let started = Instant::now();
+    let header = |name: &str| request.headers().get(name)?.to_str().ok();
+    let line = RequestLine {
+        method: request.method().as_str(),
+        path: request.path(),
+        query: request.query_string(),
+        authorization: header(AUTHORIZATION.as_str()),
+        operation_id: header("operationid"),
+    };
+    let outcome = match worker.providers.verify(&line, now_ms()) {
+        Ok(sender) => worker.receive(sender, payload, started).await,
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok((provider, answer)) => {
+            worker.metrics.answer_seconds.with_label_values(&[provider.as_str()]).observe(started.elapsed().as_secs_f64());
+            respond(StatusCode::OK, answer)
+        }
+        Err(refusal) => worker.refuse(&refusal, &request),
+    }
+}
+
+impl Worker {
+    /// A verified sender's callback becomes durable.
+    async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<(Provider, Vec<u8>), Refusal> {
+        let provider = sender.provider();
+        let limits = Limits {
+            max_body_bytes: self.config.max_body_bytes,
+            max_held_bytes: self.config.max_held_bytes,
+            timeout: Duration::from_secs(self.config.body_timeout_s),
+            held: &self.held,
+        };
+        let (body, _share) =
+            body::read(payload, &limits).await.map_err(|cause| self.body_refusal(provider, &cause))?;
+        let callback = match self.providers.read(sender, body, now_ms()) {
+            Ok(callback) => callback,
+            Err(unreadable) => {
+                let refusal = self.keep_unreadable(*unreadable).await;
+                return Err(refusal);
+            }
+        };
+        let answer = self.providers.success(&callback);
+        let outcome = self.append(&callback, started).await;
+        let command = self.providers.label(&callback.head);
+        let labels = [provider.as_str(), command];
+        self.metrics.last_arrival.with_label_values(&labels).set(callback.head.received_at_ms as f64 / 1000.0);
+        let count = |status| self.metrics.requests.with_label_values(&[labels[0], command, status]).inc();
+        match outcome {
+            Ok(()) => count("200"),
+            Err(reason) if self.providers.is_before(&callback.head) => {
+                self.metrics.failed_open.with_label_values(&[labels[0], command, reason]).inc();
+                count("200");
+            }
+            Err(reason) => {
+                count("503");
+                return Err(Refusal::new(provider, 503, reason, "the callback could not be made durable; send it again later"));
+            }
+        }
+        Ok((provider, answer))
+    }
+
+    /// Appends within the deadline of the callback's phase; the error is a label.
+    async fn append(&self, callback: &Callback, started: Instant) -> Result<(), &'static str> {
+        let append = self.lane.append(callback.to_record());
+        if self.providers.is_before(&callback.head) {
+            let deadline = Duration::from_millis(self.config.before_deadline_ms).saturating_sub(started.elapsed());
+            let outcome = tokio::time::timeout(deadline, append).await.unwrap_or(Err(AppendError::TimedOut));
+            outcome.map(drop).map_err(|cause| cause.reason())
+        } else {
+            append.await.map(drop).map_err(|cause| cause.reason())
+        }
+    }
+
+    /// What a verified sender posted is kept even when it cannot be read; where that fails, the sender is told to come again.
+    async fn keep_unreadable(&self, unreadable: crate::provider::Unreadable) -> Refusal {
+        let provider = unreadable.callback.head.provider;
+        match self.append(&unreadable.callback, Instant::now()).await {
+            Ok(()) => unreadable.refusal,
+            Err(reason) => Refusal::new(provider, 503, reason, "the callback could not be made durable; send it again later"),
+        }
+    }
+
+    fn body_refusal(&self, provider: Provider, cause: &BodyError) -> Refusal {
+        match cause {
+            BodyError::TooLarge => {
+                let message = format!("the body is larger than server.max_body_bytes, {} bytes", self.config.max_body_bytes);
+                Refusal::new(provider, 413, "body_too_large", message)
+            }
+            BodyError::TooSlow => {
+                let message = format!("the body did not arrive within {} s", self.config.body_timeout_s);
+                Refusal::new(provider, 408, "body_too_slow", message)
+            }
+            BodyError::Overloaded => {
+                Refusal::new(provider, 503, "overloaded", "the bridge holds as many bytes as it may; send it again later")
+            }
+            BodyError::Broken(cause) => Refusal::new(provider, 400, "body_broken", format!("the body broke off: {cause}")),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse {
+        let provider = refusal.provider.map_or("none", Provider::as_str);
+        self.metrics.refused.with_label_values(&[provider, refusal.reason]).inc();
+        self.refusals.log(refusal, request.peer_addr());
+        let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
+        let mut response = respond(status, refusal.body());
+        let more = match refusal.status {
+            503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
+            405 => Some((ALLOW, "POST".to_owned())),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            response.headers_mut().insert(name, value.try_into().expect("digits and letters are a header's value"));
+        }
+        response
+    }
+}
+
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CONTENT_TYPE, "application/json")).body(body.into())
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,42 @@
+//! The public port's metrics.
+
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Registry, exponential_buckets, register_gauge_vec_with_registry,
+    register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
+};
+
+/// Handles on the public port's metrics; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Requests of verified senders, by command and HTTP status.
+    pub(super) requests: IntCounterVec,
+    pub(super) refused: IntCounterVec,
+    pub(super) failed_open: IntCounterVec,
+    pub(super) answer_seconds: HistogramVec,
+    pub(super) last_arrival: GaugeVec,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When the registry has one of these names already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
+        let answer = HistogramOpts::new("imbridge_answer_seconds", "Time from a request's head to its answer, body and sync included.")
+            .buckets(exponential_buckets(0.0005, 2.0, 14)?);
+        Ok(Metrics {
+            requests: register_int_counter_vec_with_registry!(
+                "imbridge_requests_total", "Callbacks of verified senders, by what was answered.",
+                &["provider", "command", "status"], registry)?,
+            refused: register_int_counter_vec_with_registry!(
+                "imbridge_requests_refused_total", "Requests that were not accepted.", &["provider", "reason"], registry)?,
+            failed_open: register_int_counter_vec_with_registry!(
+                "imbridge_failed_open_total", "Before-callbacks that were allowed without being durable.",
+                &["provider", "command", "reason"], registry)?,
+            answer_seconds: register_histogram_vec_with_registry!(answer, &["provider"], registry)?,
+            last_arrival: register_gauge_vec_with_registry!(
+                "imbridge_last_arrival_timestamp_seconds", "When this command last arrived, in Unix seconds.",
+                &["provider", "command"], registry)?,
+        })
+    }
+}
