@@ -5,8 +5,8 @@ It shares nothing with the bridge but the schema files. Kafka is read by conflue
 computes the fingerprints that tell which schema a record was written with. One JSON line goes out for each message;
 messages of one partition come in the order of their offsets, and long integers are exact.
 
-Exit code 0 when everything was read, 1 when the time ran out first (what was read has been printed), 3 when a message
-breaks a promise that this reader relies on: two headers of one name, text that is not UTF-8, bytes after a record.
+Exit code 0 when everything was read, 3 when a message breaks a promise that this reader relies on (two headers of one
+name, text that is not UTF-8, bytes after a record), 4 when the time ran out first; what was read has been printed then.
 """
 
 import argparse
@@ -19,8 +19,7 @@ import sys
 import time
 
 import fastavro
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, OFFSET_BEGINNING, TopicPartition
 
 BATCH = 10_000
 REFRESH_S = 1.0
@@ -97,8 +96,6 @@ class Reader:
 
     def __init__(self, brokers, prefix, isolation):
         self.wanted = re.compile(rf"^{re.escape(prefix)}\.")
-        self.isolation = IsolationLevel.READ_COMMITTED if isolation == "read_committed" else IsolationLevel.READ_UNCOMMITTED
-        self.admin = AdminClient({"bootstrap.servers": brokers})
         self.consumer = Consumer({
             "bootstrap.servers": brokers,
             "group.id": "unused: partitions are assigned by hand",
@@ -108,26 +105,21 @@ class Reader:
             "check.crcs": True,
             "fetch.wait.max.ms": 50,
             "queued.min.messages": 200_000,
+            "log_level": 2,
         })
-        # Partitions that have not yet reached the end that they had when they were first seen.
+        # Partitions whose end has not been reached, with the end offset that their first answer told.
         self.unfinished = {}
         self.assigned = set()
 
     def assign(self, timeout_s):
         """Adds the partitions that are new since the last call."""
-        topics = self.admin.list_topics(timeout=timeout_s).topics
-        new = {(name, number) for name, topic in topics.items() if self.wanted.match(name) for number in topic.partitions}
-        new = sorted(new - self.assigned)
-        if not new:
-            return
-        asked = {TopicPartition(*place): OffsetSpec.latest() for place in new}
-        answers = self.admin.list_offsets(asked, isolation_level=self.isolation, request_timeout=timeout_s)
-        for place, answer in answers.items():
-            end = answer.result().offset
-            if end > 0:
-                self.unfinished[(place.topic, place.partition)] = end
-        self.consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
-        self.assigned.update(new)
+        topics = self.consumer.list_topics(timeout=timeout_s).topics
+        found = {(name, number) for name, topic in topics.items() if self.wanted.match(name) for number in topic.partitions}
+        new = sorted(found - self.assigned)
+        if new:
+            self.consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
+            self.assigned.update(new)
+            self.unfinished.update(dict.fromkeys(new))
 
     def read(self):
         """The next messages, perhaps none."""
@@ -137,14 +129,21 @@ class Reader:
             error = message.error()
             if error is None:
                 messages.append(message)
-                if message.offset() + 1 >= self.unfinished.get(place, 0):
-                    self.unfinished.pop(place, None)
+                self.note(place, message.offset())
             elif error.code() == KafkaError._PARTITION_EOF:
-                # The end offset counts the markers of transactions, which are never delivered.
+                # Says it too where the last offsets are markers of transactions, which are never delivered.
                 self.unfinished.pop(place, None)
             else:
                 raise KafkaException(error)
         return messages
+
+    def note(self, place, offset):
+        if place not in self.unfinished:
+            return
+        if self.unfinished[place] is None:
+            self.unfinished[place] = self.consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1]
+        if offset + 1 >= self.unfinished[place] >= 0:
+            del self.unfinished[place]
 
 
 def run(options):
@@ -160,7 +159,7 @@ def run(options):
             return 0
         if time.monotonic() >= deadline:
             print(f"consume.py: {options.timeout_s} s are over after {seen} messages", file=sys.stderr)
-            return 1
+            return 4
         if options.until_count is not None and time.monotonic() >= refresh:
             reader.assign(options.timeout_s)
             refresh = time.monotonic() + REFRESH_S
@@ -187,7 +186,10 @@ def main():
     parser.add_argument("--timeout-s", type=float, default=30.0)
     parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")
     parser.add_argument("--headers-only", action="store_true", help="leave the values out")
-    sys.exit(run(parser.parse_args()))
+    try:
+        sys.exit(run(parser.parse_args()))
+    except KafkaException as problem:
+        sys.exit(f"consume.py: {problem}")
 
 
 if __name__ == "__main__":
