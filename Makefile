@@ -1,0 +1,25 @@
+# Each target is a recipe that works from a clean clone. CI runs `make check`.
+.DEFAULT_GOAL := help
+.PHONY: help dev test check bench
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+dev: ## run the bridge with an embedded broker, no configuration needed
+	scripts/setup build
+	cargo run --locked --release -- dev
+
+test: ## all tests, against a real Kafka on loopback
+	scripts/test
+
+check: ## the gate: format, lints, documents, dependencies, tests
+	scripts/setup check
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	scripts/deny
+	scripts/test
+
+bench: ## throughput and latency on this machine
+	scripts/setup bench
+	scripts/bench
