@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use prometheus::Registry;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 
 use crate::app::{Config, load_schemas};
 use crate::forward::{self, Composer};
@@ -63,7 +63,7 @@ fn topics(config: &Config) -> Result<(String, Vec<String>)> {
 }
 
 fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> {
-    let client: BaseConsumer = publish::client_config(&config.kafka, "imbridge-check").create()?;
+    let client = publish::consumer(&config.kafka, "imbridge-check", &[])?;
     let Ok(metadata) = client.fetch_metadata(None, TIMEOUT) else {
         bail!("no answer from {} within 5 s; is kafka.brokers right, and does kafka.properties fit its security?", config.kafka.brokers);
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use prometheus::Registry;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -74,6 +74,7 @@ fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Resul
     config.spool.id = "dev".into();
     config.kafka.brokers = broker.address.to_string();
     config.kafka.partitions = PARTITIONS;
+    config.kafka.mock = true;
     config.schemas.dir = options.schemas.clone();
     config.log.level = "warn".into();
     config.shutdown.drain_timeout_s = 3;
@@ -104,7 +105,7 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
 
 /// Consumes every topic and prints each message, its value decoded from its Avro bytes.
 fn print_events(config: &publish::Config, topics: Vec<String>, catalogue: Arc<Catalogue>, stop: Stop) -> Result<std::thread::JoinHandle<()>> {
-    let consumer: BaseConsumer = publish::client_config(config, "imbridge-dev").set("fetch.wait.max.ms", "50").create()?;
+    let consumer = publish::consumer(config, "imbridge-dev", &[("fetch.wait.max.ms", "50")])?;
     let mut all = TopicPartitionList::new();
     for topic in &topics {
         for partition in 0..PARTITIONS {

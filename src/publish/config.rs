@@ -6,13 +6,12 @@ use rdkafka::ClientConfig;
 use serde::Deserialize;
 
 /// Properties that the promise rests on; the configuration cannot set them.
-const FIXED: [(&str, &str); 8] = [
+const FIXED: [(&str, &str); 7] = [
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("enable.gapless.guarantee", "true"),
     ("message.timeout.ms", "0"),
     ("allow.auto.create.topics", "false"),
-    ("enable.partition.eof", "true"),
     ("enable.auto.commit", "false"),
     ("auto.offset.reset", "earliest"),
 ];
@@ -68,6 +67,9 @@ pub struct Config {
     pub settle_ms: u64,
     /// Any librdkafka property.
     pub properties: BTreeMap<String, String>,
+    /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
+    #[serde(skip)]
+    pub mock: bool,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             stall_timeout_s: 60,
             settle_ms: 500,
             properties: BTreeMap::new(),
+            mock: false,
         }
     }
 }
@@ -129,8 +132,8 @@ impl Config {
         config.set("client.id", client_id);
         config.set("group.id", "imbridge-read-back");
         config.set("message.max.bytes", self.max_message_bytes.to_string());
-        // librdkafka insists on a fetch that can hold the largest message.
-        config.set("receive.message.max.bytes", (self.max_message_bytes * 2 + (8 << 20)).to_string());
+        // librdkafka wants room for its largest fetch, 50 MiB or the largest message.
+        config.set("receive.message.max.bytes", (self.max_message_bytes + (100 << 20)).to_string());
         config.set("log.connection.close", "false");
         config
     }

@@ -2,16 +2,18 @@
 //! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
 
 mod config;
+mod context;
 mod message;
 mod partition;
 mod publisher;
 mod read_back;
 mod topics;
 
-use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::{KafkaError, KafkaResult};
 
 pub use config::Config;
+pub use context::Context;
 pub use message::{Delivery, Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use publisher::Publisher;
@@ -64,7 +66,14 @@ impl Fault {
     }
 }
 
-/// The configuration for another client of the same cluster, for `check` and `dev`.
-pub fn client_config(config: &Config, client_id: &str) -> ClientConfig {
-    config.client(client_id)
+/// A consumer of the same cluster, without a group; `more` are its own properties.
+///
+/// # Errors
+/// librdkafka's, when the properties do not fit.
+pub fn consumer(config: &Config, client_id: &str, more: &[(&str, &str)]) -> KafkaResult<BaseConsumer<Context>> {
+    let mut client = config.client(client_id);
+    for (name, value) in more {
+        client.set(*name, *value);
+    }
+    client.create_with_context(Context)
 }

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::message::{Delivery, Message, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
-use super::{Config, ConnectError, Fault, topics};
+use super::{Config, ConnectError, Context, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,16 +23,11 @@ struct Reports(Mutex<(Vec<Delivery>, Option<Fault>)>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-                tracing::warn!(target: "librdkafka", facility, "{message}");
-            }
-            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
+        Context.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "{reason}");
+        Context.error(error, reason);
     }
 }
 

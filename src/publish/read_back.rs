@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -54,10 +54,9 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
     if topics.is_empty() {
         return Ok(found);
     }
-    let mut client = config.client("imbridge-read-back");
     // Uncommitted too: what is there is there. A short wait, since a fetch at a partition's end returns only after it.
-    client.set("isolation.level", "read_uncommitted").set("fetch.wait.max.ms", "10");
-    let consumer: BaseConsumer = client.create().map_err(fault)?;
+    let more = [("isolation.level", "read_uncommitted"), ("fetch.wait.max.ms", "10"), ("enable.partition.eof", "true")];
+    let consumer = super::consumer(config, "imbridge-read-back", &more).map_err(fault)?;
     let deadline = Instant::now() + TIMEOUT;
     // Without metadata at hand the first fetch waits a second.
     consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;

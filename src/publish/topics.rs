@@ -4,14 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::{info, warn};
 
-use super::{Config, ConnectError};
+use super::{Config, ConnectError, Context};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// `<prefix>.<provider>.<Command>`.
 pub fn command_topic(prefix: &str, provider: &str, command: &str) -> String {
@@ -107,6 +106,9 @@ fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
 
 /// `max.message.bytes` of each topic, where the cluster tells it.
 pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<String, usize>, ConnectError> {
+    if config.mock {
+        return Ok(HashMap::new());
+    }
     let (admin, options) = admin(config)?;
     let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let described = block_on(admin.describe_configs(&resources, &options)).map_err(ConnectError::Kafka)?;
@@ -120,8 +122,8 @@ pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<Strin
     Ok(described.into_iter().filter_map(Result::ok).filter_map(limit_of).collect())
 }
 
-fn admin(config: &Config) -> Result<(AdminClient<DefaultClientContext>, AdminOptions), ConnectError> {
-    let admin = config.client("imbridge-admin").create().map_err(ConnectError::Kafka)?;
+fn admin(config: &Config) -> Result<(AdminClient<Context>, AdminOptions), ConnectError> {
+    let admin = config.client("imbridge-admin").create_with_context(Context).map_err(ConnectError::Kafka)?;
     Ok((admin, AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))))
 }
 
