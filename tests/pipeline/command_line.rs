@@ -1,0 +1,136 @@
+//! The command line as a new user meets it: help, a bad configuration, `check`, `dev` and the README's own lines.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::support::bridge::{Home, PROGRAM, free_ports};
+use crate::support::eventually;
+
+fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("the program was built");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_and_version_say_what_there_is() {
+    let (code, help, _) = output(Command::new(PROGRAM).arg("--help"));
+    assert_eq!(code, Some(0));
+    assert!(["serve", "dev", "check", "durable before it is acknowledged"].iter().all(|part| help.contains(part)), "{help}");
+    let (code, version, _) = output(Command::new(PROGRAM).arg("--version"));
+    assert_eq!((code, version.trim()), (Some(0), concat!("imbridge ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
+    let home = Home::with_brokers("config", "127.0.0.1:1");
+    home.configure("[server]\nmax_body_bites = 7");
+    let (code, _, error) = output(&mut home.command("serve"));
+    assert_eq!(code, Some(64));
+    let path = home.config().display().to_string();
+    assert!([path.as_str(), "server", "max_body_bites", "max_body_bytes"].iter().all(|part| error.contains(part)), "{error}");
+    let (code, _, error) = output(Command::new(PROGRAM).args(["serve", "--config", "/nowhere.toml"]));
+    assert_eq!(code, Some(64));
+    assert!(error.contains("/nowhere.toml"), "{error}");
+}
+
+#[test]
+fn check_finds_what_is_wrong_and_what_is_well() {
+    let mut home = Home::new("check");
+    let (code, lines, _) = output(&mut home.command("check"));
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(["ok    config", "ok    spool", "ok    schemas: 4 commands", "ok    kafka", ".dead-letter: missing, serve creates it"]
+        .iter().all(|part| lines.contains(part)), "{lines}");
+
+    home.set("KAFKA__CREATE_TOPICS", "false");
+    let (code, lines, _) = output(&mut home.command("check"));
+    assert_eq!(code, Some(1));
+    assert!(lines.contains("FAIL") && lines.contains("create it, or set kafka.create_topics = true"), "{lines}");
+
+    home.set("KAFKA__CREATE_TOPICS", "true");
+    home.start().terminate();
+    home.set("KAFKA__PARTITIONS", "5");
+    let (code, lines, _) = output(&mut home.command("check"));
+    assert_eq!(code, Some(1));
+    assert!(lines.contains("4 partitions, kafka.partitions is 5"), "{lines}");
+
+    home.set("KAFKA__BROKERS", "127.0.0.1:1");
+    let (code, lines, _) = output(&mut home.command("check"));
+    assert_eq!(code, Some(1));
+    assert!(lines.contains("no answer from 127.0.0.1:1"), "{lines}");
+
+    let schema = home.schemas().join("tencent/Group.CallbackAfterCreateGroup/v1.avsc");
+    std::fs::write(&schema, "{").unwrap();
+    let (code, lines, _) = output(&mut home.command("check"));
+    assert_eq!(code, Some(1));
+    assert!(lines.contains("FAIL  schemas") && lines.contains("Group.CallbackAfterCreateGroup/v1.avsc"), "{lines}");
+}
+
+#[test]
+fn the_example_configuration_is_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut check = Command::new(PROGRAM);
+    check.args(["check", "--config", "config/imbridge.example.toml"]);
+    check.env("IMBRIDGE_SPOOL__DIR", folder.path()).env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
+    check.env("IM_TOKEN", "t").env("OPENIM_SECRET", "s");
+    let (code, lines, error) = output(&mut check);
+    // Kafka is not there; everything before it is well.
+    assert_eq!(code, Some(1), "{lines}{error}");
+    assert!(["ok    config", "ok    spool", "ok    schemas", "FAIL  kafka"].iter().all(|part| lines.contains(part)), "{lines}{error}");
+}
+
+/// The first `curl` command of a text, its continued lines joined.
+fn curl_of(text: &str) -> String {
+    let lines = text.lines().skip_while(|line| !line.trim_start().starts_with("curl "));
+    let mut command = String::new();
+    for line in lines {
+        command.push_str(line.trim().trim_end_matches('\\'));
+        if !line.trim_end().ends_with('\\') {
+            break;
+        }
+    }
+    command
+}
+
+/// Runs `dev` on free ports, runs the curl line that `pick` makes of what it printed, and waits for the event.
+fn dev_with(pick: impl Fn(&str) -> String) {
+    let [kafka, port, admin] = free_ports();
+    let ports = [("--kafka-port", kafka), ("--port", port), ("--admin-port", admin)];
+    let arguments = ports.iter().flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]);
+    let mut dev = Command::new(PROGRAM).arg("dev").args(arguments).stdout(Stdio::piped()).spawn().expect("the program was built");
+    let (sender, lines) = mpsc::channel();
+    let stdout = BufReader::new(dev.stdout.take().expect("piped"));
+    let reader = std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    let mut seen = String::new();
+    let mut read_until = |end: &str| eventually(end, || {
+        if let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        seen.contains(end).then(|| seen.clone())
+    });
+    let curl = pick(&read_until("nothing is kept")).replace(":8080/", &format!(":{port}/"));
+    let status = Command::new("bash").args(["-c", &curl]).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("bash is there");
+    assert!(status.success(), "{curl}");
+    let printed = read_until("\"unmapped\"");
+    assert!(printed.contains("im.tencent.Group.CallbackAfterCreateGroup partition"), "{printed}");
+    assert!(printed.contains(r#""Name": "MyFirstGroup""#) && printed.contains("ce_id: "), "{printed}");
+    Command::new("kill").arg(dev.id().to_string()).status().expect("kill is there");
+    assert!(eventually("dev to end", || dev.try_wait().expect("a child can be waited for")).success());
+    reader.join().expect("the reader does not panic");
+}
+
+#[test]
+fn dev_prints_a_curl_line_that_works_and_then_the_event() {
+    dev_with(curl_of);
+}
+
+#[test]
+fn the_readmes_curl_line_works() {
+    let readme = std::fs::read_to_string("README.md").expect("there is a README");
+    let curl = curl_of(&readme);
+    assert!(curl.contains("Group.CallbackAfterCreateGroup"), "{curl}");
+    dev_with(|_| curl.clone());
+}

@@ -1,0 +1,174 @@
+//! A running `imbridge serve` with a folder, a topic prefix and ports of its own.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::client::Connection;
+use super::{eventually, kafka, schemas};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
+/// The Tencent app that every test bridge accepts.
+pub const APP: u64 = 1400000000;
+
+/// Everything a bridge keeps over restarts.
+pub struct Home {
+    folder: tempfile::TempDir,
+    /// The first part of its topics.
+    pub prefix: String,
+    /// The public port.
+    pub port: u16,
+    /// The admin port.
+    pub admin_port: u16,
+    settings: Vec<(String, String)>,
+}
+
+/// A running bridge; killed when dropped.
+pub struct Bridge {
+    child: Child,
+    port: u16,
+    admin_port: u16,
+    log: PathBuf,
+}
+
+impl Home {
+    /// A home on the shared Kafka, with the four commands.
+    pub fn new(name: &str) -> Home {
+        Home::with_brokers(name, &kafka::shared())
+    }
+
+    /// A home on another Kafka.
+    pub fn with_brokers(name: &str, brokers: &str) -> Home {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        schemas::copy(&schemas::FOUR, &folder.path().join("schemas"));
+        let [port, admin_port] = free_ports();
+        let mut home = Home { folder, prefix: format!("{unique}-{name}"), port, admin_port, settings: Vec::new() };
+        home.set("SERVER__LISTEN", format!("127.0.0.1:{port}"));
+        home.set("ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"));
+        home.set("KAFKA__BROKERS", brokers);
+        home.set("KAFKA__TOPIC_PREFIX", home.prefix.clone());
+        home.set("SPOOL__DIR", home.path().join("spool").display().to_string());
+        home.set("SCHEMAS__DIR", home.schemas().display().to_string());
+        let config = format!("[[tencent]]\nsdk_app_id = {APP}\n\n[[openim]]\nname = \"main\"\n\n[kafka]\npartitions = 4\nreplication_factor = 1\n");
+        std::fs::write(home.config(), config).expect("a temporary folder is writable");
+        home
+    }
+
+    /// Overrides a key by its environment variable, without the prefix.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.environment(&format!("IMBRIDGE_{key}"), value);
+    }
+
+    /// Sets a variable of the bridge's environment.
+    pub fn environment(&mut self, name: &str, value: impl Into<String>) {
+        self.settings.push((name.to_owned(), value.into()));
+    }
+
+    /// Adds lines to the configuration file.
+    pub fn configure(&self, lines: &str) {
+        let text = std::fs::read_to_string(self.config()).expect("it was written");
+        std::fs::write(self.config(), format!("{text}\n{lines}\n")).expect("a temporary folder is writable");
+    }
+
+    /// The folder of everything.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The schemas folder.
+    pub fn schemas(&self) -> PathBuf {
+        self.path().join("schemas")
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path().join("imbridge.toml")
+    }
+
+    /// The program with this home's configuration.
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg(verb).arg("--config").arg(self.config()).envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    /// Starts the bridge and waits until it is ready.
+    pub fn start(&self) -> Bridge {
+        let log = self.path().join("log");
+        let file = std::fs::File::options().create(true).append(true).open(&log).expect("a temporary folder is writable");
+        let child = self.command("serve").stdout(Stdio::null()).stderr(file).spawn().expect("the program was built");
+        let mut bridge = Bridge { child, port: self.port, admin_port: self.admin_port, log };
+        eventually("the bridge to be ready", || {
+            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", bridge.log());
+            }
+            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+        });
+        bridge
+    }
+}
+
+impl Bridge {
+    /// A connection to the public port.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.port).expect("the bridge listens")
+    }
+
+    /// Status and body of a path of the admin port; nothing when it does not answer.
+    pub fn admin(&self, path: &str) -> Option<(u16, String)> {
+        let answer = Connection::open(self.admin_port)?.request("GET", path, &[], b"")?;
+        Some((answer.status, answer.body))
+    }
+
+    /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
+    pub fn metric(&self, parts: &[&str]) -> f64 {
+        let (_, text) = self.admin("/metrics").expect("the admin port answers");
+        let lines = text.lines().filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Waits until everything that was appended is delivered and written down.
+    pub fn settle(&self) {
+        // The gauge is from the last tick: two readings a tick apart, both zero.
+        let mut zeros = 0;
+        eventually("the spool to be delivered", || {
+            zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 { zeros + 1 } else { 0 };
+            (zeros > 15).then_some(())
+        });
+    }
+
+    /// Everything that was logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log was made at the start")
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the bridge runs");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// SIGTERM; gives the exit status.
+    pub fn terminate(mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        eventually("the bridge to exit after SIGTERM", || self.child.try_wait().expect("a child can be waited for"))
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Ports that nobody has at the moment.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}

@@ -1,0 +1,72 @@
+//! HTTP/1.1 over one kept connection, as an IM server holds it, with no retries of its own: what was answered is known.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// One connection.
+pub struct Connection {
+    reader: BufReader<TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// A header's value; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Connection {
+    /// Connects; nothing when nobody listens.
+    pub fn open(port: u16) -> Option<Connection> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        Some(Connection { reader: BufReader::new(stream) })
+    }
+
+    /// Posts JSON as both IM servers do.
+    pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Option<Answer> {
+        self.request("POST", target, &[("Content-Type", "application/json; charset=utf-8")], body.as_ref())
+    }
+
+    /// One request and its whole answer; nothing when the connection broke before.
+    pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
+        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {}\r\n", body.len());
+        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        request.push_str("\r\n");
+        let bytes = [request.as_bytes(), body].concat();
+        // The bridge may answer and close before it has read everything; the answer counts all the same.
+        let written = self.reader.get_mut().write_all(&bytes);
+        self.answer().or_else(|| written.ok().and(None))
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            match line.split_once(':') {
+                Some((name, value)) => headers.push((name.to_lowercase(), value.trim().to_owned())),
+                None => break,
+            }
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length").map_or(Ok(0), |(_, value)| value.parse()).ok()?;
+        let mut body = vec![0; length];
+        self.reader.read_exact(&mut body).ok()?;
+        Some(Answer { status, headers, body: String::from_utf8(body).ok()? })
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        (self.reader.read_line(&mut line).ok()? > 0).then(|| line.trim_end().to_owned())
+    }
+}

@@ -1,0 +1,34 @@
+//! Schemas folders for tests: a few commands, so that a test's topics are few.
+
+use std::path::Path;
+
+/// The four commands of the first documents.
+pub const FOUR: [&str; 4] = [
+    "tencent/Group.CallbackAfterChangeGroupOwner",
+    "tencent/Group.CallbackAfterCreateGroup",
+    "tencent/Group.CallbackAfterGroupAttrChanged",
+    "openim/callbackAfterTransferGroupOwnerCommand",
+];
+
+/// Copies these commands of the project's folder into `dir`.
+pub fn copy(commands: &[&str], dir: &Path) {
+    for command in commands {
+        let to = dir.join(command);
+        std::fs::create_dir_all(&to).expect("a temporary folder is writable");
+        for file in std::fs::read_dir(Path::new("schemas").join(command)).expect("the command has a folder") {
+            let file = file.expect("the folder can be listed").path();
+            std::fs::copy(&file, to.join(file.file_name().expect("a file"))).expect("a schema can be copied");
+        }
+    }
+}
+
+/// Writes a before-command, made from the schema of creating a group: the same fields, another name and phase.
+pub fn add_before_command(dir: &Path) -> &'static str {
+    let created = std::fs::read_to_string("schemas/tencent/Group.CallbackAfterCreateGroup/v1.avsc").expect("it is there");
+    let before = created.replace("CallbackAfterCreateGroup", "CallbackBeforeTest").replace(r#""phase": "after""#, r#""phase": "before""#);
+    assert_ne!(created, before);
+    let folder = dir.join("tencent/Group.CallbackBeforeTest");
+    std::fs::create_dir_all(&folder).expect("a temporary folder is writable");
+    std::fs::write(folder.join("v1.avsc"), before).expect("a temporary folder is writable");
+    "Group.CallbackBeforeTest"
+}
