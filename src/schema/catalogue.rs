@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::attributes::Attributes;
 use super::command::{Command, Identity};
 use super::compile::compile;
-use super::decode::{self, Decoded, DecodeError, Version};
+use super::decode::{self, DecodeError, Decoded, Version};
 use super::error::LoadError;
 use super::fingerprint::fingerprint;
 use super::location::{Fault, Located};
@@ -27,7 +27,11 @@ pub struct Catalogue {
 impl Catalogue {
     /// Reads and checks the whole folder. The error names the file, the place in it, and what is allowed there.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
-        let mut catalogue = Self { commands: Vec::new(), by_name: HashMap::new(), versions: HashMap::new() };
+        let mut catalogue = Self {
+            commands: Vec::new(),
+            by_name: HashMap::new(),
+            versions: HashMap::new(),
+        };
         for folder in source::list(dir)? {
             catalogue.add(&folder)?;
         }
@@ -65,7 +69,10 @@ impl Catalogue {
             {
                 return Err(LoadError::Layout {
                     path: path.clone(),
-                    found: format!("the same record as that of {}/{}", other.provider, other.command),
+                    found: format!(
+                        "the same record as that of {}/{}",
+                        other.provider, other.command
+                    ),
                     allowed: "a record of its own for each command".to_owned(),
                 });
             }
@@ -78,17 +85,38 @@ impl Catalogue {
     }
 }
 
-fn read_version(folder: &CommandFolder, version: u32, path: &Path) -> Result<(Command, Schema), LoadError> {
-    let text = fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    let json: Value =
-        serde_json::from_str(&text).map_err(|source| LoadError::Json { path: path.to_owned(), source })?;
-    let blame = |Fault { place, value, allowed }| LoadError::Rule { path: path.to_owned(), place, value, allowed };
+fn read_version(
+    folder: &CommandFolder,
+    version: u32,
+    path: &Path,
+) -> Result<(Command, Schema), LoadError> {
+    let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let json: Value = serde_json::from_str(&text).map_err(|source| LoadError::Json {
+        path: path.to_owned(),
+        source,
+    })?;
+    let blame = |Fault {
+                     place,
+                     value,
+                     allowed,
+                 }| LoadError::Rule {
+        path: path.to_owned(),
+        place,
+        value,
+        allowed,
+    };
     let (namespace, name) = record_name(&folder.provider, &folder.name);
     let record = Located::root(&json);
     let mut plan = compile(&record, &namespace, name).map_err(blame)?;
     let attributes = Attributes::read(&record, &mut plan).map_err(blame)?;
 
-    let refuse = |source| LoadError::Avro { path: path.to_owned(), source };
+    let refuse = |source| LoadError::Avro {
+        path: path.to_owned(),
+        source,
+    };
     let schema = Schema::parse(&json).map_err(|source| refuse(Box::new(source)))?;
     let identity = Identity {
         provider: folder.provider.clone(),
@@ -103,7 +131,10 @@ fn read_version(folder: &CommandFolder, version: u32, path: &Path) -> Result<(Co
 /// The namespace and the name of a command's record.
 fn record_name<'c>(provider: &str, command: &'c str) -> (String, &'c str) {
     match command.rsplit_once('.') {
-        Some((family, name)) => (format!("im.{provider}.{}", family.to_ascii_lowercase()), name),
+        Some((family, name)) => (
+            format!("im.{provider}.{}", family.to_ascii_lowercase()),
+            name,
+        ),
         None => (format!("im.{provider}"), command),
     }
 }

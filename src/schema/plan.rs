@@ -65,7 +65,10 @@ impl RecordPlan {
         match position {
             Some(index) => Some((index, &self.fields[index].name)),
             None => {
-                let (spelling, index) = self.spellings.iter().find(|(spelling, _)| **spelling == *name)?;
+                let (spelling, index) = self
+                    .spellings
+                    .iter()
+                    .find(|(spelling, _)| **spelling == *name)?;
                 Some((*index, spelling))
             }
         }

@@ -16,7 +16,11 @@ fn holds(name: &str, sent: &str, expected: Value) {
 }
 
 fn leaves(name: &str, sent: &str) {
-    assert_eq!(field(name, sent), (Value::Null, json!({name: sent})), "{name}: {sent}");
+    assert_eq!(
+        field(name, sent),
+        (Value::Null, json!({name: sent})),
+        "{name}: {sent}"
+    );
 }
 
 #[test]
@@ -27,7 +31,10 @@ fn a_string_field_holds_strings_and_the_text_of_numbers() {
         ("144115225971632500", "144115225971632500"),
         ("-0", "-0"),
         ("1.50", "1.50"),
-        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        (
+            "123456789012345678901234567890",
+            "123456789012345678901234567890",
+        ),
     ] {
         holds("Text", sent, json!(expected));
     }
@@ -38,12 +45,31 @@ fn a_string_field_holds_strings_and_the_text_of_numbers() {
 
 #[test]
 fn a_long_field_holds_integers_bare_or_quoted() {
-    for sent in ["0", "-1", "1670574414123", "9007199254740993", "9223372036854775807", "-9223372036854775808"] {
+    for sent in [
+        "0",
+        "-1",
+        "1670574414123",
+        "9007199254740993",
+        "9223372036854775807",
+        "-9223372036854775808",
+    ] {
         let value: i64 = sent.parse().expect("an integer");
         holds("Long", sent, json!(value));
         holds("Long", &format!("\"{sent}\""), json!(value));
     }
-    for sent in ["9223372036854775808", "1.0", "1e3", "-0", r#""""#, r#""007""#, r#"" 7""#, r#""x""#, "true", "{}", "[1]"] {
+    for sent in [
+        "9223372036854775808",
+        "1.0",
+        "1e3",
+        "-0",
+        r#""""#,
+        r#""007""#,
+        r#"" 7""#,
+        r#""x""#,
+        "true",
+        "{}",
+        "[1]",
+    ] {
         leaves("Long", sent);
     }
 }
@@ -63,7 +89,11 @@ fn a_time_is_an_integer_and_seconds_become_milliseconds() {
     holds("Seconds", r#""1670574414""#, json!(1_670_574_414_000_i64));
     leaves("Seconds", "9223372036854776");
     leaves("Seconds", "1670574414.5");
-    holds("Seconds", "-9223372036854775", Value::from(-9_223_372_036_854_775_000_i64));
+    holds(
+        "Seconds",
+        "-9223372036854775",
+        Value::from(-9_223_372_036_854_775_000_i64),
+    );
 }
 
 #[test]
@@ -94,7 +124,9 @@ fn a_json_field_holds_anything_as_its_text() {
 
 #[test]
 fn every_optional_field_holds_null() {
-    for name in ["Text", "Long", "Int", "Double", "Flag", "Time", "Seconds", "Any", "One", "List", "Texts"] {
+    for name in [
+        "Text", "Long", "Int", "Double", "Flag", "Time", "Seconds", "Any", "One", "List", "Texts",
+    ] {
         holds(name, "null", Value::Null);
     }
 }
@@ -104,8 +136,18 @@ fn records_and_arrays_hold_objects_and_arrays_only() {
     holds("Texts", r#"["a", 1]"#, json!(["a", "1"]));
     holds("Longs", r#"[1, "2"]"#, json!([1, 2]));
     holds("Flags", "[]", json!([]));
-    holds("One", r#"{"Level": "3"}"#, json!({"Id": null, "Level": 3, "Deeper": null}));
-    for (name, sent) in [("One", "[]"), ("One", "1"), ("List", "{}"), ("List", r#""a""#), ("Texts", "true")] {
+    holds(
+        "One",
+        r#"{"Level": "3"}"#,
+        json!({"Id": null, "Level": 3, "Deeper": null}),
+    );
+    for (name, sent) in [
+        ("One", "[]"),
+        ("One", "1"),
+        ("List", "{}"),
+        ("List", r#""a""#),
+        ("Texts", "true"),
+    ] {
         leaves(name, sent);
     }
 }
@@ -114,7 +156,11 @@ fn records_and_arrays_hold_objects_and_arrays_only() {
 fn a_long_array_is_counted_right() {
     for count in [63, 64, 65, 9000] {
         let list: Vec<usize> = (0..count).collect();
-        holds("Longs", &serde_json::to_string(&list).expect("JSON"), json!(list));
+        holds(
+            "Longs",
+            &serde_json::to_string(&list).expect("JSON"),
+            json!(list),
+        );
     }
 }
 
@@ -131,7 +177,11 @@ fn a_field_arrives_under_each_of_its_spellings() {
 fn the_order_of_fields_does_not_change_the_bytes() {
     let mut bench = Bench::new(kinds());
     let mut entries = vec![
-        r#""Text": "a""#, r#""Long": 1"#, r#""Flag": true"#, r#""Time": 5"#, r#""Texts": ["x", "y"]"#,
+        r#""Text": "a""#,
+        r#""Long": 1"#,
+        r#""Flag": true"#,
+        r#""Time": 5"#,
+        r#""Texts": ["x", "y"]"#,
         r#""One": {"Id": "o", "Level": 2, "Deeper": [{"On": true, "Id": "d"}]}"#,
         r#""List": [{"Id": "p", "Level": 1}, {"Deeper": [], "Id": "q"}]"#,
     ];
@@ -139,11 +189,20 @@ fn the_order_of_fields_does_not_change_the_bytes() {
     let (expected, _) = bench.bytes(&join(&entries)).expect("a good body");
     for turn in 0..entries.len() {
         entries.rotate_left(1);
-        assert_eq!(bench.bytes(&join(&entries)).expect("a good body").0, expected, "rotated by {turn}");
+        assert_eq!(
+            bench.bytes(&join(&entries)).expect("a good body").0,
+            expected,
+            "rotated by {turn}"
+        );
         let backwards: Vec<_> = entries.iter().rev().copied().collect();
-        assert_eq!(bench.bytes(&join(&backwards)).expect("a good body").0, expected, "backwards {turn}");
+        assert_eq!(
+            bench.bytes(&join(&backwards)).expect("a good body").0,
+            expected,
+            "backwards {turn}"
+        );
     }
-    let inner_turned = join(&entries).replace(r#""Id": "p", "Level": 1"#, r#""Level": 1, "Id": "p""#);
+    let inner_turned =
+        join(&entries).replace(r#""Id": "p", "Level": 1"#, r#""Level": 1, "Id": "p""#);
     assert_eq!(bench.bytes(&inner_turned).expect("a good body").0, expected);
 }
 
@@ -153,21 +212,39 @@ fn key_and_time_come_from_the_body() {
     for (body, key, time) in [
         (r#"{"Text": "g", "Time": "7"}"#, Some("g"), Some(7)),
         (r#"{"Text": 12, "Time": 7}"#, Some("12"), Some(7)),
-        (r#"{"Text": "@TLS#NOT_FOUND", "List": [{"Id": "i"}, {"Id": "j"}]}"#, Some("i"), None),
+        (
+            r#"{"Text": "@TLS#NOT_FOUND", "List": [{"Id": "i"}, {"Id": "j"}]}"#,
+            Some("i"),
+            None,
+        ),
         (r#"{"Text": "", "List": [null, {"Id": "j"}]}"#, None, None),
         (r#"{"Text": true, "Time": "soon"}"#, None, None),
-        (r#"{"Text": "g", "Text": "h", "Time": 1, "Time": 2}"#, Some("g"), Some(1)),
+        (
+            r#"{"Text": "g", "Text": "h", "Time": 1, "Time": 2}"#,
+            Some("g"),
+            Some(1),
+        ),
         ("{}", None, None),
     ] {
         let (_, encoded) = bench.record(body);
-        assert_eq!((encoded.key.as_deref(), encoded.time_ms), (key, time), "{body}");
+        assert_eq!(
+            (encoded.key.as_deref(), encoded.time_ms),
+            (key, time),
+            "{body}"
+        );
     }
 }
 
 #[test]
 fn what_is_no_json_object_is_refused_with_its_reason() {
     let mut bench = Bench::new(kinds());
-    let deep = |levels: usize| format!("{}{}", r#"{"x":"#.repeat(levels), "1".to_owned() + &"}".repeat(levels));
+    let deep = |levels: usize| {
+        format!(
+            "{}{}",
+            r#"{"x":"#.repeat(levels),
+            "1".to_owned() + &"}".repeat(levels)
+        )
+    };
     for (body, reason) in [
         (String::new(), "not_json"),
         ("{".to_owned(), "not_json"),
@@ -184,12 +261,21 @@ fn what_is_no_json_object_is_refused_with_its_reason() {
         (r#"{"Text": "\ud800"}"#.to_owned(), "not_text"),
         (r#"{"Other": ["\udc00"]}"#.to_owned(), "not_text"),
         (r#"{"\ud800x": 1}"#.to_owned(), "not_text"),
-        (format!(r#"{{"Text": {}}}"#, "1".repeat(4400)), "number_too_long"),
+        (
+            format!(r#"{{"Text": {}}}"#, "1".repeat(4400)),
+            "number_too_long",
+        ),
         (deep(129), "too_deep"),
     ] {
         let mut out = b"before".to_vec();
-        let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
-        let error = bench.encoder.encode(command, body.as_bytes(), &super::META, &mut out).expect_err(&body);
+        let command = bench
+            .catalogue
+            .command("test", "All.Kinds")
+            .expect("it is there");
+        let error = bench
+            .encoder
+            .encode(command, body.as_bytes(), &super::META, &mut out)
+            .expect_err(&body);
         assert_eq!(error.reason(), reason, "{error}: {body}");
         assert_eq!(out, b"before", "{body}");
     }
@@ -201,7 +287,10 @@ fn what_is_no_json_object_is_refused_with_its_reason() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused_at_their_place() {
     let bench = Bench::new(kinds());
-    let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
+    let command = bench
+        .catalogue
+        .command("test", "All.Kinds")
+        .expect("it is there");
     for (body, position) in [
         (&b"{\"Text\": \"a\xff\"}"[..], 11),
         (b"{\"Other\": \"a\xff\"}", 12),
@@ -210,7 +299,12 @@ fn bytes_that_are_not_utf8_are_refused_at_their_place() {
         (b"{\"\xff\": 1}", 2),
     ] {
         let error = super::Encoder::new().encode(command, body, &super::META, &mut Vec::new());
-        assert_eq!(error, Err(EncodeError::NotText { position }), "{}", String::from_utf8_lossy(body));
+        assert_eq!(
+            error,
+            Err(EncodeError::NotText { position }),
+            "{}",
+            String::from_utf8_lossy(body)
+        );
     }
 }
 

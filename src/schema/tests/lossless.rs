@@ -12,17 +12,28 @@ use serde_json::{Map, Value};
 /// Panics unless `record`, written with `schema`, holds all of `body` and no more.
 pub fn check(body: &str, schema: &Value, record: &Value) {
     let unmapped = record["unmapped"].as_object().expect("a map");
-    let mut judge = Judge { body, unmapped: unmapped.clone(), records: HashMap::new() };
+    let repetitions_max = unmapped.len() + 1;
+    let mut judge = Judge {
+        body,
+        unmapped: unmapped.clone(),
+        repetitions_max,
+        records: HashMap::new(),
+    };
     judge.learn(schema);
     let raw: Box<RawValue> = serde_json::from_str(body).expect("bodies here are JSON");
     judge.object(&raw, schema, record.as_object().expect("a record"), "");
-    assert!(judge.unmapped.is_empty(), "not in the body: {:?}\n{body}", judge.unmapped);
+    assert!(
+        judge.unmapped.is_empty(),
+        "not in the body: {:?}\n{body}",
+        judge.unmapped
+    );
 }
 
 struct Judge<'b> {
     body: &'b str,
     /// What has not been accounted for yet.
     unmapped: Map<String, Value>,
+    repetitions_max: usize,
     records: HashMap<String, Value>,
 }
 
@@ -32,7 +43,10 @@ impl Judge<'_> {
         match node {
             Value::Object(entries) => {
                 if node["type"] == "record" {
-                    self.records.insert(node["name"].as_str().expect("a name").to_owned(), node.clone());
+                    self.records.insert(
+                        node["name"].as_str().expect("a name").to_owned(),
+                        node.clone(),
+                    );
                 }
                 entries.values().for_each(|value| self.learn(value));
             }
@@ -53,25 +67,51 @@ impl Judge<'_> {
         let mut filled = vec![false; fields.len()];
         for (name, raw) in &entries {
             let escaped = name.replace('~', "~0").replace('/', "~1");
-            let path = if path.is_empty() { escaped } else { format!("{path}/{escaped}") };
+            let path = if path.is_empty() {
+                escaped
+            } else {
+                format!("{path}/{escaped}")
+            };
             let index = fields.iter().position(|field| arrives_as(field, name));
             let held = index.is_some_and(|index| {
                 let field = &fields[index];
-                !filled[index] && self.value(raw, field, &field["type"][1], &record[field["name"].as_str().expect("a name")], &path)
+                !filled[index]
+                    && self.value(
+                        raw,
+                        field,
+                        &field["type"][1],
+                        &record[field["name"].as_str().expect("a name")],
+                        &path,
+                    )
             });
             if let Some(index) = index {
                 filled[index] = true;
             }
-            assert!(held || self.take(&path, raw), "{path} is lost\n{}", self.body);
+            assert!(
+                held || self.take(&path, raw),
+                "{path} is lost\n{}",
+                self.body
+            );
         }
         for (field, _) in fields.iter().zip(filled).filter(|(_, filled)| !filled) {
             let value = &record[field["name"].as_str().expect("a name")];
-            assert!(value.is_null(), "{field} holds {value} from nowhere\n{}", self.body);
+            assert!(
+                value.is_null(),
+                "{field} holds {value} from nowhere\n{}",
+                self.body
+            );
         }
     }
 
     /// Whether the value is in the record: as itself, or piece by piece.
-    fn value(&mut self, raw: &RawValue, field: &Value, kind: &Value, held: &Value, path: &str) -> bool {
+    fn value(
+        &mut self,
+        raw: &RawValue,
+        field: &Value,
+        kind: &Value,
+        held: &Value,
+        path: &str,
+    ) -> bool {
         let sent = raw.get();
         if sent == "null" || held.is_null() {
             return sent == "null" && held.is_null();
@@ -85,7 +125,12 @@ impl Judge<'_> {
             return true;
         }
         if kind["type"] == "array" && sent.starts_with('[') {
-            self.array(raw, &kind["items"], held.as_array().expect("an array"), path);
+            self.array(
+                raw,
+                &kind["items"],
+                held.as_array().expect("an array"),
+                path,
+            );
             return true;
         }
         if field["json"] == true {
@@ -102,15 +147,26 @@ impl Judge<'_> {
             if self.take(&path, raw) {
                 continue;
             }
-            let held = rest.next().unwrap_or_else(|| panic!("{path} is lost\n{}", self.body));
-            assert!(raw.get() != "null" && self.value(raw, &Value::Null, items, held, &path), "{path} is {held}\n{}", self.body);
+            let held = rest
+                .next()
+                .unwrap_or_else(|| panic!("{path} is lost\n{}", self.body));
+            assert!(
+                raw.get() != "null" && self.value(raw, &Value::Null, items, held, &path),
+                "{path} is {held}\n{}",
+                self.body
+            );
         }
-        assert_eq!(rest.next(), None, "{path} has too many items\n{}", self.body);
+        assert_eq!(
+            rest.next(),
+            None,
+            "{path} has too many items\n{}",
+            self.body
+        );
     }
 
     /// Finds the text under the path or, for a repeated name, under the path and a number.
     fn take(&mut self, path: &str, raw: &RawValue) -> bool {
-        let repetitions = (2..=self.unmapped.len() + 2).map(|number| format!("{path}#{number}"));
+        let repetitions = (2..=self.repetitions_max).map(|number| format!("{path}#{number}"));
         let key = std::iter::once(path.to_owned())
             .chain(repetitions)
             .find(|key| self.unmapped.get(key).is_some_and(|text| text == raw.get()));
@@ -124,7 +180,11 @@ fn arrives_as(field: &Value, name: &str) -> bool {
 }
 
 fn same_scalar(sent: &str, held: &Value, scale: i64) -> bool {
-    let text = if sent.starts_with('"') { serde_json::from_str(sent).expect("a string") } else { sent.to_owned() };
+    let text = if sent.starts_with('"') {
+        serde_json::from_str(sent).expect("a string")
+    } else {
+        sent.to_owned()
+    };
     match held {
         Value::String(held) => *held == text && !matches!(sent, "true" | "false"),
         Value::Bool(held) => sent == held.to_string(),

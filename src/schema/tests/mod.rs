@@ -24,7 +24,8 @@ const META: Meta<'static> = Meta {
 
 /// The schemas that are shipped.
 fn shipped() -> Catalogue {
-    Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")).expect("the shipped folder loads")
+    Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas"))
+        .expect("the shipped folder loads")
 }
 
 fn optional(name: &str, kind: Value) -> Value {
@@ -76,13 +77,26 @@ fn kinds() -> Value {
         vec![
             optional("Id", json!("string")),
             optional("Level", json!("int")),
-            optional("Deeper", array(record("Deeper", vec![optional("Id", json!("string")), optional("On", json!("boolean"))]))),
+            optional(
+                "Deeper",
+                array(record(
+                    "Deeper",
+                    vec![
+                        optional("Id", json!("string")),
+                        optional("On", json!("boolean")),
+                    ],
+                )),
+            ),
         ],
     );
     schema(
         json!({"phase": "after", "key": "Text | List[0].Id", "time": "Time"}),
         vec![
-            with(optional("Text", json!("string")), "spellings", json!(["text", "TEXT"])),
+            with(
+                optional("Text", json!("string")),
+                "spellings",
+                json!(["text", "TEXT"]),
+            ),
             optional("Long", json!("long")),
             optional("Int", json!("int")),
             optional("Double", json!("double")),
@@ -118,20 +132,34 @@ struct Bench {
 impl Bench {
     fn new(schema: Value) -> Self {
         let catalogue = load(&schema).expect("a good schema");
-        Self { schema, catalogue, encoder: Encoder::new() }
+        Self {
+            schema,
+            catalogue,
+            encoder: Encoder::new(),
+        }
     }
 
     fn bytes(&mut self, body: &str) -> Result<(Vec<u8>, Encoded), EncodeError> {
-        let command = self.catalogue.command("test", "All.Kinds").expect("it is there");
+        let command = self
+            .catalogue
+            .command("test", "All.Kinds")
+            .expect("it is there");
         let mut out = b"before".to_vec();
-        let encoded = self.encoder.encode(command, body.as_bytes(), &META, &mut out)?;
+        let encoded = self
+            .encoder
+            .encode(command, body.as_bytes(), &META, &mut out)?;
         Ok((out.split_off(b"before".len()), encoded))
     }
 
     /// Encodes, decodes with apache-avro, and checks that nothing is lost.
     fn record(&mut self, body: &str) -> (Value, Encoded) {
-        let (bytes, encoded) = self.bytes(body).unwrap_or_else(|error| panic!("{error}: {body}"));
-        let decoded = self.catalogue.decode(&bytes).unwrap_or_else(|error| panic!("{error}: {body}"));
+        let (bytes, encoded) = self
+            .bytes(body)
+            .unwrap_or_else(|error| panic!("{error}: {body}"));
+        let decoded = self
+            .catalogue
+            .decode(&bytes)
+            .unwrap_or_else(|error| panic!("{error}: {body}"));
         lossless::check(body, &self.schema, &decoded.record);
         (decoded.record, encoded)
     }

@@ -15,10 +15,27 @@ struct Dice<'b> {
 
 const NAMES: [&str; 9] = ["x", "Id", "", "a/b", "~1", "😀", "\\u0002", "\\\"", "Foo"];
 const STRINGS: [&str; 10] = [
-    "", "a", "0", "-17", "1670574414123", "00", "0.10", "😀 \\ud83d\\ude00", "\\u0000\\t\\\\", "\\/ é {[\\\"]}",
+    "",
+    "a",
+    "0",
+    "-17",
+    "1670574414123",
+    "00",
+    "0.10",
+    "😀 \\ud83d\\ude00",
+    "\\u0000\\t\\\\",
+    "\\/ é {[\\\"]}",
 ];
 const NUMBERS: [&str; 10] = [
-    "0", "-0", "7", "2147483648", "9007199254740993", "9223372036854775808", "-9223372036854775808", "0.1", "1E+2",
+    "0",
+    "-0",
+    "7",
+    "2147483648",
+    "9007199254740993",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "0.1",
+    "1E+2",
     "123456789012345678901234567890.5",
 ];
 
@@ -45,8 +62,12 @@ impl Dice<'_> {
 
     /// An object for a record's schema.
     fn record(&mut self, schema: &Value, root: &Value, depth: usize) {
-        let fields: Vec<&Value> =
-            schema["fields"].as_array().expect("fields").iter().filter(|field| field["type"].is_array()).collect();
+        let fields: Vec<&Value> = schema["fields"]
+            .as_array()
+            .expect("fields")
+            .iter()
+            .filter(|field| field["type"].is_array())
+            .collect();
         self.out.push('{');
         let mut next = 0;
         for entry in 0..self.below(fields.len() * 2) {
@@ -83,7 +104,11 @@ impl Dice<'_> {
             (Some("string"), _) => self.string(),
             (Some("boolean"), _) => self.out.push_str("true"),
             (Some("long" | "int" | "double"), _) | (_, Some("long")) => self.number(),
-            (Some(name), _) => self.record(find(root, name).expect("a record that is defined"), root, depth),
+            (Some(name), _) => self.record(
+                find(root, name).expect("a record that is defined"),
+                root,
+                depth,
+            ),
             (_, Some("record")) => self.record(kind, root, depth),
             (_, Some("array")) => {
                 self.out.push('[');
@@ -152,7 +177,10 @@ fn find<'s>(node: &'s Value, name: &str) -> Option<&'s Value> {
 }
 
 fn body(bytes: &[u8], schema: &Value) -> String {
-    let mut dice = Dice { bytes: bytes.iter(), out: String::new() };
+    let mut dice = Dice {
+        bytes: bytes.iter(),
+        out: String::new(),
+    };
     dice.record(schema, schema, 1);
     dice.out
 }
