@@ -194,7 +194,7 @@ fn conversation(id: &str) -> String {
 
 fn halves(accounts: &str) -> Option<(&str, &str)> {
     let count = accounts.matches('_').count();
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         return None;
     }
     let (middle, _) = accounts.match_indices('_').nth(count / 2)?;
