@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{kinds, load, optional, schema, shipped, with};
+use super::{kinds, load, optional, schema, shipped};
 use crate::callback::{Answer, Phase};
 use crate::schema::{Catalogue, DecodeError, LoadError};
 
@@ -13,13 +13,13 @@ fn complaint(change: impl FnOnce(&mut Value)) -> String {
     load(&changed).expect_err("a broken rule").to_string()
 }
 
-fn says(complaint: &str, parts: &[&str]) {
+pub fn says(complaint: &str, parts: &[&str]) {
     for part in parts {
         assert!(complaint.contains(part), "{part:?} is not in: {complaint}");
     }
 }
 
-fn folder(files: &[(&str, &str)]) -> Result<Catalogue, LoadError> {
+pub fn folder(files: &[(&str, &str)]) -> Result<Catalogue, LoadError> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for (path, text) in files {
         let path = dir.path().join(path);
@@ -311,48 +311,6 @@ fn nothing_else_may_lie_in_the_folder() {
             .to_string(),
         &["v1.avsc", "Avro"],
     );
-}
-
-#[test]
-fn the_newest_version_writes_and_every_version_is_read() {
-    let old = kinds();
-    let mut new = kinds();
-    new["fields"].as_array_mut().expect("fields").insert(
-        1,
-        with(
-            optional("Added", json!("long")),
-            "spellings",
-            json!(["added"]),
-        ),
-    );
-    let before = load(&old).expect("a good schema");
-    let both = folder(&[
-        ("test/All.Kinds/v1.avsc", &old.to_string()),
-        ("test/All.Kinds/v2.avsc", &new.to_string()),
-    ])
-    .expect("a good folder");
-
-    let mut written_before = Vec::new();
-    let mut written_now = Vec::new();
-    for (catalogue, out) in [(&before, &mut written_before), (&both, &mut written_now)] {
-        let command = catalogue.command("test", "All.Kinds").expect("it is there");
-        super::Encoder::new()
-            .encode(command, br#"{"added": 1}"#, &super::META, out)
-            .expect("a good body");
-    }
-    let (old, new) = (
-        both.decode(&written_before).expect("v1"),
-        both.decode(&written_now).expect("v2"),
-    );
-    assert_eq!(
-        (old.version, &old.record["unmapped"]),
-        (1, &json!({"added": "1"}))
-    );
-    assert_eq!((new.version, &new.record["Added"]), (2, &json!(1)));
-    assert!(matches!(
-        before.decode(&written_now),
-        Err(DecodeError::UnknownSchema { .. })
-    ));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the part as a whole, and what they share: a schema with every kind of field, and a folder to load it from.
 
 mod encoding;
+mod evolution;
 mod folder;
 mod goldens;
 mod lossless;
