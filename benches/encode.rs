@@ -111,7 +111,7 @@ fn main() {
             .as_str()
             .and_then(|text| text.parse::<i64>().ok())
             .into();
-        tree["meta"] = json!({"event_id": meta().event_id, "received_at": meta().received_at_ms, "app": meta().app, "client_ip": meta().client_ip, "platform": meta().platform, "request_id": meta().request_id});
+        tree["meta"] = meta_json();
         tree["unmapped"] = json!({});
         let value = avro_value(tree).resolve(&avro).expect("it resolves");
         out.clear();
@@ -156,6 +156,17 @@ fn meta() -> Meta<'static> {
         platform: Some("iOS"),
         request_id: None,
     }
+}
+
+fn meta_json() -> Value {
+    json!({
+        "event_id": meta().event_id,
+        "received_at": meta().received_at_ms,
+        "app": meta().app,
+        "client_ip": meta().client_ip,
+        "platform": meta().platform,
+        "request_id": meta().request_id,
+    })
 }
 
 /// The conversion that apache-avro leaves to its user: objects as records, which `resolve` then checks and orders.

@@ -44,7 +44,8 @@ pub(super) struct Items {
 }
 
 impl RecordPlan {
-    /// The field that arrives as `name`, with the name as the plan owns it. Senders mostly keep the order of the schema, so the search starts at `expected`.
+    /// The field that arrives as `name`, with the name as the plan owns it. Senders mostly keep
+    /// the order of the schema, so the search starts at `expected`.
     #[inline]
     pub fn find(&self, name: &str, expected: usize) -> Option<(usize, &str)> {
         if let Some(field) = self.fields.get(expected)
