@@ -92,10 +92,10 @@ impl Walk<'_, '_> {
         while let Some(name) = key {
             match plan.find(name, expected) {
                 Some((index, name)) if self.scratch.spans[base + index].end == 0 => {
-                    if index >= expected {
+                    if index > expected {
                         self.out
                             .resize(self.out.len() + index - expected, avro::NULL);
-                    } else {
+                    } else if index < expected {
                         in_order = false;
                     }
                     expected = index + 1;
