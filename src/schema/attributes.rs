@@ -20,7 +20,10 @@ pub(super) struct Attributes {
 impl Attributes {
     /// Reads the attributes, and marks in `plan` the fields whose values the key and the time need.
     pub fn read(record: &Located<'_>, plan: &mut RecordPlan) -> Result<Self, Fault> {
-        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand")?;
+        let attributes = record.need(
+            "imbridge",
+            "an object with phase and key, perhaps time, answer, expand",
+        )?;
         attributes.only(&["phase", "key", "time", "answer", "expand"])?;
         Ok(Self {
             phase: phase(&attributes)?,
@@ -29,7 +32,10 @@ impl Attributes {
                 time(&attributes, plan)?;
                 answer(&attributes, plan)?
             },
-            expand: attributes.get("expand").map(|expand| expand.text().map(str::to_owned)).transpose()?,
+            expand: attributes
+                .get("expand")
+                .map(|expand| expand.text().map(str::to_owned))
+                .transpose()?,
         })
     }
 }
@@ -46,7 +52,8 @@ fn phase(attributes: &Located<'_>) -> Result<Phase, Fault> {
 
 fn key(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
     let key = attributes.need("key", "a key expression")?;
-    let blame = |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
+    let blame =
+        |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
     let rule = KeyRule::parse(key.text()?).map_err(blame)?;
     rule.mark(plan).map_err(blame)?;
     Ok(rule)

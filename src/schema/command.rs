@@ -31,8 +31,22 @@ pub(super) struct Identity {
 
 impl Command {
     pub(super) fn new(identity: Identity, attributes: Attributes, plan: RecordPlan) -> Self {
-        let Identity { provider, name, version, fingerprint, schema } = identity;
-        Self { provider, name, version, fingerprint, schema, attributes, plan }
+        let Identity {
+            provider,
+            name,
+            version,
+            fingerprint,
+            schema,
+        } = identity;
+        Self {
+            provider,
+            name,
+            version,
+            fingerprint,
+            schema,
+            attributes,
+            plan,
+        }
     }
 
     /// The folder of the provider: `tencent`.
@@ -77,7 +91,9 @@ impl Command {
 
     /// What stands before each record.
     pub fn framing(&self) -> Framing {
-        Framing::SingleObject { fingerprint: self.fingerprint }
+        Framing::SingleObject {
+            fingerprint: self.fingerprint,
+        }
     }
 
     pub(super) fn key_rule(&self) -> &KeyRule {

@@ -13,11 +13,19 @@ const KINDS: &str = "\"string\", \"long\", \"int\", \"double\", \"boolean\", tim
 
 /// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
 /// fields, `meta` and `unmapped`, are checked and left out.
-pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str) -> Result<RecordPlan, Fault> {
+pub(super) fn compile(
+    record: &Located<'_>,
+    namespace: &str,
+    name: &str,
+) -> Result<RecordPlan, Fault> {
     record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"])?;
-    record.need("type", "\"record\"")?.expect(&json!("record"))?;
+    record
+        .need("type", "\"record\"")?
+        .expect(&json!("record"))?;
     record.need("name", name)?.expect(&json!(name))?;
-    record.need("namespace", namespace)?.expect(&json!(namespace))?;
+    record
+        .need("namespace", namespace)?
+        .expect(&json!(namespace))?;
     record.need("doc", "what the record means")?.text()?;
     let fields = record.need("fields", "an array of fields")?;
     let items = fields.items()?;
@@ -26,9 +34,15 @@ pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str) -> Resu
     };
     check_bridge_field(meta, &meta_field())?;
     check_bridge_field(unmapped, &unmapped_field())?;
-    let mut compiler = Compiler { records: HashMap::new() };
+    let mut compiler = Compiler {
+        records: HashMap::new(),
+    };
     let plan = compiler.fields(body, namespace)?;
-    match plan.fields.iter().find(|field| matches!(&*field.name, "meta" | "unmapped")) {
+    match plan
+        .fields
+        .iter()
+        .find(|field| matches!(&*field.name, "meta" | "unmapped"))
+    {
         Some(_) => Err(fields.fault("one meta and one unmapped, both at the end")),
         None => Ok(plan),
     }
@@ -44,23 +58,42 @@ impl Compiler {
         let mut plan = RecordPlan::default();
         let mut names = HashSet::new();
         for field in fields {
-            field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"])?;
+            field.only(&[
+                "name",
+                "type",
+                "default",
+                "doc",
+                "spellings",
+                "unit",
+                "json",
+            ])?;
             let name = field.need("name", "the name on the wire")?;
             let spellings = field.get("spellings");
-            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts)?;
+            let others = spellings
+                .as_ref()
+                .map_or_else(|| Ok(Vec::new()), Located::texts)?;
             for spelling in std::iter::once(name.text()?).chain(others.iter().copied()) {
                 if !names.insert(spelling) {
-                    return Err(field.fault(format!("names and spellings that differ; `{spelling}` is there twice")));
+                    return Err(field.fault(format!(
+                        "names and spellings that differ; `{spelling}` is there twice"
+                    )));
                 }
             }
             let index = plan.fields.len();
-            plan.spellings.extend(others.iter().map(|other| (Box::from(*other), index)));
-            plan.fields.push(self.field(field, name.text()?, namespace)?);
+            plan.spellings
+                .extend(others.iter().map(|other| (Box::from(*other), index)));
+            plan.fields
+                .push(self.field(field, name.text()?, namespace)?);
         }
         Ok(plan)
     }
 
-    fn field(&mut self, field: &Located<'_>, name: &str, namespace: &str) -> Result<FieldPlan, Fault> {
+    fn field(
+        &mut self,
+        field: &Located<'_>,
+        name: &str,
+        namespace: &str,
+    ) -> Result<FieldPlan, Fault> {
         field.need("doc", "what the field means")?.text()?;
         field.need("default", "null")?.expect(&Value::Null)?;
         let union = field.need("type", "[\"null\", T]")?;
@@ -82,7 +115,11 @@ impl Compiler {
                 _ => return Err(any.fault("true, on a string field only")),
             }
         }
-        Ok(FieldPlan { name: name.into(), kind, capture: None })
+        Ok(FieldPlan {
+            name: name.into(),
+            kind,
+            capture: None,
+        })
     }
 
     fn kind(&mut self, node: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
@@ -95,7 +132,9 @@ impl Compiler {
                 "boolean" => Ok(Kind::Boolean),
                 name => match self.records.get(&full_name(name, namespace)) {
                     Some(plan) => Ok(Kind::Record(plan.clone())),
-                    None => Err(node.fault(format!("{KINDS}, or the name of a record that stands before"))),
+                    None => Err(node.fault(format!(
+                        "{KINDS}, or the name of a record that stands before"
+                    ))),
                 },
             };
         }
@@ -106,10 +145,15 @@ impl Compiler {
                 let items = node.need("items", KINDS)?;
                 match self.kind(&items, namespace)? {
                     Kind::Array(_) => Err(items.fault("anything but another array")),
-                    kind => Ok(Kind::Array(Box::new(Items { kind, capture: None }))),
+                    kind => Ok(Kind::Array(Box::new(Items {
+                        kind,
+                        capture: None,
+                    }))),
                 }
             }
-            Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {
+            Some("long")
+                if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) =>
+            {
                 Ok(Kind::Millis { scale: 1 })
             }
             _ => Err(node.fault(KINDS)),
@@ -122,14 +166,22 @@ impl Compiler {
         let name = node.need("name", "a name")?.text()?;
         let own = node.get("namespace").map(|own| own.text()).transpose()?;
         let namespace = own.unwrap_or(namespace);
-        let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace)?;
-        self.records.insert(full_name(name, namespace), plan.clone());
+        let plan = self.fields(
+            &node.need("fields", "an array of fields")?.items()?,
+            namespace,
+        )?;
+        self.records
+            .insert(full_name(name, namespace), plan.clone());
         Ok(plan)
     }
 }
 
 fn full_name(name: &str, namespace: &str) -> String {
-    if name.contains('.') { name.to_owned() } else { format!("{namespace}.{name}") }
+    if name.contains('.') {
+        name.to_owned()
+    } else {
+        format!("{namespace}.{name}")
+    }
 }
 
 /// Compares a field that the bridge fills with its one allowed form, apart from documentation, which must be there.

@@ -27,9 +27,17 @@ pub enum DecodeError {
     #[error("no schema here has the fingerprint {fingerprint:016x}")]
     UnknownSchema { fingerprint: u64 },
     #[error("not a record of {command} v{version}: {source}")]
-    Avro { command: String, version: u32, source: Box<apache_avro::Error> },
+    Avro {
+        command: String,
+        version: u32,
+        source: Box<apache_avro::Error>,
+    },
     #[error("{count} bytes behind the record of {command} v{version}")]
-    Trailing { command: String, version: u32, count: usize },
+    Trailing {
+        command: String,
+        version: u32,
+        count: usize,
+    },
 }
 
 /// One published version of a command's record.
@@ -41,22 +49,44 @@ pub(super) struct Version {
     pub schema: Schema,
 }
 
-pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<Decoded, DecodeError> {
-    let (Framing::SingleObject { fingerprint }, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
-    let found = versions.get(&fingerprint).ok_or(DecodeError::UnknownSchema { fingerprint })?;
-    let Version { provider, command, version, schema } = found;
+pub(super) fn decode(
+    versions: &HashMap<u64, Version>,
+    framed: &[u8],
+) -> Result<Decoded, DecodeError> {
+    let (Framing::SingleObject { fingerprint }, mut rest) =
+        Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+    let found = versions
+        .get(&fingerprint)
+        .ok_or(DecodeError::UnknownSchema { fingerprint })?;
+    let Version {
+        provider,
+        command,
+        version,
+        schema,
+    } = found;
     let record = read(schema, &mut rest).map_err(|source| DecodeError::Avro {
         command: command.clone(),
         version: *version,
         source: Box::new(source),
     })?;
     if !rest.is_empty() {
-        return Err(DecodeError::Trailing { command: command.clone(), version: *version, count: rest.len() });
+        return Err(DecodeError::Trailing {
+            command: command.clone(),
+            version: *version,
+            count: rest.len(),
+        });
     }
-    Ok(Decoded { provider: provider.clone(), command: command.clone(), version: *version, record })
+    Ok(Decoded {
+        provider: provider.clone(),
+        command: command.clone(),
+        version: *version,
+        record,
+    })
 }
 
 fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {
-    let value = GenericDatumReader::builder(schema).build()?.read_value(bytes)?;
+    let value = GenericDatumReader::builder(schema)
+        .build()?
+        .read_value(bytes)?;
     Value::try_from(value)
 }

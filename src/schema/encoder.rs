@@ -60,7 +60,11 @@ impl Encoder {
         command.framing().write(out);
 
         let json = Jiter::with_tape(body, std::mem::take(&mut self.tape));
-        let mut walk = Walk { json, out, scratch: &mut self.scratch };
+        let mut walk = Walk {
+            json,
+            out,
+            scratch: &mut self.scratch,
+        };
         let walked = walk.body(command.plan());
         self.tape = walk.json.into_tape();
         self.tape.clear();
@@ -73,7 +77,9 @@ impl Encoder {
         write_meta(out, meta);
         let unmapped = self.scratch.unmapped.finish(out);
         Ok(Encoded {
-            key: command.key_rule().evaluate(&self.scratch.captures, meta.app),
+            key: command
+                .key_rule()
+                .evaluate(&self.scratch.captures, meta.app),
             time_ms: self.scratch.captures.time_ms,
             unmapped,
         })

@@ -14,13 +14,28 @@ pub enum LoadError {
     Read { path: PathBuf, source: io::Error },
     /// Something in the folder that has no place there, or something missing.
     #[error("{}: {found}; allowed: {allowed}", path.display())]
-    Layout { path: PathBuf, found: String, allowed: String },
+    Layout {
+        path: PathBuf,
+        found: String,
+        allowed: String,
+    },
     #[error("{} is not JSON: {source}", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("{} at {place}: found {value}; allowed: {allowed}", path.display())]
-    Rule { path: PathBuf, place: String, value: String, allowed: String },
+    Rule {
+        path: PathBuf,
+        place: String,
+        value: String,
+        allowed: String,
+    },
     #[error("{} is not an Avro schema: {source}", path.display())]
-    Avro { path: PathBuf, source: Box<apache_avro::Error> },
+    Avro {
+        path: PathBuf,
+        source: Box<apache_avro::Error>,
+    },
 }
 
 /// Why a body cannot become a record. All are properties of the body: trying again gives the same.
@@ -55,7 +70,10 @@ impl EncodeError {
     }
 
     pub(super) fn too_deep(position: usize) -> Self {
-        Self::TooDeep { position, limit: DEPTH_MAX }
+        Self::TooDeep {
+            position,
+            limit: DEPTH_MAX,
+        }
     }
 }
 
@@ -68,8 +86,13 @@ impl From<JiterError> for EncodeError {
                 | JsonErrorType::LoneLeadingSurrogateInHexEscape
                 | JsonErrorType::UnexpectedEndOfHexEscape,
             ) => Self::NotText { position },
-            JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => Self::NumberTooLong { position },
-            other => Self::NotJson { position, detail: other.to_string() },
+            JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => {
+                Self::NumberTooLong { position }
+            }
+            other => Self::NotJson {
+                position,
+                detail: other.to_string(),
+            },
         }
     }
 }

@@ -22,9 +22,15 @@ pub(super) fn integer(text: &str) -> Option<i64> {
             return None;
         }
         // Counting downwards reaches i64::MIN, which has no positive counterpart.
-        value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
+        value = value
+            .checked_mul(10)?
+            .checked_sub(i64::from(digit - b'0'))?;
     }
-    if negative { Some(value) } else { value.checked_neg() }
+    if negative {
+        Some(value)
+    } else {
+        value.checked_neg()
+    }
 }
 
 /// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,
@@ -72,7 +78,12 @@ impl<'t> Decimal<'t> {
             [b'e' | b'E', rest @ ..] => exponent(rest)?,
             _ => return None,
         };
-        Some(Self { negative, whole, fraction, exponent })
+        Some(Self {
+            negative,
+            whole,
+            fraction,
+            exponent,
+        })
     }
 
     fn digits(&self) -> impl Iterator<Item = u8> + '_ {
@@ -127,7 +138,9 @@ fn exponent(text: &[u8]) -> Option<i64> {
         return None;
     }
     let value = digits.iter().fold(0_i64, |value, digit| {
-        value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
+        value
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
     });
     Some(if negative { -value } else { value })
 }
@@ -147,7 +160,10 @@ impl ShortText {
 
 impl std::fmt::Write for ShortText {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(std::fmt::Error)?;
+        let room = self
+            .bytes
+            .get_mut(self.len..self.len + text.len())
+            .ok_or(std::fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.len += text.len();
         Ok(())
@@ -160,12 +176,35 @@ mod tests {
 
     #[test]
     fn an_integer_has_one_way_to_be_written() {
-        for text in ["0", "7", "-7", "9007199254740993", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(integer(text).map(|value| value.to_string()).as_deref(), Some(text));
+        for text in [
+            "0",
+            "7",
+            "-7",
+            "9007199254740993",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ] {
+            assert_eq!(
+                integer(text).map(|value| value.to_string()).as_deref(),
+                Some(text)
+            );
         }
         for text in [
-            "", "-", "-0", "00", "07", "+7", " 7", "7 ", "1e3", "1.0", "0x7", "9223372036854775808",
-            "-9223372036854775809", "99999999999999999999999", "\u{0661}",
+            "",
+            "-",
+            "-0",
+            "00",
+            "07",
+            "+7",
+            " 7",
+            "7 ",
+            "1e3",
+            "1.0",
+            "0x7",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999999",
+            "\u{0661}",
         ] {
             assert_eq!(integer(text), None, "{text:?}");
         }
@@ -174,15 +213,42 @@ mod tests {
     #[test]
     fn a_double_must_name_the_number_that_was_sent() {
         for (text, value) in [
-            ("0", 0.0), ("-0.0", -0.0), ("0.1", 0.1), ("1.50", 1.5), ("1e3", 1000.0), ("1E+2", 100.0),
-            ("120.00e-2", 1.2), ("0e99999999999999999999", 0.0), ("9007199254740992", 9_007_199_254_740_992.0),
-            ("1.7976931348623157e308", f64::MAX), ("5e-324", 5e-324), ("144115225971632500", 144_115_225_971_632_500.0),
+            ("0", 0.0),
+            ("-0.0", -0.0),
+            ("0.1", 0.1),
+            ("1.50", 1.5),
+            ("1e3", 1000.0),
+            ("1E+2", 100.0),
+            ("120.00e-2", 1.2),
+            ("0e99999999999999999999", 0.0),
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("1.7976931348623157e308", f64::MAX),
+            ("5e-324", 5e-324),
+            ("144115225971632500", 144_115_225_971_632_500.0),
         ] {
-            assert_eq!(double(text).map(f64::to_bits), Some(value.to_bits()), "{text}");
+            assert_eq!(
+                double(text).map(f64::to_bits),
+                Some(value.to_bits()),
+                "{text}"
+            );
         }
         for text in [
-            "", ".5", "5.", "01", "+1", "1e", "inf", "NaN", "1e400", "1e-400", "9007199254740993", "144115225971632501",
-            "0.1000000000000000055511151231257827", "1_0", " 1", "0x1",
+            "",
+            ".5",
+            "5.",
+            "01",
+            "+1",
+            "1e",
+            "inf",
+            "NaN",
+            "1e400",
+            "1e-400",
+            "9007199254740993",
+            "144115225971632501",
+            "0.1000000000000000055511151231257827",
+            "1_0",
+            " 1",
+            "0x1",
         ] {
             assert_eq!(double(text), None, "{text:?}");
         }

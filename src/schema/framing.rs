@@ -38,7 +38,9 @@ mod tests {
     #[test]
     fn a_single_object_begins_with_the_marker_and_the_fingerprint_in_little_endian() {
         let mut out = vec![];
-        let framing = Framing::SingleObject { fingerprint: 0x0102_0304_0506_0708 };
+        let framing = Framing::SingleObject {
+            fingerprint: 0x0102_0304_0506_0708,
+        };
         framing.write(&mut out);
         assert_eq!(out, [0xC3, 0x01, 8, 7, 6, 5, 4, 3, 2, 1]);
         out.push(42);
@@ -47,7 +49,13 @@ mod tests {
 
     #[test]
     fn what_is_not_framed_is_not_split() {
-        for bytes in [&b""[..], b"\xC3", b"\xC3\x01\x01\x02", b"\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07", b"{\"a\":1}..."] {
+        for bytes in [
+            &b""[..],
+            b"\xC3",
+            b"\xC3\x01\x01\x02",
+            b"\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07",
+            b"{\"a\":1}...",
+        ] {
             assert_eq!(Framing::split(bytes), None, "{bytes:?}");
         }
     }

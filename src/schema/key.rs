@@ -59,12 +59,14 @@ impl KeyRule {
     /// The first alternative that yields a value.
     pub fn evaluate(&self, captures: &Captures, app: &str) -> Option<String> {
         let value = |slot: usize| captures.text(slot).filter(|text| is_value(text));
-        self.alternatives.iter().find_map(|alternative| match *alternative {
-            Alternative::App => is_value(app).then(|| app.to_owned()),
-            Alternative::Value(slot) => value(slot).map(str::to_owned),
-            Alternative::Pair(a, b) => Some(pair(value(a)?, value(b)?)),
-            Alternative::Conversation(slot) => value(slot).map(conversation),
-        })
+        self.alternatives
+            .iter()
+            .find_map(|alternative| match *alternative {
+                Alternative::App => is_value(app).then(|| app.to_owned()),
+                Alternative::Value(slot) => value(slot).map(str::to_owned),
+                Alternative::Pair(a, b) => Some(pair(value(a)?, value(b)?)),
+                Alternative::Conversation(slot) => value(slot).map(conversation),
+            })
     }
 
     fn alternative(&mut self, text: &str) -> Result<Alternative, String> {
@@ -74,11 +76,18 @@ impl KeyRule {
         let Some((function, rest)) = text.split_once('(') else {
             return Ok(Alternative::Value(self.slot(text)?));
         };
-        let arguments = rest.strip_suffix(')').ok_or_else(|| format!("`{text}` has no closing parenthesis"))?;
+        let arguments = rest
+            .strip_suffix(')')
+            .ok_or_else(|| format!("`{text}` has no closing parenthesis"))?;
         match (function, arguments.split_once(',')) {
-            ("pair", Some((a, b))) => Ok(Alternative::Pair(self.slot(a.trim())?, self.slot(b.trim())?)),
+            ("pair", Some((a, b))) => Ok(Alternative::Pair(
+                self.slot(a.trim())?,
+                self.slot(b.trim())?,
+            )),
             ("conversation", None) => Ok(Alternative::Conversation(self.slot(arguments.trim())?)),
-            _ => Err(format!("`{text}` is neither pair(<path>, <path>) nor conversation(<path>)")),
+            _ => Err(format!(
+                "`{text}` is neither pair(<path>, <path>) nor conversation(<path>)"
+            )),
         }
     }
 
@@ -102,9 +111,14 @@ impl Path {
                     None => (part, false),
                 };
                 if name.is_empty() || name.contains(|c: char| "()[]|, ".contains(c)) {
-                    return Err(format!("`{text}` is no path: names joined by `.`, `[0]` behind an array's"));
+                    return Err(format!(
+                        "`{text}` is no path: names joined by `.`, `[0]` behind an array's"
+                    ));
                 }
-                Ok(Stride { name: name.to_owned(), first_item })
+                Ok(Stride {
+                    name: name.to_owned(),
+                    first_item,
+                })
             })
             .collect::<Result<_, _>>()
             .map(Self)
@@ -138,13 +152,19 @@ impl Path {
 }
 
 impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(
+        &self,
+        record: &'p mut RecordPlan,
+    ) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan { kind, capture, .. } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
+        let FieldPlan { kind, capture, .. } =
+            field.ok_or_else(|| format!("there is no field `{name}`"))?;
         match (kind, self.first_item) {
             (Kind::Array(items), true) => Ok((&mut items.kind, &mut items.capture)),
-            (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
+            (Kind::Array(_), false) => Err(format!(
+                "`{name}` is an array: `{name}[0]` is its first item"
+            )),
             (_, true) => Err(format!("`{name}` is no array")),
             (kind, false) => Ok((kind, capture)),
         }
@@ -167,12 +187,14 @@ fn conversation(id: &str) -> String {
     if let Some(group) = id.strip_prefix("sg_").filter(|group| is_value(group)) {
         return group.to_owned();
     }
-    id.strip_prefix("si_").and_then(halves).map_or_else(|| id.to_owned(), |(a, b)| pair(a, b))
+    id.strip_prefix("si_")
+        .and_then(halves)
+        .map_or_else(|| id.to_owned(), |(a, b)| pair(a, b))
 }
 
 fn halves(accounts: &str) -> Option<(&str, &str)> {
     let count = accounts.matches('_').count();
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         return None;
     }
     let (middle, _) = accounts.match_indices('_').nth(count / 2)?;
@@ -207,15 +229,24 @@ mod tests {
     #[test]
     fn an_empty_string_and_nobody_are_no_values() {
         assert_eq!(key("A | B", &[Some(""), Some("b")]).as_deref(), Some("b"));
-        assert_eq!(key("A | B", &[Some(NOBODY), Some("b")]).as_deref(), Some("b"));
+        assert_eq!(
+            key("A | B", &[Some(NOBODY), Some("b")]).as_deref(),
+            Some("b")
+        );
         assert_eq!(key("pair(A, B)", &[Some("a"), Some("")]), None);
         assert_eq!(key("conversation(A)", &[Some("")]), None);
     }
 
     #[test]
     fn a_pair_is_the_same_in_both_directions() {
-        assert_eq!(key("pair(A, B)", &[Some("x"), Some("b")]).as_deref(), Some("b:x"));
-        assert_eq!(key("pair(A,B)", &[Some("b"), Some("x")]).as_deref(), Some("b:x"));
+        assert_eq!(
+            key("pair(A, B)", &[Some("x"), Some("b")]).as_deref(),
+            Some("b:x")
+        );
+        assert_eq!(
+            key("pair(A,B)", &[Some("b"), Some("x")]).as_deref(),
+            Some("b:x")
+        );
     }
 
     #[test]
@@ -232,13 +263,27 @@ mod tests {
             ("sg_", "sg_"),
             ("anything", "anything"),
         ] {
-            assert_eq!(key("conversation(A)", &[Some(id)]).as_deref(), Some(expected), "{id}");
+            assert_eq!(
+                key("conversation(A)", &[Some(id)]).as_deref(),
+                Some(expected),
+                "{id}"
+            );
         }
     }
 
     #[test]
     fn a_bad_expression_is_refused() {
-        for expression in ["", "A | ", "pair(A)", "pair(A, B", "A..B", "A[1]", "max(A, B)", "conversation(A, B)", "A|B"] {
+        for expression in [
+            "",
+            "A | ",
+            "pair(A)",
+            "pair(A, B",
+            "A..B",
+            "A[1]",
+            "max(A, B)",
+            "conversation(A, B)",
+            "A|B",
+        ] {
             assert!(KeyRule::parse(expression).is_err(), "{expression:?}");
         }
     }

@@ -22,12 +22,18 @@ pub(super) struct Located<'a> {
 
 impl<'a> Located<'a> {
     pub fn root(value: &'a Value) -> Self {
-        Self { value, place: "$".to_owned() }
+        Self {
+            value,
+            place: "$".to_owned(),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<Self> {
         let value = self.value.get(name)?;
-        Some(Self { value, place: format!("{}.{name}", self.place) })
+        Some(Self {
+            value,
+            place: format!("{}.{name}", self.place),
+        })
     }
 
     pub fn need(&self, name: &str, allowed: &str) -> Result<Self, Fault> {
@@ -39,12 +45,18 @@ impl<'a> Located<'a> {
     }
 
     pub fn object(&self) -> Result<&'a Map<String, Value>, Fault> {
-        self.value.as_object().ok_or_else(|| self.fault("an object"))
+        self.value
+            .as_object()
+            .ok_or_else(|| self.fault("an object"))
     }
 
     /// The object, if it has no other attributes than these.
     pub fn only(&self, allowed: &[&str]) -> Result<(), Fault> {
-        match self.object()?.keys().find(|name| !allowed.contains(&name.as_str())) {
+        match self
+            .object()?
+            .keys()
+            .find(|name| !allowed.contains(&name.as_str()))
+        {
             None => Ok(()),
             Some(name) => Err(Fault {
                 place: self.place.clone(),
@@ -55,8 +67,14 @@ impl<'a> Located<'a> {
     }
 
     pub fn items(&self) -> Result<Vec<Self>, Fault> {
-        let items = self.value.as_array().ok_or_else(|| self.fault("an array"))?;
-        let located = |(index, value)| Self { value, place: format!("{}[{index}]", self.place) };
+        let items = self
+            .value
+            .as_array()
+            .ok_or_else(|| self.fault("an array"))?;
+        let located = |(index, value)| Self {
+            value,
+            place: format!("{}[{index}]", self.place),
+        };
         Ok(items.iter().enumerate().map(located).collect())
     }
 
@@ -72,7 +90,11 @@ impl<'a> Located<'a> {
     }
 
     pub fn expect(&self, expected: &Value) -> Result<(), Fault> {
-        if self.value == expected { Ok(()) } else { Err(self.fault(expected.to_string())) }
+        if self.value == expected {
+            Ok(())
+        } else {
+            Err(self.fault(expected.to_string()))
+        }
     }
 
     pub fn fault(&self, allowed: impl Into<String>) -> Fault {
@@ -81,6 +103,10 @@ impl<'a> Located<'a> {
         if value.len() < text.len() {
             value.push_str("...");
         }
-        Fault { place: self.place.clone(), value, allowed: allowed.into() }
+        Fault {
+            place: self.place.clone(),
+            value,
+            allowed: allowed.into(),
+        }
     }
 }

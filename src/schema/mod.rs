@@ -19,6 +19,7 @@ mod compile;
 mod decode;
 mod encoder;
 mod error;
+mod evolution;
 mod exact;
 mod fingerprint;
 mod framing;

@@ -44,7 +44,8 @@ pub(super) struct Items {
 }
 
 impl RecordPlan {
-    /// The field that arrives as `name`, with the name as the plan owns it. Senders mostly keep the order of the schema, so the search starts at `expected`.
+    /// The field that arrives as `name`, with the name as the plan owns it. Senders mostly keep
+    /// the order of the schema, so the search starts at `expected`.
     #[inline]
     pub fn find(&self, name: &str, expected: usize) -> Option<(usize, &str)> {
         if let Some(field) = self.fields.get(expected)
@@ -65,7 +66,10 @@ impl RecordPlan {
         match position {
             Some(index) => Some((index, &self.fields[index].name)),
             None => {
-                let (spelling, index) = self.spellings.iter().find(|(spelling, _)| **spelling == *name)?;
+                let (spelling, index) = self
+                    .spellings
+                    .iter()
+                    .find(|(spelling, _)| **spelling == *name)?;
                 Some((*index, spelling))
             }
         }

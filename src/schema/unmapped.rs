@@ -78,7 +78,10 @@ impl Unmapped {
             out.extend_from_slice(&self.entries);
         }
         out.push(0);
-        Leftovers { values: self.count, paths: std::mem::take(&mut self.paths) }
+        Leftovers {
+            values: self.count,
+            paths: std::mem::take(&mut self.paths),
+        }
     }
 
     /// A map cannot hold two equal keys, and a name may itself look like a repeated one (`Foo#2`).

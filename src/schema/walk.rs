@@ -54,7 +54,11 @@ struct At<'a> {
 
 impl<'a> At<'a> {
     fn under(&self, place: &'a Place<'a>) -> At<'a> {
-        At { place: Some(place), depth: self.depth + 1, first: self.first }
+        At {
+            place: Some(place),
+            depth: self.depth + 1,
+            first: self.first,
+        }
     }
 }
 
@@ -63,7 +67,14 @@ impl Walk<'_, '_> {
     pub fn body(&mut self, plan: &RecordPlan) -> Result<(), EncodeError> {
         let peek = self.json.peek()?;
         if peek == Peek::Object {
-            self.record(plan, At { place: None, depth: 1, first: true })?;
+            self.record(
+                plan,
+                At {
+                    place: None,
+                    depth: 1,
+                    first: true,
+                },
+            )?;
             return Ok(self.json.finish()?);
         }
         self.skip(peek, 0)?;
@@ -81,18 +92,25 @@ impl Walk<'_, '_> {
         while let Some(name) = key {
             match plan.find(name, expected) {
                 Some((index, name)) if self.scratch.spans[base + index].end == 0 => {
-                    if index >= expected {
-                        self.out.resize(self.out.len() + index - expected, avro::NULL);
-                    } else {
+                    if index > expected {
+                        self.out
+                            .resize(self.out.len() + index - expected, avro::NULL);
+                    } else if index < expected {
                         in_order = false;
                     }
                     expected = index + 1;
                     let span_start = self.out.len();
                     self.field(&plan.fields[index], name, at)?;
-                    self.scratch.spans[base + index] = Span { start: span_start, end: self.out.len() };
+                    self.scratch.spans[base + index] = Span {
+                        start: span_start,
+                        end: self.out.len(),
+                    };
                 }
                 Some((_, name)) => {
-                    let place = Place { parent: at.place, step: Step::Name(name) };
+                    let place = Place {
+                        parent: at.place,
+                        step: Step::Name(name),
+                    };
                     self.leave(&place, at.depth, true)?;
                 }
                 None => {
@@ -104,7 +122,8 @@ impl Walk<'_, '_> {
             key = self.json.next_key()?;
         }
         if in_order {
-            self.out.resize(self.out.len() + plan.fields.len() - expected, avro::NULL);
+            self.out
+                .resize(self.out.len() + plan.fields.len() - expected, avro::NULL);
         } else {
             self.reorder(start, base);
         }
@@ -135,7 +154,10 @@ impl Walk<'_, '_> {
         let written = self.out.len();
         let value_start = self.json.current_index();
         self.out.push(avro::PRESENT);
-        let place = Place { parent: at.place, step: Step::Name(name) };
+        let place = Place {
+            parent: at.place,
+            step: Step::Name(name),
+        };
         if !self.value(&field.kind, field.capture, peek, at.under(&place))? {
             self.out.truncate(written);
             self.out.push(avro::NULL);
@@ -151,8 +173,14 @@ impl Walk<'_, '_> {
         let mut next = self.json.known_array()?;
         while let Some(peek) = next {
             let value_start = self.json.current_index();
-            let place = Place { parent: at.place, step: Step::Index(index) };
-            let inside = At { first: at.first && index == 0, ..at.under(&place) };
+            let place = Place {
+                parent: at.place,
+                step: Step::Index(index),
+            };
+            let inside = At {
+                first: at.first && index == 0,
+                ..at.under(&place)
+            };
             if self.value(&items.kind, items.capture, peek, inside)? {
                 held += 1;
             } else {
@@ -195,13 +223,23 @@ impl Walk<'_, '_> {
             (_, Peek::String) => {
                 let text = self.json.known_str()?;
                 let capture = capture.filter(|_| at.first);
-                scalar(kind, text, self.out, capture.map(|capture| (capture, &mut self.scratch.captures)))
+                scalar(
+                    kind,
+                    text,
+                    self.out,
+                    capture.map(|capture| (capture, &mut self.scratch.captures)),
+                )
             }
             (_, number) if number.is_num() => {
                 let bytes = self.json.known_number_bytes(number)?;
                 let text = std::str::from_utf8(bytes).expect("a JSON number is ASCII");
                 let capture = capture.filter(|_| at.first);
-                scalar(kind, text, self.out, capture.map(|capture| (capture, &mut self.scratch.captures)))
+                scalar(
+                    kind,
+                    text,
+                    self.out,
+                    capture.map(|capture| (capture, &mut self.scratch.captures)),
+                )
             }
             _ => {
                 self.skip(peek, at.depth - 1)?;
@@ -214,7 +252,10 @@ impl Walk<'_, '_> {
     /// Keeps a value whose name, in the scratch, no field has.
     fn undeclared(&mut self, at: At<'_>) -> Result<(), EncodeError> {
         let name = std::mem::take(&mut self.scratch.name);
-        let place = Place { parent: at.place, step: Step::Name(&name) };
+        let place = Place {
+            parent: at.place,
+            step: Step::Name(&name),
+        };
         let left = self.leave(&place, at.depth, false);
         self.scratch.name = name;
         left
@@ -237,7 +278,10 @@ impl Walk<'_, '_> {
 
     /// Consumes a value inside `depth` open objects and arrays.
     fn skip(&mut self, peek: Peek, depth: u32) -> Result<(), EncodeError> {
-        let mut open = Open { objects: 0, count: 0 };
+        let mut open = Open {
+            objects: 0,
+            count: 0,
+        };
         let mut next = Some(peek);
         loop {
             match next {
@@ -295,14 +339,21 @@ impl Open {
 }
 
 /// Writes a number or a string, which a sender may use for one another, by its text.
-fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, &mut Captures)>) -> bool {
+fn scalar(
+    kind: &Kind,
+    text: &str,
+    out: &mut Vec<u8>,
+    capture: Option<(Capture, &mut Captures)>,
+) -> bool {
     let mut millis = None;
     let held = match kind {
         Kind::Text => {
             avro::put_text(out, text);
             true
         }
-        Kind::Long => exact::integer(text).map(|value| avro::put_long(out, value)).is_some(),
+        Kind::Long => exact::integer(text)
+            .map(|value| avro::put_long(out, value))
+            .is_some(),
         Kind::Int => exact::integer(text)
             .filter(|value| i32::try_from(*value).is_ok())
             .map(|value| avro::put_long(out, value))
@@ -326,5 +377,7 @@ fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, 
 
 /// Skipping does not check that strings are UTF-8.
 fn text_of(bytes: &[u8], start: usize) -> Result<&str, EncodeError> {
-    std::str::from_utf8(bytes).map_err(|error| EncodeError::NotText { position: start + error.valid_up_to() })
+    std::str::from_utf8(bytes).map_err(|error| EncodeError::NotText {
+        position: start + error.valid_up_to(),
+    })
 }
