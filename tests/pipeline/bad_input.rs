@@ -42,7 +42,7 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
             _ => r#"{"error":"#,
         };
         assert!(answer.body.starts_with(shape), "{}", answer.body);
-        assert!(answer.body.len() > 100, "says what is wrong: {}", answer.body);
+        assert!(answer.body.len() > 80, "says what is wrong: {}", answer.body);
         let reason_label = format!("reason=\"{reason}\"");
         assert!(bridge.metric(&["imbridge_requests_refused_total", &reason_label]) >= 1.0, "{reason}");
         assert!(bridge.log().contains(&format!("reason=\"{reason}\"")), "{reason} is logged:\n{}", bridge.log());

@@ -19,7 +19,6 @@ const COMMAND: &str = "Group.CallbackAfterCreateGroup";
 #[derive(Default)]
 pub struct Ledger {
     pub acknowledged: BTreeMap<String, Vec<u64>>,
-    pub posted: u64,
     pub answer_times: Vec<(Instant, Duration)>,
 }
 
@@ -57,29 +56,29 @@ impl Load {
 fn run(port: u16, groups: &[String], most: u64, stop: &AtomicBool) -> Ledger {
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI");
     let mut ledger = Ledger::default();
-    let mut connection = None;
+    let mut connection: Option<Connection> = None;
     for number in 0..most {
         for group in groups {
-            if stop.load(Ordering::Relaxed) {
-                return ledger;
+            while connection.is_none() && !stop.load(Ordering::Relaxed) {
+                connection = Connection::open(port);
+                if connection.is_none() {
+                    // Nobody listens: the bridge is being restarted.
+                    std::thread::sleep(Duration::from_millis(5));
+                }
             }
+            let Some(open) = connection.as_mut().filter(|_| !stop.load(Ordering::Relaxed)) else {
+                return ledger;
+            };
             let body = json!({"CallbackCommand": COMMAND, "GroupId": group, "Name": number.to_string(), "EventTime": 1670574414123u64 + number});
             let started = Instant::now();
-            let answer = connection.as_mut().and_then(|connection: &mut Connection| connection.post(&target, body.to_string()));
-            ledger.posted += 1;
+            let answer = open.post(&target, body.to_string());
             match answer {
                 Some(answer) if answer.status == 200 => {
                     ledger.answer_times.push((started, started.elapsed()));
                     ledger.acknowledged.entry(group.clone()).or_default().push(number);
                 }
                 Some(_) => {}
-                None => {
-                    connection = Connection::open(port);
-                    if connection.is_none() {
-                        // Nobody listens: the bridge is being restarted.
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                }
+                None => connection = None,
             }
         }
     }
@@ -89,7 +88,6 @@ fn run(port: u16, groups: &[String], most: u64, stop: &AtomicBool) -> Ledger {
 impl Ledger {
     fn merge(mut self, other: Ledger) -> Ledger {
         self.acknowledged.extend(other.acknowledged);
-        self.posted += other.posted;
         self.answer_times.extend(other.answer_times);
         self
     }
