@@ -1,6 +1,8 @@
 //! One request, from its head to its answer: verify, read, append, answer. The only place that decides between
 //! *received*, *allow although broken* and *come again*.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,11 +13,14 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{self, BodyError, Limits};
+use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::{Config, Metrics};
 use crate::callback::{Callback, Provider};
 use crate::provider::{Providers, Refusal, RequestLine, Verified};
 use crate::spool::{AppendError, Lane};
+
+const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
 
 /// What one worker thread serves with.
 pub(super) struct Worker {
@@ -24,6 +29,7 @@ pub(super) struct Worker {
     pub lane: Lane,
     pub metrics: Metrics,
     pub refusals: Refusals,
+    pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
     pub held: Arc<AtomicUsize>,
 }
@@ -43,17 +49,14 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
         Err(refusal) => Err(refusal),
     };
     match outcome {
-        Ok((provider, answer)) => {
-            worker.metrics.answer_seconds.with_label_values(&[provider.as_str()]).observe(started.elapsed().as_secs_f64());
-            respond(StatusCode::OK, answer)
-        }
+        Ok(answer) => respond(StatusCode::OK, answer),
         Err(refusal) => worker.refuse(&refusal, &request),
     }
 }
 
 impl Worker {
     /// A verified sender's callback becomes durable.
-    async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<(Provider, Vec<u8>), Refusal> {
+    async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
         let limits = Limits {
             max_body_bytes: self.config.max_body_bytes,
@@ -73,21 +76,30 @@ impl Worker {
         let answer = self.providers.success(&callback);
         let outcome = self.append(&callback, started).await;
         let command = self.providers.label(&callback.head);
-        let labels = [provider.as_str(), command];
-        self.metrics.last_arrival.with_label_values(&labels).set(callback.head.received_at_ms as f64 / 1000.0);
-        let count = |status| self.metrics.requests.with_label_values(&[labels[0], command, status]).inc();
-        match outcome {
-            Ok(()) => count("200"),
-            Err(reason) if self.providers.is_before(&callback.head) => {
-                self.metrics.failed_open.with_label_values(&[labels[0], command, reason]).inc();
-                count("200");
+        let metrics = self.of_command(provider, command);
+        metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
+        if let Err(reason) = outcome {
+            let provider_name = provider.as_str();
+            if !self.providers.is_before(&callback.head) {
+                self.metrics.requests.with_label_values(&[provider_name, command, "503"]).inc();
+                return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
-            Err(reason) => {
-                count("503");
-                return Err(Refusal::new(provider, 503, reason, "the callback could not be made durable; send it again later"));
-            }
+            self.metrics.failed_open.with_label_values(&[provider_name, command, reason]).inc();
         }
-        Ok((provider, answer))
+        metrics.accepted.inc();
+        metrics.answer_seconds.observe(started.elapsed().as_secs_f64());
+        Ok(answer)
+    }
+
+    /// The metrics of a known command, or of all unknown ones: as many as there are schemas.
+    fn of_command(&self, provider: Provider, command: &str) -> CommandMetrics {
+        let mut known = self.commands.borrow_mut();
+        if let Some(metrics) = known.get(&provider).and_then(|commands| commands.get(command)) {
+            return metrics.clone();
+        }
+        let metrics = self.metrics.of_command(provider.as_str(), command);
+        known.entry(provider).or_default().insert(command.to_owned(), metrics.clone());
+        metrics
     }
 
     /// Appends within the deadline of the callback's phase; the error is a label.
@@ -107,7 +119,7 @@ impl Worker {
         let provider = unreadable.callback.head.provider;
         match self.append(&unreadable.callback, Instant::now()).await {
             Ok(()) => unreadable.refusal,
-            Err(reason) => Refusal::new(provider, 503, reason, "the callback could not be made durable; send it again later"),
+            Err(reason) => Refusal::new(provider, 503, reason, COME_AGAIN),
         }
     }
 

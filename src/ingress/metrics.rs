@@ -1,9 +1,17 @@
 //! The public port's metrics.
 
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Registry, exponential_buckets, register_gauge_vec_with_registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry, exponential_buckets, register_gauge_vec_with_registry,
     register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
 };
+
+/// The handles that every accepted callback of one command needs, looked up once.
+#[derive(Clone)]
+pub(super) struct CommandMetrics {
+    pub accepted: IntCounter,
+    pub last_arrival: Gauge,
+    pub answer_seconds: Histogram,
+}
 
 /// Handles on the public port's metrics; cheap to clone.
 #[derive(Clone)]
@@ -17,6 +25,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    pub(super) fn of_command(&self, provider: &str, command: &str) -> CommandMetrics {
+        CommandMetrics {
+            accepted: self.requests.with_label_values(&[provider, command, "200"]),
+            last_arrival: self.last_arrival.with_label_values(&[provider, command]),
+            answer_seconds: self.answer_seconds.with_label_values(&[provider]),
+        }
+    }
+
     /// Registers them.
     ///
     /// # Errors

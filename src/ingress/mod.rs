@@ -46,6 +46,7 @@ pub fn bind(
             lane: appender.lane(),
             metrics: metrics.clone(),
             refusals: Refusals::default(),
+            commands: Default::default(),
             held: Arc::clone(&held),
         };
         // A worker's state stays in its thread; actix wants it behind its own pointer.

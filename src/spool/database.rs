@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::record::{Record, checksum};
 
 const FORMAT: i64 = 1;
-const PAGE_BYTES: u64 = 8192;
+const PAGE_BYTES: u64 = 16384;
 
 /// A handle on the file; the writer, the reader and the WAL checkpointer have one each.
 pub(super) struct Database(Connection);

@@ -1,23 +1,23 @@
-//! The appender of one worker thread. Requests of the same thread share a batch, and a batch is one hand-off to the
-//! writer and one wake-up back, however many requests wait in it: that hand-off is the dear part of an append.
-//! It knows nothing of what is appended.
+//! The appender of one worker thread. A record goes into the lane's queue, from which the writer takes everything there is
+//! when it begins a commit; after the commit, one wake-up tells the lane, and the lane tells the requests of its own
+//! thread. So the hand-off between threads, the dear part of an append, is paid once for each commit and not for each
+//! record. It knows nothing of what is appended.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
 use super::shared::{Health, Shared};
-use super::writer::Job;
 
 /// Why a record was not made durable. It may still be in the file when the cause is a time-out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// `spool.max_bytes` is reached.
     #[error("the spool is full")]
@@ -49,19 +49,62 @@ impl AppendError {
     }
 }
 
+/// What became of some records of one lane, in the order in which they were appended: the first one's sequence number.
+type Outcome = Result<u64, AppendError>;
+
+/// Between a lane and the writer.
+#[derive(Default)]
+pub(super) struct LaneQueue {
+    waiting: Mutex<Waiting>,
+    outcomes: Mutex<Vec<(usize, Outcome)>>,
+    told: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    records: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl LaneQueue {
+    /// The writer takes everything that waits.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.bytes = 0;
+        std::mem::take(&mut waiting.records)
+    }
+
+    /// The writer tells what became of the next `count` records.
+    pub fn tell(&self, count: usize, outcome: Outcome) {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((count, outcome));
+        self.told.notify_one();
+    }
+
+    fn push(&self, record: Vec<u8>, max_bytes: usize) -> Result<(), AppendError> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.bytes + record.len() > max_bytes && !waiting.records.is_empty() {
+            return Err(AppendError::Overloaded);
+        }
+        waiting.bytes += record.len();
+        waiting.records.push(record);
+        Ok(())
+    }
+}
+
 /// Makes [`Lane`]s; goes to every worker thread.
 #[derive(Clone)]
 pub struct Appender {
-    pub(super) jobs: Sender<Job>,
     pub(super) shared: Arc<Shared>,
     pub(super) max_pending_bytes: usize,
     pub(super) commit_timeout: Duration,
 }
 
 impl Appender {
-    /// A lane for the calling thread, which must run a tokio `LocalSet` (each actix worker does).
+    /// A lane for the calling thread, on which tokio's `spawn_local` must work when it is used (as in each actix worker).
     pub fn lane(&self) -> Lane {
-        Lane(Rc::new(Inner { appender: self.clone(), pending: RefCell::default(), running: Cell::new(false) }))
+        let queue = self.shared.open_lane();
+        let (slots, driven) = (RefCell::default(), Cell::new(false));
+        Lane(Rc::new(Inner { appender: self.clone(), queue, slots, driven }))
     }
 
     /// Whether a record can be made durable now.
@@ -76,23 +119,19 @@ pub struct Lane(Rc<Inner>);
 
 struct Inner {
     appender: Appender,
-    pending: RefCell<Pending>,
-    running: Cell<bool>,
+    queue: Arc<LaneQueue>,
+    /// Those who wait, in the order of their records.
+    slots: RefCell<VecDeque<Rc<Slot>>>,
+    driven: Cell<bool>,
 }
 
-/// What waits for the next hand-off.
+/// One record's outcome, and who waits for it.
 #[derive(Default)]
-struct Pending {
-    records: Vec<Vec<u8>>,
-    bytes: usize,
-    batch: Rc<Batch>,
-}
-
-/// The outcome that the requests of one batch share.
-#[derive(Default)]
-struct Batch {
-    outcome: RefCell<Option<Result<u64, AppendError>>>,
-    waiting: RefCell<Vec<Waker>>,
+struct Slot {
+    outcome: Cell<Option<Outcome>>,
+    waker: Cell<Option<Waker>>,
+    /// Half time-outs that it has waited for.
+    age: Cell<u8>,
 }
 
 impl Lane {
@@ -102,72 +141,76 @@ impl Lane {
     /// # Errors
     /// [`AppendError`]; the caller must not acknowledge.
     pub async fn append(&self, record: Vec<u8>) -> Result<u64, AppendError> {
-        let shared = &self.0.appender.shared;
-        if !shared.is_accepting() {
-            return Err(if matches!(shared.health(), Health::Full { .. }) { AppendError::Full } else { AppendError::Broken });
+        let Inner { appender, queue, slots, driven } = &*self.0;
+        if !appender.shared.is_accepting() {
+            return Err(appender.shared.why_not());
         }
-        let position = self.add(record)?;
-        if !self.0.running.replace(true) {
-            tokio::task::spawn_local(self.clone().hand_off());
+        queue.push(record, appender.max_pending_bytes)?;
+        let slot = Rc::new(Slot::default());
+        slots.borrow_mut().push_back(Rc::clone(&slot));
+        if !driven.replace(true) {
+            tokio::task::spawn_local(drive(Rc::downgrade(&self.0)));
         }
-        position.await
+        appender.shared.wake_writer();
+        Waiter(slot).await
     }
+}
 
-    fn add(&self, record: Vec<u8>) -> Result<Position, AppendError> {
-        let mut pending = self.0.pending.borrow_mut();
-        if pending.bytes + record.len() > self.0.appender.max_pending_bytes && !pending.records.is_empty() {
-            return Err(AppendError::Overloaded);
+/// Brings outcomes from the writer to those who wait, for as long as there is a lane.
+async fn drive(lane: std::rc::Weak<Inner>) {
+    while let Some(inner) = lane.upgrade() {
+        let (queue, half) = (Arc::clone(&inner.queue), inner.appender.commit_timeout / 2);
+        drop(inner);
+        let told = tokio::time::timeout(half, queue.told.notified()).await;
+        let Some(inner) = lane.upgrade() else { return };
+        match told {
+            Ok(()) => inner.settle(),
+            Err(_) => inner.grow_older(),
         }
-        pending.bytes += record.len();
-        pending.records.push(record);
-        Ok(Position { batch: pending.batch.clone(), index: pending.records.len() as u64 - 1 })
     }
+}
 
-    /// Hands batch after batch to the writer until nothing waits.
-    async fn hand_off(self) {
-        loop {
-            let pending = self.0.pending.take();
-            if pending.records.is_empty() {
-                self.0.running.set(false);
-                return;
+impl Inner {
+    fn settle(&self) {
+        let outcomes = std::mem::take(&mut *self.queue.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut slots = self.slots.borrow_mut();
+        for (count, outcome) in outcomes {
+            for (index, slot) in (0..).zip(slots.drain(..count)) {
+                slot.settle(outcome.map(|first| first + index));
             }
-            let outcome = self.commit(pending.records).await;
-            pending.batch.settle(outcome);
         }
     }
 
-    async fn commit(&self, records: Vec<Vec<u8>>) -> Result<u64, AppendError> {
-        let (done, answer) = oneshot::channel();
-        let appender = &self.0.appender;
-        appender.jobs.send(Job::Append { records, done }).map_err(|_| AppendError::Closed)?;
-        match tokio::time::timeout(appender.commit_timeout, answer).await {
-            Ok(answer) => answer.map_err(|_| AppendError::Closed)?,
-            Err(_) => Err(AppendError::TimedOut),
+    /// Whoever has waited through two halves of the time-out waits no longer; the writer still tells of the record later.
+    fn grow_older(&self) {
+        for slot in self.slots.borrow().iter() {
+            slot.age.set(slot.age.get().saturating_add(1));
+            if slot.age.get() == 3 {
+                slot.settle(Err(AppendError::TimedOut));
+            }
         }
     }
 }
 
-impl Batch {
-    fn settle(&self, outcome: Result<u64, AppendError>) {
-        *self.outcome.borrow_mut() = Some(outcome);
-        self.waiting.take().into_iter().for_each(Waker::wake);
+impl Slot {
+    fn settle(&self, outcome: Outcome) {
+        self.outcome.set(Some(outcome));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 }
 
-/// One record's place in its batch.
-struct Position {
-    batch: Rc<Batch>,
-    index: u64,
-}
+struct Waiter(Rc<Slot>);
 
-impl Future for Position {
-    type Output = Result<u64, AppendError>;
+impl Future for Waiter {
+    type Output = Outcome;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &*self.batch.outcome.borrow() {
-            Some(outcome) => Poll::Ready(outcome.clone().map(|first| first + self.index)),
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        match self.0.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
             None => {
-                self.batch.waiting.borrow_mut().push(context.waker().clone());
+                self.0.waker.set(Some(context.waker().clone()));
                 Poll::Pending
             }
         }

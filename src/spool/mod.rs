@@ -164,7 +164,6 @@ impl Spool {
     /// For the threads that append.
     pub fn appender(&self) -> Appender {
         Appender {
-            jobs: self.jobs.clone(),
             shared: self.shared.clone(),
             max_pending_bytes: self.config.max_pending_bytes,
             commit_timeout: Duration::from_millis(self.config.commit_timeout_ms),
@@ -181,6 +180,7 @@ impl Spool {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.wake_reader();
         self.jobs.send(Job::Close).ok();
+        self.shared.wake_writer();
         self.writer.join().expect("the spool's writer does not panic");
         self.checkpointer.thread().unpark();
         self.checkpointer.join().expect("the WAL checkpointer does not panic");

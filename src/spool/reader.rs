@@ -83,9 +83,8 @@ impl Reader {
 
     /// Every record up to `seq` is delivered: the next commit writes it down, with the notes, and deletes them in time.
     pub fn deliver(&self, seq: u64, notes: Vec<(String, String)>) {
-        if self.shared.leave_progress(seq, notes) {
-            self.jobs.send(Job::Progress).ok();
-        }
+        self.shared.leave_progress(seq, notes);
+        self.shared.wake_writer();
     }
 
     /// Writes notes down and returns after the sync.
@@ -96,6 +95,7 @@ impl Reader {
         let (done, answer) = oneshot::channel();
         self.shared.leave_progress(0, notes);
         self.jobs.send(Job::Sync(done)).map_err(|_| AppendError::Closed)?;
+        self.shared.wake_writer();
         answer.blocking_recv().map_err(|_| AppendError::Closed)?
     }
 }

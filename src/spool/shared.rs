@@ -1,8 +1,11 @@
 //! What the spool's threads tell one another: the positions, the health, what the forwarder reported. No I/O here.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use super::lane::{AppendError, LaneQueue};
 
 /// Whether a record can be made durable now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,6 @@ pub(super) struct Progress {
 
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
 /// durable.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub appended: AtomicU64,
     pub delivered: AtomicU64,
@@ -39,6 +41,9 @@ pub(super) struct Shared {
     accepting: AtomicBool,
     health: Mutex<Health>,
     progress: Mutex<Option<Progress>>,
+    lanes: Mutex<Vec<Arc<LaneQueue>>>,
+    writer: OnceLock<Thread>,
+    writer_waits: AtomicBool,
     reader_waits: AtomicBool,
     reader_lock: Mutex<()>,
     reader_wake: Condvar,
@@ -55,6 +60,9 @@ impl Shared {
             accepting: true.into(),
             health: Mutex::new(Health::Accepting),
             progress: Mutex::new(None),
+            lanes: Mutex::default(),
+            writer: OnceLock::new(),
+            writer_waits: false.into(),
             reader_waits: false.into(),
             reader_lock: Mutex::new(()),
             reader_wake: Condvar::new(),
@@ -75,14 +83,70 @@ impl Shared {
         *self.health.lock().expect("no holder panics") = health;
     }
 
-    /// Leaves progress for the writer; true when it was not waiting for the writer already.
-    pub fn leave_progress(&self, delivered: u64, notes: Vec<(String, String)>) -> bool {
+    /// The error for an append while nothing is accepted.
+    pub fn why_not(&self) -> AppendError {
+        if matches!(self.health(), Health::Full { .. }) { AppendError::Full } else { AppendError::Broken }
+    }
+
+    /// A queue that the writer takes from for as long as somebody else holds it.
+    pub fn open_lane(&self) -> Arc<LaneQueue> {
+        let queue = Arc::<LaneQueue>::default();
+        self.lanes.lock().expect("no holder panics").push(Arc::clone(&queue));
+        queue
+    }
+
+    /// Everything that waits, lane by lane.
+    pub fn take_appends(&self) -> Vec<(Arc<LaneQueue>, Vec<Vec<u8>>)> {
+        let mut lanes = self.lanes.lock().expect("no holder panics");
+        let mut taken = Vec::with_capacity(lanes.len());
+        lanes.retain(|lane| {
+            let records = lane.take();
+            let open = Arc::strong_count(lane) > 1;
+            if !records.is_empty() {
+                taken.push((Arc::clone(lane), records));
+            }
+            open
+        });
+        taken
+    }
+
+    /// The calling thread is the one to wake when there is something to write.
+    pub fn i_am_the_writer(&self) {
+        self.writer.set(std::thread::current()).expect("there is one writer");
+    }
+
+    /// Wakes the writer if it waits.
+    pub fn wake_writer(&self) {
+        if self.writer_waits.load(Ordering::SeqCst)
+            && self.writer_waits.swap(false, Ordering::SeqCst)
+            && let Some(writer) = self.writer.get()
+        {
+            writer.unpark();
+        }
+    }
+
+    /// Blocks the writer until it is woken, or `find` finds something, or the time is over.
+    pub fn wait_as_writer<T>(&self, timeout: Duration, mut find: impl FnMut() -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.writer_waits.store(true, Ordering::SeqCst);
+            // Looked for after the flag is up: whoever comes later sees the flag.
+            let found = find();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if found.is_some() || left.is_zero() {
+                self.writer_waits.store(false, Ordering::SeqCst);
+                return found;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    /// Leaves progress for the writer.
+    pub fn leave_progress(&self, delivered: u64, notes: Vec<(String, String)>) {
         let mut slot = self.progress.lock().expect("no holder panics");
-        let fresh = slot.is_none();
         let progress = slot.get_or_insert_default();
         progress.delivered = progress.delivered.max(delivered);
         progress.notes.extend(notes);
-        fresh
     }
 
     pub fn take_progress(&self) -> Option<Progress> {

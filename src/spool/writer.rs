@@ -7,14 +7,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::database::{Database, DatabaseError};
-use super::lane::AppendError;
+use super::lane::{AppendError, LaneQueue};
 use super::metrics::Metrics;
 use super::shared::{Health, Progress, Shared};
 
@@ -28,22 +28,24 @@ const TICK: Duration = Duration::from_millis(500);
 /// has done nearly all of it by then.
 const WAL_LIMIT_BYTES: u64 = 64 << 20;
 
-/// What the writer is asked for.
+/// Callers that come back at once make many small commits, each with its sync; with this many records in one commit, the
+/// next one begins no sooner than [`INTERVAL`] after it, so that it is as large.
+const BUSY_RECORDS: usize = 48;
+const INTERVAL: Duration = Duration::from_micros(1000);
+
+/// What the writer is asked for beside appends.
 pub(super) enum Job {
-    /// Make these durable; answers the first sequence number.
-    Append { records: Vec<Vec<u8>>, done: oneshot::Sender<Result<u64, AppendError>> },
-    /// There is progress to write down.
-    Progress,
     /// Write the progress down and answer after the sync.
     Sync(oneshot::Sender<Result<(), AppendError>>),
-    /// Write the progress down and end.
+    /// Write everything down and end.
     Close,
 }
 
-/// The jobs of one commit.
+/// What goes into one commit.
 #[derive(Default)]
 struct Group {
-    appends: Vec<(Vec<Vec<u8>>, oneshot::Sender<Result<u64, AppendError>>)>,
+    appends: Vec<(Arc<LaneQueue>, Vec<Vec<u8>>)>,
+    progress: Option<Progress>,
     syncs: Vec<oneshot::Sender<Result<(), AppendError>>>,
     close: bool,
 }
@@ -60,9 +62,15 @@ pub(super) struct Writer {
 
 impl Writer {
     pub fn run(mut self) {
-        let mut tried = Instant::now();
+        self.shared.i_am_the_writer();
+        let (mut tried, mut begun, mut busy) = (Instant::now(), Instant::now(), false);
         loop {
+            if busy {
+                std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
+            }
             let group = self.next_group();
+            begun = Instant::now();
+            busy = group.records() >= BUSY_RECORDS;
             if self.database.is_none() && tried.elapsed() >= TICK {
                 self.reopen();
                 tried = Instant::now();
@@ -70,7 +78,7 @@ impl Writer {
             let close = group.close;
             match self.database.take() {
                 Some(database) => self.serve(database, group),
-                None => group.refuse(&AppendError::Broken),
+                None => self.refuse(group, AppendError::Broken),
             }
             if close {
                 return;
@@ -78,26 +86,26 @@ impl Writer {
         }
     }
 
-    /// Waits for a job, then takes everything that waits.
+    /// Waits until there is something to do, and takes everything there is; empty after a tick without.
     fn next_group(&self) -> Group {
-        let mut group = Group::default();
-        match self.jobs.recv_timeout(TICK) {
-            Ok(job) => group.add(job),
-            Err(RecvTimeoutError::Timeout) => return group,
-            Err(RecvTimeoutError::Disconnected) => group.close = true,
-        }
-        while let Ok(job) = self.jobs.try_recv() {
-            group.add(job);
-        }
-        group
+        let gather = || {
+            let mut group = Group { appends: self.shared.take_appends(), progress: self.shared.take_progress(), ..Group::default() };
+            for job in self.jobs.try_iter() {
+                match job {
+                    Job::Sync(done) => group.syncs.push(done),
+                    Job::Close => group.close = true,
+                }
+            }
+            (group.close || group.work() > 0).then_some(group)
+        };
+        self.shared.wait_as_writer(TICK, gather).unwrap_or_default()
     }
 
     fn serve(&mut self, database: Database, group: Group) {
         let started = Instant::now();
-        let progress = self.shared.take_progress();
-        match self.commit(&database, &group, progress.as_ref()) {
-            Ok(committed) => {
-                if committed > 0 {
+        match self.commit(&database, &group) {
+            Ok(()) => {
+                if group.work() > 0 {
                     self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                 }
                 self.database = Some(database);
@@ -107,29 +115,24 @@ impl Writer {
                 error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
                 self.metrics.commit_errors.inc();
                 self.shared.set_health(Health::Broken(cause.to_string()));
-                if let Some(progress) = progress {
-                    self.shared.leave_progress(progress.delivered, progress.notes);
-                }
-                group.refuse(&AppendError::Broken);
+                self.refuse(group, AppendError::Broken);
             }
         }
     }
 
-    /// One transaction for the whole group; gives the number of statements' worth of work, 0 when nothing was to do.
-    fn commit(&self, database: &Database, group: &Group, progress: Option<&Progress>) -> Result<usize, DatabaseError> {
+    /// One transaction for the whole group; none where there is nothing to write or to delete.
+    fn commit(&self, database: &Database, group: &Group) -> Result<(), DatabaseError> {
         let shared = &self.shared;
-        let appended = shared.appended.load(Ordering::SeqCst);
+        let progress = group.progress.as_ref();
         let delivered = progress.map_or(0, |p| p.delivered).max(shared.delivered.load(Ordering::SeqCst));
         let retired = self.retire_to(delivered, group.appends.is_empty());
-        let count: usize = group.appends.iter().map(|(records, _)| records.len()).sum();
-        let work = count + usize::from(progress.is_some()) + usize::from(retired.is_some()) + group.syncs.len();
-        if work == 0 {
-            return Ok(0);
+        if group.work() == 0 && retired.is_none() {
+            return Ok(());
         }
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         database.begin()?;
-        let mut seq = appended;
-        for (records, _) in &group.appends {
+        let mut seq = shared.appended.load(Ordering::SeqCst);
+        for (_, records) in &group.appends {
             database.insert(seq + 1, now_ms, records)?;
             seq += records.len() as u64;
         }
@@ -148,15 +151,15 @@ impl Writer {
         if let Some(retired) = retired {
             shared.retired.store(retired, Ordering::SeqCst);
         }
-        if count > 0 {
-            self.metrics.batch_records.observe(count as f64);
+        if !group.appends.is_empty() {
+            self.metrics.batch_records.observe(group.records() as f64);
             shared.publish_appended(seq);
         }
         self.judge_room(used_bytes);
         if database.checkpoint_wal("NOOP")? > WAL_LIMIT_BYTES {
             database.checkpoint_wal("PASSIVE")?;
         }
-        Ok(work)
+        Ok(())
     }
 
     /// How far this commit deletes, if at all.
@@ -178,6 +181,15 @@ impl Writer {
         }
     }
 
+    /// Tells everyone that nothing was made durable. The progress is kept for a later commit.
+    fn refuse(&self, group: Group, cause: AppendError) {
+        if let Some(progress) = group.progress {
+            self.shared.leave_progress(progress.delivered, progress.notes);
+        }
+        group.appends.into_iter().for_each(|(lane, records)| lane.tell(records.len(), Err(cause)));
+        group.syncs.into_iter().for_each(|done| _ = done.send(Err(cause)));
+    }
+
     fn reopen(&mut self) {
         match Database::open_writer(&self.path, &self.spool_id) {
             Ok((database, state)) => {
@@ -192,28 +204,22 @@ impl Writer {
 }
 
 impl Group {
-    fn add(&mut self, job: Job) {
-        match job {
-            Job::Append { records, done } => self.appends.push((records, done)),
-            Job::Progress => {}
-            Job::Sync(done) => self.syncs.push(done),
-            Job::Close => self.close = true,
-        }
+    fn records(&self) -> usize {
+        self.appends.iter().map(|(_, records)| records.len()).sum()
+    }
+
+    /// How much there is to write.
+    fn work(&self) -> usize {
+        self.records() + usize::from(self.progress.is_some()) + self.syncs.len()
     }
 
     /// Tells everyone, where `last` is the last sequence number of the group. Who has gone away needs no answer.
     fn acknowledge(self, last: u64) {
-        let count: usize = self.appends.iter().map(|(records, _)| records.len()).sum();
-        let mut first = last - count as u64 + 1;
-        for (records, done) in self.appends {
-            done.send(Ok(first)).ok();
+        let mut first = last + 1 - self.records() as u64;
+        for (lane, records) in self.appends {
+            lane.tell(records.len(), Ok(first));
             first += records.len() as u64;
         }
-        self.syncs.into_iter().for_each(|done| drop(done.send(Ok(()))));
-    }
-
-    fn refuse(self, cause: &AppendError) {
-        self.appends.into_iter().for_each(|(_, done)| drop(done.send(Err(cause.clone()))));
-        self.syncs.into_iter().for_each(|done| drop(done.send(Err(cause.clone()))));
+        self.syncs.into_iter().for_each(|done| _ = done.send(Ok(())));
     }
 }
