@@ -37,7 +37,7 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("linger.ms", "5"),
     ("compression.type", "lz4"),
     ("max.in.flight.requests.per.connection", "5"),
-    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.messages", "20000"),
     ("queue.buffering.max.kbytes", "32768"),
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.max.ms", "2000"),
