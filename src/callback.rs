@@ -79,7 +79,10 @@ impl CommandTable {
 
     /// The name as it stands in the table: a label for metrics that a caller cannot make grow.
     pub fn known_name(&self, provider: Provider, command: &str) -> &str {
-        self.0.get(&provider).and_then(|commands| commands.get_key_value(command)).map_or("unknown", |(name, _)| name)
+        self.0
+            .get(&provider)
+            .and_then(|commands| commands.get_key_value(command))
+            .map_or("unknown", |(name, _)| name)
     }
 }
 
@@ -144,9 +147,15 @@ impl Callback {
     /// # Errors
     /// [`FormatError`] when the bytes were written by something else.
     pub fn from_record(record: &Bytes) -> Result<Callback, FormatError> {
-        let end = record.iter().position(|byte| *byte == b'\n').ok_or(FormatError::NoHead)?;
+        let end = record
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or(FormatError::NoHead)?;
         let head = serde_json::from_slice(&record[..end])?;
-        Ok(Callback { head, body: record.slice(end + 1..) })
+        Ok(Callback {
+            head,
+            body: record.slice(end + 1..),
+        })
     }
 }
 
@@ -166,13 +175,22 @@ mod tests {
             request_id: None,
             unreadable: true,
         };
-        let callback = Callback { head, body: Bytes::from_static(b"{\n\x00\xff not JSON\n") };
+        let callback = Callback {
+            head,
+            body: Bytes::from_static(b"{\n\x00\xff not JSON\n"),
+        };
         assert_eq!(Callback::from_record(&callback.to_record().into()).unwrap(), callback);
     }
 
     #[test]
     fn bytes_that_are_no_record_are_refused() {
-        assert!(matches!(Callback::from_record(&Bytes::from_static(b"no line feed")), Err(FormatError::NoHead)));
-        assert!(matches!(Callback::from_record(&Bytes::from_static(b"{}\nbody")), Err(FormatError::Head(_))));
+        assert!(matches!(
+            Callback::from_record(&Bytes::from_static(b"no line feed")),
+            Err(FormatError::NoHead)
+        ));
+        assert!(matches!(
+            Callback::from_record(&Bytes::from_static(b"{}\nbody")),
+            Err(FormatError::Head(_))
+        ));
     }
 }

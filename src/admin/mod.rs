@@ -27,7 +27,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { listen: "127.0.0.1:9464".into() }
+        Config {
+            listen: "127.0.0.1:9464".into(),
+        }
     }
 }
 
@@ -35,7 +37,15 @@ impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let bad = self.listen.parse::<SocketAddr>().is_err();
-        bad.then(|| ("listen", format!("{:?}: an address and a port are needed, like \"127.0.0.1:9464\"", self.listen)))
+        bad.then(|| {
+            (
+                "listen",
+                format!(
+                    "{:?}: an address and a port are needed, like \"127.0.0.1:9464\"",
+                    self.listen
+                ),
+            )
+        })
     }
 }
 
@@ -61,12 +71,19 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
         App::new()
             .app_data(web::Data::new(state.clone()))
             .route("/metrics", web::get().to(metrics))
-            .route("/livez", web::get().to(async || HttpResponse::Ok().json(json!({"status": "ok"}))))
+            .route(
+                "/livez",
+                web::get().to(async || HttpResponse::Ok().json(json!({"status": "ok"}))),
+            )
             .route("/readyz", web::get().to(readyz))
     };
     let serve = move || {
         actix_web::rt::System::new().block_on(async {
-            let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+            let server = HttpServer::new(app)
+                .workers(1)
+                .disable_signals()
+                .listen(listener)?
+                .run();
             let handle = server.handle();
             actix_web::rt::spawn(async move {
                 stop.raised().await;
@@ -81,7 +98,9 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {
     match TextEncoder::new().encode_to_string(&state.registry.gather()) {
-        Ok(text) => HttpResponse::Ok().insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT)).body(text),
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))
+            .body(text),
         Err(cause) => HttpResponse::InternalServerError().body(cause.to_string()),
     }
 }
@@ -89,9 +108,8 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     match unready(&state) {
         None => HttpResponse::Ok().json(json!({"status": "ready"})),
-        Some((reason, message)) => {
-            HttpResponse::ServiceUnavailable().json(json!({"status": "not ready", "reason": reason, "message": message}))
-        }
+        Some((reason, message)) => HttpResponse::ServiceUnavailable()
+            .json(json!({"status": "not ready", "reason": reason, "message": message})),
     }
 }
 
@@ -102,9 +120,10 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
     }
     match state.appender.health() {
         Health::Accepting => None,
-        Health::Full { used_bytes, max_bytes } => {
-            Some(("spool_full", format!("{used_bytes} of spool.max_bytes {max_bytes} are in use; is Kafka reachable?")))
-        }
+        Health::Full { used_bytes, max_bytes } => Some((
+            "spool_full",
+            format!("{used_bytes} of spool.max_bytes {max_bytes} are in use; is Kafka reachable?"),
+        )),
         Health::Broken(cause) => Some(("spool_broken", format!("the last commit failed: {cause}"))),
     }
 }

@@ -62,7 +62,10 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: "info".into(), format: LogFormat::Pretty }
+        Log {
+            level: "info".into(),
+            format: LogFormat::Pretty,
+        }
     }
 }
 
@@ -113,7 +116,11 @@ impl Config {
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(file: &str, text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    pub fn parse(
+        file: &str,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
         let mut table: Table = text.parse().map_err(|cause| error(file, cause))?;
         let mut overrides = BTreeMap::new();
         for (name, value) in environment {
@@ -128,7 +135,11 @@ impl Config {
         Ok(config)
     }
 
-    fn from_table(file: &str, mut table: Table, mut overrides: BTreeMap<String, (String, String)>) -> Result<Config, ConfigError> {
+    fn from_table(
+        file: &str,
+        mut table: Table,
+        mut overrides: BTreeMap<String, (String, String)>,
+    ) -> Result<Config, ConfigError> {
         loop {
             let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
                 Ok(config) => return Ok(config),
@@ -152,7 +163,10 @@ impl Config {
         for (name, value) in &mut self.kafka.properties {
             if value.starts_with("env:") || value.starts_with("file:") {
                 let place = format!("{file}: kafka.properties.{name:?}");
-                *value = Secret::try_from(value.clone()).map_err(|cause| error(&place, cause))?.expose().to_owned();
+                *value = Secret::try_from(value.clone())
+                    .map_err(|cause| error(&place, cause))?
+                    .expose()
+                    .to_owned();
             }
         }
         Ok(())
@@ -173,11 +187,15 @@ impl Config {
 
     fn sender_problem(&self) -> Option<String> {
         if self.tencent.is_empty() && self.openim.is_empty() {
-            return Some("no sender: at least one [[tencent]] with sdk_app_id or one [[openim]] with name is needed".into());
+            return Some(
+                "no sender: at least one [[tencent]] with sdk_app_id or one [[openim]] with name is needed".into(),
+            );
         }
         let open = self.openim.iter().filter(|instance| instance.secret.is_none()).count();
         if open > 1 {
-            return Some(format!("openim: {open} instances have no secret; at most one can, since their paths are the same"));
+            return Some(format!(
+                "openim: {open} instances have no secret; at most one can, since their paths are the same"
+            ));
         }
         let mut names: Vec<String> = self.tencent.iter().map(|app| app.sdk_app_id.to_string()).collect();
         names.extend(self.openim.iter().map(|instance| format!("openim {:?}", instance.name)));
@@ -188,13 +206,19 @@ impl Config {
 }
 
 fn error(place: &str, problem: impl ToString) -> ConfigError {
-    ConfigError { place: place.to_owned(), problem: problem.to_string().trim_end().to_owned() }
+    ConfigError {
+        place: place.to_owned(),
+        problem: problem.to_string().trim_end().to_owned(),
+    }
 }
 
 /// `7`, `true` and `["a"]` are what TOML reads them as; anything else is a text.
 fn typed(value: &str) -> Value {
     let table: Result<Table, _> = format!("value = {value}").parse();
-    table.ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(value.to_owned()))
+    table
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_owned()))
 }
 
 /// Sets `SERVER__LISTEN` or `TENCENT__0__TOKEN` and gives the key's path, `server.listen` or `tencent.0.token`.
@@ -205,12 +229,17 @@ fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
     {
         *name = name.replace('_', ".");
     }
-    let last = parts.pop().filter(|last| !last.is_empty()).ok_or("ends with __: a key is missing")?;
+    let last = parts
+        .pop()
+        .filter(|last| !last.is_empty())
+        .ok_or("ends with __: a key is missing")?;
     let path = parts.iter().chain([&last]).cloned().collect::<Vec<_>>().join(".");
     let mut names = parts.into_iter().peekable();
     let mut place = table;
     while let Some(name) = names.next() {
-        let index = names.next_if(|next| next.parse::<usize>().is_ok()).and_then(|index| index.parse::<usize>().ok());
+        let index = names
+            .next_if(|next| next.parse::<usize>().is_ok())
+            .and_then(|index| index.parse::<usize>().ok());
         let next = place.entry(name.clone()).or_insert_with(|| match index {
             Some(_) => Value::Array(Vec::new()),
             None => Value::Table(Table::new()),
@@ -222,8 +251,12 @@ fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
                     list.push(Value::Table(Table::new()));
                 }
                 let next = list.len();
-                let element = list.get_mut(index).ok_or_else(|| format!("{name}__{index}: the next free number is {next}"))?;
-                element.as_table_mut().ok_or_else(|| format!("{name}.{index} is no table"))?
+                let element = list
+                    .get_mut(index)
+                    .ok_or_else(|| format!("{name}__{index}: the next free number is {next}"))?;
+                element
+                    .as_table_mut()
+                    .ok_or_else(|| format!("{name}.{index} is no table"))?
             }
             (Value::Array(_), None) => return Err(format!("{name} is a list: write {name}__0 for its first")),
             _ => return Err(format!("{name} is no table")),

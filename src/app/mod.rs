@@ -47,10 +47,15 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
     let catalogue = Catalogue::load(&config.schemas.dir)?;
     let mut table = CommandTable::default();
     for command in catalogue.commands() {
-        let provider = Provider::ALL.into_iter().find(|provider| provider.as_str() == command.provider());
+        let provider = Provider::ALL
+            .into_iter()
+            .find(|provider| provider.as_str() == command.provider());
         let provider = provider.with_context(|| {
             let dir = config.schemas.dir.display();
-            format!("{dir}/{}: no such provider; tencent and openim are allowed", command.provider())
+            format!(
+                "{dir}/{}: no such provider; tencent and openim are allowed",
+                command.provider()
+            )
         })?;
         let rule = CommandRule {
             phase: command.phase(),
@@ -75,7 +80,13 @@ impl Bridge {
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
         let metrics = forward::Metrics::new(&registry)?;
-        let composer = Composer::new(catalogue, Arc::clone(&commands), &config.kafka, &spool.name(), metrics.clone());
+        let composer = Composer::new(
+            catalogue,
+            Arc::clone(&commands),
+            &config.kafka,
+            &spool.name(),
+            metrics.clone(),
+        );
         let forwarder = Forwarder {
             reader: spool.reader(),
             composer,
@@ -86,12 +97,21 @@ impl Bridge {
             abandon: abandon.clone(),
         };
 
-        let state = admin::State { registry: registry.clone(), appender: spool.appender(), draining: draining.clone() };
+        let state = admin::State {
+            registry: registry.clone(),
+            appender: spool.appender(),
+            draining: draining.clone(),
+        };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let providers = Arc::new(Providers::new(&config.tencent, &config.openim, commands));
-        let (server, address) = ingress::bind(&config.server, providers, spool.appender(), ingress::Metrics::new(&registry)?)
-            .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
+        let (server, address) = ingress::bind(
+            &config.server,
+            providers,
+            spool.appender(),
+            ingress::Metrics::new(&registry)?,
+        )
+        .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
         let handle = server.handle();
         actix_web::rt::spawn(server);
         info!(%address, admin = %admin_address, spool = spool.name(), "accepting callbacks");
@@ -100,7 +120,9 @@ impl Bridge {
             admin_address,
             ingress: handle,
             spool,
-            forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || forwarder.run())?,
+            forwarder: std::thread::Builder::new()
+                .name("forward".into())
+                .spawn(move || forwarder.run())?,
             draining,
             drain,
             abandon,
@@ -137,7 +159,8 @@ impl Bridge {
 
 fn register_build_info(registry: &Registry) -> Result<()> {
     let labels = [("version", env!("CARGO_PKG_VERSION"))].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let opts = prometheus::Opts::new("imbridge_build_info", "1, with the version as a label.").const_labels(labels.into());
+    let opts =
+        prometheus::Opts::new("imbridge_build_info", "1, with the version as a label.").const_labels(labels.into());
     let gauge = prometheus::IntGauge::with_opts(opts)?;
     gauge.set(1);
     registry.register(Box::new(gauge))?;

@@ -29,7 +29,15 @@ impl Report {
 
 pub(super) fn run(config: &Config) -> ExitCode {
     let mut report = Report::default();
-    report.line("ok", "config", format!("{} Tencent apps, {} OpenIM instances", config.tencent.len(), config.openim.len()));
+    report.line(
+        "ok",
+        "config",
+        format!(
+            "{} Tencent apps, {} OpenIM instances",
+            config.tencent.len(),
+            config.openim.len()
+        ),
+    );
     match spool(config) {
         Ok(line) => report.line("ok", "spool", line),
         Err(cause) => report.line("FAIL", "spool", format!("{cause:#}")),
@@ -43,31 +51,57 @@ pub(super) fn run(config: &Config) -> ExitCode {
         }
         Err(cause) => report.line("FAIL", "schemas", format!("{cause:#}")),
     }
-    if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if report.failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 fn spool(config: &Config) -> Result<String> {
     let spool = Spool::open(&config.spool, spool::Metrics::new(&Registry::new())?)?;
     let reader = spool.reader();
     let waiting = reader.appended() - reader.delivered();
-    let line = format!("{} is writable, {} holds {waiting} undelivered records", config.spool.dir.display(), spool.name());
+    let line = format!(
+        "{} is writable, {} holds {waiting} undelivered records",
+        config.spool.dir.display(),
+        spool.name()
+    );
     spool.close();
     Ok(line)
 }
 
 fn topics(config: &Config) -> Result<(String, Vec<String>)> {
     let (catalogue, commands) = load_schemas(config)?;
-    let line = format!("{} commands in {}", catalogue.commands().len(), config.schemas.dir.display());
+    let line = format!(
+        "{} commands in {}",
+        catalogue.commands().len(),
+        config.schemas.dir.display()
+    );
     let metrics = forward::Metrics::new(&Registry::new())?;
-    Ok((line, Composer::new(catalogue, commands, &config.kafka, "check", metrics).topics()))
+    Ok((
+        line,
+        Composer::new(catalogue, commands, &config.kafka, "check", metrics).topics(),
+    ))
 }
 
 fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> {
     let client = publish::consumer(&config.kafka, "imbridge-check", &[])?;
     let Ok(metadata) = client.fetch_metadata(None, TIMEOUT) else {
-        bail!("no answer from {} within 5 s; is kafka.brokers right, and does kafka.properties fit its security?", config.kafka.brokers);
+        bail!(
+            "no answer from {} within 5 s; is kafka.brokers right, and does kafka.properties fit its security?",
+            config.kafka.brokers
+        );
     };
-    report.line("ok", "kafka", format!("{} brokers answer at {}", metadata.brokers().len(), config.kafka.brokers));
+    report.line(
+        "ok",
+        "kafka",
+        format!(
+            "{} brokers answer at {}",
+            metadata.brokers().len(),
+            config.kafka.brokers
+        ),
+    );
     for (topic, finding) in publish::findings(&metadata, topics, config.kafka.partitions) {
         let wanted = config.kafka.partitions;
         match finding {
@@ -75,10 +109,18 @@ fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> 
             Finding::Missing if config.kafka.create_topics => report.line("ok", &topic, "missing, serve creates it"),
             Finding::Missing => report.line("FAIL", &topic, "missing; create it, or set kafka.create_topics = true"),
             Finding::MorePartitions(found) => {
-                report.line("warn", &topic, format!("{found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}"));
+                report.line(
+                    "warn",
+                    &topic,
+                    format!("{found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}"),
+                );
             }
             Finding::TooFewPartitions(found) => {
-                report.line("FAIL", &topic, format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"));
+                report.line(
+                    "FAIL",
+                    &topic,
+                    format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"),
+                );
             }
         }
     }

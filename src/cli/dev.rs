@@ -66,7 +66,14 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
 }
 
 fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
-    let mut config = Config::parse("dev", &format!("[[tencent]]\nsdk_app_id = {}\n[[openim]]\nname = \"dev\"\n", options.sdk_app_id), std::iter::empty())?;
+    let mut config = Config::parse(
+        "dev",
+        &format!(
+            "[[tencent]]\nsdk_app_id = {}\n[[openim]]\nname = \"dev\"\n",
+            options.sdk_app_id
+        ),
+        std::iter::empty(),
+    )?;
     config.server.listen = format!("127.0.0.1:{}", options.port);
     config.server.shutdown_timeout_s = 1;
     config.admin.listen = format!("127.0.0.1:{}", options.admin_port);
@@ -104,7 +111,12 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
 }
 
 /// Consumes every topic and prints each message, its value decoded from its Avro bytes.
-fn print_events(config: &publish::Config, topics: Vec<String>, catalogue: Arc<Catalogue>, stop: Stop) -> Result<std::thread::JoinHandle<()>> {
+fn print_events(
+    config: &publish::Config,
+    topics: Vec<String>,
+    catalogue: Arc<Catalogue>,
+    stop: Stop,
+) -> Result<std::thread::JoinHandle<()>> {
     let consumer = publish::consumer(config, "imbridge-dev", &[("fetch.wait.max.ms", "50")])?;
     let mut all = TopicPartitionList::new();
     for topic in &topics {
@@ -125,7 +137,12 @@ fn print_events(config: &publish::Config, topics: Vec<String>, catalogue: Arc<Ca
 
 fn render(message: &BorrowedMessage<'_>, catalogue: &Catalogue) -> String {
     let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-    let mut text = format!("{} partition {} offset {} key {key}\n", message.topic(), message.partition(), message.offset());
+    let mut text = format!(
+        "{} partition {} offset {} key {key}\n",
+        message.topic(),
+        message.partition(),
+        message.offset()
+    );
     for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
         let value = String::from_utf8_lossy(header.value.unwrap_or_default());
         text.push_str(&format!("  {}: {value}\n", header.key));

@@ -30,7 +30,11 @@ impl Broker {
         })?;
         let address = listener.local_addr()?;
         let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", "1").create()?;
-        let real = owner.client().mock_cluster().context("librdkafka was built without its mock cluster")?.bootstrap_servers();
+        let real = owner
+            .client()
+            .mock_cluster()
+            .context("librdkafka was built without its mock cluster")?
+            .bootstrap_servers();
         set_host_port(&owner, address.port())?;
         actix_web::rt::spawn(forward(listener, real));
         Ok(Broker { owner, address })
@@ -38,7 +42,11 @@ impl Broker {
 
     /// Creates topics with these partitions; the mock cluster answers no admin client.
     pub fn create_topics(&self, topics: &[String], partitions: i32) -> Result<()> {
-        let cluster = self.owner.client().mock_cluster().context("the cluster is there while its owner is")?;
+        let cluster = self
+            .owner
+            .client()
+            .mock_cluster()
+            .context("the cluster is there while its owner is")?;
         for topic in topics {
             cluster.create_topic(topic, partitions, 1)?;
         }

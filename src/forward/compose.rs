@@ -58,14 +58,17 @@ impl Composer {
     ) -> Composer {
         let prefix = &config.topic_prefix;
         let topics_of = |provider: Provider| {
-            let own = catalogue.commands().filter(|command| command.provider() == provider.as_str());
+            let own = catalogue
+                .commands()
+                .filter(|command| command.provider() == provider.as_str());
             let topic = |command: &Command| {
                 let topic = publish::command_topic(prefix, command.provider(), command.name());
                 (command.name().to_owned(), topic.into())
             };
             (provider, own.map(topic).collect())
         };
-        let unknown = Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
+        let unknown =
+            Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
         let names = Names {
             spool: spool.to_owned(),
             partitions: config.partitions,
@@ -73,13 +76,24 @@ impl Composer {
             unknown: unknown.into_iter().collect(),
             dead_letter: publish::dead_letter_topic(prefix).into(),
         };
-        Composer { catalogue, commands, names, encoder: Encoder::new(), metrics }
+        Composer {
+            catalogue,
+            commands,
+            names,
+            encoder: Encoder::new(),
+            metrics,
+        }
     }
 
     /// Every topic that a message can go to.
     pub fn topics(&self) -> Vec<String> {
         let names = &self.names;
-        let all = names.topics.values().flat_map(HashMap::values).chain(names.unknown.values()).chain([&names.dead_letter]);
+        let all = names
+            .topics
+            .values()
+            .flat_map(HashMap::values)
+            .chain(names.unknown.values())
+            .chain([&names.dead_letter]);
         let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
         topics.sort();
         topics
@@ -112,14 +126,19 @@ impl Composer {
                 }
                 Err(reason) => (reason, group_of(&event.body)),
             };
-            let letter = DeadLetter::new(record, head, reason).with_event(event, index).with_key(key);
+            let letter = DeadLetter::new(record, head, reason)
+                .with_event(event, index)
+                .with_key(key);
             messages.extend(self.bury(letter, limit));
         }
         messages
     }
 
     fn bury(&self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
-        self.metrics.dead_letters.with_label_values(&[letter.provider(), letter.reason()]).inc();
+        self.metrics
+            .dead_letters
+            .with_label_values(&[letter.provider(), letter.reason()])
+            .inc();
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
@@ -185,7 +204,10 @@ fn open(record: &Record) -> Result<Callback, Reason> {
 
 fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, Reason> {
     if callback.head.unreadable {
-        return Err(("not_json", "the body was refused: it is not JSON, or names no command".into()));
+        return Err((
+            "not_json",
+            "the body was refused: it is not JSON, or names no command".into(),
+        ));
     }
     match expand(callback, commands) {
         Ok(events) if events.is_empty() => Err(("empty_batch", "the batch has no events".into())),
@@ -222,10 +244,16 @@ impl Names {
         ];
         headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
         headers.extend(more);
-        let partition = draft.key.as_ref().map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
+        let partition = draft
+            .key
+            .as_ref()
+            .map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
         Message {
             position: draft.position,
-            slot: Slot { topic: Arc::clone(draft.topic), partition },
+            slot: Slot {
+                topic: Arc::clone(draft.topic),
+                partition,
+            },
             key: draft.key,
             headers,
             payload: draft.payload,

@@ -26,17 +26,35 @@ impl<'a> DeadLetter<'a> {
     /// The whole record, head and all.
     pub fn new(record: &'a Record, head: Option<&'a Head>, (reason, error): (&'static str, String)) -> DeadLetter<'a> {
         let command = head.and_then(|head| head.command.as_deref());
-        DeadLetter { record, head, reason, error, command, key: None, first_index: 0, bytes: &record.data }
+        DeadLetter {
+            record,
+            head,
+            reason,
+            error,
+            command,
+            key: None,
+            first_index: 0,
+            bytes: &record.data,
+        }
     }
 
     /// The callback's body instead of the record.
     pub fn with_body(self, body: &'a [u8]) -> DeadLetter<'a> {
-        DeadLetter { bytes: body, key: group_of(body), ..self }
+        DeadLetter {
+            bytes: body,
+            key: group_of(body),
+            ..self
+        }
     }
 
     /// One event instead of the record; its first message has this index.
     pub fn with_event(self, event: &'a Event<'_>, first_index: u32) -> DeadLetter<'a> {
-        DeadLetter { bytes: &event.body, command: Some(&event.command), first_index, ..self }
+        DeadLetter {
+            bytes: &event.body,
+            command: Some(&event.command),
+            first_index,
+            ..self
+        }
     }
 
     /// The key that the event has or would have had.
@@ -58,16 +76,28 @@ impl<'a> DeadLetter<'a> {
 /// The messages of a dead letter: one, or several parts (`imbridge-part: 1/3`) where the topic's limit is too small.
 pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> Vec<Message> {
     let room = limit.saturating_sub(HEADROOM).max(1024);
-    let parts: Vec<&[u8]> = if letter.bytes.is_empty() { vec![&[]] } else { letter.bytes.chunks(room).collect() };
-    let received_at_ms = letter.head.map_or(letter.record.appended_at_ms, |head| head.received_at_ms);
+    let parts: Vec<&[u8]> = if letter.bytes.is_empty() {
+        vec![&[]]
+    } else {
+        letter.bytes.chunks(room).collect()
+    };
+    let received_at_ms = letter
+        .head
+        .map_or(letter.record.appended_at_ms, |head| head.received_at_ms);
     let message = |(part, bytes): (usize, &&[u8])| {
-        let mut more = vec![("imbridge-reason", letter.reason.to_owned()), ("imbridge-error", letter.error.clone())];
+        let mut more = vec![
+            ("imbridge-reason", letter.reason.to_owned()),
+            ("imbridge-error", letter.error.clone()),
+        ];
         more.extend(letter.command.map(|command| ("imbridge-command", command.to_owned())));
         if parts.len() > 1 {
             more.push(("imbridge-part", format!("{}/{}", part + 1, parts.len())));
         }
         let draft = Draft {
-            position: Position { seq: letter.record.seq, index: letter.first_index + part as u32 },
+            position: Position {
+                seq: letter.record.seq,
+                index: letter.first_index + part as u32,
+            },
             topic: names.dead_letter(),
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
             kind: format!("{}.{}", letter.provider(), letter.command.unwrap_or("unknown")),

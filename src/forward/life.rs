@@ -96,7 +96,9 @@ impl<'a> Life<'a> {
     }
 
     fn is_drained(&self) -> bool {
-        self.parts.drain.is_raised() && self.delivered >= self.parts.reader.appended() && self.delivered == self.reported
+        self.parts.drain.is_raised()
+            && self.delivered >= self.parts.reader.appended()
+            && self.delivered == self.reported
     }
 
     /// Reads some records and composes their messages.
@@ -107,7 +109,12 @@ impl<'a> Life<'a> {
             let messages = self.parts.composer.compose(record, &limit);
             let last = messages.len() - 1;
             let complete = |index| (index == last).then_some(record.seq);
-            self.pending.extend(messages.into_iter().enumerate().map(|(index, message)| (message, complete(index))));
+            self.pending.extend(
+                messages
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, message)| (message, complete(index))),
+            );
             self.read = record.seq;
         }
         self.prepare()
@@ -118,9 +125,14 @@ impl<'a> Life<'a> {
     fn prepare(&mut self) -> Result<(), Trouble> {
         let recovery = &mut self.recovery;
         let slots: HashSet<&Slot> = self.pending.iter().map(|(message, _)| &message.slot).collect();
-        let replays = self.pending.front().is_some_and(|(message, _)| message.position.seq <= recovery.horizon);
+        let replays = self
+            .pending
+            .front()
+            .is_some_and(|(message, _)| message.position.seq <= recovery.horizon);
         if replays && !recovery.settled {
-            self.parts.abandon.pause(Duration::from_millis(self.parts.config.settle_ms));
+            self.parts
+                .abandon
+                .pause(Duration::from_millis(self.parts.config.settle_ms));
             recovery.settled = true;
         }
         let mut look_up = HashMap::new();
@@ -142,7 +154,11 @@ impl<'a> Life<'a> {
         }
         if !look_up.is_empty() {
             let present = self.publisher.read_back(&look_up)?;
-            info!(partitions = look_up.len(), found = present.len(), "looked up what Kafka has of undelivered records");
+            info!(
+                partitions = look_up.len(),
+                found = present.len(),
+                "looked up what Kafka has of undelivered records"
+            );
             recovery.present.merge(present);
         }
         Ok(())
@@ -157,7 +173,9 @@ impl<'a> Life<'a> {
                 self.window.pass(*completes);
                 self.parts.metrics.skipped.inc();
             } else {
-                let ticket = self.window.send(message.slot.clone(), message.received_at_ms, *completes);
+                let ticket = self
+                    .window
+                    .send(message.slot.clone(), message.received_at_ms, *completes);
                 if !self.publisher.send(message, ticket)? {
                     self.window.unsend();
                     return Ok(sent);
@@ -178,17 +196,24 @@ impl<'a> Life<'a> {
             self.window.settle(delivery.ticket, delivery.offset);
         }
         let mut any = false;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64);
         while let Some(delivered) = self.window.pop() {
             any = true;
             if let Some((slot, received_at_ms)) = delivered.message {
                 self.parts.metrics.published.with_label_values(&[&slot.topic]).inc();
-                self.parts.metrics.publish_seconds.observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
+                self.parts
+                    .metrics
+                    .publish_seconds
+                    .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
                 self.unfinished.push((slot, delivered.offset + 1));
             }
             if let Some(seq) = delivered.completes {
                 self.delivered = seq;
-                self.unfinished.drain(..).for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));
+                self.unfinished
+                    .drain(..)
+                    .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));
             }
         }
         if any || self.window.is_empty() {
@@ -200,7 +225,9 @@ impl<'a> Life<'a> {
     /// Tells the spool how far delivery has come, now and then.
     fn report(&mut self) {
         if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
-            self.parts.reader.deliver(self.delivered, self.recovery.marks.take_notes());
+            self.parts
+                .reader
+                .deliver(self.delivered, self.recovery.marks.take_notes());
             self.reported = self.delivered;
             self.reported_at = Instant::now();
         }

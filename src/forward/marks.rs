@@ -17,9 +17,18 @@ impl Marks {
     pub fn from_notes(notes: Vec<(String, String)>) -> Marks {
         let mark = |(key, value): (String, String)| {
             let (topic, partition) = key.strip_prefix("mark/")?.rsplit_once('/')?;
-            Some((Slot { topic: topic.into(), partition: partition.parse().ok()? }, value.parse().ok()?))
+            Some((
+                Slot {
+                    topic: topic.into(),
+                    partition: partition.parse().ok()?,
+                },
+                value.parse().ok()?,
+            ))
         };
-        Marks { offsets: notes.into_iter().filter_map(mark).collect(), changed: HashSet::new() }
+        Marks {
+            offsets: notes.into_iter().filter_map(mark).collect(),
+            changed: HashSet::new(),
+        }
     }
 
     /// The mark of a partition.
@@ -51,7 +60,10 @@ mod tests {
 
     #[test]
     fn marks_survive_as_notes_and_only_changes_are_noted() {
-        let slot = |topic: &str, partition| Slot { topic: topic.into(), partition };
+        let slot = |topic: &str, partition| Slot {
+            topic: topic.into(),
+            partition,
+        };
         let mut marks = Marks::default();
         marks.set(slot("im.tencent.Group.X", 3), 7);
         marks.set(slot("im.tencent.Group.X", 3), 9);

@@ -32,25 +32,52 @@ impl Metrics {
     /// # Errors
     /// When the registry has one of these names already.
     pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        let latency = HistogramOpts::new("imbridge_publish_seconds", "Time from a callback's arrival to its delivery report.")
-            .buckets(exponential_buckets(0.001, 2.0, 20)?);
+        let latency = HistogramOpts::new(
+            "imbridge_publish_seconds",
+            "Time from a callback's arrival to its delivery report.",
+        )
+        .buckets(exponential_buckets(0.001, 2.0, 20)?);
         Ok(Metrics {
             published: register_int_counter_vec_with_registry!(
-                "imbridge_messages_published_total", "Messages that Kafka has acknowledged.", &["topic"], registry)?,
+                "imbridge_messages_published_total",
+                "Messages that Kafka has acknowledged.",
+                &["topic"],
+                registry
+            )?,
             publish_seconds: register_histogram_with_registry!(latency, registry)?,
             replayed: register_int_counter_with_registry!(
-                "imbridge_messages_replayed_total", "Messages gone through again after a start or a fault.", registry)?,
+                "imbridge_messages_replayed_total",
+                "Messages gone through again after a start or a fault.",
+                registry
+            )?,
             skipped: register_int_counter_with_registry!(
-                "imbridge_messages_skipped_total", "Replayed messages that were found in Kafka and not sent again.", registry)?,
+                "imbridge_messages_skipped_total",
+                "Replayed messages that were found in Kafka and not sent again.",
+                registry
+            )?,
             producers: register_int_counter_vec_with_registry!(
-                "imbridge_producer_rebuilds_total", "Producers given up, by what went wrong.", &["reason"], registry)?,
+                "imbridge_producer_rebuilds_total",
+                "Producers given up, by what went wrong.",
+                &["reason"],
+                registry
+            )?,
             dead_letters: register_int_counter_vec_with_registry!(
-                "imbridge_dead_letters_total", "Events that went to the dead-letter topic.", &["provider", "reason"], registry)?,
+                "imbridge_dead_letters_total",
+                "Events that went to the dead-letter topic.",
+                &["provider", "reason"],
+                registry
+            )?,
             connected: register_int_gauge_with_registry!(
-                "imbridge_kafka_connected", "1 while there is a producer with fitting topics, else 0.", registry)?,
+                "imbridge_kafka_connected",
+                "1 while there is a producer with fitting topics, else 0.",
+                registry
+            )?,
             unmapped: register_int_counter_vec_with_registry!(
-                "imbridge_unmapped_fields_total", "JSON values that the command's schema does not declare or cannot hold.",
-                &["provider", "command", "field"], registry)?,
+                "imbridge_unmapped_fields_total",
+                "JSON values that the command's schema does not declare or cannot hold.",
+                &["provider", "command", "field"],
+                registry
+            )?,
             fields: Arc::default(),
         })
     }
@@ -61,6 +88,8 @@ impl Metrics {
         let name = format!("{provider}/{command}/{field}");
         let known = fields.contains(&name) || (fields.len() < FIELDS && field.len() <= 200 && fields.insert(name));
         drop(fields);
-        self.unmapped.with_label_values(&[provider, command, if known { field } else { "other" }]).inc();
+        self.unmapped
+            .with_label_values(&[provider, command, if known { field } else { "other" }])
+            .inc();
     }
 }

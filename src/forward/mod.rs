@@ -100,7 +100,11 @@ impl Forwarder {
     /// One life of a producer; `Ok` when it was drained or abandoned.
     fn live(&mut self, delivered: &mut u64, backoff: &mut Backoff) -> Result<(), Trouble> {
         let publisher = Publisher::connect(&self.config, &self.composer.topics(), &self.spool)?;
-        info!(brokers = self.config.brokers, from = *delivered + 1, "connected to Kafka");
+        info!(
+            brokers = self.config.brokers,
+            from = *delivered + 1,
+            "connected to Kafka"
+        );
         self.metrics.connected.set(1);
         let marks = Marks::from_notes(self.reader.notes()?);
         let mut life = Life::new(self, publisher, marks, *delivered);

@@ -38,13 +38,21 @@ pub struct Delivered {
 impl Window {
     /// A message that is sent now; gives its ticket.
     pub fn send(&mut self, slot: Slot, received_at_ms: i64, completes: Option<u64>) -> usize {
-        self.entries.push_back(Entry { completes, message: Some((slot, received_at_ms)), offset: None });
+        self.entries.push_back(Entry {
+            completes,
+            message: Some((slot, received_at_ms)),
+            offset: None,
+        });
         self.first_ticket + self.entries.len() - 1
     }
 
     /// A place in the order with nothing to send: the message is in Kafka already.
     pub fn pass(&mut self, completes: Option<u64>) {
-        self.entries.push_back(Entry { completes, message: None, offset: Some(0) });
+        self.entries.push_back(Entry {
+            completes,
+            message: None,
+            offset: Some(0),
+        });
     }
 
     /// Takes the last message back: it was not accepted for sending.
@@ -54,7 +62,10 @@ impl Window {
 
     /// A delivery report.
     pub fn settle(&mut self, ticket: usize, offset: i64) {
-        if let Some(entry) = ticket.checked_sub(self.first_ticket).and_then(|index| self.entries.get_mut(index)) {
+        if let Some(entry) = ticket
+            .checked_sub(self.first_ticket)
+            .and_then(|index| self.entries.get_mut(index))
+        {
             entry.offset = Some(offset);
         }
     }
@@ -64,7 +75,11 @@ impl Window {
         let offset = self.entries.front()?.offset?;
         let Entry { completes, message, .. } = self.entries.pop_front()?;
         self.first_ticket += 1;
-        Some(Delivered { completes, message, offset })
+        Some(Delivered {
+            completes,
+            message,
+            offset,
+        })
     }
 
     /// Whether nothing is in flight.
@@ -78,11 +93,16 @@ mod tests {
     use super::*;
 
     fn slot() -> Slot {
-        Slot { topic: "t".into(), partition: 0 }
+        Slot {
+            topic: "t".into(),
+            partition: 0,
+        }
     }
 
     fn completed(window: &mut Window) -> Vec<u64> {
-        std::iter::from_fn(|| window.pop()).filter_map(|delivered| delivered.completes).collect()
+        std::iter::from_fn(|| window.pop())
+            .filter_map(|delivered| delivered.completes)
+            .collect()
     }
 
     #[test]

@@ -32,7 +32,11 @@ pub(super) struct Held<'a> {
 impl Held<'_> {
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
-        if self.held.fetch_add(bytes, Ordering::Relaxed) + bytes > most { Err(BodyError::Overloaded) } else { Ok(()) }
+        if self.held.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+            Err(BodyError::Overloaded)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -44,11 +48,16 @@ impl Drop for Held<'_> {
 
 /// The whole body and its share of the memory.
 pub(super) async fn read<'a>(payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    tokio::time::timeout(limits.timeout, collect(payload, limits)).await.unwrap_or(Err(BodyError::TooSlow))
+    tokio::time::timeout(limits.timeout, collect(payload, limits))
+        .await
+        .unwrap_or(Err(BodyError::TooSlow))
 }
 
 async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    let mut share = Held { held: limits.held, bytes: 0 };
+    let mut share = Held {
+        held: limits.held,
+        bytes: 0,
+    };
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(chunk) = payload.next().await {

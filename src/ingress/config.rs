@@ -52,10 +52,22 @@ impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         if self.listen.parse::<std::net::SocketAddr>().is_err() {
-            return Some(("listen", format!("{:?}: an address and a port are needed, like \"0.0.0.0:8080\"", self.listen)));
+            return Some((
+                "listen",
+                format!(
+                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"",
+                    self.listen
+                ),
+            ));
         }
         if self.max_body_bytes < 1024 || self.max_body_bytes > self.max_held_bytes {
-            return Some(("max_body_bytes", format!("{}: 1024 to server.max_held_bytes ({}) is allowed", self.max_body_bytes, self.max_held_bytes)));
+            return Some((
+                "max_body_bytes",
+                format!(
+                    "{}: 1024 to server.max_held_bytes ({}) is allowed",
+                    self.max_body_bytes, self.max_held_bytes
+                ),
+            ));
         }
         let at_least_one = [
             ("max_connections", self.max_connections as u64),

@@ -64,8 +64,9 @@ impl Worker {
             timeout: Duration::from_secs(self.config.body_timeout_s),
             held: &self.held,
         };
-        let (body, _share) =
-            body::read(payload, &limits).await.map_err(|cause| self.body_refusal(provider, &cause))?;
+        let (body, _share) = body::read(payload, &limits)
+            .await
+            .map_err(|cause| self.body_refusal(provider, &cause))?;
         let callback = match self.providers.read(sender, body, now_ms()) {
             Ok(callback) => callback,
             Err(unreadable) => {
@@ -81,10 +82,16 @@ impl Worker {
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
             if !self.providers.is_before(&callback.head) {
-                self.metrics.requests.with_label_values(&[provider_name, command, "503"]).inc();
+                self.metrics
+                    .requests
+                    .with_label_values(&[provider_name, command, "503"])
+                    .inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
-            self.metrics.failed_open.with_label_values(&[provider_name, command, reason]).inc();
+            self.metrics
+                .failed_open
+                .with_label_values(&[provider_name, command, reason])
+                .inc();
         }
         metrics.accepted.inc();
         metrics.answer_seconds.observe(started.elapsed().as_secs_f64());
@@ -98,7 +105,10 @@ impl Worker {
             return metrics.clone();
         }
         let metrics = self.metrics.of_command(provider.as_str(), command);
-        known.entry(provider).or_default().insert(command.to_owned(), metrics.clone());
+        known
+            .entry(provider)
+            .or_default()
+            .insert(command.to_owned(), metrics.clone());
         metrics
     }
 
@@ -107,7 +117,9 @@ impl Worker {
         let append = self.lane.append(callback.to_record());
         if self.providers.is_before(&callback.head) {
             let deadline = Duration::from_millis(self.config.before_deadline_ms).saturating_sub(started.elapsed());
-            let outcome = tokio::time::timeout(deadline, append).await.unwrap_or(Err(AppendError::TimedOut));
+            let outcome = tokio::time::timeout(deadline, append)
+                .await
+                .unwrap_or(Err(AppendError::TimedOut));
             outcome.map(drop).map_err(|cause| cause.reason())
         } else {
             append.await.map(drop).map_err(|cause| cause.reason())
@@ -126,23 +138,34 @@ impl Worker {
     fn body_refusal(&self, provider: Provider, cause: &BodyError) -> Refusal {
         match cause {
             BodyError::TooLarge => {
-                let message = format!("the body is larger than server.max_body_bytes, {} bytes", self.config.max_body_bytes);
+                let message = format!(
+                    "the body is larger than server.max_body_bytes, {} bytes",
+                    self.config.max_body_bytes
+                );
                 Refusal::new(provider, 413, "body_too_large", message)
             }
             BodyError::TooSlow => {
                 let message = format!("the body did not arrive within {} s", self.config.body_timeout_s);
                 Refusal::new(provider, 408, "body_too_slow", message)
             }
-            BodyError::Overloaded => {
-                Refusal::new(provider, 503, "overloaded", "the bridge holds as many bytes as it may; send it again later")
+            BodyError::Overloaded => Refusal::new(
+                provider,
+                503,
+                "overloaded",
+                "the bridge holds as many bytes as it may; send it again later",
+            ),
+            BodyError::Broken(cause) => {
+                Refusal::new(provider, 400, "body_broken", format!("the body broke off: {cause}"))
             }
-            BodyError::Broken(cause) => Refusal::new(provider, 400, "body_broken", format!("the body broke off: {cause}")),
         }
     }
 
     fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse {
         let provider = refusal.provider.map_or("none", Provider::as_str);
-        self.metrics.refused.with_label_values(&[provider, refusal.reason]).inc();
+        self.metrics
+            .refused
+            .with_label_values(&[provider, refusal.reason])
+            .inc();
         self.refusals.log(refusal, request.peer_addr());
         let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
         let mut response = respond(status, refusal.body());
@@ -152,16 +175,22 @@ impl Worker {
             _ => None,
         };
         if let Some((name, value)) = more {
-            response.headers_mut().insert(name, value.try_into().expect("digits and letters are a header's value"));
+            response
+                .headers_mut()
+                .insert(name, value.try_into().expect("digits and letters are a header's value"));
         }
         response
     }
 }
 
 fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
-    HttpResponse::build(status).insert_header((CONTENT_TYPE, "application/json")).body(body.into())
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "application/json"))
+        .body(body.into())
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }

@@ -1,8 +1,8 @@
 //! The public port's metrics.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry, exponential_buckets, register_gauge_vec_with_registry,
-    register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry, exponential_buckets,
+    register_gauge_vec_with_registry, register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
 };
 
 /// The handles that every accepted callback of one command needs, looked up once.
@@ -38,21 +38,37 @@ impl Metrics {
     /// # Errors
     /// When the registry has one of these names already.
     pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        let answer = HistogramOpts::new("imbridge_answer_seconds", "Time from a request's head to its answer, body and sync included.")
-            .buckets(exponential_buckets(0.0005, 2.0, 14)?);
+        let answer = HistogramOpts::new(
+            "imbridge_answer_seconds",
+            "Time from a request's head to its answer, body and sync included.",
+        )
+        .buckets(exponential_buckets(0.0005, 2.0, 14)?);
         Ok(Metrics {
             requests: register_int_counter_vec_with_registry!(
-                "imbridge_requests_total", "Callbacks of verified senders, by what was answered.",
-                &["provider", "command", "status"], registry)?,
+                "imbridge_requests_total",
+                "Callbacks of verified senders, by what was answered.",
+                &["provider", "command", "status"],
+                registry
+            )?,
             refused: register_int_counter_vec_with_registry!(
-                "imbridge_requests_refused_total", "Requests that were not accepted.", &["provider", "reason"], registry)?,
+                "imbridge_requests_refused_total",
+                "Requests that were not accepted.",
+                &["provider", "reason"],
+                registry
+            )?,
             failed_open: register_int_counter_vec_with_registry!(
-                "imbridge_failed_open_total", "Before-callbacks that were allowed without being durable.",
-                &["provider", "command", "reason"], registry)?,
+                "imbridge_failed_open_total",
+                "Before-callbacks that were allowed without being durable.",
+                &["provider", "command", "reason"],
+                registry
+            )?,
             answer_seconds: register_histogram_vec_with_registry!(answer, &["provider"], registry)?,
             last_arrival: register_gauge_vec_with_registry!(
-                "imbridge_last_arrival_timestamp_seconds", "When this command last arrived, in Unix seconds.",
-                &["provider", "command"], registry)?,
+                "imbridge_last_arrival_timestamp_seconds",
+                "When this command last arrived, in Unix seconds.",
+                &["provider", "command"],
+                registry
+            )?,
         })
     }
 }

@@ -50,7 +50,9 @@ pub fn bind(
             held: Arc::clone(&held),
         };
         // A worker's state stays in its thread; actix wants it behind its own pointer.
-        App::new().app_data(web::Data::new(worker)).default_service(web::to(handler::handle))
+        App::new()
+            .app_data(web::Data::new(worker))
+            .default_service(web::to(handler::handle))
     };
     let listener = TcpListener::bind(&config.listen)?;
     let address = listener.local_addr()?;

@@ -26,7 +26,10 @@ impl Refusals {
         let provider = refusal.provider.map_or("none", |provider| provider.as_str());
         let peer = peer.map(tracing::field::display);
         let (status, reason, not_logged) = (refusal.status, refusal.reason, *silent);
-        warn!(provider, status, reason, peer, not_logged, "refused: {}", refusal.message);
+        warn!(
+            provider,
+            status, reason, peer, not_logged, "refused: {}", refusal.message
+        );
         (*last, *silent) = (Some(Instant::now()), 0);
     }
 }

@@ -13,7 +13,11 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first` and never waits longer than `most`.
     pub fn new(first: Duration, most: Duration) -> Backoff {
-        Backoff { first, most, next: first }
+        Backoff {
+            first,
+            most,
+            next: first,
+        }
     }
 
     /// The wait before the next attempt.
@@ -37,7 +41,10 @@ mod tests {
     fn waits_double_up_to_the_bound_and_start_over_after_success() {
         let ms = Duration::from_millis;
         let mut backoff = Backoff::new(ms(100), ms(350));
-        assert_eq!([backoff.wait(), backoff.wait(), backoff.wait(), backoff.wait()], [ms(100), ms(200), ms(350), ms(350)]);
+        assert_eq!(
+            [backoff.wait(), backoff.wait(), backoff.wait(), backoff.wait()],
+            [ms(100), ms(200), ms(350), ms(350)]
+        );
         backoff.reset();
         assert_eq!(backoff.wait(), ms(100));
     }

@@ -28,7 +28,11 @@ impl Stop {
 
     /// Waits until it is raised.
     pub async fn raised(&self) {
-        self.0.subscribe().wait_for(|raised| *raised).await.expect("a sender lives in self");
+        self.0
+            .subscribe()
+            .wait_for(|raised| *raised)
+            .await
+            .expect("a sender lives in self");
     }
 
     /// Blocks a thread for `time`, or until the flag is raised, looking every 50 ms.

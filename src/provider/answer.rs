@@ -66,7 +66,11 @@ fn result_item(neutral: &str, list: &str, body: &[u8]) -> Option<Vec<u8>> {
     let accounts: Vec<Account<'_>> = serde_json::from_str(request.get(list)?.get()).ok()?;
     let items: Vec<_> = accounts
         .iter()
-        .map(|account| ResultItem { to_account: account.to_account, result_code: 0, result_info: "" })
+        .map(|account| ResultItem {
+            to_account: account.to_account,
+            result_code: 0,
+            result_info: "",
+        })
         .collect();
     let items = serde_json::to_string(&items).ok()?;
     Some(format!("{},\"ResultItem\":{items}}}", neutral.trim_end_matches('}')).into_bytes())
@@ -90,6 +94,8 @@ pub(super) fn failure(refusal: &Refusal) -> Vec<u8> {
 pub(super) fn no_command(provider: Provider) -> &'static str {
     match provider {
         Provider::Tencent => "no command: neither the query nor the body has CallbackCommand",
-        Provider::OpenIm => "no command: neither the path, as /openim/<command>, nor the body, as callbackCommand, has it",
+        Provider::OpenIm => {
+            "no command: neither the path, as /openim/<command>, nor the body, as callbackCommand, has it"
+        }
     }
 }

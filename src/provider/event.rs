@@ -22,8 +22,8 @@ pub struct Event<'a> {
 /// A batch that cannot be taken apart.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpandError {
-    /// The list of events is missing or is no list.
-    #[error("the batch has no list `{0}`")]
+    /// What should be the list of events is none.
+    #[error("`{0}` is no list of events")]
     NoList(String),
     /// The body is no JSON object.
     #[error("the batch is no JSON object: {0}")]
@@ -44,16 +44,33 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
     let command = callback.head.command.as_deref().unwrap_or_default();
     let rule = commands.get(callback.head.provider, command);
     let Some(list) = rule.and_then(|rule| rule.expand.as_deref()) else {
-        return Ok(vec![Event { index: 0, command: command.into(), body: callback.body.as_ref().into() }]);
+        return Ok(vec![Event {
+            index: 0,
+            command: command.into(),
+            body: callback.body.as_ref().into(),
+        }]);
     };
     let mut beside: BTreeMap<Cow<'a, str>, &RawValue> = serde_json::from_slice(&callback.body)?;
-    let elements = beside.remove(list).ok_or_else(|| ExpandError::NoList(list.to_owned()))?;
+    let Some(elements) = beside.remove(list) else {
+        // An older form of the same command: one event, flat.
+        return Ok(vec![Event {
+            index: 0,
+            command: command.into(),
+            body: callback.body.as_ref().into(),
+        }]);
+    };
     let elements: Vec<&RawValue> =
         serde_json::from_str(elements.get()).map_err(|_| ExpandError::NoList(list.to_owned()))?;
     let events = (0..).zip(elements).map(|(index, element)| {
-        let own = serde_json::from_str::<Element<'_>>(element.get()).ok().and_then(|element| element.command);
+        let own = serde_json::from_str::<Element<'_>>(element.get())
+            .ok()
+            .and_then(|element| element.command);
         let command = own.map_or(Cow::Borrowed(command), |own| Cow::Owned(own.into_owned()));
-        let body = if index == 0 { with_fields(element.get(), &beside) } else { element.get().as_bytes().into() };
+        let body = if index == 0 {
+            with_fields(element.get(), &beside)
+        } else {
+            element.get().as_bytes().into()
+        };
         Event { index, command, body }
     });
     Ok(events.collect())
@@ -79,9 +96,13 @@ fn with_fields<'a>(object: &'a str, fields: &BTreeMap<Cow<'_, str>, &RawValue>) 
 /// The group that a body without a schema names: the first of the spellings that both providers use, at its top.
 pub fn group_of(body: &[u8]) -> Option<String> {
     let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
-    ["GroupId", "groupID", "GroupID", "groupId", "ToGroupId"].iter().find_map(|name| {
-        let text = fields.get(*name)?.get();
-        let group = serde_json::from_str::<String>(text).ok().or_else(|| text.parse::<u64>().ok().map(|_| text.to_owned()))?;
-        (!group.is_empty()).then_some(group)
-    })
+    ["GroupId", "groupID", "GroupID", "groupId", "ToGroupId"]
+        .iter()
+        .find_map(|name| {
+            let text = fields.get(*name)?.get();
+            let group = serde_json::from_str::<String>(text)
+                .ok()
+                .or_else(|| text.parse::<u64>().ok().map(|_| text.to_owned()))?;
+            (!group.is_empty()).then_some(group)
+        })
 }

@@ -54,8 +54,24 @@ impl Verified {
     }
 
     fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
-        let Verified { provider, app, command, client_ip, platform, request_id } = self;
-        let head = Head { provider, app, command, received_at_ms, client_ip, platform, request_id, unreadable: false };
+        let Verified {
+            provider,
+            app,
+            command,
+            client_ip,
+            platform,
+            request_id,
+        } = self;
+        let head = Head {
+            provider,
+            app,
+            command,
+            received_at_ms,
+            client_ip,
+            platform,
+            request_id,
+            unreadable: false,
+        };
         Callback { head, body }
     }
 }
@@ -135,9 +151,12 @@ impl Providers {
                 }
                 Refusal::new(provider, 400, "no_command", answer::no_command(provider))
             }
-            Err(cause) => {
-                Refusal::new(provider, 400, "not_json", format!("the body is not JSON: {cause}; send the callback as application/json"))
-            }
+            Err(cause) => Refusal::new(
+                provider,
+                400,
+                "not_json",
+                format!("the body is not JSON: {cause}; send the callback as application/json"),
+            ),
         };
         callback.head.unreadable = true;
         Err(Box::new(Unreadable { refusal, callback }))
@@ -155,7 +174,9 @@ impl Providers {
 
     /// A label for metrics that no caller can make grow: the command's name if it has a schema, else `unknown`.
     pub fn label(&self, head: &Head) -> &str {
-        head.command.as_deref().map_or("unknown", |command| self.commands.known_name(head.provider, command))
+        head.command
+            .as_deref()
+            .map_or("unknown", |command| self.commands.known_name(head.provider, command))
     }
 
     /// The body of the success answer.
@@ -168,12 +189,22 @@ impl Providers {
 impl Refusal {
     /// A refusal in a provider's shape.
     pub fn new(provider: Provider, status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { provider: Some(provider), status, reason, message: message.into() }
+        Refusal {
+            provider: Some(provider),
+            status,
+            reason,
+            message: message.into(),
+        }
     }
 
     fn unknown_path() -> Refusal {
         let message = "no such path: callbacks go to /tencent or /openim/<command>".to_owned();
-        Refusal { provider: None, status: 404, reason: "path", message }
+        Refusal {
+            provider: None,
+            status: 404,
+            reason: "path",
+            message,
+        }
     }
 
     /// The body of the answer, in the provider's shape.

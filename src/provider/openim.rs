@@ -31,17 +31,32 @@ pub(super) struct Instance {
 
 impl Instance {
     pub fn new(config: &Config) -> Instance {
-        Instance { name: config.name.clone(), secret: config.secret.clone(), authorization: config.basic_auth.clone() }
+        Instance {
+            name: config.name.clone(),
+            secret: config.secret.clone(),
+            authorization: config.basic_auth.clone(),
+        }
     }
 
     fn check_authorization(&self, authorization: Option<&str>) -> Result<(), Refusal> {
-        let Some(expected) = &self.authorization else { return Ok(()) };
-        let sent = authorization.and_then(|value| value.strip_prefix("Basic ")).and_then(|encoded| {
-            BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok())
-        });
+        let Some(expected) = &self.authorization else {
+            return Ok(());
+        };
+        let sent = authorization
+            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(|encoded| {
+                BASE64_STANDARD
+                    .decode(encoded.trim())
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok())
+            });
         match sent {
             Some(sent) if expected.matches(&sent) => Ok(()),
-            _ => Err(refusal(401, "authorization", "Basic authentication is missing or wrong: write it into OpenIM's url as http://user:password@host")),
+            _ => Err(refusal(
+                401,
+                "authorization",
+                "Basic authentication is missing or wrong: write it into OpenIM's url as http://user:password@host",
+            )),
         }
     }
 }
@@ -54,19 +69,31 @@ pub(super) fn verify<'a>(
     let segments: Vec<&str> = segments.take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        instances.iter().filter(|instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first))).last()
+        instances
+            .iter()
+            .filter(|instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first)))
+            .last()
     });
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),
-        None => (instances.iter().find(|instance| instance.secret.is_none()), &segments[..]),
+        None => (
+            instances.iter().find(|instance| instance.secret.is_none()),
+            &segments[..],
+        ),
     };
     let (Some(instance), true) = (instance, rest.len() <= 1) else {
-        return Err(refusal(404, "secret", "no such path: OpenIM's url must end with /openim/<secret> of an [[openim]] instance of this bridge"));
+        return Err(refusal(
+            404,
+            "secret",
+            "no such path: OpenIM's url must end with /openim/<secret> of an [[openim]] instance of this bridge",
+        ));
     };
     instance.check_authorization(line.authorization)?;
     let from_query = || {
         let mut pairs = form_urlencoded::parse(line.query.as_bytes());
-        pairs.find(|(name, value)| name == "command" && !value.is_empty()).map(|(_, value)| value.into_owned())
+        pairs
+            .find(|(name, value)| name == "command" && !value.is_empty())
+            .map(|(_, value)| value.into_owned())
     };
     Ok(Verified {
         provider: Provider::OpenIm,

@@ -40,12 +40,19 @@ impl TryFrom<String> for Secret {
         let value = if let Some(name) = source.strip_prefix("env:") {
             std::env::var(name).map_err(|_| SecretError::Environment(name.to_owned()))?
         } else if let Some(path) = source.strip_prefix("file:") {
-            std::fs::read_to_string(path).map_err(|cause| SecretError::File { path: path.to_owned(), cause })?
+            std::fs::read_to_string(path).map_err(|cause| SecretError::File {
+                path: path.to_owned(),
+                cause,
+            })?
         } else {
             return Err(SecretError::Literal);
         };
         let value = value.trim_end_matches(['\r', '\n']).to_owned();
-        if value.is_empty() { Err(SecretError::Empty(source)) } else { Ok(Secret(value)) }
+        if value.is_empty() {
+            Err(SecretError::Empty(source))
+        } else {
+            Ok(Secret(value))
+        }
     }
 }
 

@@ -48,7 +48,9 @@ impl App {
         let Some(token) = &self.token else { return Ok(()) };
         let refuse = |message: &str| Err(refusal(403, "signature", message));
         let (Some(sign), Some(time)) = (query.get("Sign"), query.get("RequestTime")) else {
-            return refuse("Sign or RequestTime is missing: this app's callbacks must be signed; turn on authentication in the Chat console");
+            return refuse(
+                "Sign or RequestTime is missing: this app's callbacks must be signed; turn on authentication in the Chat console",
+            );
         };
         let Ok(seconds) = time.parse::<i64>() else {
             return refuse("RequestTime is not a number of Unix seconds");
@@ -57,10 +59,18 @@ impl App {
             return Err(refusal(
                 403,
                 "stale",
-                format!("RequestTime is more than {} s from this server's clock", self.max_clock_skew_s),
+                format!(
+                    "RequestTime is more than {} s from this server's clock",
+                    self.max_clock_skew_s
+                ),
             ));
         }
-        let expected = hex::encode(Sha256::new().chain_update(token.expose()).chain_update(time.as_bytes()).finalize());
+        let expected = hex::encode(
+            Sha256::new()
+                .chain_update(token.expose())
+                .chain_update(time.as_bytes())
+                .finalize(),
+        );
         if same(&expected, &sign.to_ascii_lowercase()) {
             Ok(())
         } else {
@@ -91,10 +101,18 @@ impl<'a> Query<'a> {
 pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
     let query = Query::parse(line.query);
     let Some(app_id) = query.get("SdkAppid") else {
-        return Err(refusal(403, "app", "SdkAppid is missing from the query: it says which app the callback is of"));
+        return Err(refusal(
+            403,
+            "app",
+            "SdkAppid is missing from the query: it says which app the callback is of",
+        ));
     };
     let Some(app) = apps.iter().find(|app| app.sdk_app_id == app_id) else {
-        return Err(refusal(403, "app", "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id"));
+        return Err(refusal(
+            403,
+            "app",
+            "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id",
+        ));
     };
     app.check_signature(&query, now_ms)?;
     Ok(Verified {

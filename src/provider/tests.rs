@@ -9,13 +9,33 @@ const NOW_MS: i64 = 1_669_872_120_000;
 
 fn providers() -> Providers {
     let mut commands = CommandTable::default();
-    let rule = |phase, answer, expand: Option<&str>| CommandRule { phase, answer, expand: expand.map(str::to_owned) };
-    commands.insert(Provider::Tencent, "Group.After", rule(Phase::After, Answer::Neutral, None));
-    commands.insert(Provider::Tencent, "Sns.Prev", rule(Phase::Before, Answer::ResultItem("FriendItem".into()), None));
-    commands.insert(Provider::Tencent, "Push.Batch", rule(Phase::After, Answer::Neutral, Some("Events")));
+    let rule = |phase, answer, expand: Option<&str>| CommandRule {
+        phase,
+        answer,
+        expand: expand.map(str::to_owned),
+    };
+    commands.insert(
+        Provider::Tencent,
+        "Group.After",
+        rule(Phase::After, Answer::Neutral, None),
+    );
+    commands.insert(
+        Provider::Tencent,
+        "Sns.Prev",
+        rule(Phase::Before, Answer::ResultItem("FriendItem".into()), None),
+    );
+    commands.insert(
+        Provider::Tencent,
+        "Push.Batch",
+        rule(Phase::After, Answer::Neutral, Some("Events")),
+    );
     let echo = Answer::Echo(vec!["groupID".into(), "ex".into()]);
     commands.insert(Provider::OpenIm, "callbackBeforeSet", rule(Phase::Before, echo, None));
-    let app = |sdk_app_id, token: Option<&str>| TencentConfig { sdk_app_id, token: token.map(Secret::of), max_clock_skew_s: 60 };
+    let app = |sdk_app_id, token: Option<&str>| TencentConfig {
+        sdk_app_id,
+        token: token.map(Secret::of),
+        max_clock_skew_s: 60,
+    };
     let instance = |name: &str, secret: Option<&str>, basic: Option<&str>| OpenImConfig {
         name: name.into(),
         secret: secret.map(Secret::of),
@@ -23,7 +43,11 @@ fn providers() -> Providers {
     };
     Providers::new(
         &[app(1400000000, None), app(1400000001, Some("xxxxyyyy"))],
-        &[instance("open", None, None), instance("hidden", Some("s3cret"), None), instance("basic", Some("b"), Some("user:pass"))],
+        &[
+            instance("open", None, None),
+            instance("hidden", Some("s3cret"), None),
+            instance("basic", Some("b"), Some("user:pass")),
+        ],
         Arc::new(commands),
     )
 }
@@ -33,12 +57,22 @@ fn verify(path: &str, query: &str) -> Result<Verified, Refusal> {
 }
 
 fn verify_with(path: &str, query: &str, authorization: Option<&str>) -> Result<Verified, Refusal> {
-    let line = RequestLine { method: "POST", path, query, authorization, operation_id: Some("op1") };
+    let line = RequestLine {
+        method: "POST",
+        path,
+        query,
+        authorization,
+        operation_id: Some("op1"),
+    };
     providers().verify(&line, NOW_MS)
 }
 
 fn read(path: &str, query: &str, body: &str) -> Result<Callback, Box<Unreadable>> {
-    providers().read(verify(path, query).unwrap(), Bytes::copy_from_slice(body.as_bytes()), NOW_MS)
+    providers().read(
+        verify(path, query).unwrap(),
+        Bytes::copy_from_slice(body.as_bytes()),
+        NOW_MS,
+    )
 }
 
 fn refused(outcome: Result<Verified, Refusal>) -> (u16, &'static str) {
@@ -49,14 +83,29 @@ fn refused(outcome: Result<Verified, Refusal>) -> (u16, &'static str) {
 fn tencents_query_is_a_map_in_any_order() {
     let query = "ClientIP=127.0.0.1&CallbackCommand=Group.After&OptPlatform=iOS&RequestID=r%2D1&SdkAppid=1400000000&contenttype=json";
     let head = read("/tencent", query, "{}").unwrap().head;
-    let expected = ("1400000000", Some("Group.After"), Some("127.0.0.1"), Some("iOS"), Some("r-1"));
-    let found = (head.app.as_str(), head.command.as_deref(), head.client_ip.as_deref(), head.platform.as_deref(), head.request_id.as_deref());
+    let expected = (
+        "1400000000",
+        Some("Group.After"),
+        Some("127.0.0.1"),
+        Some("iOS"),
+        Some("r-1"),
+    );
+    let found = (
+        head.app.as_str(),
+        head.command.as_deref(),
+        head.client_ip.as_deref(),
+        head.platform.as_deref(),
+        head.request_id.as_deref(),
+    );
     assert_eq!(found, expected);
 }
 
 #[test]
 fn an_app_that_is_not_ours_is_refused() {
-    assert_eq!(refused(verify("/tencent", "SdkAppid=1&CallbackCommand=a")), (403, "app"));
+    assert_eq!(
+        refused(verify("/tencent", "SdkAppid=1&CallbackCommand=a")),
+        (403, "app")
+    );
     assert_eq!(refused(verify("/tencent", "CallbackCommand=a")), (403, "app"));
     assert_eq!(refused(verify("/tencent", "")), (403, "app"));
 }
@@ -65,14 +114,24 @@ fn an_app_that_is_not_ours_is_refused() {
 fn a_signed_app_needs_the_documented_signature_within_the_window() {
     // The vector of Tencent's documents: token xxxxyyyy, time 1669872112.
     let sign = "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061";
-    let query = |sign: &str, time: &str| format!("SdkAppid=1400000001&CallbackCommand=a&Sign={sign}&RequestTime={time}");
+    let query =
+        |sign: &str, time: &str| format!("SdkAppid=1400000001&CallbackCommand=a&Sign={sign}&RequestTime={time}");
     assert!(verify("/tencent", &query(sign, "1669872112")).is_ok());
     assert!(verify("/tencent", &query(&sign.to_uppercase(), "1669872112")).is_ok());
-    assert_eq!(refused(verify("/tencent", &query(&sign.replace('7', "8"), "1669872112"))), (403, "signature"));
-    assert_eq!(refused(verify("/tencent", &query(sign, "1669872113"))), (403, "signature"));
+    assert_eq!(
+        refused(verify("/tencent", &query(&sign.replace('7', "8"), "1669872112"))),
+        (403, "signature")
+    );
+    assert_eq!(
+        refused(verify("/tencent", &query(sign, "1669872113"))),
+        (403, "signature")
+    );
     assert_eq!(refused(verify("/tencent", &query(sign, "1669872000"))), (403, "stale"));
     assert_eq!(refused(verify("/tencent", &query(sign, "later"))), (403, "signature"));
-    assert_eq!(refused(verify("/tencent", "SdkAppid=1400000001&CallbackCommand=a")), (403, "signature"));
+    assert_eq!(
+        refused(verify("/tencent", "SdkAppid=1400000001&CallbackCommand=a")),
+        (403, "signature")
+    );
 }
 
 #[test]
@@ -83,10 +142,22 @@ fn openims_command_is_the_last_segment_behind_the_secret() {
     };
     let expected = |app: &str, command: &str| (app.to_owned(), command.to_owned(), "op1".to_owned());
     assert_eq!(instance("/openim/callbackX", ""), expected("open", "callbackX"));
-    assert_eq!(instance("/openim//callbackX", "contenttype=json&key=abc"), expected("open", "callbackX"));
-    assert_eq!(instance("/openim/s3cret/callbackX", ""), expected("hidden", "callbackX"));
-    assert_eq!(instance("//openim//s3cret//callbackX/", ""), expected("hidden", "callbackX"));
-    assert_eq!(instance("/openim/s3cret", "command=callbackX"), expected("hidden", "callbackX"));
+    assert_eq!(
+        instance("/openim//callbackX", "contenttype=json&key=abc"),
+        expected("open", "callbackX")
+    );
+    assert_eq!(
+        instance("/openim/s3cret/callbackX", ""),
+        expected("hidden", "callbackX")
+    );
+    assert_eq!(
+        instance("//openim//s3cret//callbackX/", ""),
+        expected("hidden", "callbackX")
+    );
+    assert_eq!(
+        instance("/openim/s3cret", "command=callbackX"),
+        expected("hidden", "callbackX")
+    );
     assert_eq!(refused(verify("/openim/wrong/callbackX", "")), (404, "secret"));
 }
 
@@ -94,14 +165,23 @@ fn openims_command_is_the_last_segment_behind_the_secret() {
 fn basic_authentication_is_checked_where_it_is_configured() {
     // user:pass, then user:other.
     assert!(verify_with("/openim/b/c", "", Some("Basic dXNlcjpwYXNz")).is_ok());
-    assert_eq!(refused(verify_with("/openim/b/c", "", Some("Basic dXNlcjpvdGhlcg=="))), (401, "authorization"));
+    assert_eq!(
+        refused(verify_with("/openim/b/c", "", Some("Basic dXNlcjpvdGhlcg=="))),
+        (401, "authorization")
+    );
     assert_eq!(refused(verify("/openim/b/c", "")), (401, "authorization"));
 }
 
 #[test]
 fn other_paths_and_methods_are_refused() {
     assert_eq!(refused(verify("/", "")), (404, "path"));
-    let line = RequestLine { method: "GET", path: "/tencent", query: "", authorization: None, operation_id: None };
+    let line = RequestLine {
+        method: "GET",
+        path: "/tencent",
+        query: "",
+        authorization: None,
+        operation_id: None,
+    };
     assert_eq!(refused(providers().verify(&line, NOW_MS)), (405, "method"));
 }
 
@@ -110,7 +190,10 @@ fn the_command_comes_from_the_body_where_the_request_line_has_none() {
     let query = "SdkAppid=1400000000&CallbackCommand=";
     let command = |body| read("/tencent", query, body).unwrap().head.command.unwrap();
     assert_eq!(command(r#"{"CallbackCommand":"Group.After"}"#), "Group.After");
-    assert_eq!(command(r#"{"Events":[{"CallbackCommand":"Push.Batch","A":[1]},{"CallbackCommand":"Other"}]}"#), "Push.Batch");
+    assert_eq!(
+        command(r#"{"Events":[{"CallbackCommand":"Push.Batch","A":[1]},{"CallbackCommand":"Other"}]}"#),
+        "Push.Batch"
+    );
     let in_body = read("/openim", "", r#"{"callbackCommand":"c"}"#).unwrap();
     assert_eq!(in_body.head.command.as_deref(), Some("c"));
 }
@@ -118,11 +201,28 @@ fn the_command_comes_from_the_body_where_the_request_line_has_none() {
 #[test]
 fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
     let unreadable = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Group.After", "{\"a\":").unwrap_err();
-    assert_eq!((unreadable.refusal.status, unreadable.refusal.reason), (400, "not_json"));
-    assert_eq!((unreadable.callback.body.as_ref(), unreadable.callback.head.unreadable), (&b"{\"a\":"[..], true));
-    for body in ["{}", "[1]", "7", r#"{"CallbackCommand":7}"#, r#"{"Events":7}"#, r#"{"Events":[]}"#] {
+    assert_eq!(
+        (unreadable.refusal.status, unreadable.refusal.reason),
+        (400, "not_json")
+    );
+    assert_eq!(
+        (unreadable.callback.body.as_ref(), unreadable.callback.head.unreadable),
+        (&b"{\"a\":"[..], true)
+    );
+    for body in [
+        "{}",
+        "[1]",
+        "7",
+        r#"{"CallbackCommand":7}"#,
+        r#"{"Events":7}"#,
+        r#"{"Events":[]}"#,
+    ] {
         let unreadable = read("/tencent", "SdkAppid=1400000000", body).unwrap_err();
-        assert_eq!((unreadable.refusal.status, unreadable.refusal.reason), (400, "no_command"), "{body}");
+        assert_eq!(
+            (unreadable.refusal.status, unreadable.refusal.reason),
+            (400, "no_command"),
+            "{body}"
+        );
     }
 }
 
@@ -130,11 +230,25 @@ fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
 fn answers_are_the_providers_own() {
     let answer = |callback: &Callback| String::from_utf8(providers().success(callback)).unwrap();
     let tencent = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Group.After", "{}").unwrap();
-    assert_eq!(answer(&tencent), r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
+    assert_eq!(
+        answer(&tencent),
+        r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
+    );
     let openim = read("/openim/other", "", "{}").unwrap();
-    assert_eq!(answer(&openim), r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#);
-    let echo = read("/openim/callbackBeforeSet", "", r#"{"ex":null,"groupID":"g","groupName":"n"}"#).unwrap();
-    assert_eq!(answer(&echo), r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0,"groupID":"g","ex":null}"#);
+    assert_eq!(
+        answer(&openim),
+        r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#
+    );
+    let echo = read(
+        "/openim/callbackBeforeSet",
+        "",
+        r#"{"ex":null,"groupID":"g","groupName":"n"}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        answer(&echo),
+        r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0,"groupID":"g","ex":null}"#
+    );
     let body = r#"{"FriendItem":[{"To_Account":"a","Remark":"x"},{"To_Account":"b"}]}"#;
     let items = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Sns.Prev", body).unwrap();
     assert_eq!(
@@ -149,10 +263,18 @@ fn answers_are_the_providers_own() {
 #[test]
 fn refusals_have_the_providers_shape_and_never_block_a_user() {
     let text = |provider| {
-        let refusal = Refusal { provider, status: 403, reason: "app", message: "say \"why\"".into() };
+        let refusal = Refusal {
+            provider,
+            status: 403,
+            reason: "app",
+            message: "say \"why\"".into(),
+        };
         String::from_utf8(refusal.body()).unwrap()
     };
-    assert_eq!(text(Some(Provider::Tencent)), r#"{"ActionStatus":"FAIL","ErrorCode":403,"ErrorInfo":"say \"why\""}"#);
+    assert_eq!(
+        text(Some(Provider::Tencent)),
+        r#"{"ActionStatus":"FAIL","ErrorCode":403,"ErrorInfo":"say \"why\""}"#
+    );
     let openim = r#"{"actionCode":1,"errCode":403,"errDlt":"say \"why\"","errMsg":"app","nextCode":0}"#;
     assert_eq!(text(Some(Provider::OpenIm)), openim);
 }
@@ -163,9 +285,25 @@ fn a_batch_becomes_one_event_for_each_element() {
     let callback = read("/tencent", "SdkAppid=1400000000", body).unwrap();
     let providers = providers();
     let events = expand(&callback, &providers.commands).unwrap();
-    let found: Vec<_> = events.iter().map(|event| (event.index, event.command.as_ref(), std::str::from_utf8(&event.body).unwrap())).collect();
+    let found: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event.index,
+                event.command.as_ref(),
+                std::str::from_utf8(&event.body).unwrap(),
+            )
+        })
+        .collect();
     let first = r#"{"CallbackCommand":"Push.Batch","n":1}"#;
-    assert_eq!(found, [(0, "Push.Batch", first), (1, "Push.Other", r#"{"CallbackCommand":"Push.Other","n":2}"#), (2, "Push.Batch", r#"{"n":3}"#)]);
+    assert_eq!(
+        found,
+        [
+            (0, "Push.Batch", first),
+            (1, "Push.Other", r#"{"CallbackCommand":"Push.Other","n":2}"#),
+            (2, "Push.Batch", r#"{"n":3}"#)
+        ]
+    );
 }
 
 #[test]
@@ -174,9 +312,15 @@ fn what_stands_beside_a_batch_travels_with_its_first_event() {
         let callback = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Push.Batch", text).unwrap();
         let providers = providers();
         let events = expand(&callback, &providers.commands).unwrap();
-        events.iter().map(|event| String::from_utf8(event.body.to_vec()).unwrap()).collect::<Vec<_>>()
+        events
+            .iter()
+            .map(|event| String::from_utf8(event.body.to_vec()).unwrap())
+            .collect::<Vec<_>>()
     };
-    assert_eq!(body(r#"{"Z":1,"Events":[{"n":1},{"n":2}],"A":"x"}"#), [r#"{"n":1,"A":"x","Z":1}"#, r#"{"n":2}"#]);
+    assert_eq!(
+        body(r#"{"Z":1,"Events":[{"n":1},{"n":2}],"A":"x"}"#),
+        [r#"{"n":1,"A":"x","Z":1}"#, r#"{"n":2}"#]
+    );
     assert_eq!(body(r#"{"Z":1,"Events":[{ }]}"#), [r#"{ "Z":1}"#]);
 }
 

@@ -95,10 +95,19 @@ impl Config {
     pub fn problem(&self) -> Option<(String, String)> {
         let topic_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if self.topic_prefix.is_empty() || self.topic_prefix.len() > 100 || !self.topic_prefix.bytes().all(topic_ok) {
-            return Some(("topic_prefix".into(), format!("{:?}: 1 to 100 characters of A-Z a-z 0-9 . _ - are allowed", self.topic_prefix)));
+            return Some((
+                "topic_prefix".into(),
+                format!(
+                    "{:?}: 1 to 100 characters of A-Z a-z 0-9 . _ - are allowed",
+                    self.topic_prefix
+                ),
+            ));
         }
         if self.brokers.trim().is_empty() {
-            return Some(("brokers".into(), "is empty: host:port of at least one broker is needed".into()));
+            return Some((
+                "brokers".into(),
+                "is empty: host:port of at least one broker is needed".into(),
+            ));
         }
         for (key, value, least) in [
             ("partitions", i64::from(self.partitions), 1),
@@ -111,9 +120,15 @@ impl Config {
         }
         let taken = |name: &str| OWN.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name);
         if let Some(name) = self.properties.keys().find(|name| taken(name)) {
-            return Some((format!("properties.{name:?}"), "is set by the bridge, since its promise rests on it; leave it out".into()));
+            return Some((
+                format!("properties.{name:?}"),
+                "is set by the bridge, since its promise rests on it; leave it out".into(),
+            ));
         }
-        self.client("check").create_native_config().err().map(|cause| ("properties".into(), cause.to_string()))
+        self.client("check")
+            .create_native_config()
+            .err()
+            .map(|cause| ("properties".into(), cause.to_string()))
     }
 
     /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.
@@ -133,7 +148,10 @@ impl Config {
         config.set("group.id", "imbridge-read-back");
         config.set("message.max.bytes", self.max_message_bytes.to_string());
         // librdkafka wants room for its largest fetch, 50 MiB or the largest message.
-        config.set("receive.message.max.bytes", (self.max_message_bytes + (100 << 20)).to_string());
+        config.set(
+            "receive.message.max.bytes",
+            (self.max_message_bytes + (100 << 20)).to_string(),
+        );
         config.set("log.connection.close", "false");
         config
     }
@@ -145,9 +163,18 @@ mod tests {
 
     #[test]
     fn properties_that_the_promise_rests_on_cannot_be_set() {
-        let config = |name: &str, value: &str| Config { properties: [(name.into(), value.into())].into(), ..Config::default() };
+        let config = |name: &str, value: &str| Config {
+            properties: [(name.into(), value.into())].into(),
+            ..Config::default()
+        };
         assert!(config("acks", "1").problem().unwrap().0.contains("acks"));
-        assert!(config("no.such.property", "1").problem().unwrap().1.contains("no.such.property"));
+        assert!(
+            config("no.such.property", "1")
+                .problem()
+                .unwrap()
+                .1
+                .contains("no.such.property")
+        );
         assert_eq!(config("linger.ms", "20").problem(), None);
     }
 }

@@ -32,7 +32,10 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Position, ()> {
         let (seq, index) = text.split_once('.').ok_or(())?;
-        Ok(Position { seq: seq.parse().map_err(drop)?, index: index.parse().map_err(drop)? })
+        Ok(Position {
+            seq: seq.parse().map_err(drop)?,
+            index: index.parse().map_err(drop)?,
+        })
     }
 }
 
@@ -65,7 +68,11 @@ pub struct Message {
 impl Message {
     /// An upper bound of what it occupies in a produce request, in bytes.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 8)
+            .sum();
         self.payload.len() + self.key.as_ref().map_or(0, String::len) + headers + 512
     }
 }

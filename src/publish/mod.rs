@@ -38,7 +38,9 @@ pub enum ConnectError {
     #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
     Missing(String),
     /// A topic has too few partitions.
-    #[error("the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published")]
+    #[error(
+        "the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published"
+    )]
     Partitions {
         /// Its name.
         topic: String,
@@ -62,7 +64,10 @@ pub struct Fault {
 impl Fault {
     /// A fault of this kind.
     pub fn new(reason: &'static str, text: impl Into<String>) -> Fault {
-        Fault { reason, text: text.into() }
+        Fault {
+            reason,
+            text: text.into(),
+        }
     }
 }
 

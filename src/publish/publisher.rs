@@ -37,7 +37,10 @@ impl ProducerContext for Reports {
     fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(message) => reports.0.push(Delivery { ticket, offset: message.offset() }),
+            Ok(message) => reports.0.push(Delivery {
+                ticket,
+                offset: message.offset(),
+            }),
             Err((cause, message)) => {
                 let text = format!("{} partition {}: {cause}", message.topic(), message.partition());
                 reports.1.get_or_insert(Fault::new("delivery", text));
@@ -61,22 +64,38 @@ impl Publisher {
     /// [`ConnectError`]: Kafka does not answer, or the topics do not fit.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
         let client = config.client(&format!("imbridge-{spool}"));
-        let producer: BaseProducer<Reports> =
-            client.create_with_context(Reports::default()).map_err(ConnectError::Kafka)?;
-        let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(ConnectError::Kafka)?;
+        let producer: BaseProducer<Reports> = client
+            .create_with_context(Reports::default())
+            .map_err(ConnectError::Kafka)?;
+        let metadata = producer
+            .client()
+            .fetch_metadata(None, METADATA_TIMEOUT)
+            .map_err(ConnectError::Kafka)?;
         if topics::ensure(config, &metadata, topics)? {
-            producer.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(ConnectError::Kafka)?;
+            producer
+                .client()
+                .fetch_metadata(None, METADATA_TIMEOUT)
+                .map_err(ConnectError::Kafka)?;
         }
         let limits = topics::limits(config, topics).unwrap_or_else(|cause| {
             tracing::debug!(%cause, "the cluster does not tell max.message.bytes; the configured bound is used");
             HashMap::new()
         });
-        Ok(Publisher { producer, config: config.clone(), spool: spool.to_owned(), limits })
+        Ok(Publisher {
+            producer,
+            config: config.clone(),
+            spool: spool.to_owned(),
+            limits,
+        })
     }
 
     /// The largest message that this topic takes, in bytes.
     pub fn max_message_bytes(&self, topic: &str) -> usize {
-        self.limits.get(topic).copied().unwrap_or(usize::MAX).min(self.config.max_message_bytes)
+        self.limits
+            .get(topic)
+            .copied()
+            .unwrap_or(usize::MAX)
+            .min(self.config.max_message_bytes)
     }
 
     /// The offset that the next message of a partition gets, as far as consumers can see.
@@ -84,8 +103,13 @@ impl Publisher {
     /// # Errors
     /// A [`Fault`] when the broker does not answer.
     pub fn end_offset(&self, slot: &Slot) -> Result<i64, Fault> {
-        let watermarks = self.producer.client().fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT);
-        watermarks.map(|(_, high)| high).map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
+        let watermarks = self
+            .producer
+            .client()
+            .fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT);
+        watermarks
+            .map(|(_, high)| high)
+            .map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
     }
 
     /// What of this spool each partition holds at or behind its offset.
@@ -111,7 +135,10 @@ impl Publisher {
         let given = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
         let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len());
         for (key, value) in given.chain(own) {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
         }
         let mut record = BaseRecord::with_opaque_to(&message.slot.topic, ticket)
             .partition(message.slot.partition)

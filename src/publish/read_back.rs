@@ -49,23 +49,35 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
     let mut topics: BTreeMap<&Arc<str>, TopicPartitionList> = BTreeMap::new();
     for (slot, offset) in from {
         let list = topics.entry(&slot.topic).or_default();
-        list.add_partition_offset(&slot.topic, slot.partition, Offset::Offset(*offset)).map_err(fault)?;
+        list.add_partition_offset(&slot.topic, slot.partition, Offset::Offset(*offset))
+            .map_err(fault)?;
     }
     if topics.is_empty() {
         return Ok(found);
     }
     // Uncommitted too: what is there is there. A short wait, since a fetch at a partition's end returns only after it.
-    let more = [("isolation.level", "read_uncommitted"), ("fetch.wait.max.ms", "10"), ("enable.partition.eof", "true")];
+    let more = [
+        ("isolation.level", "read_uncommitted"),
+        ("fetch.wait.max.ms", "10"),
+        ("enable.partition.eof", "true"),
+    ];
     let consumer = super::consumer(config, "imbridge-read-back", &more).map_err(fault)?;
     let deadline = Instant::now() + TIMEOUT;
     // Without metadata at hand the first fetch waits a second.
     consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
     for (topic, partitions) in topics {
         consumer.assign(&partitions).map_err(fault)?;
-        let mut open: HashSet<i32> = partitions.elements().iter().map(|element| element.partition()).collect();
+        let mut open: HashSet<i32> = partitions
+            .elements()
+            .iter()
+            .map(|element| element.partition())
+            .collect();
         while !open.is_empty() {
             if Instant::now() > deadline {
-                return Err(Fault::new("read_back", format!("the end of {topic} was not reached in 60 s")));
+                return Err(Fault::new(
+                    "read_back",
+                    format!("the end of {topic} was not reached in 60 s"),
+                ));
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
@@ -96,7 +108,10 @@ impl Present {
         let position = value(SEQ_HEADER).and_then(|text| text.parse::<Position>().ok());
         let received_at_ms = value(RECEIVED_AT_HEADER).and_then(|text| text.parse::<i64>().ok());
         if let (Some(position), Some(at)) = (position, received_at_ms) {
-            let slot = Slot { topic: Arc::clone(topic), partition: message.partition() };
+            let slot = Slot {
+                topic: Arc::clone(topic),
+                partition: message.partition(),
+            };
             self.0.insert((slot, position), at);
         }
     }

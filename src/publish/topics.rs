@@ -65,10 +65,19 @@ pub(super) fn ensure(config: &Config, metadata: &Metadata, topics: &[String]) ->
             Finding::Fits => {}
             Finding::Missing => missing.push(topic),
             Finding::MorePartitions(found) => {
-                warn!(topic, found, configured = config.partitions, "the topic has more partitions than configured; keys stay in the configured ones");
+                warn!(
+                    topic,
+                    found,
+                    configured = config.partitions,
+                    "the topic has more partitions than configured; keys stay in the configured ones"
+                );
             }
             Finding::TooFewPartitions(found) => {
-                return Err(ConnectError::Partitions { topic, found, configured: config.partitions });
+                return Err(ConnectError::Partitions {
+                    topic,
+                    found,
+                    configured: config.partitions,
+                });
             }
         }
     }
@@ -86,11 +95,18 @@ pub(super) fn ensure(config: &Config, metadata: &Metadata, topics: &[String]) ->
 fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     let max_bytes = config.max_message_bytes.to_string();
     let new = missing.iter().map(|topic| {
-        let mut new = NewTopic::new(topic, config.partitions, TopicReplication::Fixed(config.replication_factor));
+        let mut new = NewTopic::new(
+            topic,
+            config.partitions,
+            TopicReplication::Fixed(config.replication_factor),
+        );
         if !config.topic_config.contains_key("max.message.bytes") {
             new = new.set("max.message.bytes", &max_bytes);
         }
-        config.topic_config.iter().fold(new, |new, (name, value)| new.set(name, value))
+        config
+            .topic_config
+            .iter()
+            .fold(new, |new, (name, value)| new.set(name, value))
     });
     let new: Vec<_> = new.collect();
     let (admin, options) = admin(config)?;
@@ -98,7 +114,12 @@ fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     for outcome in outcomes {
         match outcome {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(ConnectError::Create { topic, cause: code.to_string() }),
+            Err((topic, code)) => {
+                return Err(ConnectError::Create {
+                    topic,
+                    cause: code.to_string(),
+                });
+            }
         }
     }
     Ok(())
@@ -119,15 +140,29 @@ pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<Strin
             _ => None,
         }
     };
-    Ok(described.into_iter().filter_map(Result::ok).filter_map(limit_of).collect())
+    Ok(described
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter_map(limit_of)
+        .collect())
 }
 
 fn admin(config: &Config) -> Result<(AdminClient<Context>, AdminOptions), ConnectError> {
-    let admin = config.client("imbridge-admin").create_with_context(Context).map_err(ConnectError::Kafka)?;
-    Ok((admin, AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))))
+    let admin = config
+        .client("imbridge-admin")
+        .create_with_context(Context)
+        .map_err(ConnectError::Kafka)?;
+    Ok((
+        admin,
+        AdminOptions::new()
+            .request_timeout(Some(TIMEOUT))
+            .operation_timeout(Some(TIMEOUT)),
+    ))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("the operating system gives an event queue").block_on(future)
+    runtime
+        .expect("the operating system gives an event queue")
+        .block_on(future)
 }

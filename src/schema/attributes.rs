@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::capture::Capture;
+use super::capture::{Capture, TIMES_MAX};
 use super::key::{KeyRule, Path};
 use super::location::{Fault, Located};
 use super::plan::{Kind, RecordPlan};
@@ -20,10 +20,7 @@ pub(super) struct Attributes {
 impl Attributes {
     /// Reads the attributes, and marks in `plan` the fields whose values the key and the time need.
     pub fn read(record: &Located<'_>, plan: &mut RecordPlan) -> Result<Self, Fault> {
-        let attributes = record.need(
-            "imbridge",
-            "an object with phase and key, perhaps time, answer, expand",
-        )?;
+        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand")?;
         attributes.only(&["phase", "key", "time", "answer", "expand"])?;
         Ok(Self {
             phase: phase(&attributes)?,
@@ -52,8 +49,7 @@ fn phase(attributes: &Located<'_>) -> Result<Phase, Fault> {
 
 fn key(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
     let key = attributes.need("key", "a key expression")?;
-    let blame =
-        |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
+    let blame = |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
     let rule = KeyRule::parse(key.text()?).map_err(blame)?;
     rule.mark(plan).map_err(blame)?;
     Ok(rule)
@@ -63,9 +59,22 @@ fn time(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<(), Fault> {
     let Some(time) = attributes.get("time") else {
         return Ok(());
     };
-    Path::parse(time.text()?)
-        .and_then(|path| path.mark(plan, Capture::Time))
-        .map_err(|why| time.fault(format!("the path of a timestamp-millis field ({why})")))
+    let blame = |why: String| {
+        time.fault(format!(
+            "paths of time fields, at most {TIMES_MAX}, joined by ` | ` ({why})"
+        ))
+    };
+    let paths: Vec<&str> = time.text()?.split(" | ").collect();
+    if paths.len() > TIMES_MAX {
+        return Err(blame(format!("there are {}", paths.len())));
+    }
+    for (alternative, path) in paths.into_iter().enumerate() {
+        let capture = Capture::Time { alternative, scale: 1 };
+        Path::parse(path)
+            .and_then(|path| path.mark(plan, capture))
+            .map_err(blame)?;
+    }
+    Ok(())
 }
 
 fn answer(attributes: &Located<'_>, plan: &RecordPlan) -> Result<Answer, Fault> {

@@ -34,6 +34,16 @@ pub(super) fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
     }
 }
 
+pub(super) fn put_optional_long(out: &mut Vec<u8>, value: Option<i64>) {
+    match value {
+        None => out.push(NULL),
+        Some(value) => {
+            out.push(PRESENT);
+            put_long(out, value);
+        }
+    }
+}
+
 /// Opens an array whose length is not known yet, and returns where.
 #[inline]
 pub(super) fn open_array(out: &mut Vec<u8>) -> usize {

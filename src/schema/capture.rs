@@ -8,16 +8,19 @@ use std::ops::Range;
 pub(super) enum Capture {
     /// Keep the text, for the key expression.
     Key(usize),
-    /// Keep the milliseconds.
-    Time,
+    /// Keep the number times `scale`: milliseconds since 1970, for this alternative of the time.
+    Time { alternative: usize, scale: i64 },
 }
+
+/// Alternatives that the time of a command may have.
+pub(super) const TIMES_MAX: usize = 4;
 
 /// What was captured from one body.
 #[derive(Debug, Default)]
 pub(super) struct Captures {
     text: String,
     slots: Vec<Option<Range<usize>>>,
-    pub time_ms: Option<i64>,
+    times_ms: [Option<i64>; TIMES_MAX],
 }
 
 impl Captures {
@@ -25,13 +28,22 @@ impl Captures {
         self.text.clear();
         self.slots.clear();
         self.slots.resize(slots, None);
-        self.time_ms = None;
+        self.times_ms = [None; TIMES_MAX];
     }
 
     pub fn keep_text(&mut self, slot: usize, text: &str) {
         let start = self.text.len();
         self.text.push_str(text);
         self.slots[slot] = Some(start..self.text.len());
+    }
+
+    pub fn keep_time(&mut self, alternative: usize, time_ms: Option<i64>) {
+        self.times_ms[alternative] = time_ms;
+    }
+
+    /// The first alternative that yields a time. Both providers write 0 where they have none.
+    pub fn time_ms(&self) -> Option<i64> {
+        self.times_ms.iter().flatten().copied().find(|time_ms| *time_ms > 0)
     }
 
     pub fn text(&self, slot: usize) -> Option<&str> {

@@ -61,8 +61,7 @@ impl Catalogue {
             let file = SchemaFile::read(path)?;
             let (command, schema) = file.compile(folder, number)?;
             if let Some((_, before)) = &newest {
-                evolution::check(before, &Located::root(&file.json))
-                    .map_err(|fault| file.blame(fault))?;
+                evolution::check(before, &Located::root(&file.json)).map_err(|fault| file.blame(fault))?;
             }
             let version = Version {
                 provider: folder.provider.clone(),
@@ -75,10 +74,7 @@ impl Catalogue {
             {
                 return Err(LoadError::Layout {
                     path: path.clone(),
-                    found: format!(
-                        "the same record as that of {}/{}",
-                        other.provider, other.command
-                    ),
+                    found: format!("the same record as that of {}/{}", other.provider, other.command),
                     allowed: "a record of its own for each command".to_owned(),
                 });
             }
@@ -111,11 +107,7 @@ impl<'p> SchemaFile<'p> {
         Ok(Self { path, text, json })
     }
 
-    fn compile(
-        &self,
-        folder: &CommandFolder,
-        version: u32,
-    ) -> Result<(Command, Schema), LoadError> {
+    fn compile(&self, folder: &CommandFolder, version: u32) -> Result<(Command, Schema), LoadError> {
         let (namespace, name) = record_name(&folder.provider, &folder.name);
         let record = Located::root(&self.json);
         let mut plan = compile(&record, &namespace, name).map_err(|fault| self.blame(fault))?;
@@ -131,14 +123,7 @@ impl<'p> SchemaFile<'p> {
         Ok((Command::new(identity, attributes, plan), schema))
     }
 
-    fn blame(
-        &self,
-        Fault {
-            place,
-            value,
-            allowed,
-        }: Fault,
-    ) -> LoadError {
+    fn blame(&self, Fault { place, value, allowed }: Fault) -> LoadError {
         LoadError::Rule {
             path: self.path.to_owned(),
             place,
@@ -158,10 +143,7 @@ impl<'p> SchemaFile<'p> {
 /// The namespace and the name of a command's record.
 fn record_name<'c>(provider: &str, command: &'c str) -> (String, &'c str) {
     match command.rsplit_once('.') {
-        Some((family, name)) => (
-            format!("im.{provider}.{}", family.to_ascii_lowercase()),
-            name,
-        ),
+        Some((family, name)) => (format!("im.{provider}.{}", family.to_ascii_lowercase()), name),
         None => (format!("im.{provider}"), command),
     }
 }

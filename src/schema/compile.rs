@@ -9,23 +9,16 @@ use super::location::{Fault, Located};
 use super::plan::{FieldPlan, Items, Kind, RecordPlan};
 
 /// What a value may be, in the words of a complaint.
-const KINDS: &str = "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
+const KINDS: &str =
+    "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
 
 /// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
 /// fields, `meta` and `unmapped`, are checked and left out.
-pub(super) fn compile(
-    record: &Located<'_>,
-    namespace: &str,
-    name: &str,
-) -> Result<RecordPlan, Fault> {
+pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str) -> Result<RecordPlan, Fault> {
     record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"])?;
-    record
-        .need("type", "\"record\"")?
-        .expect(&json!("record"))?;
+    record.need("type", "\"record\"")?.expect(&json!("record"))?;
     record.need("name", name)?.expect(&json!(name))?;
-    record
-        .need("namespace", namespace)?
-        .expect(&json!(namespace))?;
+    record.need("namespace", namespace)?.expect(&json!(namespace))?;
     record.need("doc", "what the record means")?.text()?;
     let fields = record.need("fields", "an array of fields")?;
     let items = fields.items()?;
@@ -58,42 +51,24 @@ impl Compiler {
         let mut plan = RecordPlan::default();
         let mut names = HashSet::new();
         for field in fields {
-            field.only(&[
-                "name",
-                "type",
-                "default",
-                "doc",
-                "spellings",
-                "unit",
-                "json",
-            ])?;
+            field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"])?;
             let name = field.need("name", "the name on the wire")?;
             let spellings = field.get("spellings");
-            let others = spellings
-                .as_ref()
-                .map_or_else(|| Ok(Vec::new()), Located::texts)?;
+            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts)?;
             for spelling in std::iter::once(name.text()?).chain(others.iter().copied()) {
                 if !names.insert(spelling) {
-                    return Err(field.fault(format!(
-                        "names and spellings that differ; `{spelling}` is there twice"
-                    )));
+                    return Err(field.fault(format!("names and spellings that differ; `{spelling}` is there twice")));
                 }
             }
             let index = plan.fields.len();
             plan.spellings
                 .extend(others.iter().map(|other| (Box::from(*other), index)));
-            plan.fields
-                .push(self.field(field, name.text()?, namespace)?);
+            plan.fields.push(self.field(field, name.text()?, namespace)?);
         }
         Ok(plan)
     }
 
-    fn field(
-        &mut self,
-        field: &Located<'_>,
-        name: &str,
-        namespace: &str,
-    ) -> Result<FieldPlan, Fault> {
+    fn field(&mut self, field: &Located<'_>, name: &str, namespace: &str) -> Result<FieldPlan, Fault> {
         field.need("doc", "what the field means")?.text()?;
         field.need("default", "null")?.expect(&Value::Null)?;
         let union = field.need("type", "[\"null\", T]")?;
@@ -104,9 +79,9 @@ impl Compiler {
         null.expect(&json!("null"))?;
         let mut kind = self.kind(branch, namespace)?;
         if let Some(unit) = field.get("unit") {
-            match &mut kind {
-                Kind::Millis { scale } if unit.value == "s" => *scale = 1000,
-                _ => return Err(unit.fault("\"s\", on a timestamp-millis field only")),
+            match kind {
+                Kind::Long if unit.value == "s" => kind = Kind::Seconds,
+                _ => return Err(unit.fault("\"s\", on a long field only")),
             }
         }
         if let Some(any) = field.get("json") {
@@ -132,9 +107,7 @@ impl Compiler {
                 "boolean" => Ok(Kind::Boolean),
                 name => match self.records.get(&full_name(name, namespace)) {
                     Some(plan) => Ok(Kind::Record(plan.clone())),
-                    None => Err(node.fault(format!(
-                        "{KINDS}, or the name of a record that stands before"
-                    ))),
+                    None => Err(node.fault(format!("{KINDS}, or the name of a record that stands before"))),
                 },
             };
         }
@@ -145,16 +118,11 @@ impl Compiler {
                 let items = node.need("items", KINDS)?;
                 match self.kind(&items, namespace)? {
                     Kind::Array(_) => Err(items.fault("anything but another array")),
-                    kind => Ok(Kind::Array(Box::new(Items {
-                        kind,
-                        capture: None,
-                    }))),
+                    kind => Ok(Kind::Array(Box::new(Items { kind, capture: None }))),
                 }
             }
-            Some("long")
-                if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) =>
-            {
-                Ok(Kind::Millis { scale: 1 })
+            Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {
+                Ok(Kind::Millis)
             }
             _ => Err(node.fault(KINDS)),
         }
@@ -166,12 +134,8 @@ impl Compiler {
         let name = node.need("name", "a name")?.text()?;
         let own = node.get("namespace").map(|own| own.text()).transpose()?;
         let namespace = own.unwrap_or(namespace);
-        let plan = self.fields(
-            &node.need("fields", "an array of fields")?.items()?,
-            namespace,
-        )?;
-        self.records
-            .insert(full_name(name, namespace), plan.clone());
+        let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace)?;
+        self.records.insert(full_name(name, namespace), plan.clone());
         Ok(plan)
     }
 }
@@ -223,6 +187,7 @@ fn meta_field() -> Value {
     let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
     json!({"name": "meta", "type": {"type": "record", "name": "Meta", "namespace": "im", "fields": [
         {"name": "event_id", "type": "string"},
+        {"name": "event_time", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null},
         {"name": "received_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
         {"name": "app", "type": "string"},
         optional("client_ip"),

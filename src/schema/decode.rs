@@ -49,12 +49,8 @@ pub(super) struct Version {
     pub schema: Schema,
 }
 
-pub(super) fn decode(
-    versions: &HashMap<u64, Version>,
-    framed: &[u8],
-) -> Result<Decoded, DecodeError> {
-    let (Framing::SingleObject { fingerprint }, mut rest) =
-        Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<Decoded, DecodeError> {
+    let (Framing::SingleObject { fingerprint }, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
     let found = versions
         .get(&fingerprint)
         .ok_or(DecodeError::UnknownSchema { fingerprint })?;
@@ -85,8 +81,6 @@ pub(super) fn decode(
 }
 
 fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {
-    let value = GenericDatumReader::builder(schema)
-        .build()?
-        .read_value(bytes)?;
+    let value = GenericDatumReader::builder(schema).build()?.read_value(bytes)?;
     Value::try_from(value)
 }

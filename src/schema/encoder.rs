@@ -74,20 +74,20 @@ impl Encoder {
             return Err(error);
         }
 
-        write_meta(out, meta);
+        let time_ms = self.scratch.captures.time_ms();
+        write_meta(out, meta, time_ms);
         let unmapped = self.scratch.unmapped.finish(out);
         Ok(Encoded {
-            key: command
-                .key_rule()
-                .evaluate(&self.scratch.captures, meta.app),
-            time_ms: self.scratch.captures.time_ms,
+            key: command.key_rule().evaluate(&self.scratch.captures, meta.app),
+            time_ms,
             unmapped,
         })
     }
 }
 
-fn write_meta(out: &mut Vec<u8>, meta: &Meta<'_>) {
+fn write_meta(out: &mut Vec<u8>, meta: &Meta<'_>, time_ms: Option<i64>) {
     avro::put_text(out, meta.event_id);
+    avro::put_optional_long(out, time_ms);
     avro::put_long(out, meta.received_at_ms);
     avro::put_text(out, meta.app);
     avro::put_optional_text(out, meta.client_ip);

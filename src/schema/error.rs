@@ -20,10 +20,7 @@ pub enum LoadError {
         allowed: String,
     },
     #[error("{} is not JSON: {source}", path.display())]
-    Json {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Json { path: PathBuf, source: serde_json::Error },
     #[error("{} at {place}: found {value}; allowed: {allowed}", path.display())]
     Rule {
         path: PathBuf,
@@ -86,9 +83,7 @@ impl From<JiterError> for EncodeError {
                 | JsonErrorType::LoneLeadingSurrogateInHexEscape
                 | JsonErrorType::UnexpectedEndOfHexEscape,
             ) => Self::NotText { position },
-            JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => {
-                Self::NumberTooLong { position }
-            }
+            JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => Self::NumberTooLong { position },
             other => Self::NotJson {
                 position,
                 detail: other.to_string(),

@@ -32,10 +32,7 @@ fn check_type(old: &Value, new: &Located<'_>) -> Result<(), Fault> {
         return Ok(());
     }
     if let (Some([_, old]), Ok(branches)) = (old.as_array().map(Vec::as_slice), new.items()) {
-        return branches
-            .iter()
-            .skip(1)
-            .try_for_each(|branch| check_type(old, branch));
+        return branches.iter().skip(1).try_for_each(|branch| check_type(old, branch));
     }
     match (old["type"].as_str(), new.value["type"].as_str()) {
         (Some("record"), Some("record")) => check(old, new),
@@ -47,9 +44,7 @@ fn check_type(old: &Value, new: &Located<'_>) -> Result<(), Fault> {
 fn unchanged(names: &[&str], old: &Value, new: &Located<'_>) -> Result<(), Fault> {
     for name in names {
         if old.get(name) != new.value.get(name) {
-            let was = old
-                .get(name)
-                .map_or_else(|| "nothing".to_owned(), Value::to_string);
+            let was = old.get(name).map_or_else(|| "nothing".to_owned(), Value::to_string);
             return Err(match new.get(name) {
                 Some(now) => now.fault(format!("{was}, as in the version before")),
                 None => new.fault(format!("\"{name}\": {was}, as in the version before")),

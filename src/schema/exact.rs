@@ -22,15 +22,9 @@ pub(super) fn integer(text: &str) -> Option<i64> {
             return None;
         }
         // Counting downwards reaches i64::MIN, which has no positive counterpart.
-        value = value
-            .checked_mul(10)?
-            .checked_sub(i64::from(digit - b'0'))?;
+        value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
     }
-    if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    }
+    if negative { Some(value) } else { value.checked_neg() }
 }
 
 /// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,
@@ -138,9 +132,7 @@ fn exponent(text: &[u8]) -> Option<i64> {
         return None;
     }
     let value = digits.iter().fold(0_i64, |value, digit| {
-        value
-            .saturating_mul(10)
-            .saturating_add(i64::from(digit - b'0'))
+        value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
     });
     Some(if negative { -value } else { value })
 }
@@ -184,10 +176,7 @@ mod tests {
             "9223372036854775807",
             "-9223372036854775808",
         ] {
-            assert_eq!(
-                integer(text).map(|value| value.to_string()).as_deref(),
-                Some(text)
-            );
+            assert_eq!(integer(text).map(|value| value.to_string()).as_deref(), Some(text));
         }
         for text in [
             "",
@@ -226,11 +215,7 @@ mod tests {
             ("5e-324", 5e-324),
             ("144115225971632500", 144_115_225_971_632_500.0),
         ] {
-            assert_eq!(
-                double(text).map(f64::to_bits),
-                Some(value.to_bits()),
-                "{text}"
-            );
+            assert_eq!(double(text).map(f64::to_bits), Some(value.to_bits()), "{text}");
         }
         for text in [
             "",

@@ -59,14 +59,12 @@ impl KeyRule {
     /// The first alternative that yields a value.
     pub fn evaluate(&self, captures: &Captures, app: &str) -> Option<String> {
         let value = |slot: usize| captures.text(slot).filter(|text| is_value(text));
-        self.alternatives
-            .iter()
-            .find_map(|alternative| match *alternative {
-                Alternative::App => is_value(app).then(|| app.to_owned()),
-                Alternative::Value(slot) => value(slot).map(str::to_owned),
-                Alternative::Pair(a, b) => Some(pair(value(a)?, value(b)?)),
-                Alternative::Conversation(slot) => value(slot).map(conversation),
-            })
+        self.alternatives.iter().find_map(|alternative| match *alternative {
+            Alternative::App => is_value(app).then(|| app.to_owned()),
+            Alternative::Value(slot) => value(slot).map(str::to_owned),
+            Alternative::Pair(a, b) => Some(pair(value(a)?, value(b)?)),
+            Alternative::Conversation(slot) => value(slot).map(conversation),
+        })
     }
 
     fn alternative(&mut self, text: &str) -> Result<Alternative, String> {
@@ -80,10 +78,7 @@ impl KeyRule {
             .strip_suffix(')')
             .ok_or_else(|| format!("`{text}` has no closing parenthesis"))?;
         match (function, arguments.split_once(',')) {
-            ("pair", Some((a, b))) => Ok(Alternative::Pair(
-                self.slot(a.trim())?,
-                self.slot(b.trim())?,
-            )),
+            ("pair", Some((a, b))) => Ok(Alternative::Pair(self.slot(a.trim())?, self.slot(b.trim())?)),
             ("conversation", None) => Ok(Alternative::Conversation(self.slot(arguments.trim())?)),
             _ => Err(format!(
                 "`{text}` is neither pair(<path>, <path>) nor conversation(<path>)"
@@ -138,33 +133,36 @@ impl Path {
         let (kind, noted) = last.enter(record)?;
         let fits = match capture {
             Capture::Key(_) => matches!(kind, Kind::Text | Kind::Long | Kind::Int),
-            Capture::Time => matches!(kind, Kind::Millis { .. }),
+            Capture::Time { .. } => matches!(kind, Kind::Millis | Kind::Seconds),
         };
         if !fits {
             return Err(match capture {
                 Capture::Key(_) => format!("`{}` is neither a string nor an integer", last.name),
-                Capture::Time => format!("`{}` is no timestamp-millis", last.name),
+                Capture::Time { .. } => format!("`{}` is neither timestamp-millis nor a long of unit s", last.name),
             });
         }
-        *noted = Some(capture);
+        if noted.is_some() {
+            return Err(format!("`{}` serves the key and the time, or two of them", last.name));
+        }
+        *noted = Some(match (capture, &kind) {
+            (Capture::Time { alternative, .. }, Kind::Seconds) => Capture::Time {
+                alternative,
+                scale: 1000,
+            },
+            (capture, _) => capture,
+        });
         Ok(())
     }
 }
 
 impl Stride {
-    fn enter<'p>(
-        &self,
-        record: &'p mut RecordPlan,
-    ) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan { kind, capture, .. } =
-            field.ok_or_else(|| format!("there is no field `{name}`"))?;
+        let FieldPlan { kind, capture, .. } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
         match (kind, self.first_item) {
             (Kind::Array(items), true) => Ok((&mut items.kind, &mut items.capture)),
-            (Kind::Array(_), false) => Err(format!(
-                "`{name}` is an array: `{name}[0]` is its first item"
-            )),
+            (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
             (_, true) => Err(format!("`{name}` is no array")),
             (kind, false) => Ok((kind, capture)),
         }
@@ -229,24 +227,15 @@ mod tests {
     #[test]
     fn an_empty_string_and_nobody_are_no_values() {
         assert_eq!(key("A | B", &[Some(""), Some("b")]).as_deref(), Some("b"));
-        assert_eq!(
-            key("A | B", &[Some(NOBODY), Some("b")]).as_deref(),
-            Some("b")
-        );
+        assert_eq!(key("A | B", &[Some(NOBODY), Some("b")]).as_deref(), Some("b"));
         assert_eq!(key("pair(A, B)", &[Some("a"), Some("")]), None);
         assert_eq!(key("conversation(A)", &[Some("")]), None);
     }
 
     #[test]
     fn a_pair_is_the_same_in_both_directions() {
-        assert_eq!(
-            key("pair(A, B)", &[Some("x"), Some("b")]).as_deref(),
-            Some("b:x")
-        );
-        assert_eq!(
-            key("pair(A,B)", &[Some("b"), Some("x")]).as_deref(),
-            Some("b:x")
-        );
+        assert_eq!(key("pair(A, B)", &[Some("x"), Some("b")]).as_deref(), Some("b:x"));
+        assert_eq!(key("pair(A,B)", &[Some("b"), Some("x")]).as_deref(), Some("b:x"));
     }
 
     #[test]
@@ -263,11 +252,7 @@ mod tests {
             ("sg_", "sg_"),
             ("anything", "anything"),
         ] {
-            assert_eq!(
-                key("conversation(A)", &[Some(id)]).as_deref(),
-                Some(expected),
-                "{id}"
-            );
+            assert_eq!(key("conversation(A)", &[Some(id)]).as_deref(), Some(expected), "{id}");
         }
     }
 

@@ -45,18 +45,12 @@ impl<'a> Located<'a> {
     }
 
     pub fn object(&self) -> Result<&'a Map<String, Value>, Fault> {
-        self.value
-            .as_object()
-            .ok_or_else(|| self.fault("an object"))
+        self.value.as_object().ok_or_else(|| self.fault("an object"))
     }
 
     /// The object, if it has no other attributes than these.
     pub fn only(&self, allowed: &[&str]) -> Result<(), Fault> {
-        match self
-            .object()?
-            .keys()
-            .find(|name| !allowed.contains(&name.as_str()))
-        {
+        match self.object()?.keys().find(|name| !allowed.contains(&name.as_str())) {
             None => Ok(()),
             Some(name) => Err(Fault {
                 place: self.place.clone(),
@@ -67,10 +61,7 @@ impl<'a> Located<'a> {
     }
 
     pub fn items(&self) -> Result<Vec<Self>, Fault> {
-        let items = self
-            .value
-            .as_array()
-            .ok_or_else(|| self.fault("an array"))?;
+        let items = self.value.as_array().ok_or_else(|| self.fault("an array"))?;
         let located = |(index, value)| Self {
             value,
             place: format!("{}[{index}]", self.place),

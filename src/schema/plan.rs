@@ -26,10 +26,10 @@ pub(super) enum Kind {
     Json,
     Long,
     Int,
-    /// Milliseconds since 1970; what arrives is multiplied by `scale`.
-    Millis {
-        scale: i64,
-    },
+    /// A long that counts seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Millis,
     Double,
     Boolean,
     Record(RecordPlan),
@@ -66,10 +66,7 @@ impl RecordPlan {
         match position {
             Some(index) => Some((index, &self.fields[index].name)),
             None => {
-                let (spelling, index) = self
-                    .spellings
-                    .iter()
-                    .find(|(spelling, _)| **spelling == *name)?;
+                let (spelling, index) = self.spellings.iter().find(|(spelling, _)| **spelling == *name)?;
                 Some((*index, spelling))
             }
         }

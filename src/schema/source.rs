@@ -109,10 +109,7 @@ fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        entries.push((
-            entry.file_name().to_string_lossy().into_owned(),
-            entry.path(),
-        ));
+        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
     }
     entries.sort();
     Ok(entries)

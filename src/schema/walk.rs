@@ -93,8 +93,7 @@ impl Walk<'_, '_> {
             match plan.find(name, expected) {
                 Some((index, name)) if self.scratch.spans[base + index].end == 0 => {
                     if index > expected {
-                        self.out
-                            .resize(self.out.len() + index - expected, avro::NULL);
+                        self.out.resize(self.out.len() + index - expected, avro::NULL);
                     } else if index < expected {
                         in_order = false;
                     }
@@ -194,13 +193,7 @@ impl Walk<'_, '_> {
     }
 
     /// Consumes one value. Says whether `kind` holds it exactly; if not, nothing was written.
-    fn value(
-        &mut self,
-        kind: &Kind,
-        capture: Option<Capture>,
-        peek: Peek,
-        at: At<'_>,
-    ) -> Result<bool, EncodeError> {
+    fn value(&mut self, kind: &Kind, capture: Option<Capture>, peek: Peek, at: At<'_>) -> Result<bool, EncodeError> {
         let written = match (kind, peek) {
             (Kind::Record(plan), Peek::Object) => self.record(plan, at).map(|()| true)?,
             (Kind::Array(items), Peek::Array) => self.array(items, at).map(|()| true)?,
@@ -278,10 +271,7 @@ impl Walk<'_, '_> {
 
     /// Consumes a value inside `depth` open objects and arrays.
     fn skip(&mut self, peek: Peek, depth: u32) -> Result<(), EncodeError> {
-        let mut open = Open {
-            objects: 0,
-            count: 0,
-        };
+        let mut open = Open { objects: 0, count: 0 };
         let mut next = Some(peek);
         loop {
             match next {
@@ -339,29 +329,19 @@ impl Open {
 }
 
 /// Writes a number or a string, which a sender may use for one another, by its text.
-fn scalar(
-    kind: &Kind,
-    text: &str,
-    out: &mut Vec<u8>,
-    capture: Option<(Capture, &mut Captures)>,
-) -> bool {
-    let mut millis = None;
+fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, &mut Captures)>) -> bool {
     let held = match kind {
         Kind::Text => {
             avro::put_text(out, text);
             true
         }
-        Kind::Long => exact::integer(text)
-            .map(|value| avro::put_long(out, value))
-            .is_some(),
+        Kind::Long | Kind::Seconds | Kind::Millis => {
+            exact::integer(text).map(|value| avro::put_long(out, value)).is_some()
+        }
         Kind::Int => exact::integer(text)
             .filter(|value| i32::try_from(*value).is_ok())
             .map(|value| avro::put_long(out, value))
             .is_some(),
-        Kind::Millis { scale } => {
-            millis = exact::integer(text).and_then(|value| value.checked_mul(*scale));
-            millis.map(|value| avro::put_long(out, value)).is_some()
-        }
         Kind::Double => exact::double(text)
             .map(|value| out.extend_from_slice(&value.to_le_bytes()))
             .is_some(),
@@ -369,7 +349,12 @@ fn scalar(
     };
     match capture {
         Some((Capture::Key(slot), captures)) if held => captures.keep_text(slot, text),
-        Some((Capture::Time, captures)) => captures.time_ms = millis,
+        Some((Capture::Time { alternative, scale }, captures)) if held => {
+            captures.keep_time(
+                alternative,
+                exact::integer(text).and_then(|value| value.checked_mul(scale)),
+            );
+        }
         _ => {}
     }
     held

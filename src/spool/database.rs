@@ -38,7 +38,9 @@ pub(super) enum DatabaseError {
     Sqlite(#[from] rusqlite::Error),
     #[error("the file has spool format {found}, this version reads format {FORMAT}: use the version that wrote it")]
     Format { found: i64 },
-    #[error("the file belongs to the spool `{found}`, not `{wanted}`: set spool.id = \"{found}\", or use another folder")]
+    #[error(
+        "the file belongs to the spool `{found}`, not `{wanted}`: set spool.id = \"{found}\", or use another folder"
+    )]
     OtherSpool { found: String, wanted: String },
 }
 
@@ -65,7 +67,10 @@ impl Database {
         }
         let found: String = database.state("spool_id")?.unwrap_or_default();
         if found != spool_id {
-            return Err(DatabaseError::OtherSpool { found, wanted: spool_id.to_owned() });
+            return Err(DatabaseError::OtherSpool {
+                found,
+                wanted: spool_id.to_owned(),
+            });
         }
         database.checkpoint_wal("TRUNCATE")?;
         let state = database.read_state()?;
@@ -92,7 +97,10 @@ impl Database {
         self.set_state("format", FORMAT)?;
         self.set_state("spool_id", spool_id)?;
         self.set_state("delivered", 0)?;
-        self.0.execute("INSERT INTO state (key, value) VALUES ('incarnation', lower(hex(randomblob(6))))", [])?;
+        self.0.execute(
+            "INSERT INTO state (key, value) VALUES ('incarnation', lower(hex(randomblob(6))))",
+            [],
+        )?;
         self.commit()
     }
 
@@ -102,7 +110,12 @@ impl Database {
         let first: Option<i64> = self.0.query_row("SELECT min(seq) FROM record", [], |row| row.get(0))?;
         let appended = last.map_or(delivered, |last| delivered.max(last as u64));
         let retired = first.map_or(delivered, |first| first as u64 - 1);
-        Ok(State { incarnation: self.state("incarnation")?.unwrap_or_default(), appended, delivered, retired })
+        Ok(State {
+            incarnation: self.state("incarnation")?.unwrap_or_default(),
+            appended,
+            delivered,
+            retired,
+        })
     }
 
     fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
@@ -111,7 +124,9 @@ impl Database {
     }
 
     fn set_state(&self, key: &str, value: impl rusqlite::ToSql) -> Result<()> {
-        let mut statement = self.0.prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?;
+        let mut statement = self
+            .0
+            .prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?;
         statement.execute(params![key, value])?;
         Ok(())
     }
@@ -131,8 +146,9 @@ impl Database {
     }
 
     pub fn insert(&self, first_seq: u64, appended_at_ms: i64, records: &[Vec<u8>]) -> Result<()> {
-        let mut statement =
-            self.0.prepare_cached("INSERT INTO record (seq, appended_at_ms, crc, data) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut statement = self
+            .0
+            .prepare_cached("INSERT INTO record (seq, appended_at_ms, crc, data) VALUES (?1, ?2, ?3, ?4)")?;
         for (seq, data) in (first_seq..).zip(records) {
             statement.execute(params![seq as i64, appended_at_ms, checksum(seq, data), data])?;
         }
@@ -144,7 +160,9 @@ impl Database {
     }
 
     pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
-        let mut statement = self.0.prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?;
+        let mut statement = self
+            .0
+            .prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?;
         statement.execute([key, value])?;
         Ok(())
     }
@@ -157,15 +175,17 @@ impl Database {
 
     /// Deletes the records up to and including `seq`.
     pub fn retire(&self, seq: u64) -> Result<()> {
-        self.0.prepare_cached("DELETE FROM record WHERE seq <= ?1")?.execute([seq as i64])?;
+        self.0
+            .prepare_cached("DELETE FROM record WHERE seq <= ?1")?
+            .execute([seq as i64])?;
         Ok(())
     }
 
     /// The records after `seq`, in order, until they amount to `max_bytes` (always at least one, if there is one).
     pub fn read(&self, after_seq: u64, max_bytes: usize) -> Result<Vec<Record>> {
-        let mut statement = self
-            .0
-            .prepare_cached("SELECT seq, appended_at_ms, crc, data FROM record WHERE seq > ?1 ORDER BY seq LIMIT 4096")?;
+        let mut statement = self.0.prepare_cached(
+            "SELECT seq, appended_at_ms, crc, data FROM record WHERE seq > ?1 ORDER BY seq LIMIT 4096",
+        )?;
         let mut rows = statement.query([after_seq as i64])?;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes < max_bytes
@@ -176,7 +196,12 @@ impl Database {
             let data: Vec<u8> = row.get(3)?;
             bytes += data.len();
             let intact = checksum(seq, &data) == crc;
-            records.push(Record { seq, appended_at_ms: row.get(1)?, data: data.into(), intact });
+            records.push(Record {
+                seq,
+                appended_at_ms: row.get(1)?,
+                data: data.into(),
+                intact,
+            });
         }
         Ok(records)
     }
@@ -184,13 +209,23 @@ impl Database {
     /// When the first record after `seq` was appended, in Unix milliseconds.
     pub fn appended_at_ms(&self, after_seq: u64) -> Result<Option<i64>> {
         let sql = "SELECT appended_at_ms FROM record WHERE seq > ?1 ORDER BY seq LIMIT 1";
-        Ok(self.0.prepare_cached(sql)?.query_row([after_seq as i64], |row| row.get(0)).optional()?)
+        Ok(self
+            .0
+            .prepare_cached(sql)?
+            .query_row([after_seq as i64], |row| row.get(0))
+            .optional()?)
     }
 
     /// Bytes of the file that hold something; freed pages are used again and do not count.
     pub fn used_bytes(&self) -> Result<u64> {
-        let pages: i64 = self.0.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?;
-        let free: i64 = self.0.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
+        let pages: i64 = self
+            .0
+            .prepare_cached("PRAGMA page_count")?
+            .query_row([], |row| row.get(0))?;
+        let free: i64 = self
+            .0
+            .prepare_cached("PRAGMA freelist_count")?
+            .query_row([], |row| row.get(0))?;
         Ok((pages - free) as u64 * PAGE_BYTES)
     }
 
@@ -213,17 +248,30 @@ mod tests {
         let (database, created) = Database::open_writer(&path, "a").unwrap();
         assert_eq!((created.appended, created.delivered, created.retired), (0, 0, 0));
         database.begin().unwrap();
-        database.insert(1, 5, &[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]).unwrap();
+        database
+            .insert(1, 5, &[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()])
+            .unwrap();
         database.set_delivered(2).unwrap();
         database.set_note("topic/0", "17").unwrap();
         database.retire(1).unwrap();
         database.commit().unwrap();
         drop(database);
         let (database, state) = Database::open_writer(&path, "a").unwrap();
-        assert_eq!(state, State { incarnation: created.incarnation, appended: 3, delivered: 2, retired: 1 });
+        assert_eq!(
+            state,
+            State {
+                incarnation: created.incarnation,
+                appended: 3,
+                delivered: 2,
+                retired: 1
+            }
+        );
         assert_eq!(database.notes().unwrap(), [("topic/0".to_owned(), "17".to_owned())]);
         let records = database.read(1, usize::MAX).unwrap();
-        assert_eq!(records.iter().map(|record| record.data.as_ref()).collect::<Vec<_>>(), [&b"two"[..], b"three"]);
+        assert_eq!(
+            records.iter().map(|record| record.data.as_ref()).collect::<Vec<_>>(),
+            [&b"two"[..], b"three"]
+        );
         assert!(records.iter().all(|record| record.intact));
         assert_eq!(database.read(1, 1).unwrap().len(), 1);
     }
@@ -242,6 +290,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spool.db");
         drop(Database::open_writer(&path, "a").unwrap());
-        assert!(matches!(Database::open_writer(&path, "b"), Err(DatabaseError::OtherSpool { .. })));
+        assert!(matches!(
+            Database::open_writer(&path, "b"),
+            Err(DatabaseError::OtherSpool { .. })
+        ));
     }
 }

@@ -76,7 +76,10 @@ impl LaneQueue {
 
     /// The writer tells what became of the next `count` records.
     pub fn tell(&self, count: usize, outcome: Outcome) {
-        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((count, outcome));
+        self.outcomes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((count, outcome));
         self.told.notify_one();
     }
 
@@ -104,7 +107,12 @@ impl Appender {
     pub fn lane(&self) -> Lane {
         let queue = self.shared.open_lane();
         let (slots, driven) = (RefCell::default(), Cell::new(false));
-        Lane(Rc::new(Inner { appender: self.clone(), queue, slots, driven }))
+        Lane(Rc::new(Inner {
+            appender: self.clone(),
+            queue,
+            slots,
+            driven,
+        }))
     }
 
     /// Whether a record can be made durable now.
@@ -141,7 +149,12 @@ impl Lane {
     /// # Errors
     /// [`AppendError`]; the caller must not acknowledge.
     pub async fn append(&self, record: Vec<u8>) -> Result<u64, AppendError> {
-        let Inner { appender, queue, slots, driven } = &*self.0;
+        let Inner {
+            appender,
+            queue,
+            slots,
+            driven,
+        } = &*self.0;
         if !appender.shared.is_accepting() {
             return Err(appender.shared.why_not());
         }

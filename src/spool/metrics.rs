@@ -1,9 +1,8 @@
 //! The spool's metrics.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, exponential_buckets,
-    register_gauge_with_registry, register_histogram_with_registry, register_int_counter_with_registry,
-    register_int_gauge_with_registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, exponential_buckets, register_gauge_with_registry,
+    register_histogram_with_registry, register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
 /// Handles on the spool's metrics; cheap to clone.
@@ -23,21 +22,39 @@ impl Metrics {
     /// # Errors
     /// When the registry has one of these names already.
     pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        let commit = HistogramOpts::new("imbridge_spool_commit_seconds", "Time of one group commit, with its sync.")
-            .buckets(exponential_buckets(0.0001, 2.0, 16)?);
-        let batch = HistogramOpts::new("imbridge_spool_commit_records", "Records made durable by one group commit.")
-            .buckets(exponential_buckets(1.0, 2.0, 13)?);
+        let commit = HistogramOpts::new(
+            "imbridge_spool_commit_seconds",
+            "Time of one group commit, with its sync.",
+        )
+        .buckets(exponential_buckets(0.0001, 2.0, 16)?);
+        let batch = HistogramOpts::new(
+            "imbridge_spool_commit_records",
+            "Records made durable by one group commit.",
+        )
+        .buckets(exponential_buckets(1.0, 2.0, 13)?);
         Ok(Metrics {
             records: register_int_gauge_with_registry!(
-                "imbridge_spool_records", "Records in the spool that are not delivered.", registry)?,
+                "imbridge_spool_records",
+                "Records in the spool that are not delivered.",
+                registry
+            )?,
             bytes: register_int_gauge_with_registry!(
-                "imbridge_spool_bytes", "Bytes in use in the spool's file, delivered and not yet deleted ones included.", registry)?,
+                "imbridge_spool_bytes",
+                "Bytes in use in the spool's file, delivered and not yet deleted ones included.",
+                registry
+            )?,
             oldest_age_seconds: register_gauge_with_registry!(
-                "imbridge_spool_oldest_age_seconds", "Age of the oldest record that is not delivered, 0 when there is none.", registry)?,
+                "imbridge_spool_oldest_age_seconds",
+                "Age of the oldest record that is not delivered, 0 when there is none.",
+                registry
+            )?,
             commit_seconds: register_histogram_with_registry!(commit, registry)?,
             batch_records: register_histogram_with_registry!(batch, registry)?,
             commit_errors: register_int_counter_with_registry!(
-                "imbridge_spool_commit_errors_total", "Group commits that failed; each latches the spool until it is opened again.", registry)?,
+                "imbridge_spool_commit_errors_total",
+                "Group commits that failed; each latches the spool until it is opened again.",
+                registry
+            )?,
         })
     }
 }

@@ -71,10 +71,16 @@ impl Config {
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let id_ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(id_ok) {
-            return Some(("id", format!("{:?}: 1 to 64 characters of A-Z a-z 0-9 - _ are allowed", self.id)));
+            return Some((
+                "id",
+                format!("{:?}: 1 to 64 characters of A-Z a-z 0-9 - _ are allowed", self.id),
+            ));
         }
         if self.max_bytes < 1 << 20 {
-            return Some(("max_bytes", format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes)));
+            return Some((
+                "max_bytes",
+                format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes),
+            ));
         }
         if self.commit_timeout_ms == 0 {
             return Some(("commit_timeout_ms", "0: at least 1 is allowed".into()));
@@ -95,7 +101,9 @@ pub enum OpenError {
         cause: std::io::Error,
     },
     /// Another process has it.
-    #[error("the spool {path} is in use by another process; two bridges must not share a spool: stop the other one or set another spool.dir")]
+    #[error(
+        "the spool {path} is in use by another process; two bridges must not share a spool: stop the other one or set another spool.dir"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -130,8 +138,10 @@ impl Spool {
     pub fn open(config: &Config, metrics: Metrics) -> Result<Spool, OpenError> {
         let lock = lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let (database, state) = Database::open_writer(&path, &config.id)
-            .map_err(|cause| OpenError::Database { path: path.clone(), cause: cause.to_string() })?;
+        let (database, state) = Database::open_writer(&path, &config.id).map_err(|cause| OpenError::Database {
+            path: path.clone(),
+            cause: cause.to_string(),
+        })?;
         let shared = Arc::new(Shared::new(state.appended, state.delivered, state.retired));
         let (jobs, receiver) = mpsc::channel();
         let writer = Writer {
@@ -143,7 +153,11 @@ impl Spool {
             shared: shared.clone(),
             metrics: metrics.clone(),
         };
-        let checkpointer = WalCheckpointer { path: path.clone(), shared: shared.clone(), metrics };
+        let checkpointer = WalCheckpointer {
+            path: path.clone(),
+            shared: shared.clone(),
+            metrics,
+        };
         Ok(Spool {
             path,
             config: config.clone(),
@@ -172,7 +186,12 @@ impl Spool {
 
     /// For the one thread that forwards.
     pub fn reader(&self) -> Reader {
-        Reader { path: self.path.clone(), database: None, jobs: self.jobs.clone(), shared: self.shared.clone() }
+        Reader {
+            path: self.path.clone(),
+            database: None,
+            jobs: self.jobs.clone(),
+            shared: self.shared.clone(),
+        }
     }
 
     /// Writes down what was reported and ends the threads.
@@ -188,9 +207,17 @@ impl Spool {
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
-    let fail = |cause| OpenError::Folder { path: dir.to_owned(), cause };
+    let fail = |cause| OpenError::Folder {
+        path: dir.to_owned(),
+        cause,
+    };
     std::fs::create_dir_all(dir).map_err(fail)?;
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(fail)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
@@ -199,5 +226,8 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run).expect("the operating system starts a thread")
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .expect("the operating system starts a thread")
 }

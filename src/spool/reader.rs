@@ -56,7 +56,10 @@ impl Reader {
         read: impl FnOnce(&Database) -> Result<T, super::database::DatabaseError>,
     ) -> Result<T, ReadError> {
         let path = &self.path;
-        let fail = |cause: super::database::DatabaseError| ReadError { path: path.clone(), cause: cause.to_string() };
+        let fail = |cause: super::database::DatabaseError| ReadError {
+            path: path.clone(),
+            cause: cause.to_string(),
+        };
         let database = match self.database.take() {
             Some(database) => database,
             None => Database::open(path).map_err(fail)?,

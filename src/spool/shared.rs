@@ -85,7 +85,11 @@ impl Shared {
 
     /// The error for an append while nothing is accepted.
     pub fn why_not(&self) -> AppendError {
-        if matches!(self.health(), Health::Full { .. }) { AppendError::Full } else { AppendError::Broken }
+        if matches!(self.health(), Health::Full { .. }) {
+            AppendError::Full
+        } else {
+            AppendError::Broken
+        }
     }
 
     /// A queue that the writer takes from for as long as somebody else holds it.

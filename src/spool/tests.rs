@@ -11,14 +11,20 @@ fn open(dir: &std::path::Path) -> Spool {
 }
 
 fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Spool {
-    let mut config = Config { dir: dir.to_owned(), ..Config::default() };
+    let mut config = Config {
+        dir: dir.to_owned(),
+        ..Config::default()
+    };
     change(&mut config);
     Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap()
 }
 
 /// Runs a future as an actix worker would: on a single thread with a `LocalSet`.
 fn on_worker<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
@@ -47,7 +53,11 @@ fn records_get_rising_numbers_and_are_read_back_in_order() {
     let outcomes = append_all(&spool, (0..1000u32).map(|n| n.to_le_bytes().to_vec()));
     assert_eq!(outcomes, (1..=1000).map(Ok).collect::<Vec<_>>());
     let records = spool.reader().read(0, usize::MAX).unwrap();
-    assert!((0..1000u32).zip(&records).all(|(n, record)| *record.data == n.to_le_bytes() && record.seq == u64::from(n) + 1));
+    assert!(
+        (0..1000u32)
+            .zip(&records)
+            .all(|(n, record)| *record.data == n.to_le_bytes() && record.seq == u64::from(n) + 1)
+    );
     assert_eq!(records.len(), 1000);
 }
 
@@ -58,7 +68,13 @@ fn several_lanes_share_one_order_without_gaps() {
     std::thread::scope(|scope| {
         for lane in 0..4u8 {
             let spool = &spool;
-            scope.spawn(move || assert!(append_all(spool, (0..500).map(|_| vec![lane])).iter().all(Result::is_ok)));
+            scope.spawn(move || {
+                assert!(
+                    append_all(spool, (0..500).map(|_| vec![lane]))
+                        .iter()
+                        .all(Result::is_ok)
+                )
+            });
         }
     });
     let records = spool.reader().read(0, usize::MAX).unwrap();
@@ -125,7 +141,10 @@ fn what_waits_for_the_disk_is_bounded() {
 fn a_second_process_cannot_open_the_same_folder() {
     let folder = tempfile::tempdir().unwrap();
     let _first = open(folder.path());
-    let config = Config { dir: folder.path().to_owned(), ..Config::default() };
+    let config = Config {
+        dir: folder.path().to_owned(),
+        ..Config::default()
+    };
     let second = Spool::open(&config, Metrics::new(&Registry::new()).unwrap());
     assert!(matches!(second, Err(OpenError::InUse { .. })));
 }

@@ -44,12 +44,16 @@ impl WalCheckpointer {
         }
         let delivered = self.shared.delivered.load(Ordering::SeqCst);
         let oldest = database.appended_at_ms(delivered)?;
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64);
         let age_s = oldest.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1000.0);
         self.metrics.oldest_age_seconds.set(age_s);
         let depth = self.shared.appended.load(Ordering::SeqCst).saturating_sub(delivered);
         self.metrics.records.set(depth as i64);
-        self.metrics.bytes.set(self.shared.used_bytes.load(Ordering::Relaxed) as i64);
+        self.metrics
+            .bytes
+            .set(self.shared.used_bytes.load(Ordering::Relaxed) as i64);
         Ok(())
     }
 }

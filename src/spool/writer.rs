@@ -89,7 +89,11 @@ impl Writer {
     /// Waits until there is something to do, and takes everything there is; empty after a tick without.
     fn next_group(&self) -> Group {
         let gather = || {
-            let mut group = Group { appends: self.shared.take_appends(), progress: self.shared.take_progress(), ..Group::default() };
+            let mut group = Group {
+                appends: self.shared.take_appends(),
+                progress: self.shared.take_progress(),
+                ..Group::default()
+            };
             for job in self.jobs.try_iter() {
                 match job {
                     Job::Sync(done) => group.syncs.push(done),
@@ -124,12 +128,16 @@ impl Writer {
     fn commit(&self, database: &Database, group: &Group) -> Result<(), DatabaseError> {
         let shared = &self.shared;
         let progress = group.progress.as_ref();
-        let delivered = progress.map_or(0, |p| p.delivered).max(shared.delivered.load(Ordering::SeqCst));
+        let delivered = progress
+            .map_or(0, |p| p.delivered)
+            .max(shared.delivered.load(Ordering::SeqCst));
         let retired = self.retire_to(delivered, group.appends.is_empty());
         if group.work() == 0 && retired.is_none() {
             return Ok(());
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as i64);
         database.begin()?;
         let mut seq = shared.appended.load(Ordering::SeqCst);
         for (_, records) in &group.appends {
@@ -172,7 +180,10 @@ impl Writer {
     fn judge_room(&self, used_bytes: u64) {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
         let health = if used_bytes >= self.max_bytes {
-            Health::Full { used_bytes, max_bytes: self.max_bytes }
+            Health::Full {
+                used_bytes,
+                max_bytes: self.max_bytes,
+            }
         } else {
             Health::Accepting
         };
@@ -186,7 +197,10 @@ impl Writer {
         if let Some(progress) = group.progress {
             self.shared.leave_progress(progress.delivered, progress.notes);
         }
-        group.appends.into_iter().for_each(|(lane, records)| lane.tell(records.len(), Err(cause)));
+        group
+            .appends
+            .into_iter()
+            .for_each(|(lane, records)| lane.tell(records.len(), Err(cause)));
         group.syncs.into_iter().for_each(|done| _ = done.send(Err(cause)));
     }
 

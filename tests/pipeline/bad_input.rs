@@ -11,30 +11,54 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
     let mut home = Home::new("bad");
     home.configure("[[tencent]]\nsdk_app_id = 1400000001\ntoken = \"env:TEST_TOKEN\"\n\n[[openim]]\nname = \"hidden\"\nsecret = \"env:TEST_SECRET\"\n\n[server]\nmax_body_bytes = 2048\n");
     // Without an open instance, only the secret path leads to OpenIM.
-    let text = std::fs::read_to_string(home.config()).unwrap().replace("[[openim]]\nname = \"main\"\n", "");
+    let text = std::fs::read_to_string(home.config())
+        .unwrap()
+        .replace("[[openim]]\nname = \"main\"\n", "");
     std::fs::write(home.config(), text).unwrap();
     home.environment("TEST_TOKEN", "planted-token");
     home.environment("TEST_SECRET", "planted-secret");
     let bridge = home.start();
     let app = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
-    let signed = |sign: &str, time: &str| format!("/tencent?SdkAppid=1400000001&CallbackCommand=A&Sign={sign}&RequestTime={time}");
+    let signed = |sign: &str, time: &str| {
+        format!("/tencent?SdkAppid=1400000001&CallbackCommand=A&Sign={sign}&RequestTime={time}")
+    };
     let long = format!(r#"{{"GroupId":"{}"}}"#, "x".repeat(3000));
     let cases: [(&str, &str, &str, u16, &str); 11] = [
         ("POST", "/tencent?CallbackCommand=A", "{}", 403, "app"),
         ("POST", "/tencent?SdkAppid=7&CallbackCommand=A", "{}", 403, "app"),
         ("POST", &signed(SIGN, "9999999999"), "{}", 403, "stale"),
-        ("POST", "/tencent?SdkAppid=1400000001&CallbackCommand=A", "{}", 403, "signature"),
+        (
+            "POST",
+            "/tencent?SdkAppid=1400000001&CallbackCommand=A",
+            "{}",
+            403,
+            "signature",
+        ),
         ("POST", "/openim/planted-wrong/callbackX", "{}", 404, "secret"),
         ("POST", "/openim/callbackX", "{}", 404, "secret"),
-        ("POST", &app, "{\"GroupId\": // not JSON\n\"planted-body\"", 400, "not_json"),
-        ("POST", &format!("/tencent?SdkAppid={APP}"), "{\"a\":1}", 400, "no_command"),
+        (
+            "POST",
+            &app,
+            "{\"GroupId\": // not JSON\n\"planted-body\"",
+            400,
+            "not_json",
+        ),
+        (
+            "POST",
+            &format!("/tencent?SdkAppid={APP}"),
+            "{\"a\":1}",
+            400,
+            "no_command",
+        ),
         ("POST", &app, &long, 413, "body_too_large"),
         ("GET", &app, "", 405, "method"),
         ("POST", "/elsewhere", "{}", 404, "path"),
     ];
     for (method, target, body, status, reason) in cases {
         let mut connection = bridge.connect();
-        let answer = connection.request(method, target, &[], body.as_bytes()).unwrap_or_else(|| panic!("no answer for {reason}"));
+        let answer = connection
+            .request(method, target, &[], body.as_bytes())
+            .unwrap_or_else(|| panic!("no answer for {reason}"));
         assert_eq!(answer.status, status, "{target}: {}", answer.body);
         let shape = match target.split(['/', '?']).nth(1) {
             Some("tencent") => r#"{"ActionStatus":"FAIL","ErrorCode":"#,
@@ -44,10 +68,20 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
         assert!(answer.body.starts_with(shape), "{}", answer.body);
         assert!(answer.body.len() > 80, "says what is wrong: {}", answer.body);
         let reason_label = format!("reason=\"{reason}\"");
-        assert!(bridge.metric(&["imbridge_requests_refused_total", &reason_label]) >= 1.0, "{reason}");
-        assert!(bridge.log().contains(&format!("reason=\"{reason}\"")), "{reason} is logged:\n{}", bridge.log());
+        assert!(
+            bridge.metric(&["imbridge_requests_refused_total", &reason_label]) >= 1.0,
+            "{reason}"
+        );
+        assert!(
+            bridge.log().contains(&format!("reason=\"{reason}\"")),
+            "{reason} is logged:\n{}",
+            bridge.log()
+        );
     }
-    let good = bridge.connect().post("/openim/planted-secret/callbackX", "{}").expect("an answer");
+    let good = bridge
+        .connect()
+        .post("/openim/planted-secret/callbackX", "{}")
+        .expect("an answer");
     assert_eq!(good.status, 200);
     bridge.settle();
     let (_, metrics) = bridge.admin("/metrics").expect("the admin port answers");
@@ -59,9 +93,19 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
         .into_iter()
         .filter(|message| message.topic.ends_with(".dead-letter"))
         .collect();
-    assert_eq!(dead.len(), 2, "the two unreadable bodies of verified senders, and no other: {dead:#?}");
-    assert_eq!(dead[0].raw().len() + dead[1].raw().len(), "{\"GroupId\": // not JSON\n\"planted-body\"".len() + "{\"a\":1}".len());
-    assert!(dead.iter().all(|message| message.header("imbridge-reason") == "not_json"));
+    assert_eq!(
+        dead.len(),
+        2,
+        "the two unreadable bodies of verified senders, and no other: {dead:#?}"
+    );
+    assert_eq!(
+        dead[0].raw().len() + dead[1].raw().len(),
+        "{\"GroupId\": // not JSON\n\"planted-body\"".len() + "{\"a\":1}".len()
+    );
+    assert!(
+        dead.iter()
+            .all(|message| message.header("imbridge-reason") == "not_json")
+    );
 }
 
 #[test]
@@ -78,7 +122,10 @@ fn what_cannot_be_encoded_is_acknowledged_and_buried_with_its_bytes() {
     let dead = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(dead.len(), 3);
     for body in &bodies {
-        let message = dead.iter().find(|message| message.raw() == body.as_bytes()).expect("the raw bytes are kept");
+        let message = dead
+            .iter()
+            .find(|message| message.raw() == body.as_bytes())
+            .expect("the raw bytes are kept");
         assert!(message.topic.ends_with(".dead-letter"));
         assert_eq!(message.header("imbridge-command"), "Group.CallbackAfterCreateGroup");
         assert!(!message.header("imbridge-error").is_empty());

@@ -24,13 +24,22 @@ fn with_a_full_spool_before_callbacks_are_allowed_and_after_callbacks_told_to_co
     let refused = (0..40).find_map(|_| connection.post(&after, &big).filter(|answer| answer.status != 200));
     let refused = refused.expect("a spool of 1 MiB does not take 4 MB");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
-    assert!(refused.body.starts_with(r#"{"ActionStatus":"FAIL","ErrorCode":503,"#), "{}", refused.body);
+    assert!(
+        refused.body.starts_with(r#"{"ActionStatus":"FAIL","ErrorCode":503,"#),
+        "{}",
+        refused.body
+    );
 
     let started = Instant::now();
-    let allowed = connection.post(&target(before), r#"{"GroupId":"g"}"#).expect("an answer");
+    let allowed = connection
+        .post(&target(before), r#"{"GroupId":"g"}"#)
+        .expect("an answer");
     assert_eq!((allowed.status, allowed.body.as_str()), (200, ALLOW));
     assert!(started.elapsed() < Duration::from_millis(500));
-    assert_eq!(bridge.metric(&["imbridge_failed_open_total", "Group.CallbackBeforeTest", "spool_full"]), 1.0);
+    assert_eq!(
+        bridge.metric(&["imbridge_failed_open_total", "Group.CallbackBeforeTest", "spool_full"]),
+        1.0
+    );
 
     let (status, body) = bridge.admin("/readyz").expect("the admin port answers");
     assert_eq!(status, 503);
@@ -44,7 +53,10 @@ fn a_before_callback_is_spooled_like_any_other() {
     let home = Home::new("before");
     let before = schemas::add_before_command(&home.schemas());
     let bridge = home.start();
-    let allowed = bridge.connect().post(&target(before), r#"{"GroupId":"g","Name":"n"}"#).expect("an answer");
+    let allowed = bridge
+        .connect()
+        .post(&target(before), r#"{"GroupId":"g","Name":"n"}"#)
+        .expect("an answer");
     assert_eq!((allowed.status, allowed.body.as_str()), (200, ALLOW));
     bridge.settle();
     let consumed = crate::support::reader::consume(&crate::support::kafka::shared(), &home.prefix, &home.schemas());

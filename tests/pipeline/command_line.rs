@@ -18,9 +18,17 @@ fn output(command: &mut Command) -> (Option<i32>, String, String) {
 fn help_and_version_say_what_there_is() {
     let (code, help, _) = output(Command::new(PROGRAM).arg("--help"));
     assert_eq!(code, Some(0));
-    assert!(["serve", "dev", "check", "durable before it is"].iter().all(|part| help.contains(part)), "{help}");
+    assert!(
+        ["serve", "dev", "check", "durable before it is"]
+            .iter()
+            .all(|part| help.contains(part)),
+        "{help}"
+    );
     let (code, version, _) = output(Command::new(PROGRAM).arg("--version"));
-    assert_eq!((code, version.trim()), (Some(0), concat!("imbridge ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (code, version.trim()),
+        (Some(0), concat!("imbridge ", env!("CARGO_PKG_VERSION")))
+    );
 }
 
 #[test]
@@ -30,7 +38,12 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
     let (code, _, error) = output(&mut home.command("serve"));
     assert_eq!(code, Some(64));
     let path = home.config().display().to_string();
-    assert!([path.as_str(), "server", "max_body_bites", "max_body_bytes"].iter().all(|part| error.contains(part)), "{error}");
+    assert!(
+        [path.as_str(), "server", "max_body_bites", "max_body_bytes"]
+            .iter()
+            .all(|part| error.contains(part)),
+        "{error}"
+    );
     let (code, _, error) = output(Command::new(PROGRAM).args(["serve", "--config", "/nowhere.toml"]));
     assert_eq!(code, Some(64));
     assert!(error.contains("/nowhere.toml"), "{error}");
@@ -41,13 +54,26 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     let mut home = Home::new("check");
     let (code, lines, _) = output(&mut home.command("check"));
     assert_eq!(code, Some(0), "{lines}");
-    assert!(["ok    config", "ok    spool", "ok    schemas: 4 commands", "ok    kafka", ".dead-letter: missing, serve creates it"]
-        .iter().all(|part| lines.contains(part)), "{lines}");
+    assert!(
+        [
+            "ok    config",
+            "ok    spool",
+            "ok    schemas: 4 commands",
+            "ok    kafka",
+            ".dead-letter: missing, serve creates it"
+        ]
+        .iter()
+        .all(|part| lines.contains(part)),
+        "{lines}"
+    );
 
     home.set("KAFKA__CREATE_TOPICS", "false");
     let (code, lines, _) = output(&mut home.command("check"));
     assert_eq!(code, Some(1));
-    assert!(lines.contains("FAIL") && lines.contains("create it, or set kafka.create_topics = true"), "{lines}");
+    assert!(
+        lines.contains("FAIL") && lines.contains("create it, or set kafka.create_topics = true"),
+        "{lines}"
+    );
 
     home.set("KAFKA__CREATE_TOPICS", "true");
     home.start().terminate();
@@ -65,7 +91,10 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     std::fs::write(&schema, "{").unwrap();
     let (code, lines, _) = output(&mut home.command("check"));
     assert_eq!(code, Some(1));
-    assert!(lines.contains("FAIL  schemas") && lines.contains("Group.CallbackAfterCreateGroup/v1.avsc"), "{lines}");
+    assert!(
+        lines.contains("FAIL  schemas") && lines.contains("Group.CallbackAfterCreateGroup/v1.avsc"),
+        "{lines}"
+    );
 }
 
 #[test]
@@ -73,12 +102,19 @@ fn the_example_configuration_is_a_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut check = Command::new(PROGRAM);
     check.args(["check", "--config", "config/imbridge.example.toml"]);
-    check.env("IMBRIDGE_SPOOL__DIR", folder.path()).env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
+    check
+        .env("IMBRIDGE_SPOOL__DIR", folder.path())
+        .env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
     check.env("IM_TOKEN", "t").env("OPENIM_SECRET", "s");
     let (code, lines, error) = output(&mut check);
     // Kafka is not there; everything before it is well.
     assert_eq!(code, Some(1), "{lines}{error}");
-    assert!(["ok    config", "ok    spool", "ok    schemas", "FAIL  kafka"].iter().all(|part| lines.contains(part)), "{lines}{error}");
+    assert!(
+        ["ok    config", "ok    spool", "ok    schemas", "FAIL  kafka"]
+            .iter()
+            .all(|part| lines.contains(part)),
+        "{lines}{error}"
+    );
 }
 
 /// The first `curl` command of a text, its continued lines joined.
@@ -98,26 +134,54 @@ fn curl_of(text: &str) -> String {
 fn dev_with(pick: impl Fn(&str) -> String) {
     let [kafka, port, admin] = free_ports();
     let ports = [("--kafka-port", kafka), ("--port", port), ("--admin-port", admin)];
-    let arguments = ports.iter().flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]);
-    let mut dev = Command::new(PROGRAM).arg("dev").args(arguments).stdout(Stdio::piped()).spawn().expect("the program was built");
+    let arguments = ports
+        .iter()
+        .flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]);
+    let mut dev = Command::new(PROGRAM)
+        .arg("dev")
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
     let (sender, lines) = mpsc::channel();
     let stdout = BufReader::new(dev.stdout.take().expect("piped"));
-    let reader = std::thread::spawn(move || stdout.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-    let mut seen = String::new();
-    let mut read_until = |end: &str| eventually(end, || {
-        if let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
-            seen.push_str(&line);
-            seen.push('\n');
-        }
-        seen.contains(end).then(|| seen.clone())
+    let reader = std::thread::spawn(move || {
+        stdout
+            .lines()
+            .map_while(Result::ok)
+            .all(|line| sender.send(line).is_ok())
     });
+    let mut seen = String::new();
+    let mut read_until = |end: &str| {
+        eventually(end, || {
+            if let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
+                seen.push_str(&line);
+                seen.push('\n');
+            }
+            seen.contains(end).then(|| seen.clone())
+        })
+    };
     let curl = pick(&read_until("nothing is kept")).replace(":8080/", &format!(":{port}/"));
-    let status = Command::new("bash").args(["-c", &curl]).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("bash is there");
+    let status = Command::new("bash")
+        .args(["-c", &curl])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("bash is there");
     assert!(status.success(), "{curl}");
     let printed = read_until("\"unmapped\"");
-    assert!(printed.contains("im.tencent.Group.CallbackAfterCreateGroup partition"), "{printed}");
-    assert!(printed.contains(r#""Name": "MyFirstGroup""#) && printed.contains("ce_id: "), "{printed}");
-    Command::new("kill").arg(dev.id().to_string()).status().expect("kill is there");
+    assert!(
+        printed.contains("im.tencent.Group.CallbackAfterCreateGroup partition"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(r#""Name": "MyFirstGroup""#) && printed.contains("ce_id: "),
+        "{printed}"
+    );
+    Command::new("kill")
+        .arg(dev.id().to_string())
+        .status()
+        .expect("kill is there");
     assert!(eventually("dev to end", || dev.try_wait().expect("a child can be waited for")).success());
     reader.join().expect("the reader does not panic");
 }

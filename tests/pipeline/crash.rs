@@ -27,6 +27,14 @@ fn twenty_kills_under_load_lose_nothing_and_repeat_nothing() {
     assert!(bridge.terminate().success());
     let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
     let unacknowledged = ledger.judge(&consumed);
-    println!("{} acknowledged, {} in Kafka, {unacknowledged} of them not acknowledged, {skipped} skipped by the last life", ledger.count(), consumed.len());
-    assert!(ledger.count() > 1000, "only {} were acknowledged: the load did not run", ledger.count());
+    println!(
+        "{} acknowledged, {} in Kafka, {unacknowledged} of them not acknowledged, {skipped} skipped by the last life",
+        ledger.count(),
+        consumed.len()
+    );
+    assert!(
+        ledger.count() > 1000,
+        "only {} were acknowledged: the load did not run",
+        ledger.count()
+    );
 }

@@ -16,20 +16,33 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
     let home = Home::with_brokers("outage", &kafka.brokers);
     let bridge = home.start();
     let load = Load::start(home.port, 8, 64, u64::MAX);
-    eventually("some events in Kafka", || (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(()));
+    eventually("some events in Kafka", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
+    });
     kafka.stop();
     let stopped_at = Instant::now();
     std::thread::sleep(OUTAGE);
     let back_at = Instant::now();
     kafka.up();
-    eventually("events in Kafka again", || (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(()));
+    eventually("events in Kafka again", || {
+        (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(())
+    });
     let ledger = load.stop();
     bridge.settle();
     let consumed = consume(&kafka.brokers, &home.prefix, &home.schemas());
     ledger.judge(&consumed);
-    let (before, during) = (median(&ledger, |at| at < stopped_at), median(&ledger, |at| at > stopped_at && at < back_at));
-    println!("{} acknowledged; median answer {before:?} before, {during:?} during the outage", ledger.count());
-    assert!(during < before * 3 + Duration::from_millis(5), "answers took {during:?} in the outage, {before:?} before");
+    let (before, during) = (
+        median(&ledger, |at| at < stopped_at),
+        median(&ledger, |at| at > stopped_at && at < back_at),
+    );
+    println!(
+        "{} acknowledged; median answer {before:?} before, {during:?} during the outage",
+        ledger.count()
+    );
+    assert!(
+        during < before * 3 + Duration::from_millis(5),
+        "answers took {during:?} in the outage, {before:?} before"
+    );
     assert!(bridge.terminate().success());
 }
 
@@ -48,7 +61,12 @@ fn a_kafka_that_comes_after_the_bridge_gets_everything() {
 }
 
 fn median(ledger: &Ledger, within: impl Fn(Instant) -> bool) -> Duration {
-    let mut times: Vec<_> = ledger.answer_times.iter().filter(|(at, _)| within(*at)).map(|(_, time)| *time).collect();
+    let mut times: Vec<_> = ledger
+        .answer_times
+        .iter()
+        .filter(|(at, _)| within(*at))
+        .map(|(_, time)| *time)
+        .collect();
     times.sort();
     *times.get(times.len() / 2).expect("there were answers in that time")
 }

@@ -21,8 +21,15 @@ fn through(name: &str, target: &str, body: &str, expected_answer: &str) -> Consu
 }
 
 fn tencent(name: &str, command: &str, body: &str) -> Consumed {
-    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI");
-    through(name, &target, body, r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#)
+    let target = format!(
+        "/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
+    );
+    through(
+        name,
+        &target,
+        body,
+        r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#,
+    )
 }
 
 /// Compares the record's own fields, those of `expected` and all others being null, and what surrounds them.
@@ -56,8 +63,21 @@ fn a_change_of_a_groups_owner_arrives_as_it_was_sent() {
         "Operator_Account": "admin", "OldOwner_Account": "user1", "NewOwner_Account": "user2",
         "EventTime": 1670574414123u64
     });
-    assert_record(&message, "im.tencent.Group.CallbackAfterChangeGroupOwner", "@TGS#2TTV7VSII", expected);
-    let headers = ["ce_specversion", "ce_source", "ce_type", "ce_time", "ce_subject", "content-type", "imbridge-seq"];
+    assert_record(
+        &message,
+        "im.tencent.Group.CallbackAfterChangeGroupOwner",
+        "@TGS#2TTV7VSII",
+        expected,
+    );
+    let headers = [
+        "ce_specversion",
+        "ce_source",
+        "ce_type",
+        "ce_time",
+        "ce_subject",
+        "content-type",
+        "imbridge-seq",
+    ];
     let found = headers.map(|name| message.header(name));
     let expected = [
         "1.0",
@@ -99,7 +119,12 @@ fn changed_group_attributes_arrive_as_they_were_sent() {
         "EventTime": 1670574414123u64
     });
     let message = tencent("attributes", "Group.CallbackAfterGroupAttrChanged", body);
-    assert_record(&message, "im.tencent.Group.CallbackAfterGroupAttrChanged", "@TGS#2J4SZEAEL", expected);
+    assert_record(
+        &message,
+        "im.tencent.Group.CallbackAfterGroupAttrChanged",
+        "@TGS#2J4SZEAEL",
+        expected,
+    );
 }
 
 #[test]
@@ -139,7 +164,12 @@ fn a_created_group_arrives_as_it_was_sent() {
         "EventTime": 1670574414123u64
     });
     let message = tencent("created", "Group.CallbackAfterCreateGroup", body);
-    assert_record(&message, "im.tencent.Group.CallbackAfterCreateGroup", "@TGS#2J4SZEAEL", expected);
+    assert_record(
+        &message,
+        "im.tencent.Group.CallbackAfterCreateGroup",
+        "@TGS#2J4SZEAEL",
+        expected,
+    );
 }
 
 #[test]
@@ -156,8 +186,18 @@ fn openims_transfer_of_a_group_arrives_as_it_was_sent() {
         "oldOwnerUserID": "userOld123", "newOwnerUserID": "userNew456"
     });
     let answer = r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#;
-    let message = through("transfer", "/openim/callbackAfterTransferGroupOwnerCommand?contenttype=json", body, answer);
-    assert_record(&message, "im.openim.callbackAfterTransferGroupOwnerCommand", "G12345", expected);
+    let message = through(
+        "transfer",
+        "/openim/callbackAfterTransferGroupOwnerCommand?contenttype=json",
+        body,
+        answer,
+    );
+    assert_record(
+        &message,
+        "im.openim.callbackAfterTransferGroupOwnerCommand",
+        "G12345",
+        expected,
+    );
     assert_eq!(message.header("ce_source"), "/openim/main");
 }
 
@@ -172,7 +212,10 @@ fn numbers_lists_and_fields_come_as_the_wire_has_them() {
     assert_eq!(record["Operator_Account"], "144115225971632500123");
     assert_eq!(record["EventTime"], 1670574414123u64);
     assert_eq!(record["MemberList"], Value::Null);
-    assert_eq!(record["UserDefinedDataList"], json!([{"Key": "k", "Value": "9007199254740993"}]));
+    assert_eq!(
+        record["UserDefinedDataList"],
+        json!([{"Key": "k", "Value": "9007199254740993"}])
+    );
     let unmapped = json!({
         "UserDefinedDataList/0/More": "[1.10]", "New": r#"{"a":[true,null]}"#, "Type": r#"["not","a","string"]"#
     });
@@ -184,7 +227,10 @@ fn an_unknown_command_goes_to_the_unknown_topic_as_raw_json() {
     let body = r#"{ "groupID":"g7",  "anything":[1, 2.50] }"#;
     let answer = r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#;
     let message = through("unknown", "/openim/callbackAfterSomethingNewCommand", body, answer);
-    assert_eq!((message.topic.as_str(), message.key.as_deref()), ("im.openim.unknown", Some("g7")));
+    assert_eq!(
+        (message.topic.as_str(), message.key.as_deref()),
+        ("im.openim.unknown", Some("g7"))
+    );
     assert_eq!(message.raw(), body.as_bytes());
     assert_eq!(message.header("imbridge-command"), "callbackAfterSomethingNewCommand");
     assert_eq!(message.header("content-type"), "application/json");

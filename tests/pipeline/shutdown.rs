@@ -10,7 +10,9 @@ fn sigterm_under_load_drains_and_exits_with_zero() {
     let home = Home::new("drain");
     let bridge = home.start();
     let load = Load::start(home.port, 16, 64, u64::MAX);
-    crate::support::eventually("some load", || (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(()));
+    crate::support::eventually("some load", || {
+        (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
+    });
     let status = bridge.terminate();
     let ledger = load.stop();
     assert!(status.success(), "{status}");
@@ -30,6 +32,9 @@ fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
     home.set("KAFKA__BROKERS", kafka::shared());
     let bridge = home.start();
     bridge.settle();
-    assert_eq!(ledger.judge(&consume(&kafka::shared(), &home.prefix, &home.schemas())), 0);
+    assert_eq!(
+        ledger.judge(&consume(&kafka::shared(), &home.prefix, &home.schemas())),
+        0
+    );
     assert_eq!(ledger.count(), 80);
 }

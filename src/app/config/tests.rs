@@ -3,7 +3,9 @@
 use super::*;
 
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
-    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = environment
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::parse("imbridge.toml", text, environment).map_err(|error| error.to_string())
 }
 
@@ -12,22 +14,52 @@ const LEAST: &str = "[[tencent]]\nsdk_app_id = 1\n";
 #[test]
 fn the_least_configuration_is_one_sender() {
     let config = parse(LEAST, &[]).unwrap();
-    assert_eq!((config.tencent[0].sdk_app_id, config.kafka.topic_prefix.as_str()), (1, "im"));
+    assert_eq!(
+        (config.tencent[0].sdk_app_id, config.kafka.topic_prefix.as_str()),
+        (1, "im")
+    );
     assert!(parse("", &[]).unwrap_err().contains("[[tencent]]"));
 }
 
 #[test]
 fn an_error_names_file_key_value_and_what_is_allowed() {
     for (text, parts) in [
-        ("[server]\nlisten = \"here\"", ["imbridge.toml", "server.listen", "here", "0.0.0.0:8080"]),
-        ("[server]\nlisen = \"0.0.0.0:1\"", ["imbridge.toml", "server", "lisen", "`listen`"]),
-        ("[kafka]\npartitions = \"many\"", ["imbridge.toml", "kafka.partitions", "many", "i32"]),
-        ("[kafka]\npartitions = 0", ["imbridge.toml", "kafka.partitions", "0", "at least 1"]),
-        ("[kafka.properties]\nacks = \"1\"", ["imbridge.toml", "kafka.properties", "acks", "leave it out"]),
-        ("[spool]\nid = \"a b\"", ["imbridge.toml", "spool.id", "a b", "A-Z a-z 0-9"]),
-        ("[log]\nformat = \"xml\"", ["imbridge.toml", "log.format", "xml", "`json`"]),
-        ("[[openim]]\nname = \"a\"\nsecret = \"literal\"", ["imbridge.toml", "openim[0].secret", "env:NAME", "file:/path"]),
-        ("[[openim]]\nname = \"a\"\nsecret = \"env:NOT_SET_ANYWHERE\"", ["imbridge.toml", "secret", "NOT_SET_ANYWHERE", "not set"]),
+        (
+            "[server]\nlisten = \"here\"",
+            ["imbridge.toml", "server.listen", "here", "0.0.0.0:8080"],
+        ),
+        (
+            "[server]\nlisen = \"0.0.0.0:1\"",
+            ["imbridge.toml", "server", "lisen", "`listen`"],
+        ),
+        (
+            "[kafka]\npartitions = \"many\"",
+            ["imbridge.toml", "kafka.partitions", "many", "i32"],
+        ),
+        (
+            "[kafka]\npartitions = 0",
+            ["imbridge.toml", "kafka.partitions", "0", "at least 1"],
+        ),
+        (
+            "[kafka.properties]\nacks = \"1\"",
+            ["imbridge.toml", "kafka.properties", "acks", "leave it out"],
+        ),
+        (
+            "[spool]\nid = \"a b\"",
+            ["imbridge.toml", "spool.id", "a b", "A-Z a-z 0-9"],
+        ),
+        (
+            "[log]\nformat = \"xml\"",
+            ["imbridge.toml", "log.format", "xml", "`json`"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsecret = \"literal\"",
+            ["imbridge.toml", "openim[0].secret", "env:NAME", "file:/path"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsecret = \"env:NOT_SET_ANYWHERE\"",
+            ["imbridge.toml", "secret", "NOT_SET_ANYWHERE", "not set"],
+        ),
         ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();
@@ -50,15 +82,42 @@ fn every_key_can_come_from_the_environment() {
     ];
     let config = parse(LEAST, &environment);
     let config = config.unwrap();
-    assert_eq!((config.server.listen.as_str(), config.kafka.partitions, config.spool.id.as_str()), ("127.0.0.1:1", 7, "7"));
-    assert_eq!((config.kafka.create_topics, config.kafka.properties["linger.ms"].as_str()), (false, "20"));
-    assert_eq!((config.tencent[0].max_clock_skew_s, config.openim[0].name.as_str()), (5, "main"));
+    assert_eq!(
+        (
+            config.server.listen.as_str(),
+            config.kafka.partitions,
+            config.spool.id.as_str()
+        ),
+        ("127.0.0.1:1", 7, "7")
+    );
+    assert_eq!(
+        (
+            config.kafka.create_topics,
+            config.kafka.properties["linger.ms"].as_str()
+        ),
+        (false, "20")
+    );
+    assert_eq!(
+        (config.tencent[0].max_clock_skew_s, config.openim[0].name.as_str()),
+        (5, "main")
+    );
     let error = parse(LEAST, &[("IMBRIDGE_KAFKA__PARTITIONS", "many")]).unwrap_err();
-    assert!(error.contains("IMBRIDGE_KAFKA__PARTITIONS") && error.contains("i32"), "{error}");
+    assert!(
+        error.contains("IMBRIDGE_KAFKA__PARTITIONS") && error.contains("i32"),
+        "{error}"
+    );
 }
 
 #[test]
 fn senders_that_cannot_be_told_apart_are_refused() {
-    assert!(parse("[[tencent]]\nsdk_app_id = 1\n[[tencent]]\nsdk_app_id = 1\n", &[]).unwrap_err().contains("twice"));
-    assert!(parse("[[openim]]\nname = \"a\"\n[[openim]]\nname = \"b\"\n", &[]).unwrap_err().contains("no secret"));
+    assert!(
+        parse("[[tencent]]\nsdk_app_id = 1\n[[tencent]]\nsdk_app_id = 1\n", &[])
+            .unwrap_err()
+            .contains("twice")
+    );
+    assert!(
+        parse("[[openim]]\nname = \"a\"\n[[openim]]\nname = \"b\"\n", &[])
+            .unwrap_err()
+            .contains("no secret")
+    );
 }

@@ -16,11 +16,7 @@ fn holds(name: &str, sent: &str, expected: Value) {
 }
 
 fn leaves(name: &str, sent: &str) {
-    assert_eq!(
-        field(name, sent),
-        (Value::Null, json!({name: sent})),
-        "{name}: {sent}"
-    );
+    assert_eq!(field(name, sent), (Value::Null, json!({name: sent})), "{name}: {sent}");
 }
 
 #[test]
@@ -31,10 +27,7 @@ fn a_string_field_holds_strings_and_the_text_of_numbers() {
         ("144115225971632500", "144115225971632500"),
         ("-0", "-0"),
         ("1.50", "1.50"),
-        (
-            "123456789012345678901234567890",
-            "123456789012345678901234567890",
-        ),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
     ] {
         holds("Text", sent, json!(expected));
     }
@@ -83,17 +76,29 @@ fn an_int_field_holds_what_32_bits_hold() {
 }
 
 #[test]
-fn a_time_is_an_integer_and_seconds_become_milliseconds() {
+fn a_time_is_an_integer_that_stays_as_it_was_sent() {
     holds("Time", r#""1670574414123""#, json!(1_670_574_414_123_i64));
-    holds("Seconds", "1670574414", json!(1_670_574_414_000_i64));
-    holds("Seconds", r#""1670574414""#, json!(1_670_574_414_000_i64));
-    leaves("Seconds", "9223372036854776");
+    holds("Seconds", "1670574414", json!(1_670_574_414_i64));
+    holds("Seconds", r#""1670574414""#, json!(1_670_574_414_i64));
     leaves("Seconds", "1670574414.5");
-    holds(
-        "Seconds",
-        "-9223372036854775",
-        Value::from(-9_223_372_036_854_775_000_i64),
-    );
+}
+
+#[test]
+fn the_events_time_is_the_first_alternative_above_zero_in_milliseconds() {
+    let mut bench = Bench::new(kinds());
+    for (body, expected) in [
+        (r#"{"Time": 5, "Seconds": 7}"#, Some(5)),
+        (r#"{"Seconds": 7, "Time": "5"}"#, Some(5)),
+        (r#"{"Seconds": "7"}"#, Some(7000)),
+        (r#"{"Seconds": 7, "Time": 0}"#, Some(7000)),
+        (r#"{"Seconds": 9223372036854776}"#, None),
+        (r#"{"Time": 0}"#, None),
+        (r#"{"Time": -1}"#, None),
+    ] {
+        let (record, encoded) = bench.record(body);
+        assert_eq!(encoded.time_ms, expected, "{body}");
+        assert_eq!(record["meta"]["event_time"].as_i64(), expected, "{body}");
+    }
 }
 
 #[test]
@@ -156,11 +161,7 @@ fn records_and_arrays_hold_objects_and_arrays_only() {
 fn a_long_array_is_counted_right() {
     for count in [63, 64, 65, 9000] {
         let list: Vec<usize> = (0..count).collect();
-        holds(
-            "Longs",
-            &serde_json::to_string(&list).expect("JSON"),
-            json!(list),
-        );
+        holds("Longs", &serde_json::to_string(&list).expect("JSON"), json!(list));
     }
 }
 
@@ -201,8 +202,7 @@ fn the_order_of_fields_does_not_change_the_bytes() {
             "backwards {turn}"
         );
     }
-    let inner_turned =
-        join(&entries).replace(r#""Id": "p", "Level": 1"#, r#""Level": 1, "Id": "p""#);
+    let inner_turned = join(&entries).replace(r#""Id": "p", "Level": 1"#, r#""Level": 1, "Id": "p""#);
     assert_eq!(bench.bytes(&inner_turned).expect("a good body").0, expected);
 }
 
@@ -227,24 +227,14 @@ fn key_and_time_come_from_the_body() {
         ("{}", None, None),
     ] {
         let (_, encoded) = bench.record(body);
-        assert_eq!(
-            (encoded.key.as_deref(), encoded.time_ms),
-            (key, time),
-            "{body}"
-        );
+        assert_eq!((encoded.key.as_deref(), encoded.time_ms), (key, time), "{body}");
     }
 }
 
 #[test]
 fn what_is_no_json_object_is_refused_with_its_reason() {
     let mut bench = Bench::new(kinds());
-    let deep = |levels: usize| {
-        format!(
-            "{}{}",
-            r#"{"x":"#.repeat(levels),
-            "1".to_owned() + &"}".repeat(levels)
-        )
-    };
+    let deep = |levels: usize| format!("{}{}", r#"{"x":"#.repeat(levels), "1".to_owned() + &"}".repeat(levels));
     for (body, reason) in [
         (String::new(), "not_json"),
         ("{".to_owned(), "not_json"),
@@ -261,17 +251,11 @@ fn what_is_no_json_object_is_refused_with_its_reason() {
         (r#"{"Text": "\ud800"}"#.to_owned(), "not_text"),
         (r#"{"Other": ["\udc00"]}"#.to_owned(), "not_text"),
         (r#"{"\ud800x": 1}"#.to_owned(), "not_text"),
-        (
-            format!(r#"{{"Text": {}}}"#, "1".repeat(4400)),
-            "number_too_long",
-        ),
+        (format!(r#"{{"Text": {}}}"#, "1".repeat(4400)), "number_too_long"),
         (deep(129), "too_deep"),
     ] {
         let mut out = b"before".to_vec();
-        let command = bench
-            .catalogue
-            .command("test", "All.Kinds")
-            .expect("it is there");
+        let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
         let error = bench
             .encoder
             .encode(command, body.as_bytes(), &super::META, &mut out)
@@ -287,10 +271,7 @@ fn what_is_no_json_object_is_refused_with_its_reason() {
 #[test]
 fn bytes_that_are_not_utf8_are_refused_at_their_place() {
     let bench = Bench::new(kinds());
-    let command = bench
-        .catalogue
-        .command("test", "All.Kinds")
-        .expect("it is there");
+    let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
     for (body, position) in [
         (&b"{\"Text\": \"a\xff\"}"[..], 11),
         (b"{\"Other\": \"a\xff\"}", 12),

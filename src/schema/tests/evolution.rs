@@ -10,14 +10,10 @@ use crate::schema::{Catalogue, DecodeError, LoadError};
 fn the_newest_version_writes_and_every_version_is_read() {
     let old = kinds();
     let mut new = kinds();
-    new["fields"].as_array_mut().expect("fields").insert(
-        1,
-        with(
-            optional("Added", json!("long")),
-            "spellings",
-            json!(["added"]),
-        ),
-    );
+    new["fields"]
+        .as_array_mut()
+        .expect("fields")
+        .insert(1, with(optional("Added", json!("long")), "spellings", json!(["added"])));
     let before = load(&old).expect("a good schema");
     let both = folder(&[
         ("test/All.Kinds/v1.avsc", &old.to_string()),
@@ -37,10 +33,7 @@ fn the_newest_version_writes_and_every_version_is_read() {
         both.decode(&written_before).expect("v1"),
         both.decode(&written_now).expect("v2"),
     );
-    assert_eq!(
-        (old.version, &old.record["unmapped"]),
-        (1, &json!({"added": "1"}))
-    );
+    assert_eq!((old.version, &old.record["unmapped"]), (1, &json!({"added": "1"})));
     assert_eq!((new.version, &new.record["Added"]), (2, &json!(1)));
     assert!(matches!(
         before.decode(&written_now),
@@ -53,10 +46,7 @@ fn successor(change: impl FnOnce(&mut Value)) -> Result<Catalogue, LoadError> {
     let mut second = kinds();
     change(&mut second);
     let (first, second) = (kinds().to_string(), second.to_string());
-    folder(&[
-        ("test/All.Kinds/v1.avsc", &first),
-        ("test/All.Kinds/v2.avsc", &second),
-    ])
+    folder(&[("test/All.Kinds/v1.avsc", &first), ("test/All.Kinds/v2.avsc", &second)])
 }
 
 fn fields(schema: &mut Value) -> &mut Vec<Value> {
@@ -90,18 +80,10 @@ fn a_new_version_that_takes_away_or_changes_is_refused() {
             schema["fields"][5]["type"][1] = json!("long")
         }),
         ("$.fields[6]", &|schema| {
-            drop(
-                schema["fields"][6]
-                    .as_object_mut()
-                    .map(|it| it.remove("unit")),
-            )
+            drop(schema["fields"][6].as_object_mut().map(|it| it.remove("unit")))
         }),
         ("$.fields[7]", &|schema| {
-            drop(
-                schema["fields"][7]
-                    .as_object_mut()
-                    .map(|it| it.remove("json")),
-            )
+            drop(schema["fields"][7].as_object_mut().map(|it| it.remove("json")))
         }),
         (".items.fields", &|schema| {
             drop(fields(schema.pointer_mut(deeper).expect("it is there")).pop())
@@ -120,8 +102,5 @@ fn a_new_version_that_takes_away_or_changes_is_refused() {
     let renamed = kinds().to_string().replace("\"Inner\"", "\"Other\"");
     let renamed = serde_json::from_str(&renamed).expect("JSON");
     let error = successor(|schema| *schema = renamed).expect_err("a renamed record");
-    says(
-        &error.to_string(),
-        &["$.fields[8].type[1].name", "\"Inner\""],
-    );
+    says(&error.to_string(), &["$.fields[8].type[1].name", "\"Inner\""]);
 }

@@ -43,11 +43,7 @@ fn a_command_is_found_by_provider_and_name() {
         (command.phase(), command.answer(), command.expand()),
         (Phase::After, &Answer::Neutral, None)
     );
-    assert!(
-        catalogue
-            .command("openim", "Group.CallbackAfterCreateGroup")
-            .is_none()
-    );
+    assert!(catalogue.command("openim", "Group.CallbackAfterCreateGroup").is_none());
     assert!(catalogue.command("tencent", "Group.Unheard").is_none());
     let names: Vec<_> = catalogue
         .commands()
@@ -65,14 +61,8 @@ fn attributes_are_read() {
         ]
     };
     for (answer, expected) in [
-        (
-            json!({"echo": ["groupID"]}),
-            Answer::Echo(vec!["groupID".to_owned()]),
-        ),
-        (
-            json!({"result_item": "Item"}),
-            Answer::ResultItem("Item".to_owned()),
-        ),
+        (json!({"echo": ["groupID"]}), Answer::Echo(vec!["groupID".to_owned()])),
+        (json!({"result_item": "Item"}), Answer::ResultItem("Item".to_owned())),
         (json!({"ignore": true}), Answer::Ignore),
     ] {
         let imbridge = json!({"phase": "before", "key": "groupID | app", "answer": answer, "expand": "Events"});
@@ -138,13 +128,7 @@ fn unions_other_than_null_first_with_null_as_default_are_refused() {
         &["$.fields[0].default", "null"],
     );
     says(
-        &complaint(|schema| {
-            drop(
-                schema["fields"][0]
-                    .as_object_mut()
-                    .map(|field| field.remove("default")),
-            )
-        }),
+        &complaint(|schema| drop(schema["fields"][0].as_object_mut().map(|field| field.remove("default")))),
         &["$.fields[0].default", "nothing"],
     );
 }
@@ -173,12 +157,7 @@ fn meta_and_unmapped_must_be_there_last_and_in_their_one_shape() {
         &["$.fields"],
     );
     says(
-        &complaint(|schema| {
-            schema["fields"]
-                .as_array_mut()
-                .expect("fields")
-                .swap(13, 14)
-        }),
+        &complaint(|schema| schema["fields"].as_array_mut().expect("fields").swap(13, 14)),
         &["$.fields[13]"],
     );
     says(
@@ -227,13 +206,7 @@ fn attributes_of_the_bridge_are_checked() {
     );
     for missing in ["phase", "key"] {
         says(
-            &complaint(|schema| {
-                drop(
-                    schema["imbridge"]
-                        .as_object_mut()
-                        .map(|it| it.remove(missing)),
-                )
-            }),
+            &complaint(|schema| drop(schema["imbridge"].as_object_mut().map(|it| it.remove(missing)))),
             &[missing, "nothing"],
         );
     }
@@ -295,10 +268,7 @@ fn nothing_else_may_lie_in_the_folder() {
         "test/Empty/sample.json",
     ] {
         let error = folder(&[v1, (stray, &good)]).expect_err(stray);
-        assert!(
-            matches!(error, LoadError::Layout { .. }),
-            "{stray}: {error}"
-        );
+        assert!(matches!(error, LoadError::Layout { .. }), "{stray}: {error}");
     }
     says(
         &folder(&[(v1.0, "{")]).expect_err("not JSON").to_string(),
@@ -306,9 +276,7 @@ fn nothing_else_may_lie_in_the_folder() {
     );
     let bad_name = good.replace("\"Inner\"", "\"In ner\"");
     says(
-        &folder(&[(v1.0, &bad_name)])
-            .expect_err("no Avro name")
-            .to_string(),
+        &folder(&[(v1.0, &bad_name)]).expect_err("no Avro name").to_string(),
         &["v1.avsc", "Avro"],
     );
 }
@@ -317,10 +285,7 @@ fn nothing_else_may_lie_in_the_folder() {
 fn what_is_no_whole_record_is_not_decoded() {
     let mut bench = super::Bench::new(kinds());
     let (mut bytes, _) = bench.bytes("{}").expect("a good body");
-    assert!(matches!(
-        bench.catalogue.decode(b"{}"),
-        Err(DecodeError::NotFramed)
-    ));
+    assert!(matches!(bench.catalogue.decode(b"{}"), Err(DecodeError::NotFramed)));
     assert!(matches!(
         bench.catalogue.decode(&bytes[..bytes.len() - 1]),
         Err(DecodeError::Avro { .. })

@@ -2,32 +2,18 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{META, lossless, shipped};
-use crate::schema::Encoder;
+use crate::schema::{Command, Encoder};
 
 /// Made with Python's fastavro 1.13.1: `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`, which writes
 /// the eight bytes in little-endian order, as they stand in the header.
 const FINGERPRINTS: [(&str, &str, &str); 4] = [
-    (
-        "openim",
-        "callbackAfterTransferGroupOwnerCommand",
-        "8039932a3e30346b",
-    ),
-    (
-        "tencent",
-        "Group.CallbackAfterChangeGroupOwner",
-        "43c9980f20584f51",
-    ),
-    (
-        "tencent",
-        "Group.CallbackAfterCreateGroup",
-        "b319ee3ea7bdc233",
-    ),
-    (
-        "tencent",
-        "Group.CallbackAfterGroupAttrChanged",
-        "2cc8b72888270781",
-    ),
+    ("openim", "callbackAfterTransferGroupOwnerCommand", "b54936e70a7c52de"),
+    ("tencent", "Group.CallbackAfterChangeGroupOwner", "4b54c4e7d8c972f2"),
+    ("tencent", "Group.CallbackAfterCreateGroup", "74d330fe527a4404"),
+    ("tencent", "Group.CallbackAfterGroupAttrChanged", "8a791226b5987dba"),
 ];
 
 #[test]
@@ -35,12 +21,30 @@ fn fingerprints_are_those_of_fastavro() {
     let catalogue = shipped();
     for (provider, name, expected) in FINGERPRINTS {
         let command = catalogue.command(provider, name).expect(name);
-        assert_eq!(
-            hex::encode(command.fingerprint().to_le_bytes()),
-            expected,
-            "{name}"
-        );
+        assert_eq!(hex::encode(command.fingerprint().to_le_bytes()), expected, "{name}");
     }
+}
+
+/// What a sample has that its schema cannot hold: this one quotes a boolean.
+fn left_over(command: &str) -> &'static [&'static str] {
+    match command {
+        "Room.CallbackAfterUpdateRoomInfo" => &["RoomInfo/IsCloudRecordingDisabled"],
+        _ => &[],
+    }
+}
+
+/// The events of a body: itself, or the elements of its batch.
+fn events_of(command: &Command, body: &str) -> Vec<String> {
+    let Some(list) = command.expand() else {
+        return vec![body.to_owned()];
+    };
+    let batch: Value = serde_json::from_str(body).expect("JSON");
+    batch[list]
+        .as_array()
+        .expect("a batch")
+        .iter()
+        .map(Value::to_string)
+        .collect()
 }
 
 #[test]
@@ -52,28 +56,29 @@ fn every_shipped_sample_is_encoded_whole_and_read_back() {
             .join("schemas")
             .join(command.provider())
             .join(command.name());
-        let body = std::fs::read_to_string(folder.join("sample.json"))
-            .expect("every command has a sample");
-        let mut out = Vec::new();
-        let encoded = encoder
-            .encode(command, body.as_bytes(), &META, &mut out)
-            .expect("a good sample");
-        assert_eq!(encoded.unmapped.paths, [""; 0], "{}", command.name());
-        assert!(encoded.key.is_some(), "{}", command.name());
+        let body = std::fs::read_to_string(folder.join("sample.json")).expect("every command has a sample");
+        for body in events_of(command, &body) {
+            let mut out = Vec::new();
+            let encoded = encoder
+                .encode(command, body.as_bytes(), &META, &mut out)
+                .expect("a good sample");
+            assert_eq!(encoded.unmapped.paths, left_over(command.name()), "{}", command.name());
+            assert!(encoded.key.is_some(), "{}", command.name());
 
-        let decoded = catalogue.decode(&out).expect("a good record");
-        assert_eq!(
-            (decoded.command.as_str(), decoded.version),
-            (command.name(), command.version())
-        );
-        lossless::check(
-            &body,
-            &serde_json::from_str(command.schema()).expect("JSON"),
-            &decoded.record,
-        );
-        assert_eq!(decoded.record["meta"]["event_id"], META.event_id);
-        assert_eq!(decoded.record["meta"]["received_at"], META.received_at_ms);
-        assert_eq!(decoded.record["meta"]["client_ip"], "10.0.0.1");
-        assert!(decoded.record["meta"]["platform"].is_null());
+            let decoded = catalogue.decode(&out).expect("a good record");
+            assert_eq!(
+                (decoded.command.as_str(), decoded.version),
+                (command.name(), command.version())
+            );
+            lossless::check(
+                &body,
+                &serde_json::from_str(command.schema()).expect("JSON"),
+                &decoded.record,
+            );
+            assert_eq!(decoded.record["meta"]["event_id"], META.event_id);
+            assert_eq!(decoded.record["meta"]["received_at"], META.received_at_ms);
+            assert_eq!(decoded.record["meta"]["client_ip"], "10.0.0.1");
+            assert!(decoded.record["meta"]["platform"].is_null());
+        }
     }
 }

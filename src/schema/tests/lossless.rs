@@ -43,10 +43,8 @@ impl Judge<'_> {
         match node {
             Value::Object(entries) => {
                 if node["type"] == "record" {
-                    self.records.insert(
-                        node["name"].as_str().expect("a name").to_owned(),
-                        node.clone(),
-                    );
+                    self.records
+                        .insert(node["name"].as_str().expect("a name").to_owned(), node.clone());
                 }
                 entries.values().for_each(|value| self.learn(value));
             }
@@ -87,31 +85,16 @@ impl Judge<'_> {
             if let Some(index) = index {
                 filled[index] = true;
             }
-            assert!(
-                held || self.take(&path, raw),
-                "{path} is lost\n{}",
-                self.body
-            );
+            assert!(held || self.take(&path, raw), "{path} is lost\n{}", self.body);
         }
         for (field, _) in fields.iter().zip(filled).filter(|(_, filled)| !filled) {
             let value = &record[field["name"].as_str().expect("a name")];
-            assert!(
-                value.is_null(),
-                "{field} holds {value} from nowhere\n{}",
-                self.body
-            );
+            assert!(value.is_null(), "{field} holds {value} from nowhere\n{}", self.body);
         }
     }
 
     /// Whether the value is in the record: as itself, or piece by piece.
-    fn value(
-        &mut self,
-        raw: &RawValue,
-        field: &Value,
-        kind: &Value,
-        held: &Value,
-        path: &str,
-    ) -> bool {
+    fn value(&mut self, raw: &RawValue, field: &Value, kind: &Value, held: &Value, path: &str) -> bool {
         let sent = raw.get();
         if sent == "null" || held.is_null() {
             return sent == "null" && held.is_null();
@@ -125,18 +108,13 @@ impl Judge<'_> {
             return true;
         }
         if kind["type"] == "array" && sent.starts_with('[') {
-            self.array(
-                raw,
-                &kind["items"],
-                held.as_array().expect("an array"),
-                path,
-            );
+            self.array(raw, &kind["items"], held.as_array().expect("an array"), path);
             return true;
         }
         if field["json"] == true {
             return held == sent;
         }
-        same_scalar(sent, held, if field["unit"] == "s" { 1000 } else { 1 })
+        same_scalar(sent, held)
     }
 
     fn array(&mut self, raw: &RawValue, items: &Value, held: &[Value], path: &str) {
@@ -147,21 +125,14 @@ impl Judge<'_> {
             if self.take(&path, raw) {
                 continue;
             }
-            let held = rest
-                .next()
-                .unwrap_or_else(|| panic!("{path} is lost\n{}", self.body));
+            let held = rest.next().unwrap_or_else(|| panic!("{path} is lost\n{}", self.body));
             assert!(
                 raw.get() != "null" && self.value(raw, &Value::Null, items, held, &path),
                 "{path} is {held}\n{}",
                 self.body
             );
         }
-        assert_eq!(
-            rest.next(),
-            None,
-            "{path} has too many items\n{}",
-            self.body
-        );
+        assert_eq!(rest.next(), None, "{path} has too many items\n{}", self.body);
     }
 
     /// Finds the text under the path or, for a repeated name, under the path and a number.
@@ -179,7 +150,7 @@ fn arrives_as(field: &Value, name: &str) -> bool {
     field["name"] == name || spellings.iter().any(|spelling| spelling == name)
 }
 
-fn same_scalar(sent: &str, held: &Value, scale: i64) -> bool {
+fn same_scalar(sent: &str, held: &Value) -> bool {
     let text = if sent.starts_with('"') {
         serde_json::from_str(sent).expect("a string")
     } else {
@@ -189,7 +160,7 @@ fn same_scalar(sent: &str, held: &Value, scale: i64) -> bool {
         Value::String(held) => *held == text && !matches!(sent, "true" | "false"),
         Value::Bool(held) => sent == held.to_string(),
         Value::Number(held) => match held.as_i64() {
-            Some(held) => held % scale == 0 && (held / scale).to_string() == text,
+            Some(held) => held.to_string() == text,
             None => held.as_f64() == text.parse().ok(),
         },
         _ => false,

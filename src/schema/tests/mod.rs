@@ -25,8 +25,7 @@ const META: Meta<'static> = Meta {
 
 /// The schemas that are shipped.
 fn shipped() -> Catalogue {
-    Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas"))
-        .expect("the shipped folder loads")
+    Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")).expect("the shipped folder loads")
 }
 
 fn optional(name: &str, kind: Value) -> Value {
@@ -55,6 +54,7 @@ fn schema(imbridge: Value, mut fields: Vec<Value>) -> Value {
     let text = |name| json!({"name": name, "doc": "A part.", "type": "string"});
     let parts = vec![
         text("event_id"),
+        optional("event_time", millis()),
         json!({"name": "received_at", "doc": "A part.", "type": millis()}),
         text("app"),
         optional("client_ip", json!("string")),
@@ -82,28 +82,21 @@ fn kinds() -> Value {
                 "Deeper",
                 array(record(
                     "Deeper",
-                    vec![
-                        optional("Id", json!("string")),
-                        optional("On", json!("boolean")),
-                    ],
+                    vec![optional("Id", json!("string")), optional("On", json!("boolean"))],
                 )),
             ),
         ],
     );
     schema(
-        json!({"phase": "after", "key": "Text | List[0].Id", "time": "Time"}),
+        json!({"phase": "after", "key": "Text | List[0].Id", "time": "Time | Seconds"}),
         vec![
-            with(
-                optional("Text", json!("string")),
-                "spellings",
-                json!(["text", "TEXT"]),
-            ),
+            with(optional("Text", json!("string")), "spellings", json!(["text", "TEXT"])),
             optional("Long", json!("long")),
             optional("Int", json!("int")),
             optional("Double", json!("double")),
             optional("Flag", json!("boolean")),
             optional("Time", millis()),
-            with(optional("Seconds", millis()), "unit", json!("s")),
+            with(optional("Seconds", json!("long")), "unit", json!("s")),
             with(optional("Any", json!("string")), "json", json!(true)),
             optional("One", inner),
             optional("List", array(json!("Inner"))),
@@ -141,22 +134,15 @@ impl Bench {
     }
 
     fn bytes(&mut self, body: &str) -> Result<(Vec<u8>, Encoded), EncodeError> {
-        let command = self
-            .catalogue
-            .command("test", "All.Kinds")
-            .expect("it is there");
+        let command = self.catalogue.command("test", "All.Kinds").expect("it is there");
         let mut out = b"before".to_vec();
-        let encoded = self
-            .encoder
-            .encode(command, body.as_bytes(), &META, &mut out)?;
+        let encoded = self.encoder.encode(command, body.as_bytes(), &META, &mut out)?;
         Ok((out.split_off(b"before".len()), encoded))
     }
 
     /// Encodes, decodes with apache-avro, and checks that nothing is lost.
     fn record(&mut self, body: &str) -> (Value, Encoded) {
-        let (bytes, encoded) = self
-            .bytes(body)
-            .unwrap_or_else(|error| panic!("{error}: {body}"));
+        let (bytes, encoded) = self.bytes(body).unwrap_or_else(|error| panic!("{error}: {body}"));
         let decoded = self
             .catalogue
             .decode(&bytes)

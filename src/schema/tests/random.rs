@@ -108,11 +108,7 @@ impl Dice<'_> {
             (Some("string"), _) => self.string(),
             (Some("boolean"), _) => self.out.push_str("true"),
             (Some("long" | "int" | "double"), _) | (_, Some("long")) => self.number(),
-            (Some(name), _) => self.record(
-                find(root, name).expect("a record that is defined"),
-                root,
-                depth,
-            ),
+            (Some(name), _) => self.record(find(root, name).expect("a record that is defined"), root, depth),
             (_, Some("record")) => self.record(kind, root, depth),
             (_, Some("array")) => {
                 self.out.push('[');
@@ -221,16 +217,9 @@ fn arbitrary_bytes_never_panic_and_never_leave_half_a_record() {
         let mut body = body(bytes, &bench.schema).into_bytes();
         body.truncate(bytes.len());
         body.extend_from_slice(&bytes[..bytes.len() / 4]);
-        let command = bench
-            .catalogue
-            .command("test", "All.Kinds")
-            .expect("it is there");
+        let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
         let mut out = b"before".to_vec();
-        if bench
-            .encoder
-            .encode(command, &body, &META, &mut out)
-            .is_err()
-        {
+        if bench.encoder.encode(command, &body, &META, &mut out).is_err() {
             assert_eq!(out, b"before");
         } else {
             assert!(bench.catalogue.decode(&out[b"before".len()..]).is_ok());

@@ -22,8 +22,7 @@ fn undeclared_fields_are_kept_at_every_depth() {
 
 #[test]
 fn items_that_an_array_cannot_hold_are_kept_under_their_index() {
-    let (record, _) = Bench::new(kinds())
-        .record(r#"{"Longs": [1, null, "x", 2], "List": [null, {"Id": "a"}, 3]}"#);
+    let (record, _) = Bench::new(kinds()).record(r#"{"Longs": [1, null, "x", 2], "List": [null, {"Id": "a"}, 3]}"#);
     assert_eq!(record["Longs"], json!([1, 2]));
     assert_eq!(record["List"][0]["Id"], "a");
     let expected = json!({"Longs/1": "null", "Longs/2": "\"x\"", "List/0": "null", "List/2": "3"});
@@ -32,19 +31,16 @@ fn items_that_an_array_cannot_hold_are_kept_under_their_index() {
 
 #[test]
 fn the_first_of_equal_names_wins_and_the_others_are_numbered() {
-    let (record, _) = Bench::new(kinds()).record(r#"{"Text": "a", "Text": "b", "Text": 3, "New": 1, "New": 2, "One": {"Id": "x", "Id": "y"}}"#);
+    let (record, _) = Bench::new(kinds())
+        .record(r#"{"Text": "a", "Text": "b", "Text": 3, "New": 1, "New": 2, "One": {"Id": "x", "Id": "y"}}"#);
     assert_eq!(record["Text"], "a");
-    let expected =
-        json!({"Text#2": "\"b\"", "Text#3": "3", "New": "1", "New#2": "2", "One/Id#2": "\"y\""});
+    let expected = json!({"Text#2": "\"b\"", "Text#3": "3", "New": "1", "New#2": "2", "One/Id#2": "\"y\""});
     assert_eq!(record["unmapped"], expected);
 }
 
 #[test]
 fn the_first_of_equal_names_wins_even_where_it_is_null_or_does_not_fit() {
-    assert_eq!(
-        unmapped(r#"{"Long": null, "Long": 1}"#),
-        json!({"Long#2": "1"})
-    );
+    assert_eq!(unmapped(r#"{"Long": null, "Long": 1}"#), json!({"Long#2": "1"}));
     assert_eq!(
         unmapped(r#"{"Long": "x", "Long": 1}"#),
         json!({"Long": "\"x\"", "Long#2": "1"})
@@ -53,10 +49,7 @@ fn the_first_of_equal_names_wins_even_where_it_is_null_or_does_not_fit() {
 
 #[test]
 fn a_second_spelling_of_a_filled_field_is_kept() {
-    assert_eq!(
-        unmapped(r#"{"Text": "a", "text": "b"}"#),
-        json!({"text#2": "\"b\""})
-    );
+    assert_eq!(unmapped(r#"{"Text": "a", "text": "b"}"#), json!({"text#2": "\"b\""}));
 }
 
 #[test]
@@ -74,40 +67,29 @@ fn a_name_that_looks_like_a_repetition_takes_nothing_away() {
 #[test]
 fn separators_in_names_are_escaped() {
     let body = r#"{"a/b": 1, "~": 2, "One": {"/~1": 3}, "": 4, "One/Id": 5, "é\u0002": 6}"#;
-    let expected =
-        json!({"a~1b": "1", "~0": "2", "One/~1~01": "3", "": "4", "One~1Id": "5", "é\u{2}": "6"});
+    let expected = json!({"a~1b": "1", "~0": "2", "One/~1~01": "3", "": "4", "One~1Id": "5", "é\u{2}": "6"});
     assert_eq!(unmapped(body), expected);
 }
 
 #[test]
 fn names_of_the_bridges_own_fields_are_nothing_special_in_a_body() {
     let (record, _) = Bench::new(kinds()).record(r#"{"meta": 1, "unmapped": {"x": 2}}"#);
-    assert_eq!(
-        record["unmapped"],
-        json!({"meta": "1", "unmapped": r#"{"x": 2}"#})
-    );
+    assert_eq!(record["unmapped"], json!({"meta": "1", "unmapped": r#"{"x": 2}"#}));
     assert_eq!(record["meta"]["event_id"], "e-1");
 }
 
 #[test]
 fn the_listed_paths_are_few_and_have_no_index() {
-    let (_, encoded) = Bench::new(kinds()).record(
-        r#"{"List": [{"New": 1}, {"New": 2}, null], "Text": "a", "Text": 1, "Text": 2, "X": 0}"#,
-    );
-    assert_eq!(
-        encoded.unmapped.paths,
-        ["List/*/New", "List/*", "Text#*", "X"]
-    );
+    let (_, encoded) = Bench::new(kinds())
+        .record(r#"{"List": [{"New": 1}, {"New": 2}, null], "Text": "a", "Text": 1, "Text": 2, "X": 0}"#);
+    assert_eq!(encoded.unmapped.paths, ["List/*/New", "List/*", "Text#*", "X"]);
     assert_eq!(encoded.unmapped.values, 6);
 
     let many: Vec<String> = (0..100).map(|index| format!("\"f{index}\": 1")).collect();
     let (record, encoded) = Bench::new(kinds()).record(&format!("{{{}}}", many.join(",")));
     assert_eq!(encoded.unmapped.paths.len(), 16);
     assert_eq!(encoded.unmapped.values, 100);
-    assert_eq!(
-        record["unmapped"].as_object().map(serde_json::Map::len),
-        Some(100)
-    );
+    assert_eq!(record["unmapped"].as_object().map(serde_json::Map::len), Some(100));
 }
 
 #[test]

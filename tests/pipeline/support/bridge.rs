@@ -46,14 +46,22 @@ impl Home {
         let folder = tempfile::tempdir().expect("a temporary folder is to be had");
         schemas::copy(&schemas::FOUR, &folder.path().join("schemas"));
         let [port, admin_port] = free_ports();
-        let mut home = Home { folder, prefix: format!("{unique}-{name}"), port, admin_port, settings: Vec::new() };
+        let mut home = Home {
+            folder,
+            prefix: format!("{unique}-{name}"),
+            port,
+            admin_port,
+            settings: Vec::new(),
+        };
         home.set("SERVER__LISTEN", format!("127.0.0.1:{port}"));
         home.set("ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"));
         home.set("KAFKA__BROKERS", brokers);
         home.set("KAFKA__TOPIC_PREFIX", home.prefix.clone());
         home.set("SPOOL__DIR", home.path().join("spool").display().to_string());
         home.set("SCHEMAS__DIR", home.schemas().display().to_string());
-        let config = format!("[[tencent]]\nsdk_app_id = {APP}\n\n[[openim]]\nname = \"main\"\n\n[kafka]\npartitions = 4\nreplication_factor = 1\n");
+        let config = format!(
+            "[[tencent]]\nsdk_app_id = {APP}\n\n[[openim]]\nname = \"main\"\n\n[kafka]\npartitions = 4\nreplication_factor = 1\n"
+        );
         std::fs::write(home.config(), config).expect("a temporary folder is writable");
         home
     }
@@ -92,16 +100,34 @@ impl Home {
     /// The program with this home's configuration.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.arg(verb).arg("--config").arg(self.config()).envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+            .arg(verb)
+            .arg("--config")
+            .arg(self.config())
+            .envs(self.settings.iter().map(|(key, value)| (key, value)));
         command
     }
 
     /// Starts the bridge and waits until it is ready.
     pub fn start(&self) -> Bridge {
         let log = self.path().join("log");
-        let file = std::fs::File::options().create(true).append(true).open(&log).expect("a temporary folder is writable");
-        let child = self.command("serve").stdout(Stdio::null()).stderr(file).spawn().expect("the program was built");
-        let mut bridge = Bridge { child, port: self.port, admin_port: self.admin_port, log };
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("a temporary folder is writable");
+        let child = self
+            .command("serve")
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .expect("the program was built");
+        let mut bridge = Bridge {
+            child,
+            port: self.port,
+            admin_port: self.admin_port,
+            log,
+        };
         eventually("the bridge to be ready", || {
             if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
                 panic!("the bridge ended with {status}:\n{}", bridge.log());
@@ -127,8 +153,12 @@ impl Bridge {
     /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let (_, text) = self.admin("/metrics").expect("the admin port answers");
-        let lines = text.lines().filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     /// Waits until everything that was appended is delivered and written down.
@@ -136,7 +166,11 @@ impl Bridge {
         // The gauge is from the last tick: two readings a tick apart, both zero.
         let mut zeros = 0;
         eventually("the spool to be delivered", || {
-            zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 { zeros + 1 } else { 0 };
+            zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 {
+                zeros + 1
+            } else {
+                0
+            };
             (zeros > 15).then_some(())
         });
     }
@@ -155,8 +189,13 @@ impl Bridge {
     /// SIGTERM; gives the exit status.
     pub fn terminate(mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
-        eventually("the bridge to exit after SIGTERM", || self.child.try_wait().expect("a child can be waited for"))
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
+        eventually("the bridge to exit after SIGTERM", || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
     }
 }
 
@@ -169,6 +208,7 @@ impl Drop for Bridge {
 
 /// Ports that nobody has at the moment.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("it is bound").port())
 }

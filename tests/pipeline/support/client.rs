@@ -20,7 +20,10 @@ pub struct Answer {
 impl Answer {
     /// A header's value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -30,18 +33,30 @@ impl Connection {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_nodelay(true).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-        Some(Connection { reader: BufReader::new(stream) })
+        Some(Connection {
+            reader: BufReader::new(stream),
+        })
     }
 
     /// Posts JSON as both IM servers do.
     pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Option<Answer> {
-        self.request("POST", target, &[("Content-Type", "application/json; charset=utf-8")], body.as_ref())
+        self.request(
+            "POST",
+            target,
+            &[("Content-Type", "application/json; charset=utf-8")],
+            body.as_ref(),
+        )
     }
 
     /// One request and its whole answer; nothing when the connection broke before.
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
-        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {}\r\n", body.len());
-        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+        let mut request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        headers
+            .iter()
+            .for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
         request.push_str("\r\n");
         let bytes = [request.as_bytes(), body].concat();
         // The bridge may answer and close before it has read everything; the answer counts all the same.
@@ -59,10 +74,18 @@ impl Connection {
                 None => break,
             }
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length").map_or(Ok(0), |(_, value)| value.parse()).ok()?;
+        let length = headers
+            .iter()
+            .find(|(name, _)| name == "content-length")
+            .map_or(Ok(0), |(_, value)| value.parse())
+            .ok()?;
         let mut body = vec![0; length];
         self.reader.read_exact(&mut body).ok()?;
-        Some(Answer { status, headers, body: String::from_utf8(body).ok()? })
+        Some(Answer {
+            status,
+            headers,
+            body: String::from_utf8(body).ok()?,
+        })
     }
 
     fn line(&mut self) -> Option<String> {

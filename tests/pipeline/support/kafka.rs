@@ -19,14 +19,22 @@ impl Kafka {
     /// A new broker.
     pub fn start(name: &str) -> Kafka {
         let dir = PathBuf::from(format!("target/kafka/run/{name}-{}", std::process::id()));
-        let mut kafka = Kafka { dir, brokers: String::new() };
+        let mut kafka = Kafka {
+            dir,
+            brokers: String::new(),
+        };
         kafka.up();
         kafka
     }
 
     /// Starts it, again with its data and port where it ran before.
     pub fn up(&mut self) {
-        self.brokers = self.script("up").lines().last().expect("up prints the address last").to_owned();
+        self.brokers = self
+            .script("up")
+            .lines()
+            .last()
+            .expect("up prints the address last")
+            .to_owned();
     }
 
     /// Stops it in order.
@@ -35,14 +43,28 @@ impl Kafka {
     }
 
     fn script(&self, verb: &str) -> String {
-        let output = Command::new("scripts/kafka").arg(verb).arg("--dir").arg(&self.dir).output().expect("bash is there");
-        assert!(output.status.success(), "scripts/kafka {verb}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("scripts/kafka")
+            .arg(verb)
+            .arg("--dir")
+            .arg(&self.dir)
+            .output()
+            .expect("bash is there");
+        assert!(
+            output.status.success(),
+            "scripts/kafka {verb}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).expect("the script prints text")
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        Command::new("scripts/kafka").arg("down").arg("--dir").arg(&self.dir).output().ok();
+        Command::new("scripts/kafka")
+            .arg("down")
+            .arg("--dir")
+            .arg(&self.dir)
+            .output()
+            .ok();
     }
 }

@@ -33,7 +33,10 @@ impl Load {
     pub fn start(port: u16, connections: usize, groups: usize, most: u64) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let client = |connection: usize| {
-            let own: Vec<String> = (connection..groups).step_by(connections).map(|group| format!("g{group}")).collect();
+            let own: Vec<String> = (connection..groups)
+                .step_by(connections)
+                .map(|group| format!("g{group}"))
+                .collect();
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || run(port, &own, most, &stop))
         };
@@ -43,7 +46,10 @@ impl Load {
 
     /// Waits until every group has its events.
     pub fn finish(self) -> Ledger {
-        self.threads.into_iter().map(|thread| thread.join().expect("a client does not panic")).fold(Ledger::default(), Ledger::merge)
+        self.threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a client does not panic"))
+            .fold(Ledger::default(), Ledger::merge)
     }
 
     /// Ends the load now.
@@ -54,7 +60,9 @@ impl Load {
 }
 
 fn run(port: u16, groups: &[String], most: u64, stop: &AtomicBool) -> Ledger {
-    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI");
+    let target = format!(
+        "/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
+    );
     let mut ledger = Ledger::default();
     let mut connection: Option<Connection> = None;
     for number in 0..most {
@@ -106,13 +114,19 @@ impl Ledger {
             let group = message.key.as_deref().expect("events have a key");
             let value = message.value.as_ref().expect("a record of a known schema");
             assert_eq!(value["GroupId"], group);
-            found.entry(group).or_default().push(value["Name"].as_str().expect("a number").parse().expect("a number"));
+            found
+                .entry(group)
+                .or_default()
+                .push(value["Name"].as_str().expect("a number").parse().expect("a number"));
             partitions.entry(group).or_default().insert(message.partition);
         }
         let mut unacknowledged = 0;
         for (group, numbers) in &found {
             let disorder: Vec<_> = numbers.windows(2).filter(|pair| pair[0] >= pair[1]).collect();
-            assert!(disorder.is_empty(), "{group} is out of order or has events twice: {disorder:?}");
+            assert!(
+                disorder.is_empty(),
+                "{group} is out of order or has events twice: {disorder:?}"
+            );
             assert_eq!(partitions[group].len(), 1, "{group} is in several partitions");
             let known: HashSet<_> = self.acknowledged.get(*group).into_iter().flatten().collect();
             unacknowledged += numbers.iter().filter(|number| !known.contains(number)).count();

@@ -27,25 +27,36 @@ impl Consumed {
     /// The bytes of a value that is no record.
     pub fn raw(&self) -> Vec<u8> {
         use base64::Engine;
-        base64::prelude::BASE64_STANDARD.decode(self.raw_base64.as_deref().expect("not a record")).expect("base64")
+        base64::prelude::BASE64_STANDARD
+            .decode(self.raw_base64.as_deref().expect("not a record"))
+            .expect("base64")
     }
 
     /// A header.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers))
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers))
     }
 }
 
 /// Everything in the topics of `prefix`, each partition from its start to its end.
 pub fn consume(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON").expect("these tests need the reader: run them by `make test` or `scripts/test`");
+    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
+        .expect("these tests need the reader: run them by `make test` or `scripts/test`");
     let output = Command::new(python)
         .arg("tests/readers/consume.py")
         .args(["--brokers", brokers, "--topic-prefix", prefix, "--schemas"])
         .arg(schemas)
         .output()
         .expect("python starts");
-    assert!(output.status.success(), "the reader failed: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "the reader failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).expect("the reader prints text");
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}"))).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}")))
+        .collect()
 }

@@ -24,8 +24,11 @@ pub fn copy(commands: &[&str], dir: &Path) {
 
 /// Writes a before-command, made from the schema of creating a group: the same fields, another name and phase.
 pub fn add_before_command(dir: &Path) -> &'static str {
-    let created = std::fs::read_to_string("schemas/tencent/Group.CallbackAfterCreateGroup/v1.avsc").expect("it is there");
-    let before = created.replace("CallbackAfterCreateGroup", "CallbackBeforeTest").replace(r#""phase": "after""#, r#""phase": "before""#);
+    let created =
+        std::fs::read_to_string("schemas/tencent/Group.CallbackAfterCreateGroup/v1.avsc").expect("it is there");
+    let before = created
+        .replace("CallbackAfterCreateGroup", "CallbackBeforeTest")
+        .replace(r#""phase": "after""#, r#""phase": "before""#);
     assert_ne!(created, before);
     let folder = dir.join("tencent/Group.CallbackBeforeTest");
     std::fs::create_dir_all(&folder).expect("a temporary folder is writable");
