@@ -1,0 +1,158 @@
+//! Every command of the schemas folder: its sample is posted, answered as its provider expects, and comes out of Kafka on
+//! its own topic, with its key, with every value.
+//!
+//! `tests/golden/samples.json` has the answers and keys as the providers' documents give them; it was not made by the bridge.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::bridge::{APP, Home};
+use crate::support::kafka;
+use crate::support::reader::{Consumed, consume};
+
+#[derive(Deserialize)]
+struct Expected {
+    answer: Value,
+    keys: Vec<String>,
+}
+
+/// One command's sample.
+struct Sample {
+    provider: String,
+    command: String,
+    body: String,
+    expected: Expected,
+}
+
+fn samples() -> Vec<Sample> {
+    let golden = std::fs::read_to_string("tests/golden/samples.json").expect("it is committed");
+    let golden: BTreeMap<String, Expected> = serde_json::from_str(&golden).expect("JSON");
+    let sample = |(name, expected): (String, Expected)| {
+        let (provider, command) = name.split_once('/').expect("provider/command");
+        let body = std::fs::read_to_string(Path::new("schemas").join(&name).join("sample.json"))
+            .expect("every command has a sample");
+        Sample {
+            provider: provider.into(),
+            command: command.into(),
+            body,
+            expected,
+        }
+    };
+    golden.into_iter().map(sample).collect()
+}
+
+fn target(sample: &Sample) -> String {
+    match sample.provider.as_str() {
+        "tencent" => format!(
+            "/tencent?SdkAppid={APP}&CallbackCommand={}&contenttype=json&ClientIP=10.0.0.1&OptPlatform=iOS",
+            sample.command
+        ),
+        _ => format!("/openim/{}", sample.command),
+    }
+}
+
+/// The events that a sample's body holds.
+fn events(sample: &Sample) -> Vec<Value> {
+    let body: Value = serde_json::from_str(&sample.body).expect("JSON");
+    match body["Events"].as_array() {
+        Some(events) => events.clone(),
+        None => vec![body],
+    }
+}
+
+/// Every leaf that was sent is in the record, or in `unmapped` under its path.
+fn assert_held(sent: &Value, held: &Value, unmapped: &Value, path: &str) {
+    if unmapped.get(path).is_some_and(|text| {
+        serde_json::from_str::<Value>(text.as_str().expect("text"))
+            .ok()
+            .as_ref()
+            == Some(sent)
+    }) {
+        return;
+    }
+    let below = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}/{name}")
+        }
+    };
+    match (sent, held) {
+        (Value::Object(fields), Value::Object(record)) => {
+            for (name, value) in fields {
+                assert_held(value, record.get(name).unwrap_or(&Value::Null), unmapped, &below(name));
+            }
+        }
+        (Value::Array(sent), Value::Array(held)) => {
+            assert_eq!(sent.len(), held.len(), "{path}");
+            sent.iter()
+                .zip(held)
+                .enumerate()
+                .for_each(|(index, (sent, held))| assert_held(sent, held, unmapped, &below(&index.to_string())));
+        }
+        (Value::String(text), Value::Number(number)) => assert_eq!(*text, number.to_string(), "{path}"),
+        (Value::Number(number), Value::String(text)) => assert_eq!(*text, number.to_string(), "{path}"),
+        // A field that keeps any JSON as its text.
+        (_, Value::String(text)) if !sent.is_string() || text.starts_with('"') => {
+            assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(sent), "{path}");
+        }
+        _ => assert_eq!(sent, held, "{path}"),
+    }
+}
+
+#[test]
+fn every_commands_sample_arrives_on_its_topic_with_its_key_and_every_value() {
+    let mut home = Home::new("all");
+    home.set("SCHEMAS__DIR", "schemas");
+    home.set("KAFKA__PARTITIONS", "1");
+    let bridge = home.start();
+    let samples = samples();
+    let folders = ["tencent", "openim"].map(|provider| {
+        std::fs::read_dir(Path::new("schemas").join(provider))
+            .expect("a folder")
+            .count()
+    });
+    assert_eq!(
+        samples.len(),
+        folders.iter().sum::<usize>(),
+        "every folder has its golden entry"
+    );
+    let mut connection = bridge.connect();
+    for sample in &samples {
+        let answer = connection.post(&target(sample), &sample.body).expect("an answer");
+        let body: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(
+            (answer.status, &body),
+            (200, &sample.expected.answer),
+            "{}",
+            sample.command
+        );
+    }
+    bridge.settle();
+    let mut by_topic: HashMap<String, Vec<Consumed>> = HashMap::new();
+    for message in consume(&kafka::shared(), &home.prefix, Path::new("schemas")) {
+        by_topic.entry(message.topic.clone()).or_default().push(message);
+    }
+    for sample in &samples {
+        let topic = format!("{}.{}.{}", home.prefix, sample.provider, sample.command);
+        let messages = by_topic.remove(&topic).unwrap_or_else(|| panic!("nothing in {topic}"));
+        let keys: Vec<_> = messages
+            .iter()
+            .map(|message| message.key.clone().expect("a key"))
+            .collect();
+        assert_eq!(keys, sample.expected.keys, "{topic}");
+        let sent = events(sample);
+        assert_eq!(messages.len(), sent.len(), "{topic}");
+        for (message, sent) in messages.iter().zip(&sent) {
+            let record = message
+                .value
+                .as_ref()
+                .unwrap_or_else(|| panic!("{topic}: no record of a known schema"));
+            assert_held(sent, record, &record["unmapped"], "");
+        }
+    }
+    assert!(by_topic.is_empty(), "and nothing else: {:?}", by_topic.keys());
+}
