@@ -9,7 +9,8 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Bench, META, kinds};
+use super::{Bench, META, kinds, lossless, shipped};
+use crate::schema::Encoder;
 
 /// Decisions, drawn from bytes so that proptest can shrink them; 0 when they run out.
 struct Dice<'b> {
@@ -225,4 +226,30 @@ fn arbitrary_bytes_never_panic_and_never_leave_half_a_record() {
             assert!(bench.catalogue.decode(&out[b"before".len()..]).is_ok());
         }
     });
+}
+
+#[test]
+fn bodies_of_every_shipped_command_encode_and_lose_nothing() {
+    let catalogue = shipped();
+    let encoder = RefCell::new(Encoder::new());
+    for command in catalogue.commands() {
+        let schema: Value = serde_json::from_str(command.schema()).expect("JSON");
+        let config = ProptestConfig {
+            cases: 50,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let passed = TestRunner::new(config).run(&vec(any::<u8>(), 0..1000), |bytes| {
+            let body = body(&bytes, &schema);
+            let mut out = Vec::new();
+            let encoded = encoder.borrow_mut().encode(command, body.as_bytes(), &META, &mut out);
+            encoded.unwrap_or_else(|cause| panic!("{cause}: {body}"));
+            let decoded = catalogue.decode(&out).unwrap_or_else(|cause| panic!("{cause}: {body}"));
+            lossless::check(&body, &schema, &decoded.record);
+            Ok(())
+        });
+        if let Err(failure) = passed {
+            panic!("{}: {failure}", command.name());
+        }
+    }
 }
