@@ -69,10 +69,13 @@ pub(super) fn verify<'a>(
     let segments: Vec<&str> = segments.take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        instances
-            .iter()
-            .filter(|instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first)))
-            .last()
+        instances.iter().fold(None, |found, instance| {
+            if instance.secret.as_ref().is_some_and(|secret| secret.matches(first)) {
+                Some(instance)
+            } else {
+                found
+            }
+        })
     });
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),

@@ -54,6 +54,7 @@ impl Judge<'_> {
     }
 
     fn object(&mut self, raw: &RawValue, schema: &Value, record: &Map<String, Value>, path: &str) {
+        let any = Value::from("any JSON");
         let Entries(entries) = serde_json::from_str(raw.get()).expect("an object");
         let fields: Vec<Value> = schema["fields"]
             .as_array()
@@ -76,8 +77,7 @@ impl Judge<'_> {
                 !filled[index]
                     && self.value(
                         raw,
-                        field,
-                        &field["type"][1],
+                        if field["json"] == true { &any } else { &field["type"][1] },
                         &record[field["name"].as_str().expect("a name")],
                         &path,
                     )
@@ -94,7 +94,7 @@ impl Judge<'_> {
     }
 
     /// Whether the value is in the record: as itself, or piece by piece.
-    fn value(&mut self, raw: &RawValue, field: &Value, kind: &Value, held: &Value, path: &str) -> bool {
+    fn value(&mut self, raw: &RawValue, kind: &Value, held: &Value, path: &str) -> bool {
         let sent = raw.get();
         if sent == "null" || held.is_null() {
             return sent == "null" && held.is_null();
@@ -111,7 +111,7 @@ impl Judge<'_> {
             self.array(raw, &kind["items"], held.as_array().expect("an array"), path);
             return true;
         }
-        if field["json"] == true {
+        if kind == "any JSON" {
             return held == sent;
         }
         same_scalar(sent, held)
@@ -127,7 +127,7 @@ impl Judge<'_> {
             }
             let held = rest.next().unwrap_or_else(|| panic!("{path} is lost\n{}", self.body));
             assert!(
-                raw.get() != "null" && self.value(raw, &Value::Null, items, held, &path),
+                raw.get() != "null" && self.value(raw, items, held, &path),
                 "{path} is {held}\n{}",
                 self.body
             );
