@@ -1,1 +1,184 @@
+//! From a record to its messages, without Kafka: nothing that was spooled fails to become at least one message.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prometheus::Registry;
+
+use super::{Composer, Metrics};
+use crate::callback::{Answer, Callback, CommandRule, CommandTable, Head, Phase, Provider};
+use crate::publish::{self, Message};
+use crate::schema::Catalogue;
+use crate::spool::Record;
+
+fn composer() -> Composer {
+    let catalogue = Catalogue::load(Path::new("schemas")).unwrap();
+    let mut commands = CommandTable::default();
+    for command in catalogue.commands().filter(|command| command.provider() == "tencent") {
+        let expand = command.expand().map(str::to_owned);
+        let rule = CommandRule {
+            phase: Phase::After,
+            answer: Answer::Neutral,
+            expand,
+        };
+        commands.insert(Provider::Tencent, command.name(), rule);
+    }
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    Composer::new(
+        Arc::new(catalogue),
+        Arc::new(commands),
+        &publish::Config::default(),
+        "s.1",
+        metrics,
+    )
+}
+
+fn head(command: &str) -> Head {
+    Head {
+        provider: Provider::Tencent,
+        app: "1400000000".into(),
+        command: Some(command.into()),
+        received_at_ms: 1_700_000_000_000,
+        client_ip: None,
+        platform: None,
+        request_id: None,
+        unreadable: false,
+    }
+}
+
+fn record(command: &str, body: &str) -> Record {
+    let callback = Callback {
+        head: head(command),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    };
+    Record {
+        seq: 7,
+        appended_at_ms: 1_700_000_000_001,
+        data: callback.to_record().into(),
+        intact: true,
+    }
+}
+
+fn compose(record: &Record) -> Vec<Message> {
+    composer().compose(record, &|_| usize::MAX)
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> &'a str {
+    let found = message.headers.iter().find(|(found, _)| *found == name);
+    found.map_or("", |(_, value)| value)
+}
+
+fn positions(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(|message| message.position.to_string()).collect()
+}
+
+#[test]
+fn an_event_has_the_same_bytes_however_often_its_record_goes_through() {
+    let record = record("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g","Name":"n"}"#);
+    let messages = compose(&record);
+    assert_eq!(messages, compose(&record));
+    assert_eq!(
+        messages[0].slot.topic.as_ref(),
+        "im.tencent.Group.CallbackAfterCreateGroup"
+    );
+    assert_eq!(
+        (messages[0].key.as_deref(), header(&messages[0], "ce_id")),
+        (Some("g"), "s.1.7.0")
+    );
+}
+
+#[test]
+fn events_of_one_batch_have_positions_of_their_own() {
+    let event = |to: &str| format!(r#"{{"CallbackCommand":"Push.OfflinePush","To_Account":"{to}"}}"#);
+    let batch = format!(r#"{{"Events":[{},{},{}]}}"#, event("a"), event("b"), event("c"));
+    let messages = compose(&record("Push.OfflinePush", &batch));
+    assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
+    let keys: Vec<_> = messages.iter().filter_map(|message| message.key.as_deref()).collect();
+    assert_eq!(keys, ["a", "b", "c"]);
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.slot.topic.ends_with("Push.OfflinePush"))
+    );
+}
+
+#[test]
+fn the_older_flat_form_of_a_batch_is_one_event() {
+    let messages = compose(&record("Push.OfflinePush", r#"{"To_Account":"a"}"#));
+    assert_eq!((messages.len(), messages[0].key.as_deref()), (1, Some("a")));
+}
+
+#[test]
+fn one_event_of_a_batch_that_cannot_be_encoded_does_not_take_the_others_with_it() {
+    let batch = r#"{"Events":[{"To_Account":"a"},{"To_Account":"\ud800"},{"To_Account":"c"}]}"#;
+    let messages = compose(&record("Push.OfflinePush", batch));
+    assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
+    assert_eq!(messages[1].slot.topic.as_ref(), "im.dead-letter");
+    assert_eq!(messages[1].payload, r#"{"To_Account":"\ud800"}"#.as_bytes());
+}
+
+#[test]
+fn what_is_no_event_is_buried_with_its_bytes_and_a_reason() {
+    let empty = record("Push.OfflinePush", r#"{"Events":[]}"#);
+    let list = record("Push.OfflinePush", r#"{"Events":{}}"#);
+    let array = record("Group.CallbackAfterCreateGroup", "[1]");
+    for (record, reason) in [(&empty, "empty_batch"), (&list, "no_batch"), (&array, "not_an_object")] {
+        let messages = compose(record);
+        assert_eq!(messages.len(), 1, "{reason}");
+        assert_eq!(messages[0].slot.topic.as_ref(), "im.dead-letter");
+        assert_eq!(header(&messages[0], "imbridge-reason"), reason);
+        assert!(record.data.ends_with(&messages[0].payload));
+    }
+}
+
+#[test]
+fn a_damaged_record_is_buried_whole() {
+    let good = record("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
+    let damaged = Record {
+        intact: false,
+        ..good.clone()
+    };
+    let foreign = Record {
+        data: Bytes::from_static(b"no head"),
+        ..good
+    };
+    for (record, reason) in [(&damaged, "corrupt_record"), (&foreign, "unknown_record")] {
+        let messages = compose(record);
+        assert_eq!(
+            (header(&messages[0], "imbridge-reason"), messages[0].payload.as_slice()),
+            (reason, record.data.as_ref())
+        );
+        assert_eq!(messages[0].received_at_ms, record.appended_at_ms);
+    }
+}
+
+#[test]
+fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
+    let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(100_000));
+    let messages = composer().compose(&record("Group.CallbackAfterCreateGroup", &body), &|_| 50_000);
+    assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
+    assert_eq!(whole(&messages), body.as_bytes());
+    assert_eq!(header(&messages[2], "imbridge-part"), "3/3");
+    assert!(
+        messages
+            .iter()
+            .all(|message| message.size() <= 50_000 && message.key.as_deref() == Some("g"))
+    );
+    assert!(
+        messages
+            .iter()
+            .all(|message| header(message, "imbridge-reason") == "too_large")
+    );
+}
+
+fn whole(parts: &[Message]) -> Vec<u8> {
+    parts.iter().flat_map(|message| message.payload.clone()).collect()
+}
+
+#[test]
+fn an_unknown_command_without_a_group_is_keyed_by_its_name() {
+    let messages = compose(&record("Group.CallbackOfTomorrow", r#"{"a":1}"#));
+    assert_eq!(messages[0].slot.topic.as_ref(), "im.tencent.unknown");
+    assert_eq!(messages[0].key.as_deref(), Some("Group.CallbackOfTomorrow"));
+}
