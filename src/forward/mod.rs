@@ -13,6 +13,8 @@ mod metrics;
 mod tests;
 mod window;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -55,6 +57,8 @@ enum Trouble {
     Read(#[from] ReadError),
     #[error("the spool does not take notes: {0}")]
     Note(#[from] crate::spool::AppendError),
+    #[error("a fault in the bridge itself, please report it: {0}")]
+    Panic(String),
 }
 
 impl Trouble {
@@ -63,6 +67,7 @@ impl Trouble {
             Trouble::Kafka(fault) => fault.reason,
             Trouble::Connect(_) => "connect",
             Trouble::Read(_) | Trouble::Note(_) => "spool",
+            Trouble::Panic(_) => "panic",
         }
     }
 }
@@ -77,7 +82,9 @@ impl Forwarder {
             if self.abandon.is_raised() || (self.drain.is_raised() && self.reader.appended() <= delivered) {
                 return self.reader.appended() <= delivered;
             }
-            match self.live(&mut delivered, &mut backoff) {
+            // A panic in this thread must not leave a bridge that accepts and never delivers.
+            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut delivered, &mut backoff)));
+            match life.unwrap_or_else(|panic| Err(Trouble::Panic(words_of(panic.as_ref())))) {
                 Ok(()) => continue,
                 Err(trouble @ Trouble::Connect(_)) => {
                     connect_failures += 1;
@@ -115,4 +122,12 @@ impl Forwarder {
         *delivered = life.delivered();
         outcome
     }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no words").to_owned()
 }

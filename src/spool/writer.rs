@@ -62,6 +62,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub fn run(mut self) {
+        let _end = End(Arc::clone(&self.shared));
         self.shared.i_am_the_writer();
         let (mut tried, mut begun, mut busy) = (Instant::now(), Instant::now(), false);
         loop {
@@ -214,6 +215,15 @@ impl Writer {
             }
             Err(cause) => self.shared.set_health(Health::Broken(cause.to_string())),
         }
+    }
+}
+
+/// However the thread ends, a panic included, nothing is accepted afterwards.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.set_health(Health::Broken("the writer has ended".into()));
     }
 }
 
