@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
 
 use crate::provider::{OpenImConfig, Secret, TencentConfig};
 use crate::{admin, ingress, publish, spool};
@@ -177,9 +178,13 @@ impl Config {
             problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
         };
         let kafka = self.kafka.problem();
+        let level = EnvFilter::try_new(&self.log.level).err().map(|cause| {
+            ("level", format!("{:?}: {cause}; error, warn, info, debug, trace or <part>=<level>, separated by commas, are allowed", self.log.level))
+        });
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
+            .or_else(|| own("log", level))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
         found.map_or(Ok(()), Err)

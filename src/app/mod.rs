@@ -23,6 +23,9 @@ use crate::schema::Catalogue;
 use crate::spool::{self, Spool};
 use crate::{admin, ingress};
 
+/// Beyond the time to drain, for the spool to be closed.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// A bridge that accepts callbacks.
 pub struct Bridge {
     /// Where callbacks go.
@@ -151,7 +154,11 @@ impl Bridge {
             }
             self.spool.close();
         });
-        joined.await.expect("closing the spool does not panic");
+        // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
+        match tokio::time::timeout(self.drain_timeout + GRACE, joined).await {
+            Ok(closed) => closed.expect("closing the spool does not panic"),
+            Err(_) => warn!("leaving while Kafka does not answer; what is undelivered stays in the spool"),
+        }
         deadline.abort();
         self.stop_admin.raise();
     }

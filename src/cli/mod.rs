@@ -87,7 +87,7 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
 }
 
 fn start_logging(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&log.level).expect("the configuration was checked");
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -113,8 +113,11 @@ impl Composer {
         };
         let mut messages: Vec<Message> = Vec::with_capacity(events.len());
         for event in &events {
-            let index = messages.len() as u32;
-            let position = Position { seq: record.seq, index };
+            let position = Position {
+                seq: record.seq,
+                index: event.index,
+                part: 0,
+            };
             let (reason, key) = match self.message(&callback.head, position, event) {
                 Ok(message) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
@@ -126,9 +129,7 @@ impl Composer {
                 }
                 Err(reason) => (reason, group_of(&event.body)),
             };
-            let letter = DeadLetter::new(record, head, reason)
-                .with_event(event, index)
-                .with_key(key);
+            let letter = DeadLetter::new(record, head, reason).with_event(event).with_key(key);
             messages.extend(self.bury(letter, limit));
         }
         messages

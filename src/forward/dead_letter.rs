@@ -8,6 +8,8 @@ use crate::spool::Record;
 
 /// Room for key and headers beside the bytes of one part.
 const HEADROOM: usize = 16 << 10;
+/// Bytes of a key or a header: each comes from a caller, travels up to twice, and must fit into the headroom.
+const CLIP_BYTES: usize = 1024;
 
 /// What is to be buried, and why.
 pub(super) struct DeadLetter<'a> {
@@ -18,7 +20,7 @@ pub(super) struct DeadLetter<'a> {
     error: String,
     command: Option<&'a str>,
     key: Option<String>,
-    first_index: u32,
+    index: u32,
     bytes: &'a [u8],
 }
 
@@ -33,7 +35,7 @@ impl<'a> DeadLetter<'a> {
             error,
             command,
             key: None,
-            first_index: 0,
+            index: 0,
             bytes: &record.data,
         }
     }
@@ -47,12 +49,12 @@ impl<'a> DeadLetter<'a> {
         }
     }
 
-    /// One event instead of the record; its first message has this index.
-    pub fn with_event(self, event: &'a Event<'_>, first_index: u32) -> DeadLetter<'a> {
+    /// One event, the one at this place in the callback, instead of the record.
+    pub fn with_event(self, event: &'a Event<'_>) -> DeadLetter<'a> {
         DeadLetter {
             bytes: &event.body,
             command: Some(&event.command),
-            first_index,
+            index: event.index,
             ..self
         }
     }
@@ -84,24 +86,26 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     let received_at_ms = letter
         .head
         .map_or(letter.record.appended_at_ms, |head| head.received_at_ms);
+    let command = letter.command.map(clip);
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
             ("imbridge-reason", letter.reason.to_owned()),
-            ("imbridge-error", letter.error.clone()),
+            ("imbridge-error", clip(&letter.error).to_owned()),
         ];
-        more.extend(letter.command.map(|command| ("imbridge-command", command.to_owned())));
+        more.extend(command.map(|command| ("imbridge-command", command.to_owned())));
         if parts.len() > 1 {
             more.push(("imbridge-part", format!("{}/{}", part + 1, parts.len())));
         }
         let draft = Draft {
             position: Position {
                 seq: letter.record.seq,
-                index: letter.first_index + part as u32,
+                index: letter.index,
+                part: part as u32,
             },
             topic: names.dead_letter(),
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
-            kind: format!("{}.{}", letter.provider(), letter.command.unwrap_or("unknown")),
-            key: letter.key.clone(),
+            kind: format!("{}.{}", letter.provider(), command.unwrap_or("unknown")),
+            key: letter.key.clone().filter(|key| key.len() <= CLIP_BYTES),
             time_ms: received_at_ms,
             received_at_ms,
             content_type: "application/octet-stream",
@@ -110,4 +114,9 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
         names.finish(draft, more)
     };
     parts.iter().enumerate().map(message).collect()
+}
+
+/// The beginning of a text that may be of any length.
+fn clip(text: &str) -> &str {
+    &text[..text.floor_char_boundary(CLIP_BYTES)]
 }

@@ -157,7 +157,7 @@ fn a_damaged_record_is_buried_whole() {
 fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
     let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(100_000));
     let messages = composer().compose(&record("Group.CallbackAfterCreateGroup", &body), &|_| 50_000);
-    assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
+    assert_eq!(positions(&messages), ["7.0", "7.0.1", "7.0.2"]);
     assert_eq!(whole(&messages), body.as_bytes());
     assert_eq!(header(&messages[2], "imbridge-part"), "3/3");
     assert!(
@@ -181,4 +181,20 @@ fn an_unknown_command_without_a_group_is_keyed_by_its_name() {
     let messages = compose(&record("Group.CallbackOfTomorrow", r#"{"a":1}"#));
     assert_eq!(messages[0].slot.topic.as_ref(), "im.tencent.unknown");
     assert_eq!(messages[0].key.as_deref(), Some("Group.CallbackOfTomorrow"));
+}
+
+#[test]
+fn a_key_or_a_command_of_any_length_fits_into_a_dead_letter() {
+    let long = "k".repeat(3_000_000);
+    let by_key = record("Group.CallbackAfterCreateGroup", &format!(r#"{{"GroupId":"{long}"}}"#));
+    let by_command = record(&long, "{}");
+    for record in [by_key, by_command] {
+        let messages = composer().compose(&record, &|_| 1_000_000);
+        assert!(
+            messages
+                .iter()
+                .all(|message| message.size() <= 1_000_000 && message.slot.topic.ends_with("dead-letter"))
+        );
+        assert!(record.data.ends_with(&whole(&messages)));
+    }
 }

@@ -46,7 +46,7 @@ impl Metrics {
         Ok(Metrics {
             requests: register_int_counter_vec_with_registry!(
                 "imbridge_requests_total",
-                "Callbacks of verified senders, by what was answered.",
+                "Callbacks that were read, by what was answered.",
                 &["provider", "command", "status"],
                 registry
             )?,

@@ -131,6 +131,15 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
+    /// The most bytes that librdkafka puts into one batch of several messages.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.properties
+            .get("batch.size")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(1_000_000)
+            .max(65_536)
+    }
+
     /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.
     pub(super) fn client(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -12,18 +12,26 @@ pub const SEQ_HEADER: &str = "imbridge-seq";
 /// The header with the time of arrival, in Unix milliseconds.
 pub const RECEIVED_AT_HEADER: &str = "imbridge-received-at";
 
-/// A message's place in its spool: the record's sequence number, and the place among the record's messages.
+/// A message's place in its spool: the record's sequence number, the event's place in its callback, and the part of a
+/// dead letter that one message does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The record's sequence number.
     pub seq: u64,
     /// From 0.
     pub index: u32,
+    /// From 0.
+    pub part: u32,
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.seq, self.index)
+        write!(formatter, "{}.{}", self.seq, self.index)?;
+        if self.part > 0 {
+            write!(formatter, ".{}", self.part)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -31,10 +39,12 @@ impl FromStr for Position {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Position, ()> {
-        let (seq, index) = text.split_once('.').ok_or(())?;
+        let (seq, rest) = text.split_once('.').ok_or(())?;
+        let (index, part) = rest.split_once('.').unwrap_or((rest, "0"));
         Ok(Position {
             seq: seq.parse().map_err(drop)?,
             index: index.parse().map_err(drop)?,
+            part: part.parse().map_err(drop)?,
         })
     }
 }
@@ -84,4 +94,37 @@ pub struct Delivery {
     pub ticket: usize,
     /// Its offset in its partition.
     pub offset: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_as_it_was_written() {
+        for (position, text) in [
+            (
+                Position {
+                    seq: 7,
+                    index: 0,
+                    part: 0,
+                },
+                "7.0",
+            ),
+            (
+                Position {
+                    seq: u64::MAX,
+                    index: 3,
+                    part: 12,
+                },
+                "18446744073709551615.3.12",
+            ),
+        ] {
+            assert_eq!(position.to_string(), text);
+            assert_eq!(text.parse(), Ok(position));
+        }
+        for text in ["", "7", "7.", "7.0.", "7.0.1.2", "a.0"] {
+            assert_eq!(text.parse::<Position>(), Err(()), "{text}");
+        }
+    }
 }

@@ -72,15 +72,24 @@ impl Publisher {
             .fetch_metadata(None, METADATA_TIMEOUT)
             .map_err(ConnectError::Kafka)?;
         if topics::ensure(config, &metadata, topics)? {
-            producer
-                .client()
-                .fetch_metadata(None, METADATA_TIMEOUT)
-                .map_err(ConnectError::Kafka)?;
+            topics::await_leaders(
+                || producer.client().fetch_metadata(None, METADATA_TIMEOUT),
+                config,
+                topics,
+            )?;
         }
         let limits = topics::limits(config, topics).unwrap_or_else(|cause| {
             tracing::debug!(%cause, "the cluster does not tell max.message.bytes; the configured bound is used");
             HashMap::new()
         });
+        let batch = config.batch_bytes();
+        if let Some((topic, found)) = limits.iter().find(|(_, limit)| **limit < batch) {
+            return Err(ConnectError::Limit {
+                topic: topic.clone(),
+                found: *found,
+                batch,
+            });
+        }
         Ok(Publisher {
             producer,
             config: config.clone(),

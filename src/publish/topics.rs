@@ -1,9 +1,10 @@
 //! The topics: their names, and that each exists with the partitions that keys are placed by.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::{info, warn};
@@ -90,6 +91,39 @@ pub(super) fn ensure(config: &Config, metadata: &Metadata, topics: &[String]) ->
     create(config, &missing)?;
     info!(count = missing.len(), "created the topics that were missing");
     Ok(true)
+}
+
+/// Waits until every partition of topics that were just created has a leader.
+pub(super) fn await_leaders(
+    fetch: impl Fn() -> KafkaResult<Metadata>,
+    config: &Config,
+    topics: &[String],
+) -> Result<(), ConnectError> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let metadata = fetch().map_err(ConnectError::Kafka)?;
+        let led = |name: &String| {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+            let leaders = topic.map(|topic| {
+                topic
+                    .partitions()
+                    .iter()
+                    .filter(|partition| partition.leader() >= 0)
+                    .count()
+            });
+            leaders.is_some_and(|leaders| leaders >= config.partitions as usize)
+        };
+        let Some(waiting) = topics.iter().find(|topic| !led(topic)) else {
+            return Ok(());
+        };
+        if Instant::now() > deadline {
+            return Err(ConnectError::Create {
+                topic: waiting.clone(),
+                cause: "it has no leader after 20 s".into(),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {

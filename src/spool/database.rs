@@ -36,6 +36,8 @@ pub(super) struct State {
 pub(super) enum DatabaseError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error("somebody reads the file, so that its WAL cannot be copied into it")]
+    Busy,
     #[error("the file has spool format {found}, this version reads format {FORMAT}: use the version that wrote it")]
     Format { found: i64 },
     #[error(
@@ -72,7 +74,7 @@ impl Database {
                 wanted: spool_id.to_owned(),
             });
         }
-        database.checkpoint_wal("TRUNCATE")?;
+        database.truncate_wal()?;
         let state = database.read_state()?;
         Ok((database, state))
     }
@@ -226,14 +228,29 @@ impl Database {
             .0
             .prepare_cached("PRAGMA freelist_count")?
             .query_row([], |row| row.get(0))?;
-        Ok((pages - free) as u64 * PAGE_BYTES)
+        Ok((pages - free) as u64 * self.page_bytes()?)
+    }
+
+    /// Copies the whole WAL into the file and syncs it.
+    fn truncate_wal(&self) -> Result<()> {
+        let busy: bool = self
+            .0
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy { Err(DatabaseError::Busy) } else { Ok(()) }
     }
 
     /// Runs a WAL checkpoint of this mode and gives the bytes that the WAL holds after it. `NOOP` only looks.
     pub fn checkpoint_wal(&self, mode: &str) -> Result<u64> {
         let mut statement = self.0.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
         let pages: i64 = statement.query_row([], |row| row.get(1))?;
-        Ok(pages.max(0) as u64 * PAGE_BYTES)
+        Ok(pages.max(0) as u64 * self.page_bytes()?)
+    }
+
+    fn page_bytes(&self) -> Result<u64> {
+        Ok(self
+            .0
+            .prepare_cached("PRAGMA page_size")?
+            .query_row([], |row| row.get::<_, i64>(0))? as u64)
     }
 }
 
@@ -274,6 +291,23 @@ mod tests {
         );
         assert!(records.iter().all(|record| record.intact));
         assert_eq!(database.read(1, 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_whose_wal_cannot_be_copied_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spool.db");
+        let (database, _) = Database::open_writer(&path, "a").unwrap();
+        database.insert(1, 5, &[b"one".to_vec()]).unwrap();
+        let reader = Database::open(&path).unwrap();
+        let mut statement = reader.0.prepare("SELECT seq FROM record").unwrap();
+        let mut rows = statement.query([]).unwrap();
+        rows.next().unwrap();
+        database.insert(2, 5, &[b"two".to_vec()]).unwrap();
+        drop(database);
+        assert!(matches!(Database::open_writer(&path, "a"), Err(DatabaseError::Busy)));
+        drop(rows);
+        assert_eq!(Database::open_writer(&path, "a").unwrap().1.appended, 2);
     }
 
     #[test]

@@ -138,7 +138,7 @@ struct Inner {
 struct Slot {
     outcome: Cell<Option<Outcome>>,
     waker: Cell<Option<Waker>>,
-    /// Half time-outs that it has waited for.
+    /// Ends of quarters of the time-out that it has seen.
     age: Cell<u8>,
 }
 
@@ -172,9 +172,9 @@ impl Lane {
 /// Brings outcomes from the writer to those who wait, for as long as there is a lane.
 async fn drive(lane: std::rc::Weak<Inner>) {
     while let Some(inner) = lane.upgrade() {
-        let (queue, half) = (Arc::clone(&inner.queue), inner.appender.commit_timeout / 2);
+        let (queue, quarter) = (Arc::clone(&inner.queue), inner.appender.commit_timeout / 4);
         drop(inner);
-        let told = tokio::time::timeout(half, queue.told.notified()).await;
+        let told = tokio::time::timeout(quarter, queue.told.notified()).await;
         let Some(inner) = lane.upgrade() else { return };
         match told {
             Ok(()) => inner.settle(),
@@ -194,11 +194,11 @@ impl Inner {
         }
     }
 
-    /// Whoever has waited through two halves of the time-out waits no longer; the writer still tells of the record later.
+    /// Whoever is there for the fourth quarter's end waits no longer, after three to four quarters of the time-out; the writer still tells of the record later.
     fn grow_older(&self) {
         for slot in self.slots.borrow().iter() {
             slot.age.set(slot.age.get().saturating_add(1));
-            if slot.age.get() == 3 {
+            if slot.age.get() == 4 {
                 slot.settle(Err(AppendError::TimedOut));
             }
         }

@@ -64,6 +64,9 @@ impl Writer {
     pub fn run(mut self) {
         let _end = End(Arc::clone(&self.shared));
         self.shared.i_am_the_writer();
+        if let Some(Ok(used_bytes)) = self.database.as_ref().map(Database::used_bytes) {
+            self.judge_room(used_bytes);
+        }
         let (mut tried, mut begun, mut busy) = (Instant::now(), Instant::now(), false);
         loop {
             if busy {
@@ -209,9 +212,12 @@ impl Writer {
         match Database::open_writer(&self.path, &self.spool_id) {
             Ok((database, state)) => {
                 info!(appended = state.appended, "the spool is open and synced again");
-                self.database = Some(database);
-                self.shared.set_health(Health::Accepting);
                 self.shared.publish_appended(state.appended);
+                self.shared.set_health(Health::Accepting);
+                if let Ok(used_bytes) = database.used_bytes() {
+                    self.judge_room(used_bytes);
+                }
+                self.database = Some(database);
             }
             Err(cause) => self.shared.set_health(Health::Broken(cause.to_string())),
         }

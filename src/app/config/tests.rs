@@ -60,6 +60,7 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             "[[openim]]\nname = \"a\"\nsecret = \"env:NOT_SET_ANYWHERE\"",
             ["imbridge.toml", "secret", "NOT_SET_ANYWHERE", "not set"],
         ),
+        ("[log]\nlevel = \"a=b\"", ["imbridge.toml", "log.level", "a=b", "warn"]),
         ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();
