@@ -120,10 +120,7 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
     }
     match state.appender.health() {
         Health::Accepting => None,
-        Health::Full { used_bytes, max_bytes } => Some((
-            "spool_full",
-            format!("{used_bytes} of spool.max_bytes {max_bytes} are in use; is Kafka reachable?"),
-        )),
+        Health::Full(why) => Some(("spool_full", format!("{why}; is Kafka reachable?"))),
         Health::Broken(cause) => Some(("spool_broken", format!("the last commit failed: {cause}"))),
     }
 }

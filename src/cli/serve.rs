@@ -13,7 +13,10 @@ pub(super) fn run(config: &Config) -> Result<()> {
         // A second signal ends it at once; what is not delivered stays in the spool.
         tokio::select! {
             () = bridge.drain() => {}
-            _ = until_signal() => warn!("asked twice: leaving at once, the rest stays in the spool"),
+            _ = until_signal() => {
+                warn!("asked twice: leaving at once, the rest stays in the spool");
+                std::process::exit(1);
+            }
         }
         Ok(())
     })

@@ -10,6 +10,8 @@ use super::window::Window;
 use super::{Forwarder, Trouble};
 use crate::publish::{Fault, Message, Present, Publisher, Slot};
 
+/// Messages between the first undelivered one and the last that was sent, delivered ones among them.
+const WINDOW_MAX: usize = 50_000;
 /// Bytes of records that are composed at a time.
 const READ_BYTES: usize = 256 << 10;
 /// How often progress goes to the spool.
@@ -50,6 +52,7 @@ struct Recovery {
 impl<'a> Life<'a> {
     pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, delivered: u64) -> Life<'a> {
         let horizon = parts.reader.appended();
+        let reported = parts.reader.delivered();
         let now = Instant::now();
         Life {
             parts,
@@ -59,7 +62,7 @@ impl<'a> Life<'a> {
             unfinished: Vec::new(),
             read: delivered,
             delivered,
-            reported: delivered,
+            reported,
             reported_at: now,
             progress_at: now,
             recovery: Recovery {
@@ -129,10 +132,11 @@ impl<'a> Life<'a> {
             .pending
             .front()
             .is_some_and(|(message, _)| message.position.seq <= recovery.horizon);
+        if !replays && !recovery.present.is_empty() {
+            recovery.present = Present::default();
+        }
         if replays && !recovery.settled {
-            self.parts
-                .abandon
-                .pause(Duration::from_millis(self.parts.config.settle_ms));
+            self.parts.abandon.pause(self.parts.config.settle());
             recovery.settled = true;
         }
         let mut look_up = HashMap::new();
@@ -153,7 +157,13 @@ impl<'a> Life<'a> {
             self.parts.reader.note(notes)?;
         }
         if !look_up.is_empty() {
-            let present = self.publisher.read_back(&look_up)?;
+            let since_ms = self
+                .pending
+                .iter()
+                .map(|(message, _)| message.received_at_ms)
+                .min()
+                .unwrap_or(0);
+            let present = self.publisher.read_back(&look_up, since_ms)?;
             info!(
                 partitions = look_up.len(),
                 found = present.len(),
@@ -167,7 +177,9 @@ impl<'a> Life<'a> {
     /// Sends what is pending until librdkafka's queue is full; true when it sent anything.
     fn send(&mut self) -> Result<bool, Trouble> {
         let mut sent = false;
-        while let Some((message, completes)) = self.pending.front() {
+        while let Some((message, completes)) = self.pending.front()
+            && self.window.len() < WINDOW_MAX
+        {
             let replayed = message.position.seq <= self.recovery.horizon;
             if replayed && self.recovery.present.has(message) {
                 self.window.pass(*completes);
@@ -216,7 +228,7 @@ impl<'a> Life<'a> {
                     .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));
             }
         }
-        if any || self.window.is_empty() {
+        if any || (self.window.is_empty() && self.pending.is_empty()) {
             self.progress_at = Instant::now();
         }
         Ok(any)

@@ -82,6 +82,11 @@ impl Window {
         })
     }
 
+    /// How many messages wait for their delivery or for that of an earlier one.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

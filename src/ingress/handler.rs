@@ -58,15 +58,24 @@ impl Worker {
     /// A verified sender's callback becomes durable.
     async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
+        let before = self.providers.is_before_sender(&sender);
         let limits = Limits {
             max_body_bytes: self.config.max_body_bytes,
             max_held_bytes: self.config.max_held_bytes,
-            timeout: Duration::from_secs(self.config.body_timeout_s),
+            timeout: if before {
+                self.before_deadline(started)
+            } else {
+                Duration::from_secs(self.config.body_timeout_s)
+            },
             held: &self.held,
         };
-        let (body, _share) = body::read(payload, &limits)
-            .await
-            .map_err(|cause| self.body_refusal(provider, &cause))?;
+        let (body, _share) = match body::read(payload, &limits).await {
+            Ok(body) => body,
+            Err(cause @ (BodyError::TooSlow | BodyError::Overloaded)) if before => {
+                return Ok(self.allow_unread(sender, &cause));
+            }
+            Err(cause) => return Err(self.body_refusal(provider, &cause)),
+        };
         let callback = match self.providers.read(sender, body, now_ms()) {
             Ok(callback) => callback,
             Err(unreadable) => {
@@ -112,12 +121,33 @@ impl Worker {
         metrics
     }
 
+    /// What is left of a before-callback's time.
+    fn before_deadline(&self, started: Instant) -> Duration {
+        Duration::from_millis(self.config.before_deadline_ms).saturating_sub(started.elapsed())
+    }
+
+    /// The user behind a before-callback does not wait for a body that does not come, or that there is no room for.
+    fn allow_unread(&self, sender: Verified, cause: &BodyError) -> Vec<u8> {
+        let reason = if *cause == BodyError::TooSlow {
+            "body_too_slow"
+        } else {
+            "overloaded"
+        };
+        let callback = sender.callback(Bytes::new(), now_ms());
+        let labels = [
+            callback.head.provider.as_str(),
+            self.providers.label(&callback.head),
+            reason,
+        ];
+        self.metrics.failed_open.with_label_values(&labels).inc();
+        self.providers.success(&callback)
+    }
+
     /// Appends within the deadline of the callback's phase; the error is a label.
     async fn append(&self, callback: &Callback, started: Instant) -> Result<(), &'static str> {
         let append = self.lane.append(callback.to_record());
         if self.providers.is_before(&callback.head) {
-            let deadline = Duration::from_millis(self.config.before_deadline_ms).saturating_sub(started.elapsed());
-            let outcome = tokio::time::timeout(deadline, append)
+            let outcome = tokio::time::timeout(self.before_deadline(started), append)
                 .await
                 .unwrap_or(Err(AppendError::TimedOut));
             outcome.map(drop).map_err(|cause| cause.reason())

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
 use crate::callback::Provider;
 
@@ -28,14 +28,30 @@ struct PushEvent<'a> {
     command: Option<Cow<'a, str>>,
 }
 
-/// The first element of a list; the others are only checked to be JSON.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum First<'a> {
-    Batch(#[serde(borrow)] Vec<PushEvent<'a>>),
-    Other(IgnoredAny),
-    #[default]
-    Absent,
+/// The command of a list's first element; the others are only checked to be JSON, however many there are.
+#[derive(Default)]
+struct First<'a>(Option<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for First<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<First<'a>, D::Error> {
+        deserializer.deserialize_any(FirstVisitor).map(First)
+    }
+}
+
+struct FirstVisitor;
+
+impl<'de> Visitor<'de> for FirstVisitor {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let first = list.next_element::<PushEvent<'de>>()?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first.and_then(|event| event.command))
+    }
 }
 
 /// The command that the body names, if it names one.
@@ -44,10 +60,7 @@ enum First<'a> {
 /// serde_json's, when the body is not JSON. Its text names a position, never the content.
 pub(super) fn command_in(provider: Provider, body: &[u8]) -> serde_json::Result<Option<String>> {
     let found = match provider {
-        Provider::Tencent => serde_json::from_slice::<Tencent<'_>>(body).map(|body| match body.events {
-            First::Batch(events) => body.command.or_else(|| events.into_iter().next()?.command),
-            _ => body.command,
-        }),
+        Provider::Tencent => serde_json::from_slice::<Tencent<'_>>(body).map(|body| body.command.or(body.events.0)),
         Provider::OpenIm => serde_json::from_slice::<OpenIm<'_>>(body).map(|body| body.command),
     };
     match found {

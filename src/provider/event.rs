@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::callback::{Callback, CommandTable};
 
+/// Events of one batch at most; Tencent documents 100. A batch of more is kept whole, as what it is.
+const EVENTS_MAX: usize = 1000;
+
 /// One event of a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -25,6 +28,12 @@ pub enum ExpandError {
     /// What should be the list of events is none.
     #[error("`{0}` is no list of events")]
     NoList(String),
+    /// There are more than anybody documents.
+    #[error("the batch has {0} events, more than {EVENTS_MAX}")]
+    TooMany(usize),
+    /// What stands beside the list has no event to go along with.
+    #[error("the batch has fields beside its list, and its first element is no object")]
+    NoFirst,
     /// The body is no JSON object.
     #[error("the batch is no JSON object: {0}")]
     NoObject(#[from] serde_json::Error),
@@ -61,6 +70,12 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
     };
     let elements: Vec<&RawValue> =
         serde_json::from_str(elements.get()).map_err(|_| ExpandError::NoList(list.to_owned()))?;
+    if elements.len() > EVENTS_MAX {
+        return Err(ExpandError::TooMany(elements.len()));
+    }
+    if !beside.is_empty() && elements.first().is_some_and(|first| !first.get().starts_with('{')) {
+        return Err(ExpandError::NoFirst);
+    }
     let events = (0..).zip(elements).map(|(index, element)| {
         let own = serde_json::from_str::<Element<'_>>(element.get())
             .ok()

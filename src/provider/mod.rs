@@ -53,7 +53,8 @@ impl Verified {
         self.provider
     }
 
-    fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
+    /// The callback that its request line and this body make.
+    pub fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
         let Verified {
             provider,
             app,
@@ -170,6 +171,15 @@ impl Providers {
     /// Whether the IM server waits for the answer to decide something.
     pub fn is_before(&self, head: &Head) -> bool {
         self.rule(head).is_some_and(|rule| rule.phase == Phase::Before)
+    }
+
+    /// Whether the request line alone says that the IM server waits for a decision.
+    pub fn is_before_sender(&self, sender: &Verified) -> bool {
+        let rule = sender
+            .command
+            .as_deref()
+            .and_then(|command| self.commands.get(sender.provider, command));
+        rule.is_some_and(|rule| rule.phase == Phase::Before)
     }
 
     /// A label for metrics that no caller can make grow: the command's name if it has a schema, else `unknown`.

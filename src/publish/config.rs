@@ -1,6 +1,7 @@
 //! `[kafka]` of the configuration, and what librdkafka is told because of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use serde::Deserialize;
@@ -63,8 +64,10 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
-    /// Milliseconds that pass after a fault, before the bridge looks up what reached Kafka: what was on its way arrives or dies.
-    pub settle_ms: u64,
+    /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
+    /// arrives or dies, and becomes visible. Without it: 500 with one replica; 31 000 with more, since what a leader has
+    /// taken is visible to readers only when its followers have it, or have been given up after `replica.lag.time.max.ms`.
+    pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: BTreeMap<String, String>,
     /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
@@ -82,8 +85,8 @@ impl Default for Config {
             create_topics: true,
             topic_config: BTreeMap::new(),
             max_message_bytes: 10 << 20,
-            stall_timeout_s: 60,
-            settle_ms: 500,
+            stall_timeout_s: 120,
+            settle_ms: None,
             properties: BTreeMap::new(),
             mock: false,
         }
@@ -125,10 +128,26 @@ impl Config {
                 "is set by the bridge, since its promise rests on it; leave it out".into(),
             ));
         }
+        let in_flight = self
+            .properties
+            .get("max.in.flight.requests.per.connection")
+            .or(self.properties.get("max.in.flight"));
+        if let Some(value) = in_flight.filter(|value| !value.parse().is_ok_and(|value| (1..=5).contains(&value))) {
+            return Some((
+                "properties.\"max.in.flight\"".into(),
+                format!("{value}: 1 to 5 is allowed, more than 5 can reorder"),
+            ));
+        }
         self.client("check")
             .create_native_config()
             .err()
             .map(|cause| ("properties".into(), cause.to_string()))
+    }
+
+    /// How long to wait before looking up what reached Kafka.
+    pub fn settle(&self) -> Duration {
+        let automatic = if self.replication_factor == 1 { 500 } else { 31_000 };
+        Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 
     /// The most bytes that librdkafka puts into one batch of several messages.

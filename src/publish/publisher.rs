@@ -17,6 +17,9 @@ use super::{Config, ConnectError, Context, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a topic takes that does not tell: Kafka's default, rounded down.
+const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
+
 /// What librdkafka tells between two polls.
 #[derive(Default)]
 struct Reports(Mutex<(Vec<Delivery>, Option<Fault>)>);
@@ -79,7 +82,7 @@ impl Publisher {
             )?;
         }
         let limits = topics::limits(config, topics).unwrap_or_else(|cause| {
-            tracing::debug!(%cause, "the cluster does not tell max.message.bytes; the configured bound is used");
+            tracing::warn!(%cause, "the cluster does not tell max.message.bytes; Kafka's default of 1 MB is assumed");
             HashMap::new()
         });
         let batch = config.batch_bytes();
@@ -100,11 +103,13 @@ impl Publisher {
 
     /// The largest message that this topic takes, in bytes.
     pub fn max_message_bytes(&self, topic: &str) -> usize {
-        self.limits
-            .get(topic)
-            .copied()
-            .unwrap_or(usize::MAX)
-            .min(self.config.max_message_bytes)
+        let told = self.limits.get(topic).copied();
+        let unknown = if self.config.mock {
+            usize::MAX
+        } else {
+            UNTOLD_LIMIT_BYTES
+        };
+        told.unwrap_or(unknown).min(self.config.max_message_bytes)
     }
 
     /// The offset that the next message of a partition gets, as far as consumers can see.
@@ -121,12 +126,12 @@ impl Publisher {
             .map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
     }
 
-    /// What of this spool each partition holds at or behind its offset.
+    /// What of this spool each partition holds at or behind its offset, of callbacks that arrived at `since_ms` or later.
     ///
     /// # Errors
     /// A [`Fault`] when they cannot be read to their ends.
-    pub fn read_back(&self, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
-        read_back::present(&self.config, &self.spool, from)
+    pub fn read_back(&self, from: &HashMap<Slot, i64>, since_ms: i64) -> Result<Present, Fault> {
+        read_back::present(&self.config, &self.spool, from, since_ms)
     }
 
     /// Queues a message; `false` when the queue is full and the caller should poll and come again.
@@ -169,7 +174,16 @@ impl Publisher {
     /// # Errors
     /// The first [`Fault`]; what else is in flight may or may not be in Kafka.
     pub fn poll(&self) -> Result<Vec<Delivery>, Fault> {
-        self.producer.poll(Duration::ZERO);
+        // Each call serves one batch of reports.
+        let mut served = 0;
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let reports = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+            if reports.0.len() == served || reports.1.is_some() {
+                break;
+            }
+            served = reports.0.len();
+        }
         let mut reports = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = reports.1.take() {
             return Err(fault);

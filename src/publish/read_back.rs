@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
-use super::{Config, Fault};
+use super::{Config, Context, Fault};
 
+/// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much older than the first undelivered record a message of it may be stamped: clocks are set back.
+const CLOCK_MARGIN_MS: i64 = 10 * 60 * 1000;
 
 /// The messages of this spool that were found in Kafka.
 #[derive(Debug, Default)]
@@ -44,7 +48,12 @@ impl Present {
 }
 
 /// Reads each partition from its offset to its end, topic by topic: an end-of-partition event names no topic.
-pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
+pub(super) fn present(
+    config: &Config,
+    spool: &str,
+    from: &HashMap<Slot, i64>,
+    since_ms: i64,
+) -> Result<Present, Fault> {
     let mut found = Present::default();
     let mut topics: BTreeMap<&Arc<str>, TopicPartitionList> = BTreeMap::new();
     for (slot, offset) in from {
@@ -60,13 +69,17 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
         ("isolation.level", "read_uncommitted"),
         ("fetch.wait.max.ms", "10"),
         ("enable.partition.eof", "true"),
+        ("queued.max.messages.kbytes", "8192"),
     ];
     let consumer = super::consumer(config, "imbridge-read-back", &more).map_err(fault)?;
     let deadline = Instant::now() + TIMEOUT;
     // Without metadata at hand the first fetch waits a second.
     consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
     for (topic, partitions) in topics {
+        // Nothing of the topic before may come out of the queue any more.
+        consumer.unassign().map_err(fault)?;
         consumer.assign(&partitions).map_err(fault)?;
+        let mut deadline = Instant::now() + TIMEOUT;
         let mut open: HashSet<i32> = partitions
             .elements()
             .iter()
@@ -81,13 +94,45 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
-                Some(Ok(message)) => found.add(topic, &message, spool),
+                Some(Ok(message)) => {
+                    found.add(topic, &message, spool);
+                    deadline = Instant::now() + TIMEOUT;
+                }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
                 Some(Err(cause)) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
             }
         }
     }
     Ok(found)
+}
+
+/// Moves offsets up to the first message stamped at or after a time. Our messages are stamped with their arrival, so none
+/// of an undelivered record lies before; others may have written millions there.
+fn not_before(consumer: &BaseConsumer<Context>, partitions: TopicPartitionList, since_ms: i64) -> TopicPartitionList {
+    let mut times = TopicPartitionList::new();
+    for element in partitions.elements() {
+        let time = Offset::Offset(since_ms.max(0));
+        times
+            .add_partition_offset(element.topic(), element.partition(), time)
+            .ok();
+    }
+    let Ok(found) = consumer.offsets_for_times(times, LOOK_UP_TIMEOUT) else {
+        return partitions;
+    };
+    let mut later = TopicPartitionList::new();
+    for element in partitions.elements() {
+        let time = found
+            .find_partition(element.topic(), element.partition())
+            .map(|found| found.offset());
+        let start = match (element.offset(), time) {
+            (Offset::Offset(mark), Some(Offset::Offset(time))) => Offset::Offset(mark.max(time)),
+            (mark, _) => mark,
+        };
+        later
+            .add_partition_offset(element.topic(), element.partition(), start)
+            .ok();
+    }
+    later
 }
 
 fn fault(cause: KafkaError) -> Fault {

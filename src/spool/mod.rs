@@ -48,6 +48,8 @@ pub struct Config {
     pub id: String,
     /// Bytes of the file in use from which nothing more is accepted.
     pub max_bytes: u64,
+    /// Bytes of the disk to leave free: below it nothing more is accepted, so that what is there can still be delivered.
+    pub min_free_bytes: u64,
     /// Bytes that may wait for the disk in one worker thread.
     pub max_pending_bytes: usize,
     /// Milliseconds that a commit may take before its callers are told that it failed.
@@ -60,6 +62,7 @@ impl Default for Config {
             dir: "/var/lib/imbridge".into(),
             id: "imbridge-0".into(),
             max_bytes: 10 << 30,
+            min_free_bytes: 256 << 20,
             max_pending_bytes: 16 << 20,
             commit_timeout_ms: 1500,
         }
@@ -142,12 +145,15 @@ impl Spool {
             path: path.clone(),
             cause: cause.to_string(),
         })?;
-        let shared = Arc::new(Shared::new(state.appended, state.delivered, state.retired));
+        let commit_timeout = Duration::from_millis(config.commit_timeout_ms);
+        let shared = Arc::new(Shared::new(&state, commit_timeout));
         let (jobs, receiver) = mpsc::channel();
         let writer = Writer {
             path: path.clone(),
             spool_id: config.id.clone(),
+            incarnation: state.incarnation.clone(),
             max_bytes: config.max_bytes,
+            min_free_bytes: config.min_free_bytes,
             database: Some(database),
             jobs: receiver,
             shared: shared.clone(),

@@ -1,10 +1,12 @@
 //! What the spool's threads tell one another: the positions, the health, what the forwarder reported. No I/O here.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use super::database::State;
 use super::lane::{AppendError, LaneQueue};
 
 /// Whether a record can be made durable now.
@@ -13,12 +15,7 @@ pub enum Health {
     /// The last commit was synced and there is room.
     Accepting,
     /// The spool holds as much as it may; it accepts again when the forwarder has delivered some.
-    Full {
-        /// Bytes in use.
-        used_bytes: u64,
-        /// The configured bound, `spool.max_bytes`.
-        max_bytes: u64,
-    },
+    Full(String),
     /// A commit failed; nothing is acknowledged until the file has been opened and synced again.
     Broken(String),
 }
@@ -27,7 +24,7 @@ pub enum Health {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub delivered: u64,
-    pub notes: Vec<(String, String)>,
+    pub notes: BTreeMap<String, String>,
 }
 
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
@@ -38,6 +35,10 @@ pub(super) struct Shared {
     pub retired: AtomicU64,
     pub used_bytes: AtomicU64,
     pub closed: AtomicBool,
+    started: Instant,
+    /// Milliseconds after `started`, plus 1, at which the commit under way began; 0 without one.
+    commit_began: AtomicU64,
+    commit_timeout: Duration,
     accepting: AtomicBool,
     health: Mutex<Health>,
     progress: Mutex<Option<Progress>>,
@@ -50,13 +51,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(appended: u64, delivered: u64, retired: u64) -> Shared {
+    pub fn new(state: &State, commit_timeout: Duration) -> Shared {
         Shared {
-            appended: appended.into(),
-            delivered: delivered.into(),
-            retired: retired.into(),
+            appended: state.appended.into(),
+            delivered: state.delivered.into(),
+            retired: state.retired.into(),
             used_bytes: 0.into(),
             closed: false.into(),
+            started: Instant::now(),
+            commit_began: 0.into(),
+            commit_timeout,
             accepting: true.into(),
             health: Mutex::new(Health::Accepting),
             progress: Mutex::new(None),
@@ -75,7 +79,28 @@ impl Shared {
     }
 
     pub fn health(&self) -> Health {
-        self.health.lock().expect("no holder panics").clone()
+        let health = self.health.lock().expect("no holder panics").clone();
+        match self.commit_age() {
+            Some(age) if health == Health::Accepting && age > self.commit_timeout => {
+                Health::Broken(format!("the disk has not answered for {} ms", age.as_millis()))
+            }
+            _ => health,
+        }
+    }
+
+    /// A commit begins, or has ended.
+    pub fn note_commit(&self, begins: bool) {
+        let now = if begins {
+            self.started.elapsed().as_millis() as u64 + 1
+        } else {
+            0
+        };
+        self.commit_began.store(now, Ordering::Relaxed);
+    }
+
+    fn commit_age(&self) -> Option<Duration> {
+        let began = self.commit_began.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.started.elapsed().saturating_sub(Duration::from_millis(began)))
     }
 
     pub fn set_health(&self, health: Health) {
@@ -85,7 +110,7 @@ impl Shared {
 
     /// The error for an append while nothing is accepted.
     pub fn why_not(&self) -> AppendError {
-        if matches!(self.health(), Health::Full { .. }) {
+        if matches!(self.health(), Health::Full(_)) {
             AppendError::Full
         } else {
             AppendError::Broken
@@ -151,6 +176,16 @@ impl Shared {
         let progress = slot.get_or_insert_default();
         progress.delivered = progress.delivered.max(delivered);
         progress.notes.extend(notes);
+    }
+
+    /// Puts back what a commit could not write; what came since is newer.
+    pub fn return_progress(&self, old: Progress) {
+        let mut slot = self.progress.lock().expect("no holder panics");
+        let progress = slot.get_or_insert_default();
+        progress.delivered = progress.delivered.max(old.delivered);
+        for (key, value) in old.notes {
+            progress.notes.entry(key).or_insert(value);
+        }
     }
 
     pub fn take_progress(&self) -> Option<Progress> {

@@ -121,7 +121,7 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
         accepted += 1;
     }
     assert!((5..=11).contains(&accepted), "{accepted}");
-    assert!(matches!(spool.appender().health(), Health::Full { .. }));
+    assert!(matches!(spool.appender().health(), Health::Full(_)));
     assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
     spool.reader().deliver(accepted, Vec::new());
     spool.reader().note(Vec::new()).unwrap();

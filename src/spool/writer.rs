@@ -53,7 +53,9 @@ struct Group {
 pub(super) struct Writer {
     pub path: PathBuf,
     pub spool_id: String,
+    pub incarnation: String,
     pub max_bytes: u64,
+    pub min_free_bytes: u64,
     pub database: Option<Database>,
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
@@ -92,10 +94,11 @@ impl Writer {
 
     /// Waits until there is something to do, and takes everything there is; empty after a tick without.
     fn next_group(&self) -> Group {
+        let open = self.database.is_some();
         let gather = || {
             let mut group = Group {
                 appends: self.shared.take_appends(),
-                progress: self.shared.take_progress(),
+                progress: open.then(|| self.shared.take_progress()).flatten(),
                 ..Group::default()
             };
             for job in self.jobs.try_iter() {
@@ -111,21 +114,46 @@ impl Writer {
 
     fn serve(&mut self, database: Database, group: Group) {
         let started = Instant::now();
-        match self.commit(&database, &group) {
+        self.shared.note_commit(true);
+        let outcome = self.commit(&database, &group);
+        self.shared.note_commit(false);
+        match outcome {
             Ok(()) => {
                 if group.work() > 0 {
                     self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                 }
-                self.database = Some(database);
+                let worked = group.work() > 0;
                 group.acknowledge(self.shared.appended.load(Ordering::SeqCst));
+                match self.keep_house(&database, worked) {
+                    Ok(()) => self.database = Some(database),
+                    Err(cause) => self.latch(&cause),
+                }
             }
             Err(cause) => {
-                error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
-                self.metrics.commit_errors.inc();
-                self.shared.set_health(Health::Broken(cause.to_string()));
+                self.latch(&cause);
                 self.refuse(group, AppendError::Broken);
             }
         }
+    }
+
+    /// The file is in doubt: nothing is accepted until it was opened and synced anew.
+    fn latch(&self, cause: &DatabaseError) {
+        error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
+        self.metrics.commit_errors.inc();
+        self.shared.set_health(Health::Broken(cause.to_string()));
+    }
+
+    /// After a commit, when those who waited for it have been told: room, and a WAL that grows too long.
+    fn keep_house(&self, database: &Database, worked: bool) -> Result<(), DatabaseError> {
+        if !worked {
+            return Ok(());
+        }
+        let mut wal_bytes = database.checkpoint_wal("NOOP")?;
+        if wal_bytes > WAL_LIMIT_BYTES {
+            wal_bytes = database.checkpoint_wal("PASSIVE")?;
+        }
+        self.judge_room(database.used_bytes()? + wal_bytes);
+        Ok(())
     }
 
     /// One transaction for the whole group; none where there is nothing to write or to delete.
@@ -157,7 +185,6 @@ impl Writer {
         if let Some(retired) = retired {
             database.retire(retired)?;
         }
-        let used_bytes = database.used_bytes()?;
         database.commit()?;
         shared.delivered.store(delivered, Ordering::SeqCst);
         if let Some(retired) = retired {
@@ -166,10 +193,6 @@ impl Writer {
         if !group.appends.is_empty() {
             self.metrics.batch_records.observe(group.records() as f64);
             shared.publish_appended(seq);
-        }
-        self.judge_room(used_bytes);
-        if database.checkpoint_wal("NOOP")? > WAL_LIMIT_BYTES {
-            database.checkpoint_wal("PASSIVE")?;
         }
         Ok(())
     }
@@ -183,11 +206,15 @@ impl Writer {
 
     fn judge_room(&self, used_bytes: u64) {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let free_bytes = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
         let health = if used_bytes >= self.max_bytes {
-            Health::Full {
-                used_bytes,
-                max_bytes: self.max_bytes,
-            }
+            Health::Full(format!("{used_bytes} of spool.max_bytes {} are in use", self.max_bytes))
+        } else if free_bytes < self.min_free_bytes {
+            Health::Full(format!(
+                "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}",
+                self.min_free_bytes
+            ))
         } else {
             Health::Accepting
         };
@@ -199,7 +226,7 @@ impl Writer {
     /// Tells everyone that nothing was made durable. The progress is kept for a later commit.
     fn refuse(&self, group: Group, cause: AppendError) {
         if let Some(progress) = group.progress {
-            self.shared.leave_progress(progress.delivered, progress.notes);
+            self.shared.return_progress(progress);
         }
         group
             .appends
@@ -209,18 +236,34 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        match Database::open_writer(&self.path, &self.spool_id) {
-            Ok((database, state)) => {
-                info!(appended = state.appended, "the spool is open and synced again");
-                self.shared.publish_appended(state.appended);
+        match self.open_again() {
+            Ok(database) => {
+                info!("the spool is open and synced again");
                 self.shared.set_health(Health::Accepting);
-                if let Ok(used_bytes) = database.used_bytes() {
-                    self.judge_room(used_bytes);
-                }
                 self.database = Some(database);
             }
-            Err(cause) => self.shared.set_health(Health::Broken(cause.to_string())),
+            Err(cause) => self.shared.set_health(Health::Broken(cause)),
         }
+    }
+
+    /// Opens the file anew and makes sure that it is the one that was open before, with everything in it.
+    fn open_again(&self) -> Result<Database, String> {
+        if !self.path.exists() {
+            return Err(format!(
+                "{} has gone; bring it back, or restart with an empty folder",
+                self.path.display()
+            ));
+        }
+        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| cause.to_string())?;
+        let appended = self.shared.appended.load(Ordering::SeqCst);
+        if state.incarnation != self.incarnation || state.appended < appended {
+            return Err(format!(
+                "{} is not the file that was open: it lacks records; restart the bridge",
+                self.path.display()
+            ));
+        }
+        self.shared.publish_appended(state.appended);
+        Ok(database)
     }
 }
 

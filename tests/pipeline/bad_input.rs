@@ -133,3 +133,40 @@ fn what_cannot_be_encoded_is_acknowledged_and_buried_with_its_bytes() {
     let reasons: std::collections::BTreeSet<_> = dead.iter().map(|message| message.header("imbridge-reason")).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
 }
+
+#[test]
+fn a_key_of_any_length_does_not_stop_what_comes_after_it() {
+    let home = Home::new("longkey");
+    let bridge = home.start();
+    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
+    let long = format!(r#"{{"GroupId":"{}"}}"#, "g".repeat(7_000_000));
+    assert_eq!(bridge.connect().post(&target, &long).expect("an answer").status, 200);
+    assert_eq!(
+        bridge
+            .connect()
+            .post(
+                "/openim/",
+                format!(r#"{{"callbackCommand":"{}"}}"#, "c".repeat(4_000_000))
+            )
+            .expect("an answer")
+            .status,
+        200
+    );
+    assert_eq!(
+        bridge
+            .connect()
+            .post(&target, r#"{"GroupId":"after"}"#)
+            .expect("an answer")
+            .status,
+        200
+    );
+    bridge.settle();
+    assert_eq!(bridge.metric(&["imbridge_producer_rebuilds_total"]), 0.0);
+    let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    let (dead, live): (Vec<_>, Vec<_>) = consumed
+        .iter()
+        .partition(|message| message.topic.ends_with(".dead-letter"));
+    assert_eq!((live.len(), live[0].key.as_deref()), (1, Some("after")));
+    let bytes: usize = dead.iter().map(|message| message.raw().len()).sum();
+    assert_eq!(bytes, long.len() + r#"{"callbackCommand":""}"#.len() + 4_000_000);
+}

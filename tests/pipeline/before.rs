@@ -63,3 +63,22 @@ fn a_before_callback_is_spooled_like_any_other() {
     assert_eq!(consumed.len(), 1);
     assert_eq!(consumed[0].value.as_ref().expect("a record")["Name"], "n");
 }
+
+#[test]
+fn a_before_callback_whose_body_does_not_come_is_allowed_within_its_deadline() {
+    let home = Home::new("slow");
+    let before = schemas::add_before_command(&home.schemas());
+    let bridge = home.start();
+    let mut connection = bridge.connect();
+    let started = Instant::now();
+    let answer = connection
+        .half_request(&target(before), 1000, b"{\"GroupId\":")
+        .expect("an answer");
+    assert_eq!((answer.status, answer.body.as_str()), (200, ALLOW));
+    assert!(
+        started.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        started.elapsed()
+    );
+    assert_eq!(bridge.metric(&["imbridge_failed_open_total", "body_too_slow"]), 1.0);
+}
