@@ -72,10 +72,10 @@ pub(super) fn present(
         ("queued.max.messages.kbytes", "8192"),
     ];
     let consumer = super::consumer(config, "imbridge-read-back", &more).map_err(fault)?;
-    let deadline = Instant::now() + TIMEOUT;
     // Without metadata at hand the first fetch waits a second.
     consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
     for (topic, partitions) in topics {
+        let partitions = not_before(&consumer, partitions, since_ms - CLOCK_MARGIN_MS);
         // Nothing of the topic before may come out of the queue any more.
         consumer.unassign().map_err(fault)?;
         consumer.assign(&partitions).map_err(fault)?;
@@ -126,6 +126,7 @@ fn not_before(consumer: &BaseConsumer<Context>, partitions: TopicPartitionList, 
             .map(|found| found.offset());
         let start = match (element.offset(), time) {
             (Offset::Offset(mark), Some(Offset::Offset(time))) => Offset::Offset(mark.max(time)),
+            (_, Some(Offset::End)) => Offset::End,
             (mark, _) => mark,
         };
         later
