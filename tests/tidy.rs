@@ -210,9 +210,12 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
     for name in part.never.iter().filter(|name| names_crate(text, name)) {
         faults.push(format!("src/{path}: {} must not know the crate {name}", part.name));
     }
-    // The way round `crate::`: upwards out of the part.
-    let root = path.ends_with("/mod.rs") || !path.contains('/');
-    let climbs = |line: &str| line.contains("super::super::") || (root && line.starts_with("use super::"));
+    // The way round `crate::`: upwards out of the part. A line that is indented may stand in a module inside the file.
+    let depth = path.trim_end_matches("/mod.rs").split('/').count();
+    let climbs = |line: &str| {
+        let inside = usize::from(line.starts_with(' '));
+        line.contains(&"super::".repeat(depth + inside))
+    };
     if text.lines().map(code).any(climbs) {
         faults.push(format!(
             "src/{path}: paths out of the part begin with crate::, not with super::"

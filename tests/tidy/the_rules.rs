@@ -43,7 +43,9 @@ fn crates_of_other_parts_are_found_in_code_and_not_in_words() {
 fn there_is_no_way_round_and_no_unknown_part() {
     assert!(faulty("spool/reader.rs", "use super::super::provider::Event;"));
     assert!(faulty("spool/mod.rs", "use super::provider::Event;"));
+    assert!(faulty("spool/tests/mod.rs", "use super::super::provider::Event;"));
     assert!(!faulty("spool/mod.rs", "mod tests {\n    use super::*;\n}"));
+    assert!(!faulty("spool/tests/mod.rs", "use super::Spool;"));
     assert!(faulty("helpers/mod.rs", ""));
 }
 
