@@ -1,0 +1,349 @@
+//! The house rules that no compiler holds: who may import whom, and what no file may contain. It needs no Kafka.
+//!
+//! The rules are pure functions over a file's text, so that `the_rules` can show each of them failing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+#[path = "tidy/the_rules.rs"]
+mod the_rules;
+
+/// One part of `src/`: the parts that it may import, and the crates that it may not.
+struct Part {
+    name: &'static str,
+    imports: &'static [&'static str],
+    never: &'static [&'static str],
+}
+
+/// Top to bottom; `ARCHITECTURE.md` draws it.
+const PARTS: [Part; 13] = [
+    part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
+    part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
+    part(
+        "cli",
+        &[
+            "app",
+            "ingress",
+            "forward",
+            "admin",
+            "provider",
+            "spool",
+            "schema",
+            "publish",
+            "callback",
+            "lifecycle",
+        ],
+        &[],
+    ),
+    part(
+        "app",
+        &[
+            "ingress",
+            "forward",
+            "admin",
+            "provider",
+            "spool",
+            "schema",
+            "publish",
+            "callback",
+            "lifecycle",
+        ],
+        &["clap"],
+    ),
+    part(
+        "ingress",
+        &["provider", "spool", "callback", "lifecycle"],
+        &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "forward",
+        &["provider", "spool", "schema", "publish", "callback", "lifecycle"],
+        &["actix_web", "rusqlite", "anyhow"],
+    ),
+    part(
+        "admin",
+        &["spool", "callback", "lifecycle"],
+        &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "provider",
+        &["callback", "lifecycle"],
+        &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "spool",
+        &["callback", "lifecycle"],
+        &["actix_web", "rdkafka", "apache_avro", "serde_json", "anyhow"],
+    ),
+    part(
+        "schema",
+        &["callback", "lifecycle"],
+        &["actix_web", "rdkafka", "rusqlite", "anyhow"],
+    ),
+    part(
+        "publish",
+        &["callback", "lifecycle"],
+        &["actix_web", "apache_avro", "serde_json", "rusqlite", "anyhow"],
+    ),
+    part(
+        "callback",
+        &[],
+        &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "lifecycle",
+        &[],
+        &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+];
+
+const fn part(name: &'static str, imports: &'static [&'static str], never: &'static [&'static str]) -> Part {
+    Part { name, imports, never }
+}
+
+/// Tests that may sleep, and why; everywhere else a test waits for what it is about.
+const MAY_SLEEP: [(&str, &str); 4] = [
+    ("tests/pipeline/crash.rs", "the moment of the kill is what is varied"),
+    ("tests/pipeline/outage.rs", "the length of the outage is the case"),
+    (
+        "tests/pipeline/support/load.rs",
+        "between two attempts to connect to a bridge that restarts",
+    ),
+    (
+        "tests/pipeline/support/mod.rs",
+        "between two looks of `eventually`, which has a deadline",
+    ),
+];
+
+const LINES_MAX: usize = 400;
+const MEDIAN_LINES: std::ops::RangeInclusive<usize> = 60..=180;
+
+/// What a line of code may not contain. Put together here, so that this file does not contain it itself.
+fn unfinished() -> [String; 4] {
+    [["to", "do!"], ["unimpl", "emented!"], ["db", "g!"], ["#[ig", "nore"]].map(|halves| halves.concat())
+}
+
+/// Paths of the machines that the project was written on, put together likewise.
+fn foreign_paths() -> [String; 2] {
+    [["/wo", "rk/"].concat(), ["../sha", "red"].concat()]
+}
+
+/// The code of a line, without a comment that begins it or follows a blank.
+fn code(line: &str) -> &str {
+    match line.trim_start() {
+        comment if comment.starts_with("//") => "",
+        _ => line.split_once(" // ").map_or(line, |(code, _)| code),
+    }
+}
+
+/// The first names behind each `crate::` of a text: `crate::a::b`, `crate::{a, b::{c, d}, e}`, over several lines too.
+fn crate_imports(text: &str) -> Vec<String> {
+    let text: String = text.lines().map(code).collect::<Vec<_>>().join("\n");
+    let mut found = Vec::new();
+    for (start, _) in text.match_indices("crate::") {
+        // `pub(in crate::x)` is a visibility, `mycrate::x` another crate.
+        if text[..start].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            continue;
+        }
+        let rest = &text[start + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(group_heads(group)),
+            None => found.extend(head(rest)),
+        }
+    }
+    found
+}
+
+/// The names that begin the members of a group, up to its closing brace.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut member, mut heads) = (0, 0, Vec::new());
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            ',' | '}' if depth == 0 => {
+                heads.extend(head(&group[member..at]));
+                member = at + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn head(path: &str) -> Option<String> {
+    let name: String = path
+        .trim_start()
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// Whether a text names a crate: `rdkafka::...`, `use rdkafka;`, `extern crate rdkafka`.
+fn names_crate(text: &str, name: &str) -> bool {
+    text.lines().map(code).any(|line| {
+        line.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&line[..at], &line[at + name.len()..]);
+            !before.ends_with(|c: char| c.is_alphanumeric() || "_:\".-".contains(c))
+                && (after.starts_with("::") || after.starts_with(';') || after.starts_with(" as "))
+        })
+    })
+}
+
+/// What is wrong with the imports of one file of `src/`, whose path begins behind `src/`.
+fn import_faults(path: &str, text: &str) -> Vec<String> {
+    let name = path.split('/').next().expect("split gives one").trim_end_matches(".rs");
+    let Some(part) = PARTS.iter().find(|part| part.name == name) else {
+        return vec![format!("src/{path}: `{name}` is a part that PARTS does not know")];
+    };
+    let mut faults = Vec::new();
+    for import in crate_imports(text) {
+        if import != part.name && !part.imports.contains(&import.as_str()) {
+            faults.push(format!("src/{path}: {} must not import {import}", part.name));
+        }
+    }
+    for name in part.never.iter().filter(|name| names_crate(text, name)) {
+        faults.push(format!("src/{path}: {} must not know the crate {name}", part.name));
+    }
+    // The way round `crate::`: upwards out of the part. A line that is indented may stand in a module inside the file.
+    let depth = path.trim_end_matches("/mod.rs").split('/').count();
+    let climbs = |line: &str| {
+        let inside = usize::from(line.starts_with(' '));
+        line.contains(&"super::".repeat(depth + inside))
+    };
+    if text.lines().map(code).any(climbs) {
+        faults.push(format!(
+            "src/{path}: paths out of the part begin with crate::, not with super::"
+        ));
+    }
+    faults
+}
+
+/// What is wrong with one Rust file by itself.
+fn file_faults(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !text.starts_with("//! ") {
+        faults.push(format!("{path}: does not open with //!, saying what it is"));
+    }
+    let lines = text.lines().count();
+    if lines > LINES_MAX {
+        faults.push(format!(
+            "{path}: {lines} lines, at most {LINES_MAX}: split it by meaning"
+        ));
+    }
+    for (number, line) in (1..).zip(text.lines().map(code)) {
+        for word in unfinished().iter().filter(|word| line.contains(word.as_str())) {
+            faults.push(format!("{path}:{number}: {word}"));
+        }
+        let may_sleep = MAY_SLEEP.iter().any(|(file, _)| *file == path);
+        if is_test(path) && !may_sleep && line.contains(&["sleep", "("].concat()) {
+            faults.push(format!(
+                "{path}:{number}: a test waits for what it is about; it does not sleep"
+            ));
+        }
+    }
+    faults
+}
+
+/// A file of tests only: under `tests/`, or a part's `tests` module.
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+/// Lines that name a place of somebody's own machine.
+fn path_faults(path: &str, text: &str) -> Vec<String> {
+    let foreign = foreign_paths();
+    let found = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| foreign.iter().any(|place| line.contains(place)));
+    found
+        .map(|(_, number)| format!("{path}:{number}: a path that exists on one machine only"))
+        .collect()
+}
+
+fn median(mut lengths: Vec<usize>) -> usize {
+    lengths.sort_unstable();
+    lengths[lengths.len() / 2]
+}
+
+/// The tracked files that are text, by path.
+fn tracked() -> BTreeMap<String, String> {
+    let listed = Command::new("git")
+        .args(["ls-files", "-z"])
+        .output()
+        .expect("git is there");
+    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    let paths = String::from_utf8(listed.stdout).expect("paths are text");
+    let read = |path: &str| Some((path.to_owned(), std::fs::read_to_string(Path::new(path)).ok()?));
+    paths.split_terminator('\0').filter_map(read).collect()
+}
+
+fn rust() -> BTreeMap<String, String> {
+    tracked()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".rs"))
+        .collect()
+}
+
+fn assert_none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn imports_go_downward_only_and_no_part_knows_a_crate_that_is_not_its_own() {
+    let files = rust();
+    let src: Vec<_> = files
+        .iter()
+        .filter_map(|(path, text)| Some((path.strip_prefix("src/")?, text)))
+        .collect();
+    for part in &PARTS {
+        let is_its = |path: &str| path == format!("{}.rs", part.name) || path.starts_with(&format!("{}/", part.name));
+        assert!(
+            src.iter().any(|(path, _)| is_its(path)),
+            "PARTS names {}, which is not there",
+            part.name
+        );
+    }
+    assert_none(src.iter().flat_map(|(path, text)| import_faults(path, text)).collect());
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_finished_and_short() {
+    assert_none(rust().iter().flat_map(|(path, text)| file_faults(path, text)).collect());
+}
+
+#[test]
+fn the_median_file_is_neither_a_scrap_nor_a_heap() {
+    let median = median(rust().values().map(|text| text.lines().count()).collect());
+    assert!(
+        MEDIAN_LINES.contains(&median),
+        "the median file has {median} lines, not {MEDIAN_LINES:?}"
+    );
+}
+
+#[test]
+fn files_that_may_sleep_are_there_and_do() {
+    let files = rust();
+    for (path, reason) in MAY_SLEEP {
+        assert!(
+            files.get(path).is_some_and(|text| text.contains("sleep")),
+            "{path} needs no exception ({reason})"
+        );
+    }
+}
+
+#[test]
+fn no_tracked_file_names_a_place_of_one_machine() {
+    assert_none(
+        tracked()
+            .iter()
+            .flat_map(|(path, text)| path_faults(path, text))
+            .collect(),
+    );
+}
