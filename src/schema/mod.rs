@@ -21,6 +21,7 @@ mod encoder;
 mod error;
 mod evolution;
 mod exact;
+mod file;
 mod fingerprint;
 mod framing;
 mod key;
