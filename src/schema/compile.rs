@@ -22,7 +22,8 @@ pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults:
     faults.note(head("namespace", namespace));
     faults.note(documented(record, "what the record means"));
     let fields = record.need("fields", "an array of fields");
-    let Some((fields, items)) = faults.note(fields.and_then(|fields| fields.items().map(|items| (fields, items)))) else {
+    let Some((fields, items)) = faults.note(fields.and_then(|fields| fields.items().map(|items| (fields, items))))
+    else {
         return RecordPlan::default();
     };
     let Some((body, [meta, unmapped])) = items.split_last_chunk() else {
@@ -77,7 +78,9 @@ impl Compiler<'_> {
                 }
             }
             self.faults.note(documented(field, "what the field means"));
-            let null = field.need("default", "null").and_then(|default| default.expect(&Value::Null));
+            let null = field
+                .need("default", "null")
+                .and_then(|default| default.expect(&Value::Null));
             self.faults.note(null);
             let kind = self.field(field, namespace);
             let index = plan.fields.len();

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::location::{Fault, Faults, Located};
+use super::location::{Faults, Located};
 
 /// What of a record or a field may not change; documentation and spellings may.
 const FIXED_IN_RECORD: [&str; 3] = ["type", "name", "namespace"];
@@ -48,9 +48,7 @@ fn check_type(old: &Value, new: &Located<'_>, faults: &mut Faults) {
                 check_type(&old["items"], &items, faults);
             }
         }
-        _ => drop(faults.note::<()>(Err(
-            new.fault(format!("what it was in the version before: {old}")),
-        ))),
+        _ => drop(faults.note::<()>(Err(new.fault(format!("what it was in the version before: {old}"))))),
     }
 }
 

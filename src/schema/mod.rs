@@ -5,6 +5,7 @@
 //! load:    folder -> compile (checks every rule) -> Command { attributes, plan, key rule, framing }
 //! encode:  body -> walk (fields, captures, what does not fit) -> assembly in schema order -> meta -> unmapped
 //! decode:  framing -> version -> apache-avro -> JSON
+//! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries
 //! ```
 //!
 //! Absent here: Kafka, HTTP, the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
@@ -25,11 +26,16 @@ mod file;
 mod fingerprint;
 mod framing;
 mod key;
+mod lint;
 mod location;
 mod plan;
+mod published;
 mod source;
+mod summary;
 mod unmapped;
+mod versions;
 mod walk;
+mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -39,5 +45,10 @@ pub use command::Command;
 pub use decode::{DecodeError, Decoded};
 pub use encoder::{Encoded, Encoder, Meta};
 pub use error::{EncodeError, LoadError};
+pub use fingerprint::Fingerprint;
 pub use framing::Framing;
+pub use lint::{Finding, Report, lint};
+pub use published::publish;
+pub use summary::Summary;
 pub use unmapped::Leftovers;
+pub use versions::{VersionPrint, fingerprints};
