@@ -205,7 +205,7 @@ fn strip_docs(value: &mut Value) {
     }
 }
 
-fn meta_field() -> Value {
+pub(super) fn meta_field() -> Value {
     let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
     json!({"name": "meta", "type": {"type": "record", "name": "Meta", "namespace": "im", "fields": [
         {"name": "event_id", "type": "string"},
@@ -218,6 +218,6 @@ fn meta_field() -> Value {
     ]}})
 }
 
-fn unmapped_field() -> Value {
+pub(super) fn unmapped_field() -> Value {
     json!({"name": "unmapped", "type": {"type": "map", "values": "string"}})
 }

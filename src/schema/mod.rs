@@ -5,7 +5,7 @@
 //! load:    folder -> compile (checks every rule) -> Command { attributes, plan, key rule, framing }
 //! encode:  body -> walk (fields, captures, what does not fit) -> assembly in schema order -> meta -> unmapped
 //! decode:  framing -> version -> apache-avro -> JSON
-//! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries
+//! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries, drafts
 //! ```
 //!
 //! Absent here: Kafka, HTTP, the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
@@ -18,6 +18,7 @@ mod catalogue;
 mod command;
 mod compile;
 mod decode;
+mod draft;
 mod encoder;
 mod error;
 mod evolution;
@@ -30,8 +31,10 @@ mod lint;
 mod location;
 mod plan;
 mod published;
+mod reference;
 mod source;
 mod summary;
+mod text;
 mod unmapped;
 mod versions;
 mod walk;
@@ -43,12 +46,14 @@ mod tests;
 pub use catalogue::Catalogue;
 pub use command::Command;
 pub use decode::{DecodeError, Decoded};
+pub use draft::{Draft, DraftError, Drafted, draft};
 pub use encoder::{Encoded, Encoder, Meta};
 pub use error::{EncodeError, LoadError};
 pub use fingerprint::Fingerprint;
 pub use framing::Framing;
 pub use lint::{Finding, Report, lint};
 pub use published::publish;
+pub use reference::reference;
 pub use summary::Summary;
 pub use unmapped::Leftovers;
 pub use versions::{VersionPrint, fingerprints};

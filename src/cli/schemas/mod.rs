@@ -2,13 +2,16 @@
 //! rules are those of `schema`, the topics' names those of `publish`.
 
 mod list;
+mod new;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
+use crate::publish::command_topic;
 use crate::schema::{self, Catalogue};
 
 /// What to do with which folder.
@@ -52,6 +55,19 @@ enum Verb {
         #[arg(value_name = "COMMAND")]
         commands: Vec<String>,
     },
+    /// Draft a first version from sample bodies, or the next one with the fields that no version declares.
+    ///
+    /// What the fields mean is left to you: the draft says TODO, which lint refuses.
+    New(new::Options),
+    /// The commands as a Markdown document.
+    Docs {
+        /// Where to write it; the standard output when it is not given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The first part of the topics' names, as kafka.topic_prefix.
+        #[arg(long, default_value = "im")]
+        prefix: String,
+    },
 }
 
 pub(super) fn run(options: Options) -> Result<ExitCode> {
@@ -60,6 +76,14 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
         Verb::List { prefix, json } => print!("{}", list::render(&Catalogue::load(&dir)?, &prefix, json)?),
         Verb::Lint { publish, json } => return lint(&dir, publish, json),
         Verb::Publish => return lint(&dir, true, false),
+        Verb::New(options) => new::run(&dir, &options)?,
+        Verb::Docs { out, prefix } => {
+            let page = docs(&Catalogue::load(&dir)?, &prefix);
+            match out {
+                Some(path) => fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?,
+                None => print!("{page}"),
+            }
+        }
         Verb::Fingerprint { commands } => {
             let prints = schema::fingerprints(&dir)?;
             if let Some(unknown) = commands
@@ -78,7 +102,11 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn lint(dir: &std::path::Path, publish: bool, json: bool) -> Result<ExitCode> {
+fn docs(catalogue: &Catalogue, prefix: &str) -> String {
+    schema::reference(catalogue, |provider, command| command_topic(prefix, provider, command))
+}
+
+fn lint(dir: &Path, publish: bool, json: bool) -> Result<ExitCode> {
     let report = schema::lint(dir);
     let clean = report.findings.is_empty();
     if json {
@@ -107,4 +135,20 @@ fn lint(dir: &std::path::Path, publish: bool, json: bool) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_commands_is_that_of_the_shipped_schemas() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let committed = fs::read_to_string(root.join("docs/commands.md")).expect("it is committed");
+        let catalogue = Catalogue::load(&root.join("schemas")).expect("the shipped folder loads");
+        assert!(
+            committed == docs(&catalogue, "im"),
+            "docs/commands.md is stale: run `imbridge schemas docs --out docs/commands.md`"
+        );
+    }
 }
