@@ -191,6 +191,7 @@ impl From<LoadError> for Finding {
         };
         match error {
             LoadError::Read { path, source } => whole(path, source.to_string(), "a file or folder that can be read"),
+            LoadError::Write { path, source } => whole(path, source.to_string(), "a file that can be written"),
             LoadError::Layout { path, found, allowed } => whole(path, found, &allowed),
             LoadError::Json { path, source } => whole(path, source.to_string(), "JSON"),
             LoadError::Avro { path, source } => whole(path, source.to_string(), "an Avro schema"),

@@ -46,7 +46,7 @@ mod tests;
 pub use catalogue::Catalogue;
 pub use command::Command;
 pub use decode::{DecodeError, Decoded};
-pub use draft::{Draft, DraftError, Drafted, draft};
+pub use draft::{Draft, DraftError, Drafted, Sample, draft};
 pub use encoder::{Encoded, Encoder, Meta};
 pub use error::{EncodeError, LoadError};
 pub use fingerprint::Fingerprint;

@@ -88,7 +88,7 @@ pub fn publish(dir: &Path) -> Result<Vec<String>, LoadError> {
         }
     }
     if !added.is_empty() {
-        published.write(dir).map_err(|source| LoadError::Read {
+        published.write(dir).map_err(|source| LoadError::Write {
             path: dir.join(source::PUBLISHED),
             source,
         })?;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use serde_json::{Deserializer, Value};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
 
-use crate::schema::{Draft, draft};
+use crate::schema::{Draft, Sample, draft};
 
 /// Whether the IM server waits for the answer.
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,6 +45,8 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
         Phase::After => "after",
         Phase::Before => "before",
     };
+    let bodies = read(&options.from)?;
+    let first = bodies.first().map(|body| body.get().to_owned());
     let drafted = draft(
         dir,
         &Draft {
@@ -51,8 +54,9 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
             command: options.command.clone(),
             key: options.key.clone(),
             phase: phase.to_owned(),
-            bodies: read(&options.from)?,
-            unmapped: read(&options.from_unmapped)?,
+            bodies: samples(&bodies)?,
+            sample: first.unwrap_or_default(),
+            unmapped: samples(&read(&options.from_unmapped)?)?,
         },
     )?;
     for path in drafted.files {
@@ -65,13 +69,18 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn read(paths: &[PathBuf]) -> Result<Vec<Value>> {
+fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
     let mut values = Vec::new();
     for path in paths {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        for value in Deserializer::from_str(&text).into_iter::<Value>() {
+        for value in Deserializer::from_str(&text).into_iter() {
             values.push(value.with_context(|| format!("{} is not JSON", path.display()))?);
         }
     }
     Ok(values)
+}
+
+fn samples(values: &[Box<RawValue>]) -> Result<Vec<Sample>> {
+    let parse = |value: &Box<RawValue>| serde_json::from_str(value.get());
+    Ok(values.iter().map(parse).collect::<Result<_, _>>()?)
 }

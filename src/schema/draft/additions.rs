@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::naming::Names;
+use super::sample::Sample;
 use super::shape::Shape;
 
 /// What is to be added to a schema.
@@ -37,19 +38,20 @@ impl<'s> Additions<'s> {
     }
 
     /// Looks for undeclared fields in a whole body.
-    pub fn body(&mut self, body: &Value) {
+    pub fn body(&mut self, body: &Sample) {
         self.record(self.root, body);
     }
 
     /// Takes the map `unmapped` of a record: every entry is undeclared, or does not fit.
-    pub fn unmapped(&mut self, map: &Value) {
-        for (path, value) in map.as_object().into_iter().flatten() {
+    pub fn unmapped(&mut self, map: &Sample) {
+        let Sample::Object(entries) = map else { return };
+        for (path, value) in entries {
             // A record holds JSON as its text.
-            let value = value
-                .as_str()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_else(|| value.clone());
-            self.entry(path, &value);
+            let held = match value {
+                Sample::Scalar(Value::String(text)) => serde_json::from_str(text).ok(),
+                _ => None,
+            };
+            self.entry(path, held.as_ref().unwrap_or(value));
         }
     }
 
@@ -67,8 +69,9 @@ impl<'s> Additions<'s> {
         (Some(schema), self.notes)
     }
 
-    fn record(&mut self, record: &'s Value, body: &Value) {
-        for (name, value) in body.as_object().into_iter().flatten() {
+    fn record(&mut self, record: &'s Value, body: &Sample) {
+        let Sample::Object(entries) = body else { return };
+        for (name, value) in entries {
             match find(record, name) {
                 Some(field) => self.value(&field["type"][1], value),
                 None => self.add(record, name, value),
@@ -76,18 +79,18 @@ impl<'s> Additions<'s> {
         }
     }
 
-    fn value(&mut self, kind: &'s Value, value: &Value) {
+    fn value(&mut self, kind: &'s Value, value: &Sample) {
         match self.declared(kind) {
             Declared::Record(record) => self.record(record, value),
             Declared::List(items) => {
-                let items = (items, value.as_array().map(Vec::as_slice).unwrap_or_default());
-                items.1.iter().for_each(|item| self.value(items.0, item));
+                let Sample::List(values) = value else { return };
+                values.iter().for_each(|value| self.value(items, value));
             }
             Declared::Scalar => {}
         }
     }
 
-    fn entry(&mut self, path: &str, value: &Value) {
+    fn entry(&mut self, path: &str, value: &Sample) {
         let mut kind = self.root;
         for part in path.split('/') {
             let part = part.replace("~1", "/").replace("~0", "~");
@@ -109,7 +112,7 @@ impl<'s> Additions<'s> {
         ));
     }
 
-    fn add(&mut self, record: &Value, name: &str, value: &Value) {
+    fn add(&mut self, record: &Value, name: &str, value: &Sample) {
         let owner = record["name"].as_str().unwrap_or_default().to_owned();
         self.seen.entry(owner).or_default().field(name).add(value);
     }

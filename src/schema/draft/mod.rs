@@ -3,6 +3,7 @@
 
 mod additions;
 mod naming;
+mod sample;
 mod shape;
 
 use std::fs;
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 use self::additions::Additions;
 use self::naming::Names;
+pub use self::sample::Sample;
 use self::shape::Shape;
 use super::compile::{meta_field, unmapped_field};
 use super::error::LoadError;
@@ -32,9 +34,11 @@ pub struct Draft {
     /// `after` or `before`, of a first version.
     pub phase: String,
     /// Bodies as they came over the wire.
-    pub bodies: Vec<Value>,
+    pub bodies: Vec<Sample>,
+    /// The first of them as text: the `sample.json` of a first version.
+    pub sample: String,
     /// Maps `unmapped` of records: JSON, or its text, by path.
-    pub unmapped: Vec<Value>,
+    pub unmapped: Vec<Sample>,
 }
 
 /// What was written, and what a person should know.
@@ -62,14 +66,6 @@ pub enum DraftError {
     /// The samples hold nothing that is not declared.
     #[error("nothing to add: v{0} declares every field that was seen{1}")]
     NothingNew(u32, String),
-    /// A file could not be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// Writes the draft into the folder.
@@ -97,11 +93,10 @@ pub fn draft(dir: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
 
 fn first(folder: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
     let mut shape = Shape::default();
-    let sample = draft
-        .bodies
-        .first()
-        .filter(|_| draft.bodies.iter().all(Value::is_object));
-    let sample = sample.ok_or(DraftError::NoBody)?;
+    let is_object = |body: &Sample| matches!(body, Sample::Object(_));
+    if draft.bodies.is_empty() || !draft.bodies.iter().all(is_object) {
+        return Err(DraftError::NoBody);
+    }
     draft.bodies.iter().for_each(|body| shape.add(body));
     let (namespace, name) = record_name(&draft.provider, &draft.command);
     let mut fields = shape.avro_fields(name, &mut Names::default());
@@ -117,12 +112,12 @@ fn first(folder: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
         "doc": "TODO: say when the command is sent.",
     });
     let mut drafted = Drafted::default();
-    fs::create_dir_all(folder).map_err(|source| DraftError::Write {
+    fs::create_dir_all(folder).map_err(|source| LoadError::Write {
         path: folder.to_owned(),
         source,
     })?;
     write(folder.join("v1.avsc"), text::render(&schema), &mut drafted)?;
-    let sample = serde_json::to_string_pretty(sample).expect("it was JSON") + "\n";
+    let sample = draft.sample.trim_end().to_owned() + "\n";
     write(folder.join("sample.json"), sample, &mut drafted)?;
     if draft.key.is_none() {
         drafted
@@ -153,7 +148,7 @@ fn next(folder: &Path, newest: u32, file: &SchemaFile, draft: &Draft) -> Result<
 fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), DraftError> {
     match fs::write(&path, text) {
         Ok(()) => drafted.files.push(path),
-        Err(source) => return Err(DraftError::Write { path, source }),
+        Err(source) => return Err(LoadError::Write { path, source }.into()),
     }
     Ok(())
 }

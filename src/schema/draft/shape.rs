@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::naming::{self, Names};
+use super::sample::Sample;
 
 /// Everything that was seen in one place.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +13,7 @@ pub(super) struct Shape {
     integer: bool,
     fraction: bool,
     boolean: bool,
-    /// Every value that was no null had 13 digits, as milliseconds since 1970 have.
+    /// A value had not the 13 digits that milliseconds since 1970 have.
     not_millis: bool,
     /// An integer that a `long` cannot hold, or an array in an array.
     outside: bool,
@@ -22,22 +23,27 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Takes one more value into account.
-    pub fn add(&mut self, value: &Value) {
+    pub fn add(&mut self, sample: &Sample) {
+        let value = match sample {
+            Sample::Object(entries) => {
+                entries.iter().for_each(|(name, value)| self.field(name).add(value));
+                return;
+            }
+            Sample::List(values) => {
+                self.outside |= values.iter().any(|value| matches!(value, Sample::List(_)));
+                let items = self.items.get_or_insert_default();
+                values.iter().for_each(|value| items.add(value));
+                return;
+            }
+            Sample::Scalar(value) => value,
+        };
         match value {
             Value::Null => return,
             Value::Bool(_) => self.boolean = true,
             Value::String(_) => self.text = true,
             Value::Number(number) if number.is_i64() => self.integer = true,
             Value::Number(number) if number.is_u64() => self.outside = true,
-            Value::Number(_) => self.fraction = true,
-            Value::Object(entries) => entries.iter().for_each(|(name, value)| self.field(name).add(value)),
-            Value::Array(values) => {
-                let items = self.items.get_or_insert_default();
-                for value in values {
-                    self.outside |= value.is_array();
-                    items.add(value);
-                }
-            }
+            _ => self.fraction = true,
         }
         let digits = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         self.not_millis |= digits.len() != 13 || !digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::folder::says;
-use crate::schema::{Catalogue, Draft, DraftError, Drafted, draft, lint};
+use crate::schema::{Catalogue, Draft, DraftError, Drafted, Sample, draft, lint};
 
 fn from(bodies: &[Value], unmapped: &[Value]) -> Draft {
     Draft {
@@ -14,9 +14,14 @@ fn from(bodies: &[Value], unmapped: &[Value]) -> Draft {
         command: "All.Kinds".to_owned(),
         key: Some("GroupId".to_owned()),
         phase: "after".to_owned(),
-        bodies: bodies.to_vec(),
-        unmapped: unmapped.to_vec(),
+        bodies: bodies.iter().map(sample).collect(),
+        sample: bodies.first().map(Value::to_string).unwrap_or_default(),
+        unmapped: unmapped.iter().map(sample).collect(),
     }
+}
+
+fn sample(body: &Value) -> Sample {
+    serde_json::from_str(&body.to_string()).expect("JSON")
 }
 
 fn two_bodies() -> Draft {
@@ -84,6 +89,26 @@ fn types_are_inferred_from_all_bodies_by_the_rules_of_the_folder() {
     assert_eq!(item["name"], "KindsList");
     assert_eq!(field(item, "Extra")["type"][1], "boolean");
     assert!(dir.path().join("test/All.Kinds/sample.json").is_file());
+}
+
+#[test]
+fn fields_and_the_sample_stand_as_they_were_sent() {
+    let text = r#"{"Zebra": 1.50, "Ant": {"b": 1, "a": 2}}"#;
+    let mut of = from(&[], &[]);
+    of.key = None;
+    of.bodies = vec![serde_json::from_str(text).expect("JSON")];
+    of.sample = text.to_owned();
+    let (dir, drafted) = drafted(&of);
+    let schema = version(dir.path(), 1);
+    let names = |record: &Value| -> Vec<Value> {
+        let fields = record["fields"].as_array().expect("fields");
+        fields.iter().map(|field| field["name"].clone()).collect()
+    };
+    assert_eq!(names(&schema), ["Zebra", "Ant", "meta", "unmapped"]);
+    assert_eq!(names(&field(&schema, "Ant")["type"][1]), ["b", "a"]);
+    let sample = std::fs::read_to_string(dir.path().join("test/All.Kinds/sample.json")).expect("a sample");
+    assert_eq!(sample, format!("{text}\n"));
+    says(&drafted.notes.join("\n"), &["the key is the app"]);
 }
 
 #[test]
