@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod embedded;
+mod schemas;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Look into a schemas folder, check it, and make things of it.
+    Schemas(schemas::Options),
 }
 
 /// Runs the command line and gives the exit code.
@@ -65,6 +68,10 @@ pub fn run() -> ExitCode {
         Command::Check { config } => match load(&config) {
             Ok(config) => return check::run(&config),
             Err(code) => return code,
+        },
+        Command::Schemas(options) => match schemas::run(options) {
+            Ok(code) => return code,
+            Err(cause) => Err(cause),
         },
     };
     match outcome {

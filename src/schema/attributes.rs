@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::capture::{Capture, TIMES_MAX};
 use super::key::{KeyRule, Path};
-use super::location::{Fault, Located};
+use super::location::{Fault, Faults, Located};
 use super::plan::{Kind, RecordPlan};
 use crate::callback::{Answer, Phase};
 
@@ -19,20 +19,21 @@ pub(super) struct Attributes {
 
 impl Attributes {
     /// Reads the attributes, and marks in `plan` the fields whose values the key and the time need.
-    pub fn read(record: &Located<'_>, plan: &mut RecordPlan) -> Result<Self, Fault> {
-        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand")?;
-        attributes.only(&["phase", "key", "time", "answer", "expand"])?;
-        Ok(Self {
-            phase: phase(&attributes)?,
-            key: key(&attributes, plan)?,
-            answer: {
-                time(&attributes, plan)?;
-                answer(&attributes, plan)?
-            },
-            expand: attributes
-                .get("expand")
-                .map(|expand| expand.text().map(str::to_owned))
-                .transpose()?,
+    pub fn read(record: &Located<'_>, plan: &mut RecordPlan, faults: &mut Faults) -> Option<Self> {
+        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand");
+        let attributes = faults.note(attributes)?;
+        faults.note(attributes.only(&["phase", "key", "time", "answer", "expand"]));
+        let phase = faults.note(phase(&attributes));
+        let key = faults.note(key(&attributes, plan));
+        faults.note(time(&attributes, plan));
+        let answer = faults.note(answer(&attributes, plan));
+        let expand = attributes.get("expand");
+        let expand = expand.map(|expand| expand.text().map(str::to_owned)).transpose();
+        Some(Self {
+            expand: faults.note(expand)?,
+            phase: phase?,
+            key: key?,
+            answer: answer?,
         })
     }
 }

@@ -1,20 +1,14 @@
 //! Every command that the schemas folder describes, in all its versions. Loaded once at start and never changed.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
-use apache_avro::Schema;
 use serde_json::Value;
 
-use super::attributes::Attributes;
-use super::command::{Command, Identity};
-use super::compile::compile;
+use super::command::Command;
 use super::decode::{self, DecodeError, Decoded, Version};
 use super::error::LoadError;
-use super::evolution;
-use super::fingerprint::fingerprint;
-use super::location::{Fault, Located};
+use super::file::{Compiled, SchemaFile};
 use super::source::{self, CommandFolder};
 
 /// The commands, by provider and name; and every version ever published, by fingerprint.
@@ -57,16 +51,16 @@ impl Catalogue {
 
     fn add(&mut self, folder: &CommandFolder) -> Result<(), LoadError> {
         let mut newest: Option<(Command, Value)> = None;
-        for (number, path) in (1..).zip(&folder.versions) {
+        for (number, path) in &folder.versions {
             let file = SchemaFile::read(path)?;
-            let (command, schema) = file.compile(folder, number)?;
+            let Compiled { command, schema } = file.compile(folder, *number).map_err(first)?;
             if let Some((_, before)) = &newest {
-                evolution::check(before, &Located::root(&file.json)).map_err(|fault| file.blame(fault))?;
+                file.follows(before).map_err(first)?;
             }
             let version = Version {
                 provider: folder.provider.clone(),
                 command: folder.name.clone(),
-                version: number,
+                version: *number,
                 schema,
             };
             if let Some(other) = self.versions.insert(command.fingerprint(), version)
@@ -87,63 +81,7 @@ impl Catalogue {
     }
 }
 
-/// One version's file.
-struct SchemaFile<'p> {
-    path: &'p Path,
-    text: String,
-    json: Value,
-}
-
-impl<'p> SchemaFile<'p> {
-    fn read(path: &'p Path) -> Result<Self, LoadError> {
-        let text = fs::read_to_string(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let json = serde_json::from_str(&text).map_err(|source| LoadError::Json {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self { path, text, json })
-    }
-
-    fn compile(&self, folder: &CommandFolder, version: u32) -> Result<(Command, Schema), LoadError> {
-        let (namespace, name) = record_name(&folder.provider, &folder.name);
-        let record = Located::root(&self.json);
-        let mut plan = compile(&record, &namespace, name).map_err(|fault| self.blame(fault))?;
-        let attributes = Attributes::read(&record, &mut plan).map_err(|fault| self.blame(fault))?;
-        let schema = Schema::parse(&self.json).map_err(|source| self.refuse(Box::new(source)))?;
-        let identity = Identity {
-            provider: folder.provider.clone(),
-            name: folder.name.clone(),
-            version,
-            fingerprint: fingerprint(&self.json).map_err(|source| self.refuse(source))?,
-            schema: self.text.clone(),
-        };
-        Ok((Command::new(identity, attributes, plan), schema))
-    }
-
-    fn blame(&self, Fault { place, value, allowed }: Fault) -> LoadError {
-        LoadError::Rule {
-            path: self.path.to_owned(),
-            place,
-            value,
-            allowed,
-        }
-    }
-
-    fn refuse(&self, source: Box<apache_avro::Error>) -> LoadError {
-        LoadError::Avro {
-            path: self.path.to_owned(),
-            source,
-        }
-    }
-}
-
-/// The namespace and the name of a command's record.
-fn record_name<'c>(provider: &str, command: &'c str) -> (String, &'c str) {
-    match command.rsplit_once('.') {
-        Some((family, name)) => (format!("im.{provider}.{}", family.to_ascii_lowercase()), name),
-        None => (format!("im.{provider}"), command),
-    }
+/// What the folder is refused for; `imbridge schemas lint` tells the rest.
+fn first(errors: Vec<LoadError>) -> LoadError {
+    errors.into_iter().next().expect("a refusal has a reason")
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::location::{Fault, Located};
+use super::location::{Fault, Faults, Located};
 use super::plan::{FieldPlan, Items, Kind, RecordPlan};
 
 /// What a value may be, in the words of a complaint.
@@ -13,64 +13,89 @@ const KINDS: &str =
     "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
 
 /// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
-/// fields, `meta` and `unmapped`, are checked and left out.
-pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str) -> Result<RecordPlan, Fault> {
-    record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"])?;
-    record.need("type", "\"record\"")?.expect(&json!("record"))?;
-    record.need("name", name)?.expect(&json!(name))?;
-    record.need("namespace", namespace)?.expect(&json!(namespace))?;
-    record.need("doc", "what the record means")?.text()?;
-    let fields = record.need("fields", "an array of fields")?;
-    let items = fields.items()?;
-    let Some((body, [meta, unmapped])) = items.split_last_chunk() else {
-        return Err(fields.fault("the body's fields, then meta and unmapped"));
+/// fields, `meta` and `unmapped`, are checked and left out. It is good for use only where no fault was noted.
+pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults: &mut Faults) -> RecordPlan {
+    let head = |need: &str, expected: &str| record.need(need, expected)?.expect(&json!(expected));
+    faults.note(record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"]));
+    faults.note(head("type", "record"));
+    faults.note(head("name", name));
+    faults.note(head("namespace", namespace));
+    faults.note(documented(record, "what the record means"));
+    let fields = record.need("fields", "an array of fields");
+    let Some((fields, items)) = faults.note(fields.and_then(|fields| fields.items().map(|items| (fields, items))))
+    else {
+        return RecordPlan::default();
     };
-    check_bridge_field(meta, &meta_field())?;
-    check_bridge_field(unmapped, &unmapped_field())?;
+    let Some((body, [meta, unmapped])) = items.split_last_chunk() else {
+        faults.note::<()>(Err(fields.fault("the body's fields, then meta and unmapped")));
+        return RecordPlan::default();
+    };
+    faults.note(check_bridge_field(meta, &meta_field()));
+    faults.note(check_bridge_field(unmapped, &unmapped_field()));
     let mut compiler = Compiler {
         records: HashMap::new(),
+        faults,
     };
-    let plan = compiler.fields(body, namespace)?;
-    match plan
+    let plan = compiler.fields(body, namespace);
+    if plan
         .fields
         .iter()
-        .find(|field| matches!(&*field.name, "meta" | "unmapped"))
+        .any(|field| matches!(&*field.name, "meta" | "unmapped"))
     {
-        Some(_) => Err(fields.fault("one meta and one unmapped, both at the end")),
-        None => Ok(plan),
+        faults.note::<()>(Err(fields.fault("one meta and one unmapped, both at the end")));
     }
+    plan
 }
 
-struct Compiler {
+fn documented(node: &Located<'_>, what: &str) -> Result<(), Fault> {
+    node.need("doc", what)?.text().map(drop)
+}
+
+struct Compiler<'f> {
     /// Records that are complete, by full name, for fields that only name theirs.
     records: HashMap<String, RecordPlan>,
+    faults: &'f mut Faults,
 }
 
-impl Compiler {
-    fn fields(&mut self, fields: &[Located<'_>], namespace: &str) -> Result<RecordPlan, Fault> {
+impl Compiler<'_> {
+    fn fields(&mut self, fields: &[Located<'_>], namespace: &str) -> RecordPlan {
         let mut plan = RecordPlan::default();
         let mut names = HashSet::new();
         for field in fields {
-            field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"])?;
-            let name = field.need("name", "the name on the wire")?;
+            self.faults
+                .note(field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"]));
+            let name = field.need("name", "the name on the wire").and_then(|name| name.text());
+            let Some(name) = self.faults.note(name) else {
+                continue;
+            };
             let spellings = field.get("spellings");
-            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts)?;
-            for spelling in std::iter::once(name.text()?).chain(others.iter().copied()) {
+            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts);
+            let others = self.faults.note(others).unwrap_or_default();
+            for spelling in std::iter::once(name).chain(others.iter().copied()) {
                 if !names.insert(spelling) {
-                    return Err(field.fault(format!("names and spellings that differ; `{spelling}` is there twice")));
+                    let differ = format!("names and spellings that differ; `{spelling}` is there twice");
+                    self.faults.note::<()>(Err(field.fault(differ)));
                 }
             }
+            self.faults.note(documented(field, "what the field means"));
+            let null = field
+                .need("default", "null")
+                .and_then(|default| default.expect(&Value::Null));
+            self.faults.note(null);
+            let kind = self.field(field, namespace);
             let index = plan.fields.len();
             plan.spellings
                 .extend(others.iter().map(|other| (Box::from(*other), index)));
-            plan.fields.push(self.field(field, name.text()?, namespace)?);
+            plan.fields.push(FieldPlan {
+                name: name.into(),
+                kind: self.faults.note(kind).unwrap_or(Kind::Text),
+                capture: None,
+            });
         }
-        Ok(plan)
+        plan
     }
 
-    fn field(&mut self, field: &Located<'_>, name: &str, namespace: &str) -> Result<FieldPlan, Fault> {
-        field.need("doc", "what the field means")?.text()?;
-        field.need("default", "null")?.expect(&Value::Null)?;
+    fn field(&mut self, field: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
         let union = field.need("type", "[\"null\", T]")?;
         let branches = union.items().map_err(|_| union.fault("[\"null\", T]"))?;
         let [null, branch] = branches.as_slice() else {
@@ -90,11 +115,7 @@ impl Compiler {
                 _ => return Err(any.fault("true, on a string field only")),
             }
         }
-        Ok(FieldPlan {
-            name: name.into(),
-            kind,
-            capture: None,
-        })
+        Ok(kind)
     }
 
     fn kind(&mut self, node: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
@@ -129,12 +150,13 @@ impl Compiler {
     }
 
     fn record(&mut self, node: &Located<'_>, namespace: &str) -> Result<RecordPlan, Fault> {
-        node.only(&["type", "name", "namespace", "doc", "fields"])?;
-        node.need("doc", "what the record means")?.text()?;
+        self.faults
+            .note(node.only(&["type", "name", "namespace", "doc", "fields"]));
+        self.faults.note(documented(node, "what the record means"));
         let name = node.need("name", "a name")?.text()?;
         let own = node.get("namespace").map(|own| own.text()).transpose()?;
         let namespace = own.unwrap_or(namespace);
-        let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace)?;
+        let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace);
         self.records.insert(full_name(name, namespace), plan.clone());
         Ok(plan)
     }
@@ -183,7 +205,7 @@ fn strip_docs(value: &mut Value) {
     }
 }
 
-fn meta_field() -> Value {
+pub(super) fn meta_field() -> Value {
     let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
     json!({"name": "meta", "type": {"type": "record", "name": "Meta", "namespace": "im", "fields": [
         {"name": "event_id", "type": "string"},
@@ -196,6 +218,6 @@ fn meta_field() -> Value {
     ]}})
 }
 
-fn unmapped_field() -> Value {
+pub(super) fn unmapped_field() -> Value {
     json!({"name": "unmapped", "type": {"type": "map", "values": "string"}})
 }

@@ -12,6 +12,8 @@ use thiserror::Error;
 pub enum LoadError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     /// Something in the folder that has no place there, or something missing.
     #[error("{}: {found}; allowed: {allowed}", path.display())]
     Layout {

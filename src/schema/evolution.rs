@@ -4,52 +4,62 @@
 
 use serde_json::Value;
 
-use super::location::{Fault, Located};
+use super::location::{Faults, Located};
 
 /// What of a record or a field may not change; documentation and spellings may.
 const FIXED_IN_RECORD: [&str; 3] = ["type", "name", "namespace"];
 const FIXED_IN_FIELD: [&str; 3] = ["default", "unit", "json"];
 
 /// Checks that the record `new` only adds to the record `old`.
-pub(super) fn check(old: &Value, new: &Located<'_>) -> Result<(), Fault> {
-    unchanged(&FIXED_IN_RECORD, old, new)?;
-    let fields = new.need("fields", "the fields of the version before")?;
-    let candidates = fields.items()?;
+pub(super) fn check(old: &Value, new: &Located<'_>, faults: &mut Faults) {
+    unchanged(&FIXED_IN_RECORD, old, new, faults);
+    let fields = new.need("fields", "the fields of the version before");
+    let Some((fields, candidates)) = faults.note(fields.and_then(|fields| fields.items().map(|items| (fields, items))))
+    else {
+        return;
+    };
     for old_field in old["fields"].as_array().into_iter().flatten() {
         let name = &old_field["name"];
         let Some(field) = candidates.iter().find(|field| field.value["name"] == *name) else {
-            return Err(fields.fault(format!("the field {name} of the version before")));
+            faults.note::<()>(Err(fields.fault(format!("the field {name} of the version before"))));
+            continue;
         };
-        unchanged(&FIXED_IN_FIELD, old_field, field)?;
-        let kind = field.need("type", "the type of the version before")?;
-        check_type(&old_field["type"], &kind)?;
+        unchanged(&FIXED_IN_FIELD, old_field, field, faults);
+        if let Some(kind) = faults.note(field.need("type", "the type of the version before")) {
+            check_type(&old_field["type"], &kind, faults);
+        }
     }
-    Ok(())
 }
 
-fn check_type(old: &Value, new: &Located<'_>) -> Result<(), Fault> {
+fn check_type(old: &Value, new: &Located<'_>, faults: &mut Faults) {
     if old == new.value {
-        return Ok(());
+        return;
     }
     if let (Some([_, old]), Ok(branches)) = (old.as_array().map(Vec::as_slice), new.items()) {
-        return branches.iter().skip(1).try_for_each(|branch| check_type(old, branch));
+        return branches
+            .iter()
+            .skip(1)
+            .for_each(|branch| check_type(old, branch, faults));
     }
     match (old["type"].as_str(), new.value["type"].as_str()) {
-        (Some("record"), Some("record")) => check(old, new),
-        (Some("array"), Some("array")) => check_type(&old["items"], &new.need("items", "items")?),
-        _ => Err(new.fault(format!("what it was in the version before: {old}"))),
+        (Some("record"), Some("record")) => check(old, new, faults),
+        (Some("array"), Some("array")) => {
+            if let Some(items) = faults.note(new.need("items", "items")) {
+                check_type(&old["items"], &items, faults);
+            }
+        }
+        _ => drop(faults.note::<()>(Err(new.fault(format!("what it was in the version before: {old}"))))),
     }
 }
 
-fn unchanged(names: &[&str], old: &Value, new: &Located<'_>) -> Result<(), Fault> {
+fn unchanged(names: &[&str], old: &Value, new: &Located<'_>, faults: &mut Faults) {
     for name in names {
         if old.get(name) != new.value.get(name) {
             let was = old.get(name).map_or_else(|| "nothing".to_owned(), Value::to_string);
-            return Err(match new.get(name) {
+            faults.note::<()>(Err(match new.get(name) {
                 Some(now) => now.fault(format!("{was}, as in the version before")),
                 None => new.fault(format!("\"{name}\": {was}, as in the version before")),
-            });
+            }));
         }
     }
-    Ok(())
 }

@@ -1,29 +1,108 @@
-//! CRC-64-AVRO of a schema's Parsing Canonical Form, as Java and Python compute it.
+//! Fingerprints of a schema's Parsing Canonical Form, as Java and Python compute them
+//! (`fingerprints_are_those_of_java`), and the digest of what the canonical form leaves out. Knows no files.
 
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-/// The fingerprint of the schema in `json`.
-///
-/// apache-avro 0.22 keeps `{"type":"long"}` where the canonical form has `"long"` if a logical type stood there, so
-/// logical types are taken out before it sees the schema (`fingerprints_are_those_of_fastavro`).
-pub(super) fn fingerprint(json: &Value) -> Result<u64, Box<apache_avro::Error>> {
-    let mut plain = json.clone();
-    strip_logical_types(&mut plain);
-    let schema = Schema::parse(&plain)?;
-    let digest = schema.fingerprint::<Rabin>().bytes;
-    let bytes = digest.as_slice().try_into().expect("CRC-64 is eight bytes");
-    Ok(u64::from_le_bytes(bytes))
+/// Both fingerprints of one schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// CRC-64-AVRO. As a signed number it is what Java prints; in little-endian order it stands in the header.
+    pub crc64: u64,
+    /// SHA-256.
+    pub sha256: [u8; 32],
 }
 
-fn strip_logical_types(json: &mut Value) {
+impl Fingerprint {
+    /// The fingerprints of the schema in `json`.
+    ///
+    /// apache-avro 0.22 keeps `{"type":"long"}` where the canonical form has `"long"` if a logical type stood there, so
+    /// logical types are taken out before it sees the schema.
+    pub(super) fn of(json: &Value) -> Result<Self, Box<apache_avro::Error>> {
+        let mut plain = json.clone();
+        strip("logicalType", &mut plain);
+        let schema = Schema::parse(&plain)?;
+        let digest = schema.fingerprint::<Rabin>().bytes;
+        let bytes = digest.as_slice().try_into().expect("CRC-64 is eight bytes");
+        Ok(Self {
+            crc64: u64::from_le_bytes(bytes),
+            sha256: Sha256::digest(schema.canonical_form().as_bytes()).into(),
+        })
+    }
+
+    /// The bytes as they stand in the header of a single object, in hex.
+    pub fn header_hex(&self) -> String {
+        hex::encode(self.crc64.to_le_bytes())
+    }
+
+    /// The number as Java prints it.
+    pub fn java_long(&self) -> i64 {
+        self.crc64.cast_signed()
+    }
+}
+
+/// SHA-256, in hex, of everything that a schema file says apart from documentation: names are sorted, blanks gone.
+pub(super) fn digest_without_docs(json: &Value) -> String {
+    let mut plain = json.clone();
+    strip("doc", &mut plain);
+    let mut text = String::new();
+    put_sorted(&plain, &mut text);
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+fn strip(name: &str, json: &mut Value) {
     match json {
         Value::Object(entries) => {
-            entries.remove("logicalType");
-            entries.values_mut().for_each(strip_logical_types);
+            entries.remove(name);
+            entries.values_mut().for_each(|value| strip(name, value));
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_logical_types),
+        Value::Array(items) => items.iter_mut().for_each(|value| strip(name, value)),
         _ => {}
+    }
+}
+
+/// JSON with the names of each object in order, whatever map `serde_json` was built with.
+fn put_sorted(json: &Value, out: &mut String) {
+    match json {
+        Value::Object(entries) => {
+            let mut names: Vec<_> = entries.keys().collect();
+            names.sort();
+            for (index, name) in names.into_iter().enumerate() {
+                out.push(if index == 0 { '{' } else { ',' });
+                out.push_str(&Value::from(name.as_str()).to_string());
+                out.push(':');
+                put_sorted(&entries[name], out);
+            }
+            out.push_str(if entries.is_empty() { "{}" } else { "}" });
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                out.push(if index == 0 { '[' } else { ',' });
+                put_sorted(item, out);
+            }
+            out.push_str(if items.is_empty() { "[]" } else { "]" });
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_sees_attributes_and_neither_order_nor_documentation() {
+        let one = json!({"name": "A", "doc": "One.", "unit": "s", "list": [{}, [], 1]});
+        let other = json!({"unit": "s", "list": [{}, [], 1], "name": "A", "doc": "Two."});
+        assert_eq!(digest_without_docs(&one), digest_without_docs(&other));
+        let changed = json!({"name": "A", "doc": "One.", "unit": "ms", "list": [{}, [], 1]});
+        assert_ne!(digest_without_docs(&one), digest_without_docs(&changed));
+        let mut text = String::new();
+        put_sorted(&one, &mut text);
+        assert_eq!(text, r#"{"doc":"One.","list":[{},[],1],"name":"A","unit":"s"}"#);
     }
 }

@@ -13,6 +13,17 @@ pub(super) struct Fault {
     pub allowed: String,
 }
 
+/// The rules that a file breaks, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(super) struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// The value, or none and a fault more.
+    pub fn note<T>(&mut self, outcome: Result<T, Fault>) -> Option<T> {
+        outcome.map_err(|fault| self.0.push(fault)).ok()
+    }
+}
+
 /// A JSON value and the path to it (`$.fields[3].type`).
 #[derive(Debug, Clone)]
 pub(super) struct Located<'a> {
@@ -50,14 +61,16 @@ impl<'a> Located<'a> {
 
     /// The object, if it has no other attributes than these.
     pub fn only(&self, allowed: &[&str]) -> Result<(), Fault> {
-        match self.object()?.keys().find(|name| !allowed.contains(&name.as_str())) {
-            None => Ok(()),
-            Some(name) => Err(Fault {
-                place: self.place.clone(),
-                value: format!("the attribute \"{name}\""),
-                allowed: allowed.join(", "),
-            }),
+        let object = self.object()?;
+        let others: Vec<_> = object.keys().filter(|name| !allowed.contains(&name.as_str())).collect();
+        if others.is_empty() {
+            return Ok(());
         }
+        Err(Fault {
+            place: self.place.clone(),
+            value: format!("the attribute {others:?}").replace(['[', ']'], ""),
+            allowed: allowed.join(", "),
+        })
     }
 
     pub fn items(&self) -> Result<Vec<Self>, Fault> {

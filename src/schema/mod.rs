@@ -5,6 +5,7 @@
 //! load:    folder -> compile (checks every rule) -> Command { attributes, plan, key rule, framing }
 //! encode:  body -> walk (fields, captures, what does not fit) -> assembly in schema order -> meta -> unmapped
 //! decode:  framing -> version -> apache-avro -> JSON
+//! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries, drafts
 //! ```
 //!
 //! Absent here: Kafka, HTTP, the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
@@ -17,18 +18,27 @@ mod catalogue;
 mod command;
 mod compile;
 mod decode;
+mod draft;
 mod encoder;
 mod error;
 mod evolution;
 mod exact;
+mod file;
 mod fingerprint;
 mod framing;
 mod key;
+mod lint;
 mod location;
 mod plan;
+mod published;
+mod reference;
 mod source;
+mod summary;
+mod text;
 mod unmapped;
+mod versions;
 mod walk;
+mod wording;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +46,14 @@ mod tests;
 pub use catalogue::Catalogue;
 pub use command::Command;
 pub use decode::{DecodeError, Decoded};
+pub use draft::{Draft, DraftError, Drafted, Sample, draft};
 pub use encoder::{Encoded, Encoder, Meta};
 pub use error::{EncodeError, LoadError};
+pub use fingerprint::Fingerprint;
 pub use framing::Framing;
+pub use lint::{Finding, Report, lint};
+pub use published::publish;
+pub use reference::reference;
+pub use summary::Summary;
 pub use unmapped::Leftovers;
+pub use versions::{VersionPrint, fingerprints};

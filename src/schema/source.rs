@@ -1,83 +1,95 @@
 //! The folder on disk: which files there are, and that there are no others. Knows names and versions, not what the
 //! files say.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::error::LoadError;
+
+/// What lies at the top of the folder beside the providers' folders: the contract, and what has been published.
+pub(super) const README: &str = "README.md";
+pub(super) const PUBLISHED: &str = "published.json";
 
 /// One command's folder.
 #[derive(Debug)]
 pub(super) struct CommandFolder {
     pub provider: String,
     pub name: String,
-    /// The files of versions 1, 2, and so on.
-    pub versions: Vec<PathBuf>,
+    /// Numbers and files of the versions, in order.
+    pub versions: Vec<(u32, PathBuf)>,
 }
 
 /// Lists the commands of a schemas folder, sorted by provider and name.
 pub(super) fn list(dir: &Path) -> Result<Vec<CommandFolder>, LoadError> {
+    let (folders, errors) = scan(dir);
+    errors.into_iter().next().map_or(Ok(folders), Err)
+}
+
+/// Lists the commands that can be listed, and everything that is wrong.
+pub(super) fn scan(dir: &Path) -> (Vec<CommandFolder>, Vec<LoadError>) {
     let mut folders = Vec::new();
-    for (provider, path) in entries(dir)? {
-        if provider == "README.md" {
+    let mut errors = Vec::new();
+    for (provider, path) in entries(dir, &mut errors) {
+        if provider == README || provider == PUBLISHED {
             continue;
         }
         if !path.is_dir() || !is_provider(&provider) {
-            return Err(layout(
+            errors.push(layout(
                 &path,
                 "not a provider's folder",
-                "folders named [a-z][a-z0-9_]*, README.md",
+                "folders named [a-z][a-z0-9_]*, README.md, published.json",
             ));
+            continue;
         }
-        for (name, path) in entries(&path)? {
-            folders.push(command(provider.clone(), name, &path)?);
+        for (name, path) in entries(&path, &mut errors) {
+            if path.is_dir() && is_command(&name) {
+                folders.push(command(provider.clone(), name, &path, &mut errors));
+            } else {
+                errors.push(layout(
+                    &path,
+                    "not a command's folder",
+                    "folders named [a-zA-Z0-9._-]+, no dot at either end",
+                ));
+            }
         }
     }
-    Ok(folders)
+    (folders, errors)
 }
 
-fn command(provider: String, name: String, path: &Path) -> Result<CommandFolder, LoadError> {
-    if !path.is_dir() || !is_command(&name) {
-        return Err(layout(
-            path,
-            "not a command's folder",
-            "folders named [a-zA-Z0-9._-]+, no dot at either end",
-        ));
-    }
+fn command(provider: String, name: String, path: &Path, errors: &mut Vec<LoadError>) -> CommandFolder {
     let mut versions = Vec::new();
-    for (file, path) in entries(path)? {
+    for (file, path) in entries(path, errors) {
         if file == "sample.json" {
             continue;
         }
         match version(&file) {
             Some(version) if path.is_file() => versions.push((version, path)),
-            _ => {
-                return Err(layout(
-                    &path,
-                    "not a version",
-                    "v1.avsc, v2.avsc and so on, sample.json",
-                ));
-            }
+            _ => errors.push(layout(
+                &path,
+                "not a version",
+                "v1.avsc, v2.avsc and so on, sample.json",
+            )),
         }
     }
     versions.sort();
     for (expected, (version, _)) in (1..).zip(&versions) {
         if *version != expected {
-            return Err(layout(
+            errors.push(layout(
                 path,
                 &format!("v{expected}.avsc is missing"),
                 "versions from 1 without a gap",
             ));
+            break;
         }
     }
     if versions.is_empty() {
-        return Err(layout(path, "no version", "at least v1.avsc"));
+        errors.push(layout(path, "no version", "at least v1.avsc"));
     }
-    Ok(CommandFolder {
+    CommandFolder {
         provider,
         name,
-        versions: versions.into_iter().map(|(_, path)| path).collect(),
-    })
+        versions,
+    }
 }
 
 fn version(file: &str) -> Option<u32> {
@@ -86,14 +98,14 @@ fn version(file: &str) -> Option<u32> {
     (version > 0 && version.to_string() == number).then_some(version)
 }
 
-fn is_provider(name: &str) -> bool {
+pub(super) fn is_provider(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-fn is_command(name: &str) -> bool {
+pub(super) fn is_command(name: &str) -> bool {
     !name.starts_with('.')
         && !name.ends_with('.')
         && name
@@ -101,18 +113,20 @@ fn is_command(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, LoadError> {
-    let unreadable = |source| LoadError::Read {
-        path: dir.to_owned(),
-        source,
+fn entries(dir: &Path, errors: &mut Vec<LoadError>) -> Vec<(String, PathBuf)> {
+    let read = || -> io::Result<Vec<_>> {
+        let entry = |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        fs::read_dir(dir)?.map(|found| found.map(entry)).collect()
     };
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(dir).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        entries.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
-    }
+    let mut entries = read().unwrap_or_else(|source| {
+        errors.push(LoadError::Read {
+            path: dir.to_owned(),
+            source,
+        });
+        Vec::new()
+    });
     entries.sort();
-    Ok(entries)
+    entries
 }
 
 fn layout(path: &Path, found: &str, allowed: &str) -> LoadError {

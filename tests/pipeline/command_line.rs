@@ -19,7 +19,7 @@ fn help_and_version_say_what_there_is() {
     let (code, help, _) = output(Command::new(PROGRAM).arg("--help"));
     assert_eq!(code, Some(0));
     assert!(
-        ["serve", "dev", "check", "durable before it is"]
+        ["serve", "dev", "check", "schemas", "durable before it is"]
             .iter()
             .all(|part| help.contains(part)),
         "{help}"

@@ -1,9 +1,11 @@
 //! Tests of the part as a whole, and what they share: a schema with every kind of field, and a folder to load it from.
 
+mod draft;
 mod encoding;
 mod evolution;
 mod folder;
 mod goldens;
+mod lint;
 mod lossless;
 mod random;
 mod unmapped;

@@ -1,0 +1,99 @@
+//! The folder's commands as aligned text or as JSON, and a line for a fingerprint.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use crate::publish::command_topic;
+use crate::schema::{Catalogue, Summary, VersionPrint};
+
+#[derive(Serialize)]
+struct Line {
+    topic: String,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+/// All commands; the columns are as wide as what stands in them.
+pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<String> {
+    let lines: Vec<Line> = catalogue
+        .commands()
+        .map(|command| Line {
+            topic: command_topic(prefix, command.provider(), command.name()),
+            summary: command.summary(),
+        })
+        .collect();
+    if json {
+        return Ok(serde_json::to_string_pretty(&lines)? + "\n");
+    }
+    let head = [
+        "PROVIDER",
+        "COMMAND",
+        "VERSION",
+        "PHASE",
+        "TOPIC",
+        "KEY",
+        "TIME",
+        "ANSWER",
+        "EXPAND",
+        "FINGERPRINT",
+    ];
+    let rows = lines.into_iter().map(|Line { topic, summary }| {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            summary.provider,
+            summary.command,
+            format!("v{}", summary.version),
+            summary.phase.to_owned(),
+            topic,
+            summary.key,
+            or_dash(summary.time),
+            or_dash(summary.answer),
+            or_dash(summary.expand),
+            summary.fingerprint,
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// The version, CRC-64-AVRO as Java prints it and as it stands in the header, SHA-256.
+pub(super) fn fingerprint_line(print: &VersionPrint) -> String {
+    let fingerprint = &print.fingerprint;
+    let (long, header) = (fingerprint.java_long(), fingerprint.header_hex());
+    format!("{} {long} {header} {}", print.name, hex::encode(fingerprint.sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::fingerprint_line;
+    use crate::schema::fingerprints;
+
+    #[test]
+    fn fingerprints_are_those_of_java() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let golden = std::fs::read_to_string(root.join("tests/golden/fingerprints.txt")).expect("it is committed");
+        let golden: Vec<_> = golden.lines().filter(|line| !line.starts_with('#')).collect();
+        let mut ours: Vec<_> = fingerprints(&root.join("schemas"))
+            .expect("the shipped folder loads")
+            .iter()
+            .map(fingerprint_line)
+            .collect();
+        ours.sort();
+        assert!(golden.len() >= 132, "{}", golden.len());
+        assert_eq!(ours, golden);
+    }
+}

@@ -1,0 +1,86 @@
+//! `imbridge schemas new`: reads the samples, and says what was drafted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
+
+use crate::schema::{Draft, Sample, draft};
+
+/// Whether the IM server waits for the answer.
+#[derive(Clone, Copy, ValueEnum)]
+enum Phase {
+    After,
+    Before,
+}
+
+/// The command, and what it is drafted from.
+#[derive(Args)]
+pub(super) struct Options {
+    /// The provider's folder.
+    #[arg(long)]
+    provider: String,
+    /// The command as on the wire.
+    #[arg(long)]
+    command: String,
+    /// Bodies: files with one JSON value or several, such as the lines that a consumer of the unknown topic prints.
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "from_unmapped")]
+    from: Vec<PathBuf>,
+    /// Maps `unmapped` of records, a line each: {"MemberList/0/Foo": "1"}.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    from_unmapped: Vec<PathBuf>,
+    /// The key expression of a new command.
+    #[arg(long, value_name = "EXPR")]
+    key: Option<String>,
+    /// Whether the IM server waits for the answer, of a new command.
+    #[arg(long, value_enum, default_value = "after")]
+    phase: Phase,
+}
+
+pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
+    let phase = match options.phase {
+        Phase::After => "after",
+        Phase::Before => "before",
+    };
+    let bodies = read(&options.from)?;
+    let first = bodies.first().map(|body| body.get().to_owned());
+    let drafted = draft(
+        dir,
+        &Draft {
+            provider: options.provider.clone(),
+            command: options.command.clone(),
+            key: options.key.clone(),
+            phase: phase.to_owned(),
+            bodies: samples(&bodies)?,
+            sample: first.unwrap_or_default(),
+            unmapped: samples(&read(&options.from_unmapped)?)?,
+        },
+    )?;
+    for path in drafted.files {
+        println!("wrote {}", path.display());
+    }
+    for note in drafted.notes {
+        println!("note: {note}");
+    }
+    println!("write the docs in place of each TODO, then run `imbridge schemas lint`");
+    Ok(())
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
+    let mut values = Vec::new();
+    for path in paths {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        for value in Deserializer::from_str(&text).into_iter() {
+            values.push(value.with_context(|| format!("{} is not JSON", path.display()))?);
+        }
+    }
+    Ok(values)
+}
+
+fn samples(values: &[Box<RawValue>]) -> Result<Vec<Sample>> {
+    let parse = |value: &Box<RawValue>| serde_json::from_str(value.get());
+    Ok(values.iter().map(parse).collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,177 @@
+//! Fields that were seen and that a schema does not declare, by the record they belong in. Knows no files.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::naming::Names;
+use super::sample::Sample;
+use super::shape::Shape;
+
+/// What is to be added to a schema.
+pub(super) struct Additions<'s> {
+    root: &'s Value,
+    /// Records by the name that fields use.
+    records: HashMap<String, &'s Value>,
+    /// What was seen, by the record's name.
+    seen: BTreeMap<String, Shape>,
+    notes: Vec<String>,
+}
+
+/// What a value is declared as.
+enum Declared<'s> {
+    Record(&'s Value),
+    List(&'s Value),
+    Scalar,
+}
+
+impl<'s> Additions<'s> {
+    pub fn new(root: &'s Value) -> Self {
+        let mut records = HashMap::new();
+        collect(root, &mut records);
+        Self {
+            root,
+            records,
+            seen: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Looks for undeclared fields in a whole body.
+    pub fn body(&mut self, body: &Sample) {
+        self.record(self.root, body);
+    }
+
+    /// Takes the map `unmapped` of a record: every entry is undeclared, or does not fit.
+    pub fn unmapped(&mut self, map: &Sample) {
+        let Sample::Object(entries) = map else { return };
+        for (path, value) in entries {
+            // A record holds JSON as its text.
+            let held = match value {
+                Sample::Scalar(Value::String(text)) => serde_json::from_str(text).ok(),
+                _ => None,
+            };
+            self.entry(path, held.as_ref().unwrap_or(value));
+        }
+    }
+
+    /// The schema with the fields added, if there are any, and what could not be.
+    pub fn finish(mut self, schema: &Value) -> (Option<Value>, Vec<String>) {
+        self.notes.sort();
+        self.notes.dedup();
+        if self.seen.is_empty() {
+            return (None, self.notes);
+        }
+        let mut names = Names(self.records.keys().cloned().collect());
+        let mut schema = schema.clone();
+        let root = schema["name"].as_str().unwrap_or_default().to_owned();
+        extend(&mut schema, &root, &self.seen, &mut names);
+        (Some(schema), self.notes)
+    }
+
+    fn record(&mut self, record: &'s Value, body: &Sample) {
+        let Sample::Object(entries) = body else { return };
+        for (name, value) in entries {
+            match find(record, name) {
+                Some(field) => self.value(&field["type"][1], value),
+                None => self.add(record, name, value),
+            }
+        }
+    }
+
+    fn value(&mut self, kind: &'s Value, value: &Sample) {
+        match self.declared(kind) {
+            Declared::Record(record) => self.record(record, value),
+            Declared::List(items) => {
+                let Sample::List(values) = value else { return };
+                values.iter().for_each(|value| self.value(items, value));
+            }
+            Declared::Scalar => {}
+        }
+    }
+
+    fn entry(&mut self, path: &str, value: &Sample) {
+        let mut kind = self.root;
+        for part in path.split('/') {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            match self.declared(kind) {
+                Declared::List(items) => kind = items,
+                Declared::Scalar => break,
+                Declared::Record(record) => {
+                    let name = part.rsplit_once('#').filter(|(_, count)| count.parse::<u32>().is_ok());
+                    let name = name.map_or(part.as_str(), |(name, _)| name);
+                    match find(record, name) {
+                        Some(field) => kind = &field["type"][1],
+                        None => return self.add(record, name, value),
+                    }
+                }
+            }
+        }
+        self.notes.push(format!(
+            "{path} is declared and does not hold what was sent; types never change"
+        ));
+    }
+
+    fn add(&mut self, record: &Value, name: &str, value: &Sample) {
+        let owner = record["name"].as_str().unwrap_or_default().to_owned();
+        self.seen.entry(owner).or_default().field(name).add(value);
+    }
+
+    fn declared(&self, kind: &'s Value) -> Declared<'s> {
+        if let Some(record) = kind.as_str().and_then(|name| self.records.get(name)) {
+            return Declared::Record(record);
+        }
+        match kind["type"].as_str() {
+            Some("record") => Declared::Record(kind),
+            Some("array") => Declared::List(&kind["items"]),
+            _ => Declared::Scalar,
+        }
+    }
+}
+
+/// The field that arrives as `name`.
+fn find<'s>(record: &'s Value, name: &str) -> Option<&'s Value> {
+    let body = record["fields"].as_array()?.iter();
+    let mut body = body.filter(|field| !field["type"].is_object());
+    body.find(|field| {
+        let spellings = field["spellings"].as_array().into_iter().flatten();
+        field["name"] == name || spellings.into_iter().any(|spelling| spelling == name)
+    })
+}
+
+/// Notes the records below a schema by name.
+fn collect<'s>(node: &'s Value, records: &mut HashMap<String, &'s Value>) {
+    if node["type"] == "record"
+        && let Some(name) = node["name"].as_str()
+    {
+        records.insert(name.to_owned(), node);
+    }
+    match node {
+        Value::Object(entries) => entries.values().for_each(|value| collect(value, records)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, records)),
+        _ => {}
+    }
+}
+
+/// Adds the fields to every record below a schema; those of the whole record go before `meta`.
+fn extend(node: &mut Value, root: &str, seen: &BTreeMap<String, Shape>, names: &mut Names) {
+    match node {
+        Value::Object(entries) => entries.values_mut().for_each(|value| extend(value, root, seen, names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| extend(item, root, seen, names)),
+        _ => return,
+    }
+    if node["type"] != "record" {
+        return;
+    }
+    let Some(name) = node["name"].as_str().map(str::to_owned) else {
+        return;
+    };
+    if let (Some(shape), Some(fields)) = (seen.get(&name), node["fields"].as_array_mut()) {
+        let at = if name == root {
+            fields.len().saturating_sub(2)
+        } else {
+            fields.len()
+        };
+        fields.splice(at..at, shape.avro_fields(&name, names));
+    }
+}

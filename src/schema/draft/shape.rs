@@ -1,0 +1,124 @@
+//! What values a field was seen with, and the Avro type that holds them by the rules of `schemas/README.md`. Knows no
+//! files and no command.
+
+use serde_json::{Map, Value, json};
+
+use super::naming::{self, Names};
+use super::sample::Sample;
+
+/// Everything that was seen in one place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shape {
+    text: bool,
+    integer: bool,
+    fraction: bool,
+    boolean: bool,
+    /// A value had not the 13 digits that milliseconds since 1970 have.
+    not_millis: bool,
+    /// An integer that a `long` cannot hold, or an array in an array.
+    outside: bool,
+    fields: Vec<(String, Shape)>,
+    items: Option<Box<Shape>>,
+}
+
+impl Shape {
+    /// Takes one more value into account.
+    pub fn add(&mut self, sample: &Sample) {
+        let value = match sample {
+            Sample::Object(entries) => {
+                entries.iter().for_each(|(name, value)| self.field(name).add(value));
+                return;
+            }
+            Sample::List(values) => {
+                self.outside |= values.iter().any(|value| matches!(value, Sample::List(_)));
+                let items = self.items.get_or_insert_default();
+                values.iter().for_each(|value| items.add(value));
+                return;
+            }
+            Sample::Scalar(value) => value,
+        };
+        match value {
+            Value::Null => return,
+            Value::Bool(_) => self.boolean = true,
+            Value::String(_) => self.text = true,
+            Value::Number(number) if number.is_i64() => self.integer = true,
+            Value::Number(number) if number.is_u64() => self.outside = true,
+            _ => self.fraction = true,
+        }
+        let digits = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        self.not_millis |= digits.len() != 13 || !digits.bytes().all(|byte| byte.is_ascii_digit());
+    }
+
+    /// The shape of a field, new if it was not seen before.
+    pub fn field(&mut self, name: &str) -> &mut Shape {
+        let at = self.fields.iter().position(|(known, _)| known == name);
+        let at = at.unwrap_or_else(|| {
+            self.fields.push((name.to_owned(), Shape::default()));
+            self.fields.len() - 1
+        });
+        &mut self.fields[at].1
+    }
+
+    /// The fields as Avro fields of the record `owner`.
+    pub fn avro_fields(&self, owner: &str, names: &mut Names) -> Vec<Value> {
+        let fields = self.fields.iter();
+        fields
+            .map(|(name, shape)| shape.avro_field(name, owner, names))
+            .collect()
+    }
+
+    /// An optional field; its documentation is left for a person to write.
+    pub fn avro_field(&self, wire: &str, owner: &str, names: &mut Names) -> Value {
+        let name = naming::field_name(wire);
+        let kind = self.kind(wire, owner, names);
+        let hint = if kind.is_none() { "; its type was not clear" } else { "" };
+        let mut field = Map::new();
+        field.insert("name".to_owned(), json!(name));
+        field.insert("doc".to_owned(), json!(format!("TODO: say what {wire} means{hint}.")));
+        field.insert("json".to_owned(), json!(true));
+        if kind.is_some() {
+            field.remove("json");
+        }
+        let kind = kind.unwrap_or_else(|| json!("string"));
+        field.insert("type".to_owned(), json!(["null", kind]));
+        field.insert("default".to_owned(), Value::Null);
+        if name != wire {
+            field.insert("spellings".to_owned(), json!([wire]));
+        }
+        Value::Object(field)
+    }
+
+    /// The one type that holds all that was seen, if there is one.
+    fn kind(&self, wire: &str, owner: &str, names: &mut Names) -> Option<Value> {
+        let scalar = self.text || self.integer || self.fraction || self.boolean;
+        if self.outside {
+            return None;
+        }
+        if let Some(items) = &self.items {
+            let alone = !scalar && self.fields.is_empty();
+            let items = items.kind(wire, owner, names).filter(|_| alone)?;
+            return Some(json!({"type": "array", "items": items}));
+        }
+        if !self.fields.is_empty() {
+            if scalar {
+                return None;
+            }
+            let name = names.record(owner, wire);
+            let fields = self.avro_fields(&name, names);
+            let doc = format!("TODO: say what one {wire} is.");
+            return Some(json!({"type": "record", "name": name, "doc": doc, "fields": fields}));
+        }
+        match (self.text, self.integer || self.fraction, self.boolean) {
+            (false, false, false) => None,
+            (false, false, true) => Some(json!("boolean")),
+            (_, _, true) => None,
+            _ if wire.ends_with("Time") && !self.not_millis => {
+                Some(json!({"type": "long", "logicalType": "timestamp-millis"}))
+            }
+            (true, ..) => Some(json!("string")),
+            _ if naming::is_id(wire) => Some(json!("string")),
+            _ if self.fraction => Some(json!("double")),
+            _ => Some(json!("long")),
+        }
+    }
+}

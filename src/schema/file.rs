@@ -1,0 +1,106 @@
+//! One version's file: read, and checked by every rule that a file must keep by itself or beside the version before it.
+//! Does not know which other files there are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use apache_avro::Schema;
+use serde_json::Value;
+
+use super::attributes::Attributes;
+use super::command::{Command, Identity};
+use super::compile::compile;
+use super::error::LoadError;
+use super::evolution;
+use super::fingerprint::Fingerprint;
+use super::location::{Fault, Faults, Located};
+use super::source::CommandFolder;
+
+/// A file that is JSON.
+#[derive(Debug)]
+pub(super) struct SchemaFile {
+    pub path: PathBuf,
+    pub text: String,
+    pub json: Value,
+}
+
+/// What a file without a fault gives.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub command: Command,
+    pub schema: Schema,
+}
+
+impl SchemaFile {
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let path = path.to_owned();
+        match fs::read_to_string(&path) {
+            Err(source) => Err(LoadError::Read { path, source }),
+            Ok(text) => match serde_json::from_str(&text) {
+                Err(source) => Err(LoadError::Json { path, source }),
+                Ok(json) => Ok(Self { path, text, json }),
+            },
+        }
+    }
+
+    /// Compiles the file as this version of a command, or says everything that is wrong with it.
+    pub fn compile(&self, folder: &CommandFolder, version: u32) -> Result<Compiled, Vec<LoadError>> {
+        let (namespace, name) = record_name(&folder.provider, &folder.name);
+        let record = Located::root(&self.json);
+        let mut faults = Faults::default();
+        let mut plan = compile(&record, &namespace, name, &mut faults);
+        let attributes = Attributes::read(&record, &mut plan, &mut faults);
+        let mut errors = self.blame(faults);
+        let schema = Schema::parse(&self.json);
+        let fingerprint = Fingerprint::of(&self.json);
+        match (attributes, schema, fingerprint) {
+            (Some(attributes), Ok(schema), Ok(fingerprint)) if errors.is_empty() => {
+                let identity = Identity {
+                    provider: folder.provider.clone(),
+                    name: folder.name.clone(),
+                    version,
+                    fingerprint: fingerprint.crc64,
+                    schema: self.text.clone(),
+                };
+                let command = Command::new(identity, attributes, plan);
+                Ok(Compiled { command, schema })
+            }
+            (_, schema, fingerprint) => {
+                let cause = schema.err().map(Box::new).or_else(|| fingerprint.err());
+                errors.extend(cause.map(|source| LoadError::Avro {
+                    path: self.path.clone(),
+                    source,
+                }));
+                Err(errors)
+            }
+        }
+    }
+
+    /// Checks that the file only adds to a version before it.
+    pub fn follows(&self, before: &Value) -> Result<(), Vec<LoadError>> {
+        let mut faults = Faults::default();
+        evolution::check(before, &Located::root(&self.json), &mut faults);
+        match self.blame(faults) {
+            errors if errors.is_empty() => Ok(()),
+            errors => Err(errors),
+        }
+    }
+
+    fn blame(&self, faults: Faults) -> Vec<LoadError> {
+        let rule = |Fault { place, value, allowed }| LoadError::Rule {
+            path: self.path.clone(),
+            place,
+            value,
+            allowed,
+        };
+        faults.0.into_iter().map(rule).collect()
+    }
+}
+
+/// The namespace and the name of a command's record.
+pub(super) fn record_name<'c>(provider: &str, command: &'c str) -> (String, &'c str) {
+    match command.rsplit_once('.') {
+        Some((family, name)) => (format!("im.{provider}.{}", family.to_ascii_lowercase()), name),
+        None => (format!("im.{provider}"), command),
+    }
+}

@@ -1,0 +1,110 @@
+//! The commands as a Markdown document for readers of the topics. Made from the schemas alone; what a topic is called
+//! is the caller's to say.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::{Catalogue, Command};
+
+/// Writes the document; `topic` gives the topic of a provider's command.
+pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) -> String {
+    let mut page = String::from(
+        "# Commands\n\nMade from the schemas by `imbridge schemas docs`; change those, not this.\n\n\
+         Every field may be absent, but for `meta` and the map `unmapped` (what no field holds, as JSON text by its path), \
+         with which every record ends.\n",
+    );
+    if let Some(command) = catalogue.commands().next() {
+        page.push_str("\n`meta`:\n\n");
+        let schema = parsed(command);
+        let meta = schema["fields"].as_array().into_iter().flatten();
+        meta.filter(|field| field["name"] == "meta")
+            .for_each(|field| fields(&mut page, &field["type"], 0));
+    }
+    let mut provider = "";
+    for command in catalogue.commands() {
+        if command.provider() != provider {
+            provider = command.provider();
+            let _ = writeln!(page, "\n## {provider}\n");
+            let own = catalogue.commands().filter(|command| command.provider() == provider);
+            own.for_each(|command| {
+                let _ = writeln!(page, "- [{}](#{})", command.name(), anchor(command.name()));
+            });
+        }
+        section(&mut page, command, &topic(provider, command.name()));
+    }
+    page
+}
+
+fn parsed(command: &Command) -> Value {
+    serde_json::from_str(command.schema()).expect("it was loaded")
+}
+
+/// What a page makes of a heading to link to it.
+fn anchor(name: &str) -> String {
+    let kept = name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
+    kept.collect::<String>().to_lowercase()
+}
+
+fn section(page: &mut String, command: &Command, topic: &str) {
+    let (schema, summary) = (parsed(command), command.summary());
+    let doc = schema["doc"].as_str().unwrap_or_default();
+    let _ = writeln!(page, "\n### {}\n\n{}\n", command.name(), escaped(doc));
+    let version = format!("v{}", summary.version);
+    let rows = [
+        ("Phase", Some(summary.phase)),
+        ("Topic", Some(topic)),
+        ("Key", Some(&summary.key)),
+        ("Time", summary.time.as_deref()),
+        ("Answer", summary.answer.as_deref()),
+        ("One event for each element of", summary.expand.as_deref()),
+        ("Version", Some(&version)),
+    ];
+    for (name, value) in rows {
+        if let Some(value) = value {
+            let _ = writeln!(page, "- {name}: `{value}`");
+        }
+    }
+    page.push_str("\nFields:\n\n");
+    fields(page, &schema, 0);
+}
+
+/// A line for each field of a record, and below it, indented, those of the record it holds.
+fn fields(page: &mut String, record: &Value, depth: usize) {
+    for field in record["fields"].as_array().into_iter().flatten() {
+        let (name, doc) = (&field["name"], field["doc"].as_str().unwrap_or_default());
+        let name = name.as_str().unwrap_or_default();
+        if depth == 0 && matches!(name, "meta" | "unmapped") {
+            continue;
+        }
+        let kind = field["type"].get(1).unwrap_or(&field["type"]);
+        let items = kind.get("items");
+        let inner = items.unwrap_or(kind);
+        let list = if items.is_some() { "array of " } else { "" };
+        let mut label = format!("{list}{}", kind_name(inner));
+        if field["unit"] == "s" {
+            label.push_str(", seconds");
+        }
+        if field["json"] == true {
+            label.push_str(", JSON text");
+        }
+        let indent = "  ".repeat(depth);
+        let _ = writeln!(page, "{indent}- `{name}` ({label}): {}", escaped(doc));
+        fields(page, inner, depth + 1);
+    }
+}
+
+fn kind_name(kind: &Value) -> String {
+    match (kind.as_str(), kind["logicalType"].as_str(), kind["name"].as_str()) {
+        (Some("string" | "long" | "int" | "double" | "boolean"), ..) => kind.as_str().unwrap_or_default().to_owned(),
+        (Some(name), ..) => format!("`{name}`, as above"),
+        (_, Some(logical), _) => logical.to_owned(),
+        (.., Some(name)) => format!("`{name}`"),
+        _ => "map".to_owned(),
+    }
+}
+
+/// Words that Markdown leaves as they are.
+fn escaped(text: &str) -> String {
+    text.replace('<', "&lt;").replace('*', "\\*").replace('_', "\\_")
+}

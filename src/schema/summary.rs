@@ -1,0 +1,60 @@
+//! What a command's newest schema says of the command, in the schema's own words: for listings. Knows the text only.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::command::Command;
+use crate::callback::Phase;
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// The provider's folder.
+    pub provider: String,
+    /// The name on the wire.
+    pub command: String,
+    /// The newest version.
+    pub version: u32,
+    /// `after` or `before`.
+    pub phase: &'static str,
+    /// The key expression.
+    pub key: String,
+    /// Where the event's time stands.
+    pub time: Option<String>,
+    /// What a success answer carries: `echo groupID`, `result_item FriendItem`, `ignore`.
+    pub answer: Option<String>,
+    /// The array whose elements are the events.
+    pub expand: Option<String>,
+    /// CRC-64-AVRO of the newest version, in hex as in the header.
+    pub fingerprint: String,
+}
+
+impl Command {
+    /// The command as a line of a listing.
+    pub fn summary(&self) -> Summary {
+        let schema: Value = serde_json::from_str(self.schema()).expect("it was loaded");
+        let attributes = &schema["imbridge"];
+        let text = |name: &str| attributes[name].as_str().map(str::to_owned);
+        Summary {
+            provider: self.provider().to_owned(),
+            command: self.name().to_owned(),
+            version: self.version(),
+            phase: match self.phase() {
+                Phase::After => "after",
+                Phase::Before => "before",
+            },
+            key: text("key").unwrap_or_default(),
+            time: text("time"),
+            answer: answer(&attributes["answer"]),
+            expand: text("expand"),
+            fingerprint: hex::encode(self.fingerprint().to_le_bytes()),
+        }
+    }
+}
+
+fn answer(answer: &Value) -> Option<String> {
+    let (name, value) = answer.as_object()?.iter().next()?;
+    let names = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<_> = names.iter().chain(Some(value)).filter_map(Value::as_str).collect();
+    Some(format!("{name} {}", names.join(", ")).trim_end().to_owned())
+}
