@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The attributes of records and fields, in the order in which they are written; others follow.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "name",
     "logicalType",
     "namespace",
@@ -12,12 +12,13 @@ const ORDER: [&str; 14] = [
     "phase",
     "key",
     "time",
-    "unit",
-    "json",
     "type",
     "items",
     "values",
     "default",
+    "unit",
+    "json",
+    "spellings",
 ];
 
 /// The text of a schema file.

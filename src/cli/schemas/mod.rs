@@ -3,6 +3,7 @@
 
 mod list;
 mod new;
+mod topic;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -27,11 +27,20 @@ pub(super) struct Options {
     #[arg(long)]
     command: String,
     /// Bodies: files with one JSON value or several, such as the lines that a consumer of the unknown topic prints.
-    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "from_unmapped")]
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present_any = ["from_unmapped", "from_topic"])]
     from: Vec<PathBuf>,
     /// Maps `unmapped` of records, a line each: {"MemberList/0/Foo": "1"}.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     from_unmapped: Vec<PathBuf>,
+    /// A topic of raw bodies, read from its beginning: that of a provider's unknown commands.
+    #[arg(long, value_name = "TOPIC", requires = "brokers")]
+    from_topic: Option<String>,
+    /// Where the topic is: host:port of one or more brokers, separated by commas.
+    #[arg(long, value_name = "BROKERS")]
+    brokers: Option<String>,
+    /// How many bodies of the command are read from the topic at most.
+    #[arg(long, default_value_t = 1000)]
+    max: usize,
     /// The key expression of a new command.
     #[arg(long, value_name = "EXPR")]
     key: Option<String>,
@@ -45,7 +54,10 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
         Phase::After => "after",
         Phase::Before => "before",
     };
-    let bodies = read(&options.from)?;
+    let mut bodies = read(&options.from)?;
+    if let (Some(topic), Some(brokers)) = (&options.from_topic, &options.brokers) {
+        bodies.extend(super::topic::bodies(brokers, topic, &options.command, options.max)?);
+    }
     let first = bodies.first().map(|body| body.get().to_owned());
     let drafted = draft(
         dir,
@@ -81,6 +93,6 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
 }
 
 fn samples(values: &[Box<RawValue>]) -> Result<Vec<Sample>> {
-    let parse = |value: &Box<RawValue>| serde_json::from_str(value.get());
-    Ok(values.iter().map(parse).collect::<Result<_, _>>()?)
+    let parsed = values.iter().map(|value| serde_json::from_str(value.get()));
+    Ok(parsed.collect::<Result<_, _>>()?)
 }
