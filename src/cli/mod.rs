@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod embedded;
+mod registry;
 mod serve;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// The schema registry: register the schemas folder there, or compare the two.
+    #[command(subcommand)]
+    Registry(registry::Verb),
 }
 
 /// Runs the command line and gives the exit code.
@@ -64,6 +68,10 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Check { config } => match load(&config) {
             Ok(config) => return check::run(&config),
+            Err(code) => return code,
+        },
+        Command::Registry(verb) => match load(verb.config()) {
+            Ok(config) => return registry::run(&config, &verb),
             Err(code) => return code,
         },
     };

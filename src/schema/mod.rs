@@ -7,7 +7,7 @@
 //! decode:  framing -> version -> apache-avro -> JSON
 //! ```
 //!
-//! Absent here: Kafka, HTTP, the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
+//! Absent here: Kafka, HTTP as a server (`registry` is a client of one), the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
 //! only for what is not a JSON object in UTF-8 (`a_json_object_always_encodes_and_nothing_is_lost`).
 
 mod attributes;
@@ -26,6 +26,7 @@ mod framing;
 mod key;
 mod location;
 mod plan;
+pub mod registry;
 mod source;
 mod unmapped;
 mod walk;
