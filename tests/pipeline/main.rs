@@ -9,5 +9,6 @@ mod command_line;
 mod crash;
 mod order;
 mod outage;
+mod registry;
 mod samples;
 mod shutdown;
