@@ -1,12 +1,16 @@
 //! The whole configuration: one TOML file, each key of which an environment variable can override. Every part has its own
 //! table and its own checks; here they are read and put together.
 
+mod schemas;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
+
+pub use schemas::Schemas;
 
 use crate::provider::{OpenImConfig, Secret, TencentConfig};
 use crate::{admin, ingress, publish, spool};
@@ -29,26 +33,12 @@ pub struct Config {
     pub spool: spool::Config,
     /// Kafka.
     pub kafka: publish::Config,
-    /// The schemas folder.
+    /// The schemas folder and the registry.
     pub schemas: Schemas,
     /// Logging.
     pub log: Log,
     /// Shutting down.
     pub shutdown: Shutdown,
-}
-
-/// `[schemas]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Schemas {
-    /// The folder, from the working directory.
-    pub dir: PathBuf,
-}
-
-impl Default for Schemas {
-    fn default() -> Schemas {
-        Schemas { dir: "schemas".into() }
-    }
 }
 
 /// `[log]`.
@@ -185,6 +175,7 @@ impl Config {
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
             .or_else(|| own("log", level))
+            .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
         found.map_or(Ok(()), Err)

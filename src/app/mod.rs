@@ -13,13 +13,14 @@ use anyhow::{Context, Result};
 use prometheus::Registry;
 use tracing::{info, warn};
 
-pub use config::{Config, ConfigError, Log, LogFormat};
+pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
 
 use crate::callback::{CommandRule, CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder};
 use crate::lifecycle::Stop;
 use crate::provider::Providers;
 use crate::schema::Catalogue;
+use crate::schema::registry::{self, Ids};
 use crate::spool::{self, Spool};
 use crate::{admin, ingress};
 
@@ -70,6 +71,18 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
     Ok((Arc::new(catalogue), Arc::new(table)))
 }
 
+/// Where the registry's ids are remembered, beside the spool that waits for them.
+const REGISTRY_IDS: &str = "registry-ids.json";
+
+/// Who asks the registry, where there is one.
+fn start_registry(config: &Config, metrics: registry::Metrics) -> Result<Option<Ids>> {
+    let start = |registry| {
+        let path = config.spool.dir.join(REGISTRY_IDS);
+        Ids::start(&registry, path, metrics).context("schemas.registry_ca")
+    };
+    config.schemas.registry().map(start).transpose()
+}
+
 impl Bridge {
     /// Builds and starts every part. Must be called inside an actix system.
     ///
@@ -89,7 +102,8 @@ impl Bridge {
             &config.kafka,
             &spool.name(),
             metrics.clone(),
-        );
+        )
+        .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
         let forwarder = Forwarder {
             reader: spool.reader(),
             composer,

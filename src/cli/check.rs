@@ -51,6 +51,12 @@ pub(super) fn run(config: &Config) -> ExitCode {
         }
         Err(cause) => report.line("FAIL", "schemas", format!("{cause:#}")),
     }
+    if let Some(url) = &config.schemas.registry_url {
+        match super::registry::client(config).and_then(|client| Ok(client.count_subjects()?)) {
+            Ok(subjects) => report.line("ok", "registry", format!("{url} answers, {subjects} subjects")),
+            Err(cause) => report.line("FAIL", "registry", format!("{cause:#}")),
+        }
+    }
     if report.failed {
         ExitCode::FAILURE
     } else {

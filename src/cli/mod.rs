@@ -3,6 +3,7 @@
 mod check;
 mod dev;
 mod embedded;
+mod registry;
 mod schemas;
 mod serve;
 
@@ -50,7 +51,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Look into a schemas folder, check it, and make things of it.
+    /// Look into a schemas folder, check it, make things of it, and bring it to a schema registry.
     Schemas(schemas::Options),
 }
 

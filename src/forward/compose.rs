@@ -1,5 +1,6 @@
 //! A spooled record becomes messages: its callback's events, encoded by their schemas, as raw JSON where there is no
-//! schema, as dead letters where encoding is impossible. Every record becomes at least one message. No I/O here.
+//! schema, as dead letters where encoding is impossible. Every record becomes at least one message, or waits until the
+//! registry has told the number of its schema. No I/O here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use super::metrics::Metrics;
 use crate::callback::{Callback, CommandTable, Head, Provider};
 use crate::provider::{Event, expand, group_of};
 use crate::publish::{self, Message, Position, Slot, partition_of};
-use crate::schema::{Catalogue, Command, Encoder, Meta};
+use crate::schema::registry::{Ids, Question};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
 
 /// Where messages go and how they are made.
@@ -20,7 +22,12 @@ pub struct Composer {
     names: Names,
     encoder: Encoder,
     metrics: Metrics,
+    registry: Option<Ids>,
 }
+
+/// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting;
 
 /// The names that go into messages.
 pub(super) struct Names {
@@ -82,7 +89,14 @@ impl Composer {
             names,
             encoder: Encoder::new(),
             metrics,
+            registry: None,
         }
+    }
+
+    /// The same, for records that name their schema by its number in a registry.
+    #[must_use]
+    pub fn with_registry(self, registry: Option<Ids>) -> Composer {
+        Composer { registry, ..self }
     }
 
     /// Every topic that a message can go to.
@@ -101,24 +115,32 @@ impl Composer {
 
     /// The messages of a record, in order. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
-    pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
+    pub(super) fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
         let callback = match open(record) {
             Ok(callback) => callback,
-            Err(reason) => return self.bury(DeadLetter::new(record, None, reason), limit),
+            Err(reason) => return Ok(self.bury(DeadLetter::new(record, None, reason), limit)),
         };
         let head = Some(&callback.head);
         let events = match events_of(&callback, &self.commands) {
             Ok(events) => events,
-            Err(reason) => return self.bury(DeadLetter::new(record, head, reason).with_body(&callback.body), limit),
+            Err(reason) => {
+                let letter = DeadLetter::new(record, head, reason).with_body(&callback.body);
+                return Ok(self.bury(letter, limit));
+            }
         };
+        // All of them before the first is composed: a record waits as a whole.
+        let framings: Vec<_> = events
+            .iter()
+            .map(|event| self.framing(callback.head.provider, &event.command))
+            .collect::<Result<_, Waiting>>()?;
         let mut messages: Vec<Message> = Vec::with_capacity(events.len());
-        for event in &events {
+        for (event, framing) in events.iter().zip(framings) {
             let position = Position {
                 seq: record.seq,
                 index: event.index,
                 part: 0,
             };
-            let (reason, key) = match self.message(&callback.head, position, event) {
+            let (reason, key) = match self.message(&callback.head, position, event, framing) {
                 Ok(message) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
                     continue;
@@ -132,7 +154,24 @@ impl Composer {
             let letter = DeadLetter::new(record, head, reason).with_event(event).with_key(key);
             messages.extend(self.bury(letter, limit));
         }
-        messages
+        Ok(messages)
+    }
+
+    /// How a command's records name their schema; `None` for a command without one.
+    fn framing(&mut self, provider: Provider, command: &str) -> Result<Option<Framing>, Waiting> {
+        let Some(command) = self.catalogue.command(provider.as_str(), command) else {
+            return Ok(None);
+        };
+        let Some(registry) = &mut self.registry else {
+            return Ok(Some(command.framing()));
+        };
+        let question = Question {
+            topic: &self.names.topics[&provider][command.name()],
+            fingerprint: command.fingerprint(),
+            schema: command.schema(),
+        };
+        let id = registry.id(question).ok_or(Waiting)?;
+        Ok(Some(Framing::Confluent { id }))
     }
 
     fn bury(&self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
@@ -143,8 +182,15 @@ impl Composer {
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
-    fn message(&mut self, head: &Head, position: Position, event: &Event<'_>) -> Result<Message, Reason> {
-        let Some(command) = self.catalogue.command(head.provider.as_str(), &event.command) else {
+    fn message(
+        &mut self,
+        head: &Head,
+        position: Position,
+        event: &Event<'_>,
+        framing: Option<Framing>,
+    ) -> Result<Message, Reason> {
+        let command = self.catalogue.command(head.provider.as_str(), &event.command);
+        let (Some(command), Some(framing)) = (command, framing) else {
             return Ok(self.unknown(head, position, event));
         };
         let id = self.names.event_id(position);
@@ -157,9 +203,10 @@ impl Composer {
             request_id: head.request_id.as_deref(),
         };
         let mut payload = Vec::with_capacity(event.body.len() + 128);
+        framing.write(&mut payload);
         let encoded = self
             .encoder
-            .encode(command, &event.body, &meta, &mut payload)
+            .record(command, &event.body, &meta, &mut payload)
             .map_err(|cause| (cause.reason(), cause.to_string()))?;
         for path in &encoded.unmapped.paths {
             self.metrics.unmapped(command.provider(), command.name(), path);

@@ -20,6 +20,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(20);
 const WAIT_IN_FLIGHT: Duration = Duration::from_millis(1);
 /// And without.
 const WAIT_IDLE: Duration = Duration::from_millis(100);
+/// How long to wait for the number of a schema, with nothing in flight.
+const WAIT_REGISTRY: Duration = Duration::from_millis(20);
 
 pub(super) struct Life<'a> {
     parts: &'a mut Forwarder,
@@ -31,6 +33,8 @@ pub(super) struct Life<'a> {
     unfinished: Vec<(Slot, i64)>,
     /// The last record that was composed.
     read: u64,
+    /// The one after it waits for the registry.
+    held_up: bool,
     delivered: u64,
     reported: u64,
     reported_at: Instant,
@@ -61,6 +65,7 @@ impl<'a> Life<'a> {
             pending: VecDeque::new(),
             unfinished: Vec::new(),
             read: delivered,
+            held_up: false,
             delivered,
             reported,
             reported_at: now,
@@ -104,12 +109,18 @@ impl<'a> Life<'a> {
             && self.delivered == self.reported
     }
 
-    /// Reads some records and composes their messages.
+    /// Reads some records and composes their messages, up to one that waits for the registry.
     fn compose(&mut self) -> Result<(), Trouble> {
-        let records = self.parts.reader.read(self.read, READ_BYTES)?;
+        // One is enough to ask after.
+        let bytes = if self.held_up { 1 } else { READ_BYTES };
+        let records = self.parts.reader.read(self.read, bytes)?;
+        self.held_up = false;
         for record in &records {
             let limit = |topic: &str| self.publisher.max_message_bytes(topic);
-            let messages = self.parts.composer.compose(record, &limit);
+            let Ok(messages) = self.parts.composer.compose(record, &limit) else {
+                self.held_up = true;
+                break;
+            };
             let last = messages.len() - 1;
             let complete = |index| (index == last).then_some(record.seq);
             self.pending.extend(
@@ -248,7 +259,9 @@ impl<'a> Life<'a> {
     fn wait(&self) {
         let idle = self.window.is_empty() && self.delivered == self.reported;
         let time = if idle { WAIT_IDLE } else { WAIT_IN_FLIGHT };
-        if self.pending.is_empty() {
+        if self.held_up && idle {
+            std::thread::sleep(WAIT_REGISTRY);
+        } else if self.pending.is_empty() && !self.held_up {
             self.parts.reader.wait(self.read, time);
         } else {
             std::thread::sleep(WAIT_IN_FLIGHT);

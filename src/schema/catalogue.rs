@@ -44,6 +44,19 @@ impl Catalogue {
         self.commands.iter()
     }
 
+    /// Every version of a command, the oldest first: its number and the text of its file.
+    pub fn history(&self, command: &Command) -> Vec<(u32, &str)> {
+        let own = |version: &&Version| version.provider == command.provider() && version.command == command.name();
+        let mut versions: Vec<_> = self
+            .versions
+            .values()
+            .filter(own)
+            .map(|version| (version.version, version.text.as_str()))
+            .collect();
+        versions.sort();
+        versions
+    }
+
     /// Reads a record back, whichever version it was written with.
     pub fn decode(&self, framed: &[u8]) -> Result<Decoded, DecodeError> {
         decode::decode(&self.versions, framed)
@@ -62,6 +75,7 @@ impl Catalogue {
                 command: folder.name.clone(),
                 version: *number,
                 schema,
+                text: file.text.clone(),
             };
             if let Some(other) = self.versions.insert(command.fingerprint(), version)
                 && (&other.provider, &other.command) != (&folder.provider, &folder.name)

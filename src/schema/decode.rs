@@ -26,6 +26,8 @@ pub enum DecodeError {
     NotFramed,
     #[error("no schema here has the fingerprint {fingerprint:016x}")]
     UnknownSchema { fingerprint: u64 },
+    #[error("names schema {id} of a registry, which is not asked here")]
+    InRegistry { id: u32 },
     #[error("not a record of {command} v{version}: {source}")]
     Avro {
         command: String,
@@ -47,10 +49,16 @@ pub(super) struct Version {
     pub command: String,
     pub version: u32,
     pub schema: Schema,
+    /// The file's text.
+    pub text: String,
 }
 
 pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<Decoded, DecodeError> {
-    let (Framing::SingleObject { fingerprint }, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+    let (framing, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+    let fingerprint = match framing {
+        Framing::SingleObject { fingerprint } => fingerprint,
+        Framing::Confluent { id } => return Err(DecodeError::InRegistry { id }),
+    };
     let found = versions
         .get(&fingerprint)
         .ok_or(DecodeError::UnknownSchema { fingerprint })?;
@@ -59,6 +67,7 @@ pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<
         command,
         version,
         schema,
+        text: _,
     } = found;
     let record = read(schema, &mut rest).map_err(|source| DecodeError::Avro {
         command: command.clone(),

@@ -47,7 +47,7 @@ impl Encoder {
         Self::default()
     }
 
-    /// Appends the framed record of `body` to `out`. After an error `out` is as it was.
+    /// Appends the record of `body` to `out`, framed as a single object. After an error `out` is as it was.
     pub fn encode(
         &mut self,
         command: &Command,
@@ -56,8 +56,21 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let start = out.len();
-        self.scratch.reset(command.key_rule().slots());
         command.framing().write(out);
+        self.record(command, body, meta, out)
+            .inspect_err(|_| out.truncate(start))
+    }
+
+    /// Appends the record of `body` to `out`, behind whatever framing the caller wrote. After an error `out` is as it was.
+    pub fn record(
+        &mut self,
+        command: &Command,
+        body: &[u8],
+        meta: &Meta<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        let start = out.len();
+        self.scratch.reset(command.key_rule().slots());
 
         let json = Jiter::with_tape(body, std::mem::take(&mut self.tape));
         let mut walk = Walk {

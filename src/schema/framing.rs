@@ -2,6 +2,8 @@
 
 /// Marks Avro's single-object encoding, version 1.
 const SINGLE_OBJECT_MARKER: [u8; 2] = [0xC3, 0x01];
+/// Marks a record whose schema a registry knows by number, in the format of Confluent's serializers.
+const CONFLUENT_MARKER: [u8; 1] = [0];
 
 /// How a record names its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +11,8 @@ const SINGLE_OBJECT_MARKER: [u8; 2] = [0xC3, 0x01];
 pub enum Framing {
     /// Avro single-object encoding: the marker, then the CRC-64-AVRO of the schema's Parsing Canonical Form.
     SingleObject { fingerprint: u64 },
+    /// Confluent's wire format: a zero, then the schema's number in a registry.
+    Confluent { id: u32 },
 }
 
 impl Framing {
@@ -19,11 +23,20 @@ impl Framing {
                 out.extend_from_slice(&SINGLE_OBJECT_MARKER);
                 out.extend_from_slice(&fingerprint.to_le_bytes());
             }
+            Self::Confluent { id } => {
+                out.extend_from_slice(&CONFLUENT_MARKER);
+                out.extend_from_slice(&id.to_be_bytes());
+            }
         }
     }
 
     /// Takes a framed record apart; None if no known framing begins it.
     pub fn split(framed: &[u8]) -> Option<(Self, &[u8])> {
+        if let Some(rest) = framed.strip_prefix(&CONFLUENT_MARKER) {
+            let (id, record) = rest.split_first_chunk()?;
+            let id = u32::from_be_bytes(*id);
+            return Some((Self::Confluent { id }, record));
+        }
         let rest = framed.strip_prefix(&SINGLE_OBJECT_MARKER)?;
         let (fingerprint, record) = rest.split_first_chunk()?;
         let fingerprint = u64::from_le_bytes(*fingerprint);
@@ -48,12 +61,22 @@ mod tests {
     }
 
     #[test]
+    fn a_confluent_record_begins_with_a_zero_and_the_id_in_big_endian() {
+        let mut out = vec![];
+        let framing = Framing::Confluent { id: 0x0102_0304 };
+        framing.write(&mut out);
+        assert_eq!(out, [0, 1, 2, 3, 4]);
+        out.push(42);
+        assert_eq!(Framing::split(&out), Some((framing, &[42][..])));
+    }
+
+    #[test]
     fn what_is_not_framed_is_not_split() {
         for bytes in [
             &b""[..],
             b"\xC3",
             b"\xC3\x01\x01\x02",
-            b"\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07",
+            b"\x00\x00\x00\x01",
             b"{\"a\":1}...",
         ] {
             assert_eq!(Framing::split(bytes), None, "{bytes:?}");

@@ -8,7 +8,7 @@
 //! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries, drafts
 //! ```
 //!
-//! Absent here: Kafka, HTTP, the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
+//! Absent here: Kafka, HTTP as a server (`registry` is a client of one), the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
 //! only for what is not a JSON object in UTF-8 (`a_json_object_always_encodes_and_nothing_is_lost`).
 
 mod attributes;
@@ -32,6 +32,7 @@ mod location;
 mod plan;
 mod published;
 mod reference;
+pub mod registry;
 mod source;
 mod summary;
 mod text;

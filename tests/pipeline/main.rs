@@ -11,5 +11,6 @@ mod crash;
 mod evolution;
 mod order;
 mod outage;
+mod registry;
 mod samples;
 mod shutdown;

@@ -61,6 +61,27 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             ["imbridge.toml", "secret", "NOT_SET_ANYWHERE", "not set"],
         ),
         ("[log]\nlevel = \"a=b\"", ["imbridge.toml", "log.level", "a=b", "warn"]),
+        (
+            "[schemas]\nregistry_url = \"registry:8081\"",
+            [
+                "imbridge.toml",
+                "schemas.registry_url",
+                "registry:8081",
+                "http://host:port",
+            ],
+        ),
+        (
+            "[schemas]\nauto_register = true",
+            ["imbridge.toml", "schemas.auto_register", "registry_url", "set"],
+        ),
+        (
+            "[schemas]\nregistry_url = \"http://a\"\nregistry_timeout_ms = 0",
+            ["imbridge.toml", "schemas.registry_timeout_ms", "0", "at least 1"],
+        ),
+        (
+            "[schemas]\nregistry_url = \"https://a\"\nregistry_ca = \"/nowhere.pem\"",
+            ["imbridge.toml", "schemas.registry_ca", "/nowhere.pem", "PEM"],
+        ),
         ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();
@@ -120,5 +141,26 @@ fn senders_that_cannot_be_told_apart_are_refused() {
         parse("[[openim]]\nname = \"a\"\n[[openim]]\nname = \"b\"\n", &[])
             .unwrap_err()
             .contains("no secret")
+    );
+}
+
+#[test]
+fn the_registrys_password_is_user_colon_password_and_never_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth");
+    let text = format!(
+        "{LEAST}[schemas]\nregistry_url = \"http://a\"\nregistry_auth = \"file:{}\"\n",
+        file.display()
+    );
+    std::fs::write(&file, "user:hush\n").unwrap();
+    let config = parse(&text, &[]).unwrap();
+    let registry = config.schemas.registry().unwrap();
+    assert_eq!(registry.auth.as_deref(), Some("user:hush"));
+    assert!(!format!("{config:?}{registry:?}").contains("hush"));
+    std::fs::write(&file, "hush").unwrap();
+    let error = parse(&text, &[]).unwrap_err();
+    assert!(
+        error.contains("schemas.registry_auth") && error.contains("user:password") && !error.contains("hush"),
+        "{error}"
     );
 }

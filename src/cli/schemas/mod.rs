@@ -48,6 +48,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Registry(super::registry::Verb),
     /// Note every version that is not in schemas/published.json there: from now on it must not change.
     Publish,
     /// CRC-64-AVRO (as in the header of a record, and as Java prints it) and SHA-256 of each version's canonical form.
@@ -77,6 +79,12 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
         Verb::List { prefix, json } => print!("{}", list::render(&Catalogue::load(&dir)?, &prefix, json)?),
         Verb::Lint { publish, json } => return lint(&dir, publish, json),
         Verb::Publish => return lint(&dir, true, false),
+        Verb::Registry(verb) => {
+            return Ok(match super::load(verb.config()) {
+                Ok(config) => super::registry::run(&config, &verb),
+                Err(code) => code,
+            });
+        }
         Verb::New(options) => new::run(&dir, &options)?,
         Verb::Docs { out, prefix } => {
             let page = docs(&Catalogue::load(&dir)?, &prefix);

@@ -97,11 +97,11 @@ impl Home {
         self.path().join("imbridge.toml")
     }
 
-    /// The program with this home's configuration.
+    /// The program with this home's configuration; a verb may be two words.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .arg(verb)
+            .args(verb.split(' '))
             .arg("--config")
             .arg(self.config())
             .envs(self.settings.iter().map(|(key, value)| (key, value)));

@@ -5,6 +5,7 @@ pub mod client;
 pub mod kafka;
 pub mod load;
 pub mod reader;
+pub mod registry;
 pub mod schemas;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,97 @@
+//! `[schemas]`: the folder, and the registry that knows its schemas by number.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::provider::Secret;
+use crate::schema::registry;
+
+/// `[schemas]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schemas {
+    /// The folder, from the working directory.
+    pub dir: PathBuf,
+    /// Addresses of a schema registry, separated by commas. With one, records are in Confluent framing.
+    pub registry_url: Option<String>,
+    /// `user:password`.
+    pub registry_auth: Option<Secret>,
+    /// The authorities to trust instead of the machine's, a PEM file.
+    pub registry_ca: Option<PathBuf>,
+    /// Register what is missing.
+    pub auto_register: bool,
+    /// Milliseconds that one call of the registry may take.
+    pub registry_timeout_ms: u64,
+}
+
+impl Default for Schemas {
+    fn default() -> Schemas {
+        Schemas {
+            dir: "schemas".into(),
+            registry_url: None,
+            registry_auth: None,
+            registry_ca: None,
+            auto_register: false,
+            registry_timeout_ms: 3_000,
+        }
+    }
+}
+
+impl Schemas {
+    /// What the registry's client is told; nothing where there is no registry.
+    pub fn registry(&self) -> Option<registry::Config> {
+        Some(registry::Config {
+            urls: registry::Config::addresses(self.registry_url.as_deref()?).ok()?,
+            auth: self.registry_auth.as_ref().map(|secret| secret.expose().to_owned()),
+            ca: self.registry_ca.clone(),
+            auto_register: self.auto_register,
+            timeout: Duration::from_millis(self.registry_timeout_ms),
+        })
+    }
+
+    /// What is wrong with a value: the key and what is allowed.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        let Some(url) = &self.registry_url else {
+            return self.without_registry();
+        };
+        if let Err(wrong) = registry::Config::addresses(url) {
+            let allowed = "http://host:port or https://host/path, several separated by commas, no user in them";
+            return Some(("registry_url", format!("{wrong:?}: {allowed} is allowed")));
+        }
+        if self
+            .registry_auth
+            .as_ref()
+            .is_some_and(|auth| !auth.expose().contains(':'))
+        {
+            return Some(("registry_auth", "the secret is not of the form user:password".into()));
+        }
+        if !(1..=60_000).contains(&self.registry_timeout_ms) {
+            let found = self.registry_timeout_ms;
+            return Some((
+                "registry_timeout_ms",
+                format!("{found}: at least 1 and at most 60000 is allowed"),
+            ));
+        }
+        let cause = registry::Client::new(&self.registry()?).err()?;
+        Some((
+            "registry_ca",
+            format!("{cause}; a PEM file with certificates is allowed"),
+        ))
+    }
+
+    /// Keys that mean nothing by themselves, and whose author believes otherwise.
+    fn without_registry(&self) -> Option<(&'static str, String)> {
+        let key = [
+            ("registry_auth", self.registry_auth.is_some()),
+            ("registry_ca", self.registry_ca.is_some()),
+            ("auto_register", self.auto_register),
+        ];
+        let (key, _) = key.into_iter().find(|(_, set)| *set)?;
+        Some((
+            key,
+            "is set without schemas.registry_url, which it is for; set both or neither".into(),
+        ))
+    }
+}

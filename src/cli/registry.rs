@@ -1,0 +1,145 @@
+//! `imbridge schemas register|verify`: puts the schemas folder into the registry, and compares the two.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+use crate::app::{Config, load_schemas};
+use crate::publish::command_topic;
+use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published, subject_of};
+use crate::schema::{Catalogue, Command};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Register every version of every command, the oldest first, and say what became of each.
+    ///
+    /// Subjects that are new get the compatibility level FULL_TRANSITIVE first. May be run again at any time: what is there
+    /// stays as it is.
+    Register {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Compare the registry with the schemas folder: each subject, its newest version and its compatibility level.
+    ///
+    /// Changes nothing. Exits with 1 when something differs.
+    Verify {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+impl Verb {
+    pub fn config(&self) -> &Path {
+        let (Verb::Register { config } | Verb::Verify { config }) = self;
+        config
+    }
+}
+
+pub(super) fn run(config: &Config, verb: &Verb) -> ExitCode {
+    let outcome = match verb {
+        Verb::Register { .. } => register(config),
+        Verb::Verify { .. } => verify(config),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(cause) => {
+            eprintln!("imbridge: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The registry of the configuration.
+pub(super) fn client(config: &Config) -> Result<Client> {
+    let registry = config
+        .schemas
+        .registry()
+        .context("schemas.registry_url is not set: there is no registry to speak with")?;
+    Ok(Client::new(&registry)?)
+}
+
+fn subject(config: &Config, command: &Command) -> String {
+    subject_of(&command_topic(
+        &config.kafka.topic_prefix,
+        command.provider(),
+        command.name(),
+    ))
+}
+
+fn register(config: &Config) -> Result<bool> {
+    let client = client(config)?;
+    let (catalogue, _) = load_schemas(config)?;
+    let mut well = true;
+    for command in catalogue.commands() {
+        match register_one(&client, &catalogue, command, &subject(config, command)) {
+            Ok(()) => {}
+            Err(cause @ (RegistryError::Unreachable { .. } | RegistryError::Unauthorized { .. })) => {
+                return Err(cause.into());
+            }
+            Err(cause) => {
+                println!("FAIL  {cause}");
+                well = false;
+            }
+        }
+    }
+    Ok(well)
+}
+
+fn register_one(client: &Client, catalogue: &Catalogue, command: &Command, subject: &str) -> Result<(), RegistryError> {
+    for (version, schema) in catalogue.history(command) {
+        let schema = published(schema).expect("a catalogue's schemas are JSON");
+        let (id, added) = client.register(subject, &schema)?;
+        let what = if added { "registered" } else { "was there" };
+        println!("ok    {subject} v{version}: {what}, id {id}");
+    }
+    Ok(())
+}
+
+fn verify(config: &Config) -> Result<bool> {
+    let client = client(config)?;
+    let (catalogue, _) = load_schemas(config)?;
+    let mut differences = 0;
+    for command in catalogue.commands() {
+        let subject = subject(config, command);
+        match difference(&client, command, &subject)? {
+            None => println!("ok    {subject} v{}", command.version()),
+            Some(difference) => {
+                differences += 1;
+                println!("FAIL  {subject}: {difference}");
+            }
+        }
+    }
+    println!("{} commands, {differences} differences", catalogue.commands().len());
+    Ok(differences == 0)
+}
+
+/// How the registry differs from a command's newest version.
+fn difference(client: &Client, command: &Command, subject: &str) -> Result<Option<String>, RegistryError> {
+    let schema = published(command.schema()).expect("a catalogue's schemas are JSON");
+    let ours = match client.look_up(subject, &schema) {
+        Err(cause) if cause.is_unregistered() => {
+            return Ok(Some(format!("{cause}; run imbridge schemas register")));
+        }
+        found => found?,
+    };
+    let latest = client.latest(subject)?;
+    if latest != ours {
+        let (version, newest) = (ours.version, latest.version);
+        return Ok(Some(format!(
+            "v{} is version {version} there, the newest is {newest}",
+            command.version()
+        )));
+    }
+    let level = client.compatibility(subject)?;
+    if level != SUBJECT_COMPATIBILITY {
+        return Ok(Some(format!(
+            "its compatibility is {level}, {SUBJECT_COMPATIBILITY} is wanted"
+        )));
+    }
+    Ok(None)
+}

@@ -1,0 +1,176 @@
+//! The number of each schema, for a publisher that must not block: what is not known yet is asked by a thread of its own,
+//! again and again, until the registry has an answer.
+//!
+//! A question is asked once and stays until it is answered. Nothing fails: a registry that is down, or does not have the
+//! schema, makes the publisher wait, which is counted and told.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use tracing::{info, warn};
+
+use super::cache::{Cache, Place};
+use super::{Client, Config, Metrics, RegistryError, published, subject_of};
+use crate::lifecycle::Backoff;
+
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Which schema is meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The topic that its records go to.
+    pub topic: &'a str,
+    /// CRC-64-AVRO; one for each command's newest version.
+    pub fingerprint: u64,
+    /// The file's text.
+    pub schema: &'a str,
+}
+
+/// What is known of the registry's numbers, and who asks for more. Dropping it ends the thread.
+pub struct Ids {
+    known: HashMap<u64, u32>,
+    asked: HashSet<u64>,
+    // One for each command at most, so neither channel grows beyond the catalogue.
+    questions: Sender<Asked>,
+    answers: Receiver<(u64, u32)>,
+}
+
+struct Asked {
+    fingerprint: u64,
+    subject: String,
+    schema: String,
+    failures: u64,
+}
+
+impl Ids {
+    /// Starts the thread; `cache` is the file that remembers.
+    ///
+    /// # Errors
+    /// When the authorities to trust cannot be read. The registry may be absent.
+    pub fn start(config: &Config, cache: PathBuf, metrics: Metrics) -> io::Result<Ids> {
+        let (questions, asked) = unbounded();
+        let (answer, answers) = unbounded();
+        let mut desk = Desk {
+            client: Client::new(config)?,
+            registry: config.name(),
+            auto_register: config.auto_register,
+            cache: Cache::open(cache),
+            metrics,
+        };
+        std::thread::Builder::new()
+            .name("registry".into())
+            .spawn(move || desk.serve(&asked, &answer))?;
+        Ok(Ids {
+            known: HashMap::new(),
+            asked: HashSet::new(),
+            questions,
+            answers,
+        })
+    }
+
+    /// The number, if it is known; if not, it is being asked for, and the caller comes again.
+    pub fn id(&mut self, question: Question<'_>) -> Option<u32> {
+        if let Some(id) = self.known.get(&question.fingerprint) {
+            return Some(*id);
+        }
+        self.known.extend(self.answers.try_iter());
+        if self.asked.insert(question.fingerprint) {
+            let asked = Asked {
+                fingerprint: question.fingerprint,
+                subject: subject_of(question.topic),
+                schema: published(question.schema).expect("a catalogue's schemas are JSON"),
+                failures: 0,
+            };
+            self.questions.send(asked).expect("the thread lives as long as this");
+        }
+        self.known.get(&question.fingerprint).copied()
+    }
+}
+
+/// The thread's side.
+struct Desk {
+    client: Client,
+    registry: String,
+    auto_register: bool,
+    cache: Cache,
+    metrics: Metrics,
+}
+
+impl Desk {
+    fn serve(&mut self, questions: &Receiver<Asked>, answers: &Sender<(u64, u32)>) {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut open: VecDeque<Asked> = VecDeque::new();
+        loop {
+            let Some(mut asked) = open.pop_front().or_else(|| questions.recv().ok()) else {
+                return;
+            };
+            match self.answer(&asked) {
+                Ok(id) => {
+                    backoff.reset();
+                    self.metrics.waiting.set(i64::from(!open.is_empty()));
+                    if answers.send((asked.fingerprint, id)).is_err() {
+                        return;
+                    }
+                }
+                Err(cause) => {
+                    self.metrics.waiting.set(1);
+                    self.metrics.errors.with_label_values(&[cause.reason()]).inc();
+                    asked.failures += 1;
+                    tell(&asked, &cause);
+                    open.push_back(asked);
+                    match questions.recv_timeout(backoff.wait()) {
+                        Ok(more) => open.push_front(more),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, asked: &Asked) -> Result<u32, RegistryError> {
+        let place = Place {
+            registry: self.registry.clone(),
+            subject: asked.subject.clone(),
+            fingerprint: asked.fingerprint,
+        };
+        if let Some(id) = self.cache.get(&place) {
+            return Ok(id);
+        }
+        let id = if self.auto_register {
+            let (id, added) = self.client.register(&asked.subject, &asked.schema)?;
+            if added {
+                info!(subject = asked.subject, id, "registered a schema");
+            }
+            id
+        } else {
+            self.client.look_up(&asked.subject, &asked.schema)?.id
+        };
+        // The number is good without the file too; it is only asked for again after the next start.
+        if let Err(cause) = self.cache.put(place, id) {
+            warn!(subject = asked.subject, %cause, "cannot write down the registry's ids");
+        }
+        Ok(id)
+    }
+}
+
+/// An outage of hours is one line a minute, not a flood.
+fn tell(asked: &Asked, cause: &RegistryError) {
+    let Asked { subject, failures, .. } = asked;
+    if !failures.is_power_of_two() && !failures.is_multiple_of(12) {
+        return;
+    }
+    if cause.is_unregistered() {
+        warn!(
+            subject,
+            attempts = failures,
+            "the schema is not in the registry: publishing waits; run imbridge schemas register"
+        );
+    } else {
+        warn!(subject, attempts = failures, %cause, "no schema id from the registry: publishing waits, callbacks are kept in the spool");
+    }
+}

@@ -1,0 +1,41 @@
+//! Whom the registry's client trusts. Knows no request.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+/// The authorities of a PEM file, or this machine's where there is none.
+pub(super) fn config(ca: Option<&Path>) -> io::Result<TlsConfig> {
+    let roots = match ca {
+        Some(path) => read(path)?,
+        None => machine(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider)
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .build())
+}
+
+fn read(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
+    let named = |problem: String| io::Error::other(format!("{}: {problem}", path.display()));
+    let text = std::fs::read(path).map_err(|cause| named(cause.to_string()))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|cause| named(cause.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(named("no certificate in it; PEM is needed".into()));
+    }
+    Ok(found)
+}
+
+/// What of the machine's store cannot be read is left out: a certificate that is missing then says so in its turn.
+fn machine() -> Vec<Certificate<'static>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    found.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
+}

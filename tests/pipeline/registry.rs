@@ -1,0 +1,211 @@
+//! With a schema registry: stock clients read what the bridge wrote, and a registry that is down holds up nothing but
+//! schemas that were never used before.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::bridge::{APP, Bridge, Home, free_ports};
+use crate::support::eventually;
+use crate::support::kafka;
+use crate::support::load::Load;
+use crate::support::reader::consume;
+use crate::support::registry::{Client, Decoded, Gate, read, shared};
+
+const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
+
+/// The sample of each command that a test bridge knows, as it comes over the wire.
+fn samples() -> Vec<(String, String)> {
+    let sample = |folder: &str| {
+        let body = std::fs::read_to_string(format!("schemas/{folder}/sample.json")).expect("every command has one");
+        let (provider, command) = folder.split_once('/').expect("provider/command");
+        let target = match provider {
+            "tencent" => format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json"),
+            _ => format!("/openim/{command}"),
+        };
+        (target, body)
+    };
+    crate::support::schemas::FOUR.map(sample).into()
+}
+
+fn post_samples(bridge: &Bridge) {
+    let mut connection = bridge.connect();
+    for (target, body) in samples() {
+        let answer = connection.post(&target, &body).expect("an answer");
+        assert_eq!(answer.status, 200, "{target}");
+    }
+}
+
+fn with_registry(name: &str, url: &str) -> Home {
+    let mut home = Home::new(name);
+    home.set("SCHEMAS__REGISTRY_URL", url);
+    home
+}
+
+/// Runs `imbridge schemas <verb>`.
+fn registry(home: &Home, verb: &str) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = home
+        .command(&format!("schemas {verb}"))
+        .output()
+        .expect("the program was built");
+    let text = [stdout, stderr].concat();
+    (status.code(), String::from_utf8(text).expect("text"))
+}
+
+/// The four samples' records by topic, without what differs from run to run.
+fn by_topic(home: &Home, mut messages: Vec<Decoded>) -> Value {
+    messages.sort_by(|left, right| left.topic.cmp(&right.topic));
+    let plain = |mut message: Decoded| {
+        let record = message.value.as_object_mut().expect("a record");
+        let meta = record.remove("meta").expect("meta");
+        assert!(
+            meta["received_at"]
+                .as_u64()
+                .is_some_and(|time| time > 1_700_000_000_000),
+            "{meta}"
+        );
+        record.retain(|_, value| !value.is_null());
+        let topic = message.topic.replacen(&home.prefix, "im", 1);
+        (topic, json!({"key": message.key, "value": message.value}))
+    };
+    Value::Object(messages.into_iter().map(plain).collect())
+}
+
+#[test]
+fn registered_schemas_let_stock_clients_read_the_four_commands() {
+    let mut home = with_registry("stock", &shared());
+    // kafkajs alone can read no lz4.
+    home.set("KAFKA__PROPERTIES__COMPRESSION_TYPE", "gzip");
+    let (code, lines) = registry(&home, "verify");
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(
+        lines.contains("run imbridge schemas register") && lines.contains("4 commands, 4 differences"),
+        "{lines}"
+    );
+    for (what, times) in [("registered, id", 4), ("was there, id", 4)] {
+        let (code, lines) = registry(&home, "register");
+        assert_eq!((code, lines.matches(what).count()), (Some(0), times), "{lines}");
+    }
+    let (code, lines) = registry(&home, "verify");
+    assert_eq!(code, Some(0), "{lines}");
+    let check = home.command("check").output().expect("the program was built");
+    assert!(
+        String::from_utf8_lossy(&check.stdout).contains("ok    registry: "),
+        "{check:?}"
+    );
+
+    let bridge = home.start();
+    post_samples(&bridge);
+    bridge.settle();
+    let [python, javascript] = [Client::Python, Client::JavaScript]
+        .map(|client| by_topic(&home, read(client, &kafka::shared(), &home.prefix, 4)));
+    assert_eq!(python, javascript);
+    let created = &python[&format!("im.{}", CREATED.replace('/', "."))];
+    let sample: Value = serde_json::from_str(&samples()[1].1).expect("JSON");
+    assert_eq!(created["key"], sample["GroupId"]);
+    assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
+    assert_eq!(python.as_object().map(serde_json::Map::len), Some(4));
+}
+
+#[test]
+fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
+    let [port] = free_ports();
+    let mut gate = Gate::closed(port);
+    let home = with_registry("warm", &gate.url());
+    gate.open();
+    assert_eq!(registry(&home, "register").0, Some(0));
+    let bridge = home.start();
+    post_samples(&bridge);
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    gate.close();
+
+    let bridge = home.start();
+    post_samples(&bridge);
+    bridge.settle();
+    assert_eq!(bridge.metric(&["imbridge_registry_errors_total"]), 0.0);
+    assert_eq!(read(Client::Python, &kafka::shared(), &home.prefix, 8).len(), 8);
+    assert!(bridge.terminate().success());
+
+    // A broken cache is no cache: it is set aside, and the registry is asked.
+    let ids = home.path().join("spool/registry-ids.json");
+    std::fs::write(&ids, "{").expect("a temporary folder is writable");
+    gate.open();
+    let bridge = home.start();
+    post_samples(&bridge);
+    bridge.settle();
+    assert!(bridge.log().contains("set aside"), "{}", bridge.log());
+    let text = std::fs::read_to_string(&ids).expect("it was written anew");
+    assert_eq!(
+        text.matches(".Group.CallbackAfterCreateGroup-value").count(),
+        1,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_else() {
+    let [port] = free_ports();
+    let mut gate = Gate::closed(port);
+    let home = with_registry("cold", &gate.url());
+    let bridge = home.start();
+    let unknown = bridge
+        .connect()
+        .post("/openim/callbackNobodyKnows", r#"{"groupID":"g0"}"#);
+    assert_eq!(unknown.expect("an answer").status, 200);
+    let ledger = Load::start(home.port, 8, 32, 20).finish();
+    assert_eq!(ledger.count(), 32 * 20, "every post is acknowledged");
+    eventually("the bridge to say that it waits", || {
+        (bridge.metric(&["imbridge_registry_waiting "]) == 1.0
+            && bridge.metric(&["imbridge_registry_errors_total", "unreachable"]) >= 2.0)
+            .then_some(())
+    });
+    let published = || bridge.metric(&["imbridge_messages_published_total"]);
+    eventually("what needs no schema", || (published() >= 1.0).then_some(()));
+    gate.open();
+    eventually("the bridge to miss the schema", || {
+        (bridge.metric(&["imbridge_registry_errors_total", "not_registered"]) >= 1.0).then_some(())
+    });
+    assert!(
+        bridge.log().contains("run imbridge schemas register"),
+        "{}",
+        bridge.log()
+    );
+    assert_eq!(published(), 1.0, "nothing overtakes a record that waits");
+
+    assert_eq!(registry(&home, "register").0, Some(0));
+    bridge.settle();
+    assert_eq!(bridge.metric(&["imbridge_registry_waiting "]), 0.0);
+    for nothing in ["imbridge_producer_rebuilds_total", "imbridge_dead_letters_total"] {
+        assert_eq!(bridge.metric(&[nothing]), 0.0, "{nothing}");
+    }
+    let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!(raw.len(), 1 + 32 * 20, "everything has arrived, once");
+    let mut named = home;
+    // The prefix of the command's topic alone: the raw JSON beside it is not for a deserializer.
+    named.prefix = format!("{}.tencent", named.prefix);
+    let mut last = std::collections::HashMap::new();
+    for message in read(Client::Python, &kafka::shared(), &named.prefix, 32 * 20) {
+        let number: i64 = message.value["Name"]
+            .as_str()
+            .expect("a number")
+            .parse()
+            .expect("a number");
+        let before = last.insert(message.key.clone(), number).unwrap_or(-1);
+        assert_eq!(number, before + 1, "{} is in order", message.key);
+    }
+    assert_eq!(last.len(), 32);
+}
+
+#[test]
+fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
+    // The first address is dead: the second is asked.
+    let mut home = with_registry("auto", &format!("http://127.0.0.1:1, {}", shared()));
+    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    let bridge = home.start();
+    post_samples(&bridge);
+    bridge.settle();
+    assert_eq!(read(Client::Python, &kafka::shared(), &home.prefix, 4).len(), 4);
+    let (code, lines) = registry(&home, "verify");
+    assert_eq!(code, Some(0), "the subjects are FULL_TRANSITIVE: {lines}");
+}

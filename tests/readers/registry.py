@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""What a Python consumer has: Confluent's client with its own AvroDeserializer, which asks the registry for each schema.
+
+It knows no schema file. One JSON line goes out for each message of the topics that begin with the prefix; messages of one
+partition come in the order of their offsets, and instants are milliseconds. Exit code 4 when the time ran out first.
+"""
+
+import argparse
+import datetime
+import json
+import re
+import sys
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def milliseconds(value):
+    if isinstance(value, datetime.datetime):
+        return (value - EPOCH) // datetime.timedelta(milliseconds=1)
+    raise TypeError(f"no JSON for {type(value)}")
+
+
+def run(options):
+    deserialize = AvroDeserializer(SchemaRegistryClient({"url": options.registry}))
+    consumer = Consumer({
+        "bootstrap.servers": options.brokers,
+        "group.id": "unused: partitions are assigned by hand",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 50,
+    })
+    wanted = re.compile(rf"^{re.escape(options.topic_prefix)}\.")
+    topics = consumer.list_topics(timeout=options.timeout_s).topics
+    consumer.assign([
+        TopicPartition(name, number, OFFSET_BEGINNING)
+        for name, topic in topics.items()
+        if wanted.match(name)
+        for number in topic.partitions
+    ])
+    deadline = time.monotonic() + options.timeout_s
+    seen = 0
+    while seen < options.until_count:
+        if time.monotonic() >= deadline:
+            print(f"registry.py: {options.timeout_s} s are over after {seen} messages", file=sys.stderr)
+            return 4
+        message = consumer.poll(0.1)
+        if message is None:
+            continue
+        if message.error():
+            raise KafkaException(message.error())
+        value = deserialize(message.value(), SerializationContext(message.topic(), MessageField.VALUE))
+        line = {
+            "topic": message.topic(),
+            "partition": message.partition(),
+            "key": message.key().decode(),
+            "value": value,
+        }
+        print(json.dumps(line, default=milliseconds, ensure_ascii=False))
+        seen += 1
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--registry", required=True, help="URL of the registry")
+    parser.add_argument("--topic-prefix", required=True, help="topics that begin with this and a dot")
+    parser.add_argument("--until-count", type=int, required=True, help="so many messages")
+    parser.add_argument("--timeout-s", type=float, default=60.0)
+    sys.exit(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
