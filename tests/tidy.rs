@@ -103,7 +103,7 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 4] = [
+const MAY_SLEEP: [(&str, &str); 5] = [
     ("tests/pipeline/crash.rs", "the moment of the kill is what is varied"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
@@ -113,6 +113,10 @@ const MAY_SLEEP: [(&str, &str); 4] = [
     (
         "tests/pipeline/support/mod.rs",
         "between two looks of `eventually`, which has a deadline",
+    ),
+    (
+        "tests/pipeline/support/registry.rs",
+        "between two looks of a gate at its socket",
     ),
 ];
 

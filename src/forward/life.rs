@@ -139,10 +139,10 @@ impl<'a> Life<'a> {
     fn prepare(&mut self) -> Result<(), Trouble> {
         let recovery = &mut self.recovery;
         let slots: HashSet<&Slot> = self.pending.iter().map(|(message, _)| &message.slot).collect();
-        let replays = self
-            .pending
-            .front()
-            .is_some_and(|(message, _)| message.position.seq <= recovery.horizon);
+        let Some(first) = self.pending.front().map(|(message, _)| message.position.seq) else {
+            return Ok(());
+        };
+        let replays = first <= recovery.horizon;
         if !replays && !recovery.present.is_empty() {
             recovery.present = Present::default();
         }

@@ -61,7 +61,9 @@ fn record(command: &str, body: &str) -> Record {
 }
 
 fn compose(record: &Record) -> Vec<Message> {
-    composer().compose(record, &|_| usize::MAX)
+    composer()
+        .compose(record, &|_| usize::MAX)
+        .expect("no registry, no wait")
 }
 
 fn header<'a>(message: &'a Message, name: &str) -> &'a str {
@@ -156,7 +158,9 @@ fn a_damaged_record_is_buried_whole() {
 #[test]
 fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
     let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(100_000));
-    let messages = composer().compose(&record("Group.CallbackAfterCreateGroup", &body), &|_| 50_000);
+    let messages = composer()
+        .compose(&record("Group.CallbackAfterCreateGroup", &body), &|_| 50_000)
+        .expect("no registry, no wait");
     assert_eq!(positions(&messages), ["7.0", "7.0.1", "7.0.2"]);
     assert_eq!(whole(&messages), body.as_bytes());
     assert_eq!(header(&messages[2], "imbridge-part"), "3/3");
@@ -189,7 +193,9 @@ fn a_key_or_a_command_of_any_length_fits_into_a_dead_letter() {
     let by_key = record("Group.CallbackAfterCreateGroup", &format!(r#"{{"GroupId":"{long}"}}"#));
     let by_command = record(&long, "{}");
     for record in [by_key, by_command] {
-        let messages = composer().compose(&record, &|_| 1_000_000);
+        let messages = composer()
+            .compose(&record, &|_| 1_000_000)
+            .expect("no registry, no wait");
         assert!(
             messages
                 .iter()
