@@ -75,10 +75,7 @@ impl Schemas {
             ));
         }
         let cause = registry::Client::new(&self.registry()?).err()?;
-        Some((
-            "registry_ca",
-            format!("{cause}; a PEM file with certificates is allowed"),
-        ))
+        Some(("registry_ca", cause.to_string()))
     }
 
     /// Keys that mean nothing by themselves, and whose author believes otherwise.

@@ -43,7 +43,9 @@ struct Asked {
     fingerprint: u64,
     subject: String,
     schema: String,
+    /// How often it failed for the same reason.
     failures: u64,
+    reason: &'static str,
 }
 
 impl Ids {
@@ -84,6 +86,7 @@ impl Ids {
                 subject: subject_of(question.topic),
                 schema: published(question.schema).expect("a catalogue's schemas are JSON"),
                 failures: 0,
+                reason: "",
             };
             self.questions.send(asked).expect("the thread lives as long as this");
         }
@@ -119,7 +122,12 @@ impl Desk {
                 Err(cause) => {
                     self.metrics.waiting.set(1);
                     self.metrics.errors.with_label_values(&[cause.reason()]).inc();
-                    asked.failures += 1;
+                    asked.failures = if asked.reason == cause.reason() {
+                        asked.failures + 1
+                    } else {
+                        1
+                    };
+                    asked.reason = cause.reason();
                     tell(&asked, &cause);
                     open.push_back(asked);
                     match questions.recv_timeout(backoff.wait()) {

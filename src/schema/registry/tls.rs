@@ -20,7 +20,12 @@ pub(super) fn config(ca: Option<&Path>) -> io::Result<TlsConfig> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
-    let named = |problem: String| io::Error::other(format!("{}: {problem}", path.display()));
+    let named = |problem: String| {
+        io::Error::other(format!(
+            "{}: {problem}; a PEM file with certificates is needed",
+            path.display()
+        ))
+    };
     let text = std::fs::read(path).map_err(|cause| named(cause.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&text) {
@@ -29,7 +34,7 @@ fn read(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
         }
     }
     if found.is_empty() {
-        return Err(named("no certificate in it; PEM is needed".into()));
+        return Err(named("no certificate in it".into()));
     }
     Ok(found)
 }

@@ -105,6 +105,8 @@ pub enum Client {
     Python,
     /// kafkajs with its registry client.
     JavaScript,
+    /// Kafka's own client with Apicurio's AvroKafkaDeserializer.
+    Java,
 }
 
 /// The first `count` messages under a prefix, decoded by what the registry says of their schemas.
@@ -123,6 +125,12 @@ pub fn read(client: Client, brokers: &str, prefix: &str, count: usize) -> Vec<De
             node.arg(Path::new("tests/readers/registry-js/reader.js"));
             node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
             node
+        }
+        Client::Java => {
+            let mut java = Command::new("java");
+            java.arg("-cp").arg(format!("{}/*", variable("IMBRIDGE_TEST_JARS")));
+            java.args(["-XX:TieredStopAtLevel=1", "tests/readers/registry-java/Reader.java"]);
+            java
         }
     };
     let count = count.to_string();

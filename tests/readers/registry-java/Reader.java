@@ -1,0 +1,97 @@
+// What a Java consumer has: Kafka's own client and Apicurio's AvroKafkaDeserializer. The arguments and the lines that go
+// out are those of ../registry.py; run as a single source file, with the jars of pom.xml as its class path.
+
+import io.apicurio.registry.serde.avro.AvroKafkaDeserializer;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.apache.avro.generic.GenericRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.StringDeserializer;
+
+public class Reader {
+    public static void main(String[] arguments) throws Exception {
+        Map<String, String> options = new HashMap<>();
+        for (int i = 0; i + 1 < arguments.length; i += 2) {
+            options.put(arguments[i], arguments[i + 1]);
+        }
+        int count = Integer.parseInt(options.get("--until-count"));
+        long deadline = System.currentTimeMillis() + 60_000;
+        Map<String, Object> config = Map.of(
+            "bootstrap.servers", options.get("--brokers"),
+            "enable.auto.commit", "false",
+            "auto.offset.reset", "earliest",
+            "isolation.level", "read_committed",
+            // The registry's own API stands beside Confluent's; its content ids are the latter's schema ids.
+            "apicurio.registry.url", options.get("--registry").replace("ccompat/v7", "registry/v3"),
+            "apicurio.registry.use-id", "contentId");
+        try (var consumer = new KafkaConsumer<String, GenericRecord>(
+                config, new StringDeserializer(), deserializer(config))) {
+            List<TopicPartition> places = new ArrayList<>();
+            consumer.listTopics().forEach((topic, partitions) -> {
+                if (topic.startsWith(options.get("--topic-prefix") + ".")) {
+                    partitions.forEach(partition -> places.add(new TopicPartition(topic, partition.partition())));
+                }
+            });
+            consumer.assign(places);
+            consumer.seekToBeginning(places);
+            int seen = 0;
+            while (seen < count) {
+                if (System.currentTimeMillis() > deadline) {
+                    System.err.println("Reader.java: the time is over after " + seen + " messages");
+                    System.exit(4);
+                }
+                for (ConsumerRecord<String, GenericRecord> message : consumer.poll(Duration.ofMillis(100))) {
+                    System.out.println("{\"topic\":" + quote(message.topic()) + ",\"partition\":" + message.partition()
+                        + ",\"key\":" + quote(message.key()) + ",\"value\":" + json(message.value()) + "}");
+                    seen++;
+                }
+            }
+        }
+        System.exit(0);
+    }
+
+    private static AvroKafkaDeserializer<GenericRecord> deserializer(Map<String, Object> config) {
+        var deserializer = new AvroKafkaDeserializer<GenericRecord>();
+        deserializer.configure(config, false);
+        return deserializer;
+    }
+
+    private static String json(Object value) {
+        List<String> parts = new ArrayList<>();
+        if (value instanceof GenericRecord record) {
+            record.getSchema().getFields().forEach(
+                field -> parts.add(quote(field.name()) + ":" + json(record.get(field.pos()))));
+            return "{" + String.join(",", parts) + "}";
+        }
+        if (value instanceof Map<?, ?> map) {
+            map.forEach((name, entry) -> parts.add(quote(name.toString()) + ":" + json(entry)));
+            return "{" + String.join(",", parts) + "}";
+        }
+        if (value instanceof Iterable<?> list) {
+            list.forEach(item -> parts.add(json(item)));
+            return "[" + String.join(",", parts) + "]";
+        }
+        if (value instanceof java.time.Instant instant) {
+            return Long.toString(instant.toEpochMilli());
+        }
+        return value == null || value instanceof Number || value instanceof Boolean
+            ? String.valueOf(value) : quote(value.toString());
+    }
+
+    private static String quote(String text) {
+        StringBuilder quoted = new StringBuilder("\"");
+        text.chars().forEach(c -> {
+            if (c < ' ' || c == '"' || c == '\\') {
+                quoted.append(String.format("\\u%04x", c));
+            } else {
+                quoted.append((char) c);
+            }
+        });
+        return quoted.append('"').toString();
+    }
+}
