@@ -117,13 +117,22 @@ impl Publisher {
     /// # Errors
     /// A [`Fault`] when the broker does not answer.
     pub fn end_offset(&self, slot: &Slot) -> Result<i64, Fault> {
-        let watermarks = self
-            .producer
-            .client()
-            .fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT);
-        watermarks
-            .map(|(_, high)| high)
-            .map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
+        let mut attempts = 0;
+        loop {
+            match self
+                .producer
+                .client()
+                .fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT)
+            {
+                Ok((_, high)) => return Ok(high),
+                // Just after a topic was created, its leader may not know of it yet.
+                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if attempts < 25 => {
+                    attempts += 1;
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(cause) => return Err(Fault::new("watermarks", format!("{}: {cause}", slot.topic))),
+            }
+        }
     }
 
     /// What of this spool each partition holds at or behind its offset, of callbacks that arrived at `since_ms` or later.

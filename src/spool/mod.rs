@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -158,6 +158,8 @@ impl Spool {
             jobs: receiver,
             shared: shared.clone(),
             metrics: metrics.clone(),
+            judged_at: Instant::now(),
+            unjudged_bytes: 0,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),

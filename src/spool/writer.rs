@@ -28,10 +28,15 @@ const TICK: Duration = Duration::from_millis(500);
 /// has done nearly all of it by then.
 const WAL_LIMIT_BYTES: u64 = 64 << 20;
 
-/// Callers that come back at once make many small commits, each with its sync; with this many records in one commit, the
-/// next one begins no sooner than [`INTERVAL`] after it, so that it is as large.
-const BUSY_RECORDS: usize = 48;
-const INTERVAL: Duration = Duration::from_micros(1000);
+/// Callers that come back at once make many small commits, each with its sync. The next commit begins no sooner after one
+/// of at least [`PACED_RECORDS`] than this for each of its records, [`INTERVAL_MAX`] at most, so that it is as large.
+const INTERVAL_PER_RECORD: Duration = Duration::from_micros(15);
+const INTERVAL_MAX: Duration = Duration::from_millis(1);
+const PACED_RECORDS: usize = 16;
+
+/// How often the room is looked at: often enough that the bound is overshot by little, and not at each commit.
+const JUDGE_EVERY: Duration = Duration::from_millis(50);
+const JUDGE_AT_BYTES: usize = 256 << 10;
 
 /// What the writer is asked for beside appends.
 pub(super) enum Job {
@@ -60,6 +65,8 @@ pub(super) struct Writer {
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
+    pub judged_at: Instant,
+    pub unjudged_bytes: usize,
 }
 
 impl Writer {
@@ -69,14 +76,12 @@ impl Writer {
         if let Some(Ok(used_bytes)) = self.database.as_ref().map(Database::used_bytes) {
             self.judge_room(used_bytes);
         }
-        let (mut tried, mut begun, mut busy) = (Instant::now(), Instant::now(), false);
+        let (mut tried, mut begun, mut interval) = (Instant::now(), Instant::now(), Duration::ZERO);
         loop {
-            if busy {
-                std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
-            }
+            std::thread::sleep(interval.saturating_sub(begun.elapsed()));
             let group = self.next_group();
             begun = Instant::now();
-            busy = group.records() >= BUSY_RECORDS;
+            interval = pace(group.records());
             if self.database.is_none() && tried.elapsed() >= TICK {
                 self.reopen();
                 tried = Instant::now();
@@ -122,9 +127,9 @@ impl Writer {
                 if group.work() > 0 {
                     self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                 }
-                let worked = group.work() > 0;
+                let bytes = group.bytes();
                 group.acknowledge(self.shared.appended.load(Ordering::SeqCst));
-                match self.keep_house(&database, worked) {
+                match self.keep_house(&database, bytes) {
                     Ok(()) => self.database = Some(database),
                     Err(cause) => self.latch(&cause),
                 }
@@ -143,11 +148,13 @@ impl Writer {
         self.shared.set_health(Health::Broken(cause.to_string()));
     }
 
-    /// After a commit, when those who waited for it have been told: room, and a WAL that grows too long.
-    fn keep_house(&self, database: &Database, worked: bool) -> Result<(), DatabaseError> {
-        if !worked {
+    /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
+    fn keep_house(&mut self, database: &Database, committed_bytes: usize) -> Result<(), DatabaseError> {
+        self.unjudged_bytes += committed_bytes;
+        if self.unjudged_bytes < JUDGE_AT_BYTES && self.judged_at.elapsed() < JUDGE_EVERY {
             return Ok(());
         }
+        (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
         let mut wal_bytes = database.checkpoint_wal("NOOP")?;
         if wal_bytes > WAL_LIMIT_BYTES {
             wal_bytes = database.checkpoint_wal("PASSIVE")?;
@@ -267,6 +274,15 @@ impl Writer {
     }
 }
 
+/// The least time between the beginning of a commit of so many records and the next.
+fn pace(records: usize) -> Duration {
+    if records < PACED_RECORDS {
+        Duration::ZERO
+    } else {
+        INTERVAL_MAX.min(INTERVAL_PER_RECORD * records as u32)
+    }
+}
+
 /// However the thread ends, a panic included, nothing is accepted afterwards.
 struct End(Arc<Shared>);
 
@@ -279,6 +295,10 @@ impl Drop for End {
 impl Group {
     fn records(&self) -> usize {
         self.appends.iter().map(|(_, records)| records.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.appends.iter().flat_map(|(_, records)| records).map(Vec::len).sum()
     }
 
     /// How much there is to write.
