@@ -151,7 +151,8 @@ impl Writer {
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
     fn keep_house(&mut self, database: &Database, committed_bytes: usize) -> Result<(), DatabaseError> {
         self.unjudged_bytes += committed_bytes;
-        if self.unjudged_bytes < JUDGE_AT_BYTES && self.judged_at.elapsed() < JUDGE_EVERY {
+        let soon = self.unjudged_bytes < JUDGE_AT_BYTES && self.judged_at.elapsed() < JUDGE_EVERY;
+        if soon && self.shared.is_accepting() {
             return Ok(());
         }
         (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
