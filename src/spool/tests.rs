@@ -1,6 +1,6 @@
 //! The spool as its users see it: what was acknowledged is read back, in order, across closing and reopening.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
@@ -125,6 +125,12 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
     assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
     spool.reader().deliver(accepted, Vec::new());
     spool.reader().note(Vec::new()).unwrap();
+    // The room is looked at after those who waited for the commit were told.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while spool.appender().health() != Health::Accepting {
+        assert!(Instant::now() < deadline, "{:?}", spool.appender().health());
+        std::thread::yield_now();
+    }
     assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
 }
 
