@@ -235,3 +235,36 @@ fn an_unknown_command_goes_to_the_unknown_topic_as_raw_json() {
     assert_eq!(message.header("imbridge-command"), "callbackAfterSomethingNewCommand");
     assert_eq!(message.header("content-type"), "application/json");
 }
+
+#[test]
+fn ten_fields_that_nobody_declared_lose_nothing() {
+    let values = [
+        "1",
+        "-2.50",
+        "\"three\"",
+        "true",
+        "null",
+        "[5,\"five\"]",
+        "{\"six\":{\"deep\":[6]}}",
+        "12345678901234567890123",
+        "\"\"",
+        "[]",
+    ];
+    let extra: Vec<_> = values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| format!("\"Extra{index}\":{value}"))
+        .collect();
+    let body = format!(r#"{{"GroupId":"g",{},"NewOwner_Account":"b"}}"#, extra.join(","));
+    let message = tencent("extra", "Group.CallbackAfterChangeGroupOwner", &body);
+    let record = message.value.expect("a record");
+    assert_eq!(
+        (&record["GroupId"], &record["NewOwner_Account"]),
+        (&json!("g"), &json!("b"))
+    );
+    let unmapped = record["unmapped"].as_object().expect("a map");
+    assert_eq!(unmapped.len(), values.len());
+    for (index, value) in values.iter().enumerate() {
+        assert_eq!(unmapped[&format!("Extra{index}")], *value);
+    }
+}
