@@ -118,5 +118,8 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
 
 /// The beginning of a text that may be of any length.
 fn clip(text: &str) -> &str {
-    &text[..text.floor_char_boundary(CLIP_BYTES)]
+    let end = (0..=CLIP_BYTES.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
