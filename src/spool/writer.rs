@@ -156,11 +156,10 @@ impl Writer {
             return Ok(());
         }
         (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
-        let mut wal_bytes = database.checkpoint_wal("NOOP")?;
-        if wal_bytes > WAL_LIMIT_BYTES {
-            wal_bytes = database.checkpoint_wal("PASSIVE")?;
+        if database.checkpoint_wal("NOOP")? > WAL_LIMIT_BYTES {
+            database.checkpoint_wal("PASSIVE")?;
         }
-        self.judge_room(database.used_bytes()? + wal_bytes);
+        self.judge_room(database.used_bytes()?);
         Ok(())
     }
 
