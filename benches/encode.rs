@@ -195,6 +195,7 @@ fn schema() -> Value {
         "Meta",
         vec![
             required("event_id", json!("string")),
+            optional("event_time", json!({"type": "long", "logicalType": "timestamp-millis"})),
             required("received_at", millis.clone()),
             required("app", json!("string")),
             optional("client_ip", json!("string")),
