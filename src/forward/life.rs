@@ -1,13 +1,14 @@
 //! One life of a producer: records in, messages out in order, deliveries counted back, until a fault or the end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
 use super::marks::Marks;
 use super::window::Window;
 use super::{Forwarder, Trouble};
+use crate::lifecycle::unix_ms;
 use crate::publish::{Fault, Message, Present, Publisher, Slot};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
@@ -219,9 +220,7 @@ impl<'a> Life<'a> {
             self.window.settle(delivery.ticket, delivery.offset);
         }
         let mut any = false;
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
+        let now_ms = unix_ms();
         while let Some(delivered) = self.window.pop() {
             any = true;
             if let Some((slot, received_at_ms)) = delivered.message {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -17,6 +17,7 @@ use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::{Config, Metrics};
 use crate::callback::{Callback, Provider};
+use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified};
 use crate::spool::{AppendError, Lane};
 
@@ -44,7 +45,7 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
         authorization: header(AUTHORIZATION.as_str()),
         operation_id: header("operationid"),
     };
-    let outcome = match worker.providers.verify(&line, now_ms()) {
+    let outcome = match worker.providers.verify(&line, unix_ms()) {
         Ok(sender) => worker.receive(sender, payload, started).await,
         Err(refusal) => Err(refusal),
     };
@@ -76,7 +77,7 @@ impl Worker {
             }
             Err(cause) => return Err(self.body_refusal(provider, &cause)),
         };
-        let callback = match self.providers.read(sender, body, now_ms()) {
+        let callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
             Err(unreadable) => {
                 let refusal = self.keep_unreadable(*unreadable).await;
@@ -133,7 +134,7 @@ impl Worker {
         } else {
             "overloaded"
         };
-        let callback = sender.callback(Bytes::new(), now_ms());
+        let callback = sender.callback(Bytes::new(), unix_ms());
         let labels = [
             callback.head.provider.as_str(),
             self.providers.label(&callback.head),
@@ -217,10 +218,4 @@ fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "application/json"))
         .body(body.into())
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }

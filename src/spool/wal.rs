@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::database::{Database, DatabaseError};
 use super::metrics::Metrics;
 use super::shared::Shared;
+use crate::lifecycle::unix_ms;
 
 const TICK: Duration = Duration::from_millis(100);
 /// A smaller WAL is left for a while: each WAL checkpoint costs two syncs.
@@ -44,9 +45,7 @@ impl WalCheckpointer {
         }
         let delivered = self.shared.delivered.load(Ordering::SeqCst);
         let oldest = database.appended_at_ms(delivered)?;
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
+        let now_ms = unix_ms();
         let age_s = oldest.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1000.0);
         self.metrics.oldest_age_seconds.set(age_s);
         let depth = self.shared.appended.load(Ordering::SeqCst).saturating_sub(delivered);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -17,6 +17,7 @@ use super::database::{Database, DatabaseError};
 use super::lane::{AppendError, LaneQueue};
 use super::metrics::Metrics;
 use super::shared::{Health, Progress, Shared};
+use crate::lifecycle::unix_ms;
 
 /// Records deleted in one commit at most, so that deletion never delays an acknowledgement much.
 const RETIRE_STEP: u64 = 4096;
@@ -174,9 +175,7 @@ impl Writer {
         if group.work() == 0 && retired.is_none() {
             return Ok(());
         }
-        let now_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
+        let now_ms = unix_ms();
         database.begin()?;
         let mut seq = shared.appended.load(Ordering::SeqCst);
         for (_, records) in &group.appends {

@@ -10,16 +10,9 @@ import sys
 
 import fastavro
 
+from consume import without_logical_types
+
 HEADER_BYTES = 10
-
-
-def without_logical_types(schema):
-    """The same schema, with instants as the integers that are on the wire."""
-    if isinstance(schema, dict):
-        return {key: without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
-    if isinstance(schema, list):
-        return [without_logical_types(part) for part in schema]
-    return schema
 
 
 def main():
