@@ -1,6 +1,6 @@
 # Each target is a recipe that works from a clean clone. CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check bench
+.PHONY: help dev test check bench torture
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,6 +19,9 @@ check: ## the gate: format, lints, documents, dependencies, tests
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	scripts/deny
 	scripts/test
+
+torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size
+	IMBRIDGE_TORTURE=full scripts/test --release --test torture -- --test-threads=1 --nocapture
 
 bench: ## throughput and latency on this machine
 	scripts/setup bench

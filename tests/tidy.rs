@@ -104,20 +104,17 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
 const MAY_SLEEP: [(&str, &str); 5] = [
-    ("tests/pipeline/crash.rs", "the moment of the kill is what is varied"),
+    ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
-        "tests/pipeline/support/load.rs",
+        "tests/support/load.rs",
         "between two attempts to connect to a bridge that restarts",
     ),
     (
-        "tests/pipeline/support/mod.rs",
+        "tests/support/mod.rs",
         "between two looks of `eventually`, which has a deadline",
     ),
-    (
-        "tests/pipeline/support/registry.rs",
-        "between two looks of a gate at its socket",
-    ),
+    ("tests/support/registry.rs", "between two looks of a gate at its socket"),
 ];
 
 const LINES_MAX: usize = 400;

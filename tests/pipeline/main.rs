@@ -1,13 +1,14 @@
 //! The program from the outside: the built binary, a real Kafka, HTTP as an IM server sends it, and readers that are not
 //! ours. `scripts/test` starts the Kafka and says where it is; see `support::kafka`.
 
+#[allow(dead_code, reason = "each test program uses its part of what they share")]
+#[path = "../support/mod.rs"]
 mod support;
 
 mod bad_input;
 mod before;
 mod command_line;
 mod commands;
-mod crash;
 mod evolution;
 mod order;
 mod outage;

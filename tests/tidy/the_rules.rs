@@ -68,7 +68,7 @@ fn unfinished_code_sleeping_tests_and_ignored_tests_are_found() {
     let sleeping = ["//! It.\nthread::sleep", "(time);\n"].concat();
     assert_eq!(file_faults("tests/pipeline/order.rs", &sleeping).len(), 1);
     assert_eq!(file_faults("src/spool/tests.rs", &sleeping).len(), 1);
-    assert_eq!(file_faults("tests/pipeline/crash.rs", &sleeping).len(), 0);
+    assert_eq!(file_faults("tests/torture/kill.rs", &sleeping).len(), 0);
     assert_eq!(file_faults("src/spool/writer.rs", &sleeping).len(), 0);
 }
 
