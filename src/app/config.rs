@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
-use crate::provider::{OpenImConfig, Secret, TencentConfig};
+use crate::provider::{OpenImConfig, TencentConfig};
+use crate::secret::Secret;
 use crate::{admin, ingress, publish, spool};
 
 const PREFIX: &str = "IMBRIDGE_";

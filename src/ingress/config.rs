@@ -2,14 +2,23 @@
 
 use serde::Deserialize;
 
+use super::tls;
+
+/// The HTTP server reads no more of an HTTP/1 head.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+
 /// The public port and its limits.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `address:port` for callbacks.
+    /// `address:port` for callbacks over plain HTTP; empty where there is only TLS.
     pub listen: String,
+    /// The port with TLS.
+    pub tls: Option<tls::Config>,
     /// Threads that serve requests; 0 is one for each core.
     pub workers: usize,
+    /// The largest request line with its headers.
+    pub max_head_bytes: usize,
     /// The largest body that is accepted.
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
@@ -34,7 +43,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "0.0.0.0:8080".into(),
+            tls: None,
             workers: 0,
+            max_head_bytes: 64 << 10,
             max_body_bytes: 8 << 20,
             max_held_bytes: 32 << 20,
             max_connections: 10_000,
@@ -51,13 +62,20 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        if self.listen.parse::<std::net::SocketAddr>().is_err() {
+        let tls_alone = self.listen.is_empty() && self.tls.is_some();
+        if !tls_alone && self.listen.parse::<std::net::SocketAddr>().is_err() {
             return Some((
                 "listen",
                 format!(
-                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"",
+                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"; none where there is a [server.tls]",
                     self.listen
                 ),
+            ));
+        }
+        if !(1024..=HEAD_BYTES_MAX).contains(&self.max_head_bytes) {
+            return Some((
+                "max_head_bytes",
+                format!("{}: 1024 to {HEAD_BYTES_MAX} is allowed", self.max_head_bytes),
             ));
         }
         if self.max_body_bytes < 1024 || self.max_body_bytes > self.max_held_bytes {
@@ -76,7 +94,9 @@ impl Config {
             ("body_timeout_s", self.body_timeout_s),
             ("before_deadline_ms", self.before_deadline_ms),
         ];
-        let zero = at_least_one.into_iter().find(|(_, value)| *value == 0)?;
-        Some((zero.0, "0: at least 1 is allowed".into()))
+        if let Some((key, _)) = at_least_one.into_iter().find(|(_, value)| *value == 0) {
+            return Some((key, "0: at least 1 is allowed".into()));
+        }
+        self.tls.as_ref()?.problem()
     }
 }

@@ -8,17 +8,18 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{self, BodyError, Limits};
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
+use super::streams::{Answer, Streams};
 use super::{Config, Metrics};
 use crate::callback::{Callback, Provider};
 use crate::lifecycle::unix_ms;
-use crate::provider::{Providers, Refusal, RequestLine, Verified};
+use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane};
 
 const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
@@ -35,27 +36,53 @@ pub(super) struct Worker {
     pub held: Arc<AtomicUsize>,
 }
 
-pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
     let started = Instant::now();
-    let header = |name: &str| request.headers().get(name)?.to_str().ok();
-    let line = RequestLine {
-        method: request.method().as_str(),
-        path: request.path(),
-        query: request.query_string(),
-        authorization: header(AUTHORIZATION.as_str()),
-        operation_id: header("operationid"),
+    let Some(stream) = Streams::begin(&request) else {
+        // Without a body: a peer that takes no answers would hold it.
+        worker.metrics.refused.with_label_values(&["none", "streams"]).inc();
+        return respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
-    let outcome = match worker.providers.verify(&line, unix_ms()) {
-        Ok(sender) => worker.receive(sender, payload, started).await,
-        Err(refusal) => Err(refusal),
-    };
-    match outcome {
-        Ok(answer) => respond(StatusCode::OK, answer),
-        Err(refusal) => worker.refuse(&refusal, &request),
-    }
+    let response = worker.answer(&request, payload, started).await;
+    response.map_body(|_, mut answer| {
+        answer.stream = Some(stream);
+        answer
+    })
+}
+
+/// Bytes of a request's line and headers, without what HTTP puts between them.
+fn head_bytes(request: &HttpRequest) -> usize {
+    let headers = request.headers().iter();
+    let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    headers + target
 }
 
 impl Worker {
+    async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Answer> {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let line = RequestLine {
+            method: request.method().as_str(),
+            path: request.path(),
+            query: request.query_string(),
+            authorization: header(AUTHORIZATION.as_str()),
+            operation_id: header("operationid"),
+        };
+        let verified = if head_bytes(request) > self.config.max_head_bytes {
+            Err(self.head_refusal(request.path()))
+        } else {
+            self.providers.verify(&line, unix_ms())
+        };
+        let outcome = match verified {
+            Ok(sender) => self.receive(sender, payload, started).await,
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(answer) => respond(StatusCode::OK, answer),
+            Err(refusal) => self.refuse(&refusal, request),
+        }
+    }
+
     /// A verified sender's callback becomes durable.
     async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
@@ -166,6 +193,17 @@ impl Worker {
         }
     }
 
+    fn head_refusal(&self, path: &str) -> Refusal {
+        let most = self.config.max_head_bytes;
+        let message = format!("the request's line and headers are larger than server.max_head_bytes, {most} bytes");
+        Refusal {
+            provider: provider_of(path),
+            status: 431,
+            reason: "head_too_large",
+            message,
+        }
+    }
+
     fn body_refusal(&self, provider: Provider, cause: &BodyError) -> Refusal {
         match cause {
             BodyError::TooLarge => {
@@ -191,7 +229,7 @@ impl Worker {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse {
+    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse<Answer> {
         let provider = refusal.provider.map_or("none", Provider::as_str);
         self.metrics
             .refused
@@ -214,8 +252,10 @@ impl Worker {
     }
 }
 
-fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .body(body.into())
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse<Answer> {
+    let (body, stream) = (body.into(), None);
+    let mut response = HttpResponse::with_body(status, Answer { body, stream });
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }

@@ -1,4 +1,4 @@
-//! The public port: callbacks in, answers out. It knows the HTTP server, the providers and the spool's appender; it knows
+//! The public port: callbacks in, answers out; plain, with TLS, or both. It knows the HTTP server, the providers and the spool's appender; it knows
 //! neither Avro nor Kafka.
 //!
 //! | path | what |
@@ -11,6 +11,8 @@ mod config;
 mod handler;
 mod metrics;
 mod refusals;
+mod streams;
+pub mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,17 +28,30 @@ use crate::provider::Providers;
 use crate::spool::Appender;
 use handler::Worker;
 use refusals::Refusals;
+use streams::Streams;
+use tls::Certificates;
 
-/// A server that is bound and not yet running, and the address it got.
+/// A server that is bound and not yet running, and the addresses it got.
+pub struct Bound {
+    /// The server; it runs once it is polled.
+    pub server: Server,
+    /// Where plain HTTP goes, if anywhere.
+    pub http: Option<SocketAddr>,
+    /// Where TLS goes, if anywhere.
+    pub https: Option<SocketAddr>,
+}
+
+/// Binds the public ports.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// When an address is not to be had; the text names its key.
 pub fn bind(
     config: &Config,
     providers: Arc<Providers>,
     appender: Appender,
     metrics: Metrics,
-) -> std::io::Result<(Server, SocketAddr)> {
+    certificates: Option<&Certificates>,
+) -> std::io::Result<Bound> {
     let held = Arc::default();
     let settings = config.clone();
     let worker = move || {
@@ -54,18 +69,38 @@ pub fn bind(
             .app_data(web::Data::new(worker))
             .default_service(web::to(handler::handle))
     };
-    let listener = TcpListener::bind(&config.listen)?;
-    let address = listener.local_addr()?;
+    let head_timeout = Duration::from_secs(config.head_timeout_s);
     let mut server = HttpServer::new(worker)
+        .on_connect(|_, data| Streams::of_connection(data))
         .tcp_nodelay(true)
         .max_connections(config.max_connections)
+        // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
+        .max_connection_rate(config.max_connections)
         .keep_alive(Duration::from_secs(config.keep_alive_s))
-        .client_request_timeout(Duration::from_secs(config.head_timeout_s))
+        .tls_handshake_timeout(head_timeout)
+        .client_request_timeout(head_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
     if config.workers > 0 {
         server = server.workers(config.workers);
     }
-    Ok((server.listen(listener)?.run(), address))
+    let (mut http, mut https) = (None, None);
+    if !config.listen.is_empty() {
+        let listener = listen("server.listen", &config.listen)?;
+        http = Some(listener.local_addr()?);
+        server = server.listen(listener)?;
+    }
+    if let Some(certificates) = certificates {
+        let listener = listen("server.tls.listen", certificates.listen())?;
+        https = Some(listener.local_addr()?);
+        server = server.listen_rustls_0_23(listener, certificates.server_config())?;
+    }
+    let server = server.run();
+    Ok(Bound { server, http, https })
+}
+
+fn listen(key: &str, address: &str) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .map_err(|cause| std::io::Error::new(cause.kind(), format!("cannot listen on {key} = {address:?}: {cause}")))
 }

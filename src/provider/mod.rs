@@ -8,7 +8,6 @@ mod answer;
 mod body;
 mod event;
 mod openim;
-mod secret;
 mod tencent;
 
 use std::sync::Arc;
@@ -19,7 +18,6 @@ use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider
 
 pub use event::{Event, ExpandError, expand, group_of};
 pub use openim::Config as OpenImConfig;
-pub use secret::{Secret, SecretError};
 pub use tencent::Config as TencentConfig;
 
 /// What of a request is there before its body.
@@ -121,19 +119,14 @@ impl Providers {
     /// # Errors
     /// A [`Refusal`] with what to answer.
     pub fn verify(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
-        let mut segments = line.path.split('/').filter(|segment| !segment.is_empty());
-        let provider = match segments.next() {
-            Some("tencent") => Provider::Tencent,
-            Some("openim") => Provider::OpenIm,
-            _ => return Err(Refusal::unknown_path()),
-        };
+        let provider = provider_of(line.path).ok_or_else(Refusal::unknown_path)?;
         if line.method != "POST" {
             let message = format!("method {} is not allowed: callbacks are sent with POST", line.method);
             return Err(Refusal::new(provider, 405, "method", message));
         }
         match provider {
             Provider::Tencent => tencent::verify(&self.tencent, line, now_ms),
-            Provider::OpenIm => openim::verify(&self.openim, line, segments),
+            Provider::OpenIm => openim::verify(&self.openim, line),
         }
     }
 
@@ -194,6 +187,20 @@ impl Providers {
         let rule = self.rule(&callback.head);
         answer::success(callback.head.provider, rule.map(|rule| &rule.answer), &callback.body)
     }
+}
+
+/// Whose callbacks come to a path.
+pub fn provider_of(path: &str) -> Option<Provider> {
+    match segments(path).next() {
+        Some("tencent") => Some(Provider::Tencent),
+        Some("openim") => Some(Provider::OpenIm),
+        _ => None,
+    }
+}
+
+/// What stands between the slashes, however many of them there are.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
 impl Refusal {

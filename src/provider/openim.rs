@@ -5,9 +5,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::secret::Secret;
-use super::{Refusal, RequestLine, Verified};
+use super::{Refusal, RequestLine, Verified, segments};
 use crate::callback::Provider;
+use crate::secret::Secret;
 
 /// One `[[openim]]` of the configuration: a server whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,12 +61,8 @@ impl Instance {
     }
 }
 
-pub(super) fn verify<'a>(
-    instances: &[Instance],
-    line: &RequestLine<'a>,
-    segments: impl Iterator<Item = &'a str>,
-) -> Result<Verified, Refusal> {
-    let segments: Vec<&str> = segments.take(3).collect();
+pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>) -> Result<Verified, Refusal> {
+    let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
         instances.iter().fold(None, |found, instance| {

@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::secret::{Secret, same};
 use super::{Refusal, RequestLine, Verified};
 use crate::callback::Provider;
+use crate::secret::{Secret, same};
 
 /// One `[[tencent]]` of the configuration: an app whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]

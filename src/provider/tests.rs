@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::callback::Answer;
+use crate::secret::Secret;
 
 const NOW_MS: i64 = 1_669_872_120_000;
 

@@ -1,7 +1,9 @@
 //! What every test here needs: a bridge, a Kafka, a client that keeps a ledger, and an independent reader.
 
 pub mod bridge;
+pub mod certificates;
 pub mod client;
+pub mod https;
 pub mod kafka;
 pub mod load;
 pub mod reader;

@@ -82,6 +82,34 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             "[schemas]\nregistry_url = \"https://a\"\nregistry_ca = \"/nowhere.pem\"",
             ["imbridge.toml", "schemas.registry_ca", "/nowhere.pem", "PEM"],
         ),
+        (
+            "[server]\nlisten = \"\"",
+            ["imbridge.toml", "server.listen", "\"\"", "[server.tls]"],
+        ),
+        (
+            "[server]\nmax_head_bytes = 200000",
+            ["imbridge.toml", "server.max_head_bytes", "200000", "1024 to 131072"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"",
+            ["imbridge.toml", "server.tls", "missing", "`key`"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"\nkey = \"k\"\nlisten = \"here\"",
+            ["imbridge.toml", "server.tls.listen", "here", "0.0.0.0:8443"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"\nkey = \"k\"\nreload_s = 0",
+            ["imbridge.toml", "server.tls.reload_s", "0", "at least 1"],
+        ),
+        (
+            "[server.tls]\ncert = \"/nowhere.pem\"\nkey = \"k\"",
+            ["imbridge.toml", "server.tls.cert", "/nowhere.pem", "PEM"],
+        ),
+        (
+            "[server.tls]\ncert = \"Cargo.toml\"\nkey = \"Cargo.toml\"",
+            ["imbridge.toml", "server.tls.cert", "Cargo.toml", "no certificate"],
+        ),
         ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();

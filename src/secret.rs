@@ -74,7 +74,7 @@ impl Secret {
 }
 
 /// Compares two texts in a time that does not depend on where they differ.
-pub(super) fn same(left: &str, right: &str) -> bool {
+pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
