@@ -5,16 +5,23 @@
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /livez` | 200 while the process serves |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
+//!
+//! With `admin.token`, everything but the two probes needs it.
 
 use std::net::{SocketAddr, TcpListener};
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::lifecycle::Stop;
+use crate::secret::Secrets;
 use crate::spool::{Appender, Health};
 
 /// `[admin]` of the configuration.
@@ -23,12 +30,18 @@ use crate::spool::{Appender, Health};
 pub struct Config {
     /// `address:port` for metrics and probes.
     pub listen: String,
+    /// What `Authorization: Bearer` must hold for everything but the probes.
+    pub token: Option<Secrets>,
 }
+
+/// More connections than probes and scrapers have.
+const CONNECTIONS_MAX: usize = 256;
 
 impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "127.0.0.1:9464".into(),
+            token: None,
         }
     }
 }
@@ -67,8 +80,11 @@ pub struct State {
 pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(&config.listen)?;
     let address = listener.local_addr()?;
+    let token = web::Data::new(config.token.clone());
     let app = move || {
         App::new()
+            .wrap(from_fn(authorize))
+            .app_data(token.clone())
             .app_data(web::Data::new(state.clone()))
             .route("/metrics", web::get().to(metrics))
             .route(
@@ -81,6 +97,7 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
         actix_web::rt::System::new().block_on(async {
             let server = HttpServer::new(app)
                 .workers(1)
+                .max_connections(CONNECTIONS_MAX)
                 .disable_signals()
                 .listen(listener)?
                 .run();
@@ -94,6 +111,24 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
     };
     std::thread::Builder::new().name("admin".into()).spawn(serve)?;
     Ok(address)
+}
+
+/// The probes are everyone's: whoever asks them has no place for a token.
+async fn authorize<B: MessageBody + 'static>(
+    token: web::Data<Option<Secrets>>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let sent = request.headers().get(AUTHORIZATION);
+    let sent = sent.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let known = |token: &Secrets| sent.is_some_and(|sent| token.matches(sent.trim()));
+    if matches!(request.path(), "/livez" | "/readyz") || token.as_ref().as_ref().is_none_or(known) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let refusal = HttpResponse::Unauthorized()
+        .insert_header((WWW_AUTHENTICATE, "Bearer"))
+        .json(json!({"error": "authorization", "message": "the token of admin.token is needed: Authorization: Bearer <token>"}));
+    Ok(request.into_response(refusal))
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::tls;
+use super::{ProxyHeader, tls};
+use crate::provider::Networks;
 
 /// The HTTP server reads no more of an HTTP/1 head.
 const HEAD_BYTES_MAX: usize = 128 << 10;
@@ -25,6 +26,10 @@ pub struct Config {
     pub max_held_bytes: usize,
     /// Connections of one worker; more wait in the operating system's queue.
     pub max_connections: usize,
+    /// Proxies that are believed when they name whom they speak for.
+    pub trusted_proxies: Networks,
+    /// The header in which they do.
+    pub proxy_header: ProxyHeader,
     /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
     /// Seconds for a request's line and headers to arrive.
@@ -49,6 +54,8 @@ impl Default for Config {
             max_body_bytes: 8 << 20,
             max_held_bytes: 32 << 20,
             max_connections: 10_000,
+            trusted_proxies: Networks::default(),
+            proxy_header: ProxyHeader::XForwardedFor,
             keep_alive_s: 4 * 3600,
             head_timeout_s: 10,
             body_timeout_s: 10,

@@ -8,11 +8,12 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{self, BodyError, Limits};
+use super::client::client;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::streams::{Answer, Streams};
@@ -23,6 +24,9 @@ use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane};
 
 const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
+
+const RATE_LIMITED: &str = "rate_limited";
+const OVER_RATE: &str = "more callbacks than the sender's rate_per_s and burst allow; send it again later";
 
 /// What one worker thread serves with.
 pub(super) struct Worker {
@@ -61,12 +65,18 @@ fn head_bytes(request: &HttpRequest) -> usize {
 impl Worker {
     async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Answer> {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let peer = request.peer_addr().map(|peer| peer.ip());
         let line = RequestLine {
             method: request.method().as_str(),
             path: request.path(),
             query: request.query_string(),
-            authorization: header(AUTHORIZATION.as_str()),
-            operation_id: header("operationid"),
+            client: client(
+                peer,
+                request.headers(),
+                &self.config.trusted_proxies,
+                self.config.proxy_header,
+            ),
+            header: &header,
         };
         let verified = if head_bytes(request) > self.config.max_head_bytes {
             Err(self.head_refusal(request.path()))
@@ -87,6 +97,10 @@ impl Worker {
     async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
         let before = self.providers.is_before_sender(&sender);
+        let over_rate = self.providers.admit(&sender).is_err();
+        if over_rate && !before {
+            return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
+        }
         let limits = Limits {
             max_body_bytes: self.config.max_body_bytes,
             max_held_bytes: self.config.max_held_bytes,
@@ -106,13 +120,19 @@ impl Worker {
         };
         let callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
+            Err(unreadable) if over_rate => return Err(unreadable.refusal),
             Err(unreadable) => {
                 let refusal = self.keep_unreadable(*unreadable).await;
                 return Err(refusal);
             }
         };
         let answer = self.providers.success(&callback);
-        let outcome = self.append(&callback, started).await;
+        // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
+        let outcome = if over_rate {
+            Err(RATE_LIMITED)
+        } else {
+            self.append(&callback, started).await
+        };
         let command = self.providers.label(&callback.head);
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
@@ -239,7 +259,7 @@ impl Worker {
         let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
         let mut response = respond(status, refusal.body());
         let more = match refusal.status {
-            503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
+            429 | 503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
             405 => Some((ALLOW, "POST".to_owned())),
             _ => None,
         };

@@ -7,6 +7,7 @@
 //! | `POST /openim/<command>`, `POST /openim/<secret>/<command>` | OpenIM's callbacks |
 
 mod body;
+mod client;
 mod config;
 mod handler;
 mod metrics;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 
+pub use client::ProxyHeader;
 pub use config::Config;
 pub use metrics::Metrics;
 
