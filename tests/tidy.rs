@@ -103,7 +103,8 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 4] = [
+const MAY_SLEEP: [(&str, &str); 5] = [
+    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (

@@ -5,5 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod endurance;
+mod judge;
 mod kill;
 mod size;
+mod two_bridges;
