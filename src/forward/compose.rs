@@ -196,6 +196,7 @@ impl Composer {
         let id = self.names.event_id(position);
         let meta = Meta {
             event_id: &id,
+            content_id: None,
             received_at_ms: head.received_at_ms,
             app: &head.app,
             client_ip: head.client_ip.as_deref(),
