@@ -122,8 +122,15 @@ impl<'a> Life<'a> {
                 self.held_up = true;
                 break;
             };
-            let last = messages.len() - 1;
-            let complete = |index| (index == last).then_some(record.seq);
+            // A record without a message is complete with the one before it.
+            if messages.is_empty() {
+                match self.pending.back_mut() {
+                    Some((_, completes)) => *completes = Some(record.seq),
+                    None => self.window.complete(record.seq),
+                }
+            }
+            let count = messages.len();
+            let complete = |index| (index + 1 == count).then_some(record.seq);
             self.pending.extend(
                 messages
                     .into_iter()

@@ -6,9 +6,13 @@
 
 mod compose;
 mod dead_letter;
+mod history;
 mod life;
 mod marks;
 mod metrics;
+mod recall;
+mod repeats;
+mod sequences;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -20,7 +24,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 pub use compose::Composer;
+pub use history::Config;
 pub use metrics::Metrics;
+pub use sequences::{Irregularities, Irregularity};
 
 use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Publisher};
@@ -113,6 +119,7 @@ impl Forwarder {
             "connected to Kafka"
         );
         self.metrics.connected.set(1);
+        self.composer.recall(&mut self.reader, *delivered);
         let marks = Marks::from_notes(self.reader.notes()?);
         let mut life = Life::new(self, publisher, marks, *delivered);
         let outcome = life.run();

@@ -13,5 +13,6 @@ mod evolution;
 mod order;
 mod outage;
 mod registry;
+mod repeats;
 mod samples;
 mod shutdown;
