@@ -103,8 +103,14 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 5] = [
+const MAY_SLEEP: [(&str, &str); 8] = [
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
+    (
+        "tests/torture/campaign.rs",
+        "the length of a fault is what is varied; all campaigns wait by its `pass`",
+    ),
+    ("tests/torture/steady.rs", "between two posts of a paced load"),
+    ("tests/support/proxy.rs", "a slow network is the case"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/support/load.rs",

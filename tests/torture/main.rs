@@ -5,5 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
+mod campaign;
 mod kill;
+mod network;
 mod size;
+mod steady;
+mod watchdog;
