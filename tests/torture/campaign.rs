@@ -103,7 +103,7 @@ impl Campaign {
     pub fn end(self) {
         let ledger = self.load.stop();
         self.bridge.settle();
-        let rebuilds = self.bridge.metric(&["imbridge_producer_rebuilds_total"]);
+        let rebuilds = self.bridge.metric(&["imbridge_producer_rebuilds_total"]) as u64;
         let verdict = ledger.judge(&self.brokers, &self.home.prefix, &self.home.schemas());
         let calm = ledger.speed(self.calm);
         report(&self.name, &format!("calm: {calm}"));
@@ -126,7 +126,7 @@ impl Campaign {
 }
 
 /// A line of what was found.
-pub fn summary(ledger: &Ledger, verdict: &Verdict, rebuilds: f64) -> String {
+pub fn summary(ledger: &Ledger, verdict: &Verdict, rebuilds: u64) -> String {
     format!(
         "{} acknowledged, {} found, {} missing, {} doubles; {} refused, {rebuilds} producers given up",
         ledger.count(),

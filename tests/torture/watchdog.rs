@@ -22,6 +22,10 @@ fn a_kafka_that_takes_nothing_is_noticed_and_nothing_is_lost_or_sent_twice() {
         within(Duration::from_secs(60), "the producer to be given up twice", || {
             (campaign.bridge.metric(&STALLED) >= 2.0).then_some(())
         });
+        assert!(
+            proxy.swallowed() > 0,
+            "the producer was given up although nothing vanished"
+        );
         proxy.swallow_produce(false);
     });
     // Once more, too short for the watchdog: the producer itself sends again what vanished.
