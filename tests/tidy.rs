@@ -103,19 +103,15 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 8] = [
+const MAY_SLEEP: [(&str, &str); 7] = [
+    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
     (
         "tests/torture/campaign.rs",
         "the length of a fault is what is varied; all campaigns wait by its `pass`",
     ),
-    ("tests/torture/steady.rs", "between two posts of a paced load"),
     ("tests/support/proxy.rs", "a slow network is the case"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
-    (
-        "tests/support/load.rs",
-        "between two attempts to connect to a bridge that restarts",
-    ),
     (
         "tests/support/mod.rs",
         "between two looks of `eventually`, which has a deadline",

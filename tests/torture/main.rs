@@ -7,8 +7,10 @@ mod support;
 
 mod brokers;
 mod campaign;
+mod endurance;
+mod judge;
 mod kill;
 mod network;
 mod size;
-mod steady;
+mod two_bridges;
 mod watchdog;
