@@ -92,12 +92,13 @@ impl Operator {
         });
         self.whole(&topics);
 
+        self.message_too_large(&mut campaign, &topics[0]);
         if full() {
             self.too_few_in_sync(&mut campaign, &topics);
             self.whole(&topics);
+            // Half a minute: so long librdkafka believes that the topic may come back.
+            self.topic_deleted(&mut campaign, &topics[1]);
         }
-        self.message_too_large(&mut campaign, &topics[0]);
-        self.topic_deleted(&mut campaign, &topics[1]);
         campaign.end();
     }
 
@@ -181,10 +182,11 @@ impl Operator {
         let mut campaign = self.begin("outage", delivery);
         let (mut accepted, mut arrived) = (0.0, 0.0);
         let took = campaign.fault(&format!("an outage of {length:?}"), |campaign| {
-            arrived = campaign.arrived();
             self.kafka.stop();
             pass(length);
             self.kafka.up();
+            // What arrived while the last brokers started does not count.
+            arrived = campaign.arrived();
             accepted = campaign.accepted();
         });
         let caught_up = (accepted - arrived) / took.as_secs_f64();
@@ -199,8 +201,8 @@ impl Operator {
         );
         campaign.end();
         assert!(
-            rate >= 3.0 * ingest,
-            "{rate:.0} a second is less than three times {ingest}"
+            caught_up >= 3.0 * ingest,
+            "{caught_up:.0} a second is less than three times {ingest}"
         );
     }
 }

@@ -10,6 +10,7 @@ mod campaign;
 mod endurance;
 mod judge;
 mod kill;
+mod lagging;
 mod network;
 mod size;
 mod two_bridges;
