@@ -12,9 +12,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::message::{Delivery, Message, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
-use super::{Config, ConnectError, Context, Fault, topics};
+use super::transaction::spool_id;
+use super::{Config, ConnectError, Context, Delivery, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,7 +29,7 @@ const BATCH_HEADROOM_BYTES: usize = 1024;
 
 /// What librdkafka tells between two polls.
 #[derive(Default)]
-struct Reports(Mutex<(Vec<Delivery>, Option<Fault>)>);
+pub(super) struct Reports(Mutex<(Vec<Receipt>, Option<Fault>)>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -46,7 +47,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(message) => reports.0.push(Delivery {
+            Ok(message) => reports.0.push(Receipt {
                 ticket,
                 offset: message.offset(),
             }),
@@ -85,19 +86,19 @@ fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Result<Optio
 
 /// A connected producer.
 pub struct Publisher {
-    producer: BaseProducer<Reports>,
-    config: Config,
+    pub(super) producer: BaseProducer<Reports>,
+    pub(super) config: Config,
     spool: String,
     limits: HashMap<String, usize>,
 }
 
 impl Publisher {
-    /// Connects, makes sure of the topics, and knows their metadata, so that the first message does not wait for it.
+    /// Connects, makes sure of the topics, fences off an earlier producer where delivery is transactional, and knows their metadata, so that the first message does not wait for it.
     ///
     /// # Errors
     /// [`ConnectError`]: Kafka does not answer, or the topics do not fit.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
-        let mut client = config.client(&format!("imbridge-{spool}"));
+        let mut client = config.producer(spool_id(spool));
         let producer: BaseProducer<Reports> = client
             .create_with_context(Reports::default())
             .map_err(ConnectError::Kafka)?;
@@ -128,12 +129,16 @@ impl Publisher {
                 producer
             }
         };
-        Ok(Publisher {
+        let publisher = Publisher {
             producer,
             config: config.clone(),
             spool: spool.to_owned(),
             limits,
-        })
+        };
+        if config.delivery == Delivery::Transactional {
+            publisher.take_over()?;
+        }
+        Ok(publisher)
     }
 
     /// The largest message that this topic takes, in bytes.
@@ -217,7 +222,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The first [`Fault`]; what else is in flight may or may not be in Kafka.
-    pub fn poll(&self) -> Result<Vec<Delivery>, Fault> {
+    pub fn poll(&self) -> Result<Vec<Receipt>, Fault> {
         // Each call serves one batch of reports.
         let mut served = 0;
         loop {

@@ -197,13 +197,16 @@ impl Bridge {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Sends a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill is there").success(), "SIG{name} was not sent");
+    }
+
     /// SIGTERM; gives the exit status.
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill is there");
+        self.signal("TERM");
         eventually("the bridge to exit after SIGTERM", || {
             self.child.try_wait().expect("a child can be waited for")
         })

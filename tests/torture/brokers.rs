@@ -33,7 +33,12 @@ fn faults_of_three_brokers_lose_nothing_repeat_nothing_and_slow_no_answer() {
     let admin = Admin::of(&kafka.brokers);
     let mut operator = Operator { kafka, admin };
     // The mode of delivery is an argument, so that each can be put to the same test.
-    for delivery in [None] {
+    let modes: &[_] = if full() {
+        &[None, Some("transactional")]
+    } else {
+        &[None]
+    };
+    for delivery in modes.iter().copied() {
         for _ in 0..size("BROKERS", 1, 5) {
             operator.one_fault_after_the_other(delivery);
         }

@@ -8,6 +8,7 @@ mod support;
 mod brokers;
 mod campaign;
 mod endurance;
+mod fencing;
 mod judge;
 mod kill;
 mod lagging;
