@@ -13,7 +13,7 @@ use crate::support::within;
 /// `broker.session.timeout.ms` of `scripts/kafka`, and some: what has died or stands still is known to the others.
 const NOTICED: Duration = Duration::from_secs(5);
 const NODES: [i32; 3] = [1, 2, 3];
-/// The short form does not wait out the default of 46 s; this cluster gives up a follower after 1.5 times this at most.
+/// Nobody waits out the default of 50 s here: this cluster gives up a follower after 1.5 times this at most.
 const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
 const SETTLE_MS: &str = "3500";
 const PARTITIONS: usize = 4;

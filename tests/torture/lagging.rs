@@ -37,6 +37,12 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
         report("lagging", &format!("with the settle time: {}", verdict.summary()));
         verdict.assert_kept();
     }
+    if full() {
+        let home = home_on_three("lagging", &kafka.brokers, Some("transactional"));
+        let verdict = killed_while_a_follower_lags(&kafka, home);
+        report("lagging", &format!("with transactions: {}", verdict.summary()));
+        verdict.assert_kept();
+    }
     // Not asserted, since it is a matter of moments: that there is something to be waited for.
     let mut home = home_on_three("unsettled", &kafka.brokers, None);
     home.set("KAFKA__SETTLE_MS", "0");
