@@ -57,7 +57,8 @@ impl Operator {
     fn begin(&self, name: &str, delivery: Option<&str>) -> Campaign {
         let mut home = home_on_three(name, &self.kafka.brokers, delivery);
         home.set("KAFKA__SETTLE_MS", SETTLE_MS);
-        Campaign::begin(name, &self.kafka.brokers, home)
+        let name = delivery.map_or(name.to_owned(), |mode| format!("{name}, {mode}"));
+        Campaign::begin(&name, &self.kafka.brokers, home)
     }
 
     fn one_fault_after_the_other(&mut self, delivery: Option<&str>) {
@@ -75,7 +76,7 @@ impl Operator {
 
         campaign.fault("all brokers are killed and come back", |_| {
             self.kafka.kill();
-            pass(NOTICED);
+            pass(Duration::from_secs(size("AWAY_S", 2, 20)));
             self.kafka.up();
         });
         self.whole(&topics);
@@ -83,7 +84,7 @@ impl Operator {
         let controller = self.kafka.controller();
         campaign.fault("the controller stands still past its session", |_| {
             self.kafka.node("pause", controller);
-            pass(NOTICED * 2);
+            pass(Duration::from_secs(size("PAUSE_S", 6, 20)));
             self.kafka.node("resume", controller);
         });
         self.whole(&topics);

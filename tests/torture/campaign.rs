@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::size::{full, report, size};
+use crate::size::{report, size};
 use crate::support::bridge::{Bridge, Home};
 use crate::support::oracle::{Interval, Ledger, Load, Plan, judge};
 use crate::support::{eventually, within};
@@ -220,12 +220,11 @@ impl Speed {
     }
 
     /// Asserts that answers do not wait for Kafka. What waited for it would wait for an election or a request's time-out,
-    /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on,
-    /// and in the short form for the other tests there.
+    /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on, and
+    /// for other tests there.
     fn keeps_up_with(self, calm: Speed, fault: &str) {
-        let (median_ms, p99_ms) = if full() { (10.0, 300.0) } else { (50.0, 1000.0) };
         assert!(
-            self.median_ms <= calm.median_ms * 3.0 + median_ms && self.p99_ms <= calm.p99_ms * 3.0 + p99_ms,
+            self.median_ms <= calm.median_ms * 3.0 + 50.0 && self.p99_ms <= calm.p99_ms * 3.0 + 1000.0,
             "answers lost their speed during {fault:?}: {self}; before: {calm}"
         );
     }

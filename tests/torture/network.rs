@@ -24,7 +24,7 @@ fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer(
     let (kafka, proxy) = behind_a_proxy("network");
     let home = Home::with_brokers("network", &kafka.brokers);
     let mut campaign = Campaign::begin("network", &kafka.brokers, home);
-    let time = Duration::from_secs(size("NETWORK_S", 5, 60));
+    let time = Duration::from_secs(size("NETWORK_S", 3, 60));
 
     proxy.slow(Duration::from_millis(200), 0);
     campaign.fault("200 ms of delay each way", |_| pass(time));
@@ -35,7 +35,7 @@ fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer(
     });
     proxy.slow(Duration::from_millis(20), 0);
     let mut random = fastrand::Rng::with_seed(11);
-    let cuts = size("CUTS", 15, 300);
+    let cuts = size("CUTS", 10, 300);
     campaign.fault(&format!("connections cut {cuts} times"), |_| {
         for _ in 0..cuts {
             // The moment is what is varied, not what is waited for.
