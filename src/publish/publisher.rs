@@ -253,3 +253,19 @@ impl Publisher {
             .is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_cut_to_what_every_topic_takes() {
+        let config = Config::default();
+        let with = |bytes: usize| batch_limit(&config, &[("small".into(), bytes), ("large".into(), 10 << 20)].into());
+        assert_eq!(batch_limit(&config, &HashMap::new()).unwrap(), None);
+        assert_eq!(with(1_000_000).unwrap(), None);
+        assert_eq!(with(100_000).unwrap(), Some(100_000 - BATCH_HEADROOM_BYTES));
+        let refused = with(LEAST_LIMIT_BYTES - 1).unwrap_err().to_string();
+        assert!(refused.contains("small"), "{refused}");
+    }
+}
