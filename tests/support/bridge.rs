@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::client::Connection;
-use super::{eventually, kafka, schemas};
+use super::{eventually, kafka, schemas, within};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
@@ -175,11 +176,16 @@ impl Bridge {
             .sum()
     }
 
-    /// Waits until everything that was appended is delivered and written down.
+    /// Waits until everything that was appended is delivered and written down, for a minute.
     pub fn settle(&self) {
+        self.settle_within(Duration::from_secs(60));
+    }
+
+    /// The same with another patience.
+    pub fn settle_within(&self, limit: Duration) {
         // The gauge is from the last tick: two readings a tick apart, both zero.
         let mut zeros = 0;
-        eventually("the spool to be delivered", || {
+        within(limit, "the spool to be delivered", || {
             zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 {
                 zeros + 1
             } else {

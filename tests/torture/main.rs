@@ -5,9 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
+mod campaign;
 mod endurance;
 mod fencing;
 mod judge;
 mod kill;
+mod lagging;
+mod network;
 mod size;
 mod two_bridges;
+mod watchdog;
