@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-pub use compose::Composer;
+pub use compose::{Composer, Waiting};
 pub use metrics::Metrics;
 
 use crate::lifecycle::{Backoff, Stop};
