@@ -46,9 +46,10 @@ fn honest_callers_do_not_notice_hostile_ones() {
     drop(stop);
     let allowed = asking.join().expect("every before-callback is allowed in time");
     let ledger = load.stop();
+    assert!(bridge.metric(&["imbridge_connections "]) >= crowd.len() as f64);
     let idle = still_there(crowd);
     let memory = bridge.peak_memory_bytes();
-    refused_as_documented(&bridge);
+    refused_as_documented(&bridge, quiet);
     bridge.settle();
     assert!(bridge.terminate().success());
     let (slowest, median) = unaffected(&ledger, quiet, attacked, done);
@@ -211,9 +212,9 @@ fn vanish(port: u16) {
     }
 }
 
-/// What a caller did wrong is in the metrics by its name.
-fn refused_as_documented(bridge: &Bridge) {
-    for reason in ["body_too_slow", "body_broken", "not_json"] {
+/// What a caller did wrong is in the metrics by its name, and in the log once a second for each reason and worker.
+fn refused_as_documented(bridge: &Bridge, running: Instant) {
+    for reason in ["body_too_slow", "body_broken", "not_json", "no_request"] {
         let label = format!("reason=\"{reason}\"");
         assert!(
             bridge.metric(&["imbridge_requests_refused_total", &label]) >= 1.0,
@@ -221,6 +222,12 @@ fn refused_as_documented(bridge: &Bridge) {
         );
     }
     assert!(bridge.metric(&["imbridge_failed_open_total", "body_too_slow"]) >= 1.0);
+    let (log, seconds) = (bridge.log(), running.elapsed().as_secs() as usize);
+    let most = 20 + seconds * 2 * cases::REASONS;
+    assert!(
+        log.lines().count() < most,
+        "more than {most} lines in {seconds} s:\n{log}"
+    );
 }
 
 /// No honest caller was refused, none waited as long as an IM server waits; gives the slowest and the median answer.
@@ -265,4 +272,70 @@ fn everything_is_in_kafka(home: &Home, ledger: &Ledger, idle: usize) {
     assert_eq!(keyed("again"), idle.div_ceil(100), "of the idle crowd, again");
     assert_eq!(keyed(SMUGGLED), 0, "a request that was hidden in another");
     assert_eq!(keyed("gone before the end"), 0, "a body that never ended");
+}
+
+#[test]
+fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
+    let mut home = Home::new("house");
+    home.set("SERVER__WORKERS", "2");
+    home.set("SERVER__MAX_CONNECTIONS", "20");
+    let bridge = home.start();
+    let mut taken: Vec<Connection> = (0..40).map(|_| bridge.connect()).collect();
+    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}");
+    for connection in &mut taken {
+        assert_eq!(
+            connection
+                .post(&target, r#"{"GroupId":"in"}"#)
+                .expect("an answer")
+                .status,
+            200
+        );
+    }
+    assert_eq!(bridge.metric(&["imbridge_connections "]), 40.0);
+    let port = home.port;
+    let late = std::thread::spawn(move || {
+        let answer = Connection::open(port)
+            .expect("it waits in the queue")
+            .post("/openim/callbackX", "{}");
+        (answer.expect("an answer").status, Instant::now())
+    });
+    // Those who are in are served on, and the admin port with them.
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(
+            taken[7].post(&target, r#"{"GroupId":"in"}"#).expect("an answer").status,
+            200
+        );
+    }
+    assert_eq!(bridge.admin("/readyz").expect("an answer").0, 200);
+    assert!(!late.is_finished(), "there was a place for one more");
+    let left = Instant::now();
+    drop(taken);
+    let (status, served) = late.join().expect("a caller does not panic");
+    assert_eq!(status, 200);
+    assert!(
+        served > left && served - left < CALLER_GIVES_UP,
+        "served {:?} after a place was free",
+        served - left
+    );
+}
+
+#[test]
+fn a_stranger_keeps_no_connection_and_the_bridge_has_all_files_it_may() {
+    let home = Home::new("stranger");
+    let bridge = home.start();
+    let mut stranger = cases::connect(home.port);
+    stranger
+        .write_all(b"POST /tencent?SdkAppid=7 HTTP/1.1\r\nHost: bridge\r\nContent-Length: 2\r\n\r\n{}")
+        .expect("the bridge listens");
+    assert_eq!(
+        cases::read_statuses(&mut stranger),
+        [403],
+        "and the end of the connection"
+    );
+    assert_eq!(
+        bridge.open_files(),
+        raise_open_files(),
+        "as many as the process may have"
+    );
 }

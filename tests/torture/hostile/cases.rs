@@ -12,6 +12,9 @@ pub const COMMAND: &str = "Group.CallbackAfterChangeGroupOwner";
 /// Stands in requests that are hidden in others: nowhere in Kafka may it be.
 pub const SMUGGLED: &str = "smuggled";
 
+/// How many reasons there are for a refusal, or somewhat more.
+pub const REASONS: usize = 8;
+
 /// One case.
 pub struct Case {
     pub name: &'static str,
