@@ -40,6 +40,29 @@ fn every_sample_keeps_the_promises_that_are_fuzzed() {
     }
 }
 
+#[test]
+fn the_targets_are_built_with_the_bridges_own_versions() {
+    let [bridge, fuzz] = ["Cargo.lock", "fuzz/Cargo.lock"].map(packages);
+    let others: Vec<_> = fuzz.difference(&bridge).collect();
+    let own = ["arbitrary", "imbridge-fuzz", "libfuzzer-sys"];
+    assert!(
+        others.len() == own.len() && others.iter().all(|(name, _)| own.contains(&name.as_str())),
+        "copy Cargo.lock to fuzz/ and run cargo update --workspace there: {others:?}"
+    );
+}
+
+/// Names and versions in a lock file.
+fn packages(path: &str) -> std::collections::BTreeSet<(String, String)> {
+    let text = std::fs::read_to_string(path).expect("a file of the repository");
+    let lock: toml::Table = text.parse().expect("cargo writes TOML");
+    let packages = lock["package"].as_array().expect("a list");
+    let text = |package: &toml::Value, key: &str| package[key].as_str().expect("a text").to_owned();
+    packages
+        .iter()
+        .map(|package| (text(package, "name"), text(package, "version")))
+        .collect()
+}
+
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|cause| panic!("{}: {cause}", folder.display()));
     let mut files: Vec<_> = entries

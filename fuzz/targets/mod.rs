@@ -15,8 +15,11 @@ use imbridge::provider::Providers;
 use imbridge::schema::Catalogue;
 use serde::de::IgnoredAny;
 
+/// What takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const ALL: [(&str, fn(&[u8])); 6] = [
+pub const ALL: [(&str, Target); 6] = [
     ("request_line", request_line::run),
     ("tencent_body", body::tencent),
     ("openim_body", body::openim),
@@ -26,7 +29,7 @@ pub const ALL: [(&str, fn(&[u8])); 6] = [
 ];
 
 /// A target by its name.
-pub fn find(name: &str) -> Option<fn(&[u8])> {
+pub fn find(name: &str) -> Option<Target> {
     ALL.iter().find(|(found, _)| *found == name).map(|(_, target)| *target)
 }
 
