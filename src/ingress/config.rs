@@ -17,11 +17,11 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
-    /// Connections of one worker; more wait in the operating system's queue.
+    /// Connections of one worker; more wait in the operating system's queue. Fewer where the limit on open files is too low.
     pub max_connections: usize,
     /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
-    /// Seconds for a request's line and headers to arrive.
+    /// Seconds for the line and headers of a connection's first request to arrive.
     pub head_timeout_s: u64,
     /// Seconds for a request's body to arrive.
     pub body_timeout_s: u64,
