@@ -90,6 +90,15 @@ impl Default for Shutdown {
     }
 }
 
+impl Shutdown {
+    /// What is wrong with a value: the key and what is allowed.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        const DAY_S: u64 = 24 * 3600;
+        let found = self.drain_timeout_s;
+        (found > DAY_S).then(|| ("drain_timeout_s", format!("{found}: at most {DAY_S} is allowed")))
+    }
+}
+
 /// A configuration that cannot be used: where, what, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
@@ -194,6 +203,7 @@ impl Config {
             .or_else(|| self.privacy_problem(file))
             .or_else(|| own("log", level))
             .or_else(|| own("schemas", self.schemas.problem()))
+            .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
         found.map_or(Ok(()), Err)

@@ -33,7 +33,7 @@ pub struct Composer {
 
 /// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting;
+pub struct Waiting;
 
 /// The names that go into messages.
 pub(super) struct Names {
@@ -141,7 +141,7 @@ impl Composer {
 
     /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
-    pub(super) fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
+    pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
         let callback = match open(record) {
             Ok(callback) => callback,
             Err(reason) => return Ok(self.bury(DeadLetter::new(record, None, reason), limit)),

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-pub use compose::Composer;
+pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
 pub use sequences::{Irregularities, Irregularity};

@@ -148,6 +148,15 @@ impl Config {
                 return Some((key.into(), format!("{value}: at least {least} is allowed")));
             }
         }
+        // An hour to settle, a year without a delivery: more is no time, and a clock cannot add the largest number.
+        for (key, value, most) in [
+            ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
+            ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
+        ] {
+            if value > most {
+                return Some((key.into(), format!("{value}: at most {most} is allowed")));
+            }
+        }
         let taken = |name: &str| OWN.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name);
         if let Some(name) = self.properties.keys().find(|name| taken(name)) {
             return Some((

@@ -99,8 +99,11 @@ impl Config {
                 format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes),
             ));
         }
-        if self.commit_timeout_ms == 0 {
-            return Some(("commit_timeout_ms", "0: at least 1 is allowed".into()));
+        if !(1..=600_000).contains(&self.commit_timeout_ms) {
+            return Some((
+                "commit_timeout_ms",
+                format!("{}: 1 to 600000 is allowed", self.commit_timeout_ms),
+            ));
         }
         None
     }

@@ -195,6 +195,26 @@ impl Bridge {
         });
     }
 
+    /// The most memory that the process ever had, in bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = self.process("status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.expect("Linux tells it in KiB") * 1024
+    }
+
+    /// How many files the process may have open at once.
+    pub fn open_files(&self) -> u64 {
+        let limits = self.process("limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+        soft.expect("Linux tells it")
+    }
+
+    fn process(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the bridge runs on Linux")
+    }
+
     /// Everything that was logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")

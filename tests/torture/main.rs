@@ -10,6 +10,7 @@ mod campaign;
 mod endurance;
 mod fencing;
 mod judge;
+mod hostile;
 mod kill;
 mod lagging;
 mod network;
