@@ -134,6 +134,7 @@ impl Bridge {
             &spool.name(),
             metrics.clone(),
         )
+        .with_history(&config.history)
         .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
         let forwarder = Forwarder {
             reader: spool.reader(),
@@ -149,6 +150,7 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
+            views: Vec::new(),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;

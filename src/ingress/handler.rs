@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{self, BodyError, Limits};
 use super::client::client;
+use super::connections::Connection;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::streams::{Answer, Streams};
@@ -42,6 +43,9 @@ pub(super) struct Worker {
 
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
     let started = Instant::now();
+    if let Some(connection) = request.conn_data::<Connection>() {
+        connection.hear();
+    }
     let Some(stream) = Streams::begin(&request) else {
         // Without a body: a peer that takes no answers would hold it.
         worker.metrics.refused.with_label_values(&["none", "streams"]).inc();
@@ -85,7 +89,12 @@ impl Worker {
         };
         let outcome = match verified {
             Ok(sender) => self.receive(sender, payload, started).await,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                let mut response = self.refuse(&refusal, request);
+                // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
+                response.head_mut().set_connection_type(ConnectionType::Close);
+                return response;
+            }
         };
         match outcome {
             Ok(answer) => respond(StatusCode::OK, answer),

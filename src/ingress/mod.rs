@@ -9,6 +9,7 @@
 mod body;
 mod client;
 mod config;
+mod connections;
 mod handler;
 mod metrics;
 mod refusals;
@@ -28,6 +29,7 @@ pub use metrics::Metrics;
 
 use crate::provider::Providers;
 use crate::spool::Appender;
+use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
 use streams::Streams;
@@ -54,6 +56,11 @@ pub fn bind(
     metrics: Metrics,
     certificates: Option<&Certificates>,
 ) -> std::io::Result<Bound> {
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
     let held = Arc::default();
     let settings = config.clone();
     let worker = move || {
@@ -72,21 +79,23 @@ pub fn bind(
             .default_service(web::to(handler::handle))
     };
     let head_timeout = Duration::from_secs(config.head_timeout_s);
+    let room = connections::room(config.max_connections, workers);
     let mut server = HttpServer::new(worker)
-        .on_connect(|_, data| Streams::of_connection(data))
+        .workers(workers)
+        .on_connect(move |_, data| {
+            data.insert(Connection::new(open.clone(), unheard.clone()));
+            data.insert(Streams::default());
+        })
         .tcp_nodelay(true)
-        .max_connections(config.max_connections)
+        .max_connections(room)
         // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
-        .max_connection_rate(config.max_connections)
+        .max_connection_rate(room)
         .keep_alive(Duration::from_secs(config.keep_alive_s))
         .tls_handshake_timeout(head_timeout)
         .client_request_timeout(head_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
-    if config.workers > 0 {
-        server = server.workers(config.workers);
-    }
     let (mut http, mut https) = (None, None);
     if !config.listen.is_empty() {
         let listener = listen("server.listen", &config.listen)?;
@@ -103,6 +112,6 @@ pub fn bind(
 }
 
 fn listen(key: &str, address: &str) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address)
+    connections::listen(address)
         .map_err(|cause| std::io::Error::new(cause.kind(), format!("cannot listen on {key} = {address:?}: {cause}")))
 }

@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 
 use actix_web::HttpRequest;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::dev::Extensions;
 use actix_web::web::Bytes;
 
 /// What Go's client keeps to where it is told nothing; OpenIM's callbacks come from one.
@@ -22,11 +21,6 @@ pub(super) struct Streams(Rc<Cell<usize>>);
 pub(super) struct Stream(Streams);
 
 impl Streams {
-    /// Begins to count for a new connection.
-    pub fn of_connection(data: &mut Extensions) {
-        data.insert(Streams::default());
-    }
-
     /// One more, unless there are too many.
     pub fn begin(request: &HttpRequest) -> Option<Stream> {
         let streams = request.conn_data::<Streams>().cloned().unwrap_or_default();

@@ -9,6 +9,7 @@ mod body;
 mod event;
 mod network;
 mod openim;
+mod privacy;
 mod rate;
 mod signature;
 mod tencent;
@@ -27,6 +28,7 @@ use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider
 pub use event::{Event, ExpandError, expand, group_of};
 pub use network::Networks;
 pub use openim::Config as OpenImConfig;
+pub use privacy::{Privacy, PrivacyConfig};
 pub use signature::Config as SignatureConfig;
 pub use tencent::Config as TencentConfig;
 

@@ -13,6 +13,8 @@ mod evolution;
 mod order;
 mod outage;
 mod registry;
+mod repeats;
 mod samples;
 mod shutdown;
+mod status;
 mod tls;
