@@ -120,6 +120,18 @@ impl Home {
     }
 
     fn start_until(&self, readiness: u16) -> Bridge {
+        let mut bridge = self.spawn();
+        eventually("the bridge to be ready", || {
+            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", bridge.log());
+            }
+            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
+        });
+        bridge
+    }
+
+    /// Starts the bridge.
+    pub fn spawn(&self) -> Bridge {
         let log = self.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -132,19 +144,12 @@ impl Home {
             .stderr(file)
             .spawn()
             .expect("the program was built");
-        let mut bridge = Bridge {
+        Bridge {
             child,
             port: self.port,
             admin_port: self.admin_port,
             log,
-        };
-        eventually("the bridge to be ready", || {
-            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
-                panic!("the bridge ended with {status}:\n{}", bridge.log());
-            }
-            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
-        });
-        bridge
+        }
     }
 }
 
