@@ -8,7 +8,7 @@
 //! | `GET /livez` | 200 while the process serves |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
 //!
-//! With `admin.token`, everything but the two probes needs it.
+//! With `admin.token`, everything but the two probes needs it: `Authorization: Bearer`, or as the password that a browser asks for.
 
 mod history;
 mod readings;
@@ -19,10 +19,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
 use serde_json::json;
@@ -144,15 +145,27 @@ async fn authorize<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let sent = request.headers().get(AUTHORIZATION);
-    let sent = sent.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let known = |token: &Secrets| sent.is_some_and(|sent| token.matches(sent.trim()));
+    let sent = sent.and_then(|value| sent_token(value.to_str().ok()?));
+    let known = |token: &Secrets| sent.is_some_and(|sent| token.matches(&sent));
     if matches!(request.path(), "/livez" | "/readyz") || token.as_ref().as_ref().is_none_or(known) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let refusal = HttpResponse::Unauthorized()
-        .insert_header((WWW_AUTHENTICATE, "Bearer"))
+        .insert_header((WWW_AUTHENTICATE, "Basic realm=\"imbridge\""))
         .json(json!({"error": "authorization", "message": "the token of admin.token is needed: Authorization: Bearer <token>"}));
     Ok(request.into_response(refusal))
+}
+
+/// The token, where it stands by itself or as a password, for which a browser asks.
+fn sent_token(authorization: &str) -> Option<String> {
+    if let Some(token) = authorization.strip_prefix("Bearer ") {
+        return Some(token.trim().to_owned());
+    }
+    let decoded = BASE64_STANDARD
+        .decode(authorization.strip_prefix("Basic ")?.trim())
+        .ok()?;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(password.to_owned())
 }
 
 async fn metrics(state: web::Data<State>) -> HttpResponse {

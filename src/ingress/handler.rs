@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -12,7 +11,7 @@ use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::body::{self, BodyError, Limits};
+use super::body::{self, BodyError, HeldBytes, Limits};
 use super::client::client;
 use super::connections::Connection;
 use super::metrics::CommandMetrics;
@@ -38,7 +37,7 @@ pub(super) struct Worker {
     pub refusals: Refusals,
     pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
-    pub held: Arc<AtomicUsize>,
+    pub held: Arc<HeldBytes>,
 }
 
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
@@ -107,9 +106,6 @@ impl Worker {
         let provider = sender.provider();
         let before = self.providers.is_before_sender(&sender);
         let over_rate = self.providers.admit(&sender).is_err();
-        if over_rate && !before {
-            return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
-        }
         let limits = Limits {
             max_body_bytes: self.config.max_body_bytes,
             max_held_bytes: self.config.max_held_bytes,
@@ -120,6 +116,10 @@ impl Worker {
             },
             held: &self.held,
         };
+        if over_rate && !before {
+            body::skip(payload, &limits).await;
+            return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
+        }
         let (body, _share) = match body::read(payload, &limits).await {
             Ok(body) => body,
             Err(cause @ (BodyError::TooSlow | BodyError::Overloaded)) if before => {

@@ -29,6 +29,7 @@ pub use metrics::Metrics;
 
 use crate::provider::Providers;
 use crate::spool::Appender;
+use body::HeldBytes;
 use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
@@ -61,7 +62,7 @@ pub fn bind(
         workers => workers,
     };
     let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
-    let held = Arc::default();
+    let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
     let worker = move || {
         let worker = Worker {

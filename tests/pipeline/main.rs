@@ -15,6 +15,8 @@ mod outage;
 mod registry;
 mod repeats;
 mod samples;
+mod secrets;
+mod senders;
 mod shutdown;
 mod status;
 mod tls;

@@ -1,7 +1,7 @@
 // A client of https that does what it is told: one JSON object a line in, one out.
 //
 // {open, port, ca, protocol, cert, key}   -> {protocol, subject} or {error}
-// {post, path, body, count, headers}      -> {answers: [{status, body}]} or {error}
+// {post, path, body, count, headers}      -> {answers: [{status, body} or {error}]}
 
 const http = require('node:http');
 const http2 = require('node:http2');
@@ -45,7 +45,7 @@ function read(stream, status) {
   });
 }
 
-function postOverHttp2(session, { path, body, headers }) {
+async function postOverHttp2(session, { path, body, headers }) {
   const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/json', ...headers });
   let status;
   stream.on('response', (head) => (status = head[':status']));
@@ -68,12 +68,9 @@ function postOverHttp1(socket, { path, body, headers }) {
 
 async function post(order) {
   const { session, socket } = connections.get(order.post);
-  try {
-    const one = () => (session ? postOverHttp2(session, order) : postOverHttp1(socket, order));
-    return { answers: await Promise.all(Array.from({ length: order.count ?? 1 }, one)) };
-  } catch (error) {
-    return { error: message(error) };
-  }
+  const one = () => (session ? postOverHttp2(session, order) : postOverHttp1(socket, order));
+  const outcome = () => one().catch((error) => ({ error: message(error) }));
+  return { answers: await Promise.all(Array.from({ length: order.count ?? 1 }, outcome)) };
 }
 
 (async () => {

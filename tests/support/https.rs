@@ -51,7 +51,7 @@ impl Https {
         self.order(&order)
     }
 
-    /// Posts over an open connection, `count` times at once with HTTP/2; gives `answers`, or `error`.
+    /// Posts over an open connection, `count` times at once with HTTP/2; gives `answers`, each with `status` and `body` or with `error`.
     pub fn post(&mut self, name: &str, path: &str, body: &str, count: u32) -> Value {
         self.post_with(name, json!({"path": path, "body": body, "count": count}))
     }
