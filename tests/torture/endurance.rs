@@ -17,9 +17,9 @@ const MEMORY_MAX_MB: f64 = if cfg!(debug_assertions) { 200.0 } else { 150.0 };
 const GROWTH_MAX_MB: f64 = 16.0;
 /// The writer starts a new WAL at 64 MiB; one commit may overshoot it.
 const WAL_MAX_MB: f64 = 80.0;
-/// What the file may grow by after the outage: what arrives until deletion has caught up.
-const FILE_GROWTH_MAX: f64 = 1.25;
-/// Such growth of a short form's small file.
+/// Bytes of the file for each event that waited at the worst moment: twice and more what a body of the load and its head take.
+const FILE_MAX_BYTES_PER_EVENT: f64 = 1000.0;
+/// What the file may still grow by once nothing waits any more: pages that the WAL had and the file not yet.
 const FILE_SLACK_MB: f64 = 16.0;
 /// How much slower answers may be in the outage than before it, by the medians of p50 and of p99 over the intervals. They
 /// should not be at all; the broker's stopping and starting beside us is what this allows for.
@@ -211,10 +211,12 @@ impl Seen {
         } else {
             P50_P99_SLACK_SHORT_MS
         };
-        let file_max = full * FILE_GROWTH_MAX + FILE_SLACK_MB;
+        let file_max = behind * FILE_MAX_BYTES_PER_EVENT / 1e6 + FILE_SLACK_MB;
+        assert!(grown <= file_max, "{grown:.0} MB of file for {behind} events");
+        let (there, later) = (file(&self.caught_up), file(&self.after));
         assert!(
-            grown <= file_max,
-            "the file grew from {full:.0} to {grown:.0} MB although Kafka was back"
+            later <= there + FILE_SLACK_MB,
+            "the file grew from {there:.0} to {later:.0} MB with nothing waiting"
         );
         assert!(
             away_p50 <= calm_p50 * SLOWER_MAX + p50_slack,
