@@ -33,12 +33,11 @@ fn faults_of_three_brokers_lose_nothing_repeat_nothing_and_slow_no_answer() {
     let admin = Admin::of(&kafka.brokers);
     let mut operator = Operator { kafka, admin };
     // The mode of delivery is an argument, so that each can be put to the same test.
-    let modes: &[_] = if full() {
-        &[None, Some("transactional")]
-    } else {
-        &[None]
-    };
-    for delivery in modes.iter().copied() {
+    let modes = [
+        (size("IDEMPOTENT", 1, 1), None),
+        (size("TRANSACTIONAL", 0, 1), Some("transactional")),
+    ];
+    for (_, delivery) in modes.into_iter().filter(|(wanted, _)| *wanted > 0) {
         for _ in 0..size("BROKERS", 1, 5) {
             operator.one_fault_after_the_other(delivery);
         }
@@ -152,6 +151,10 @@ impl Operator {
         campaign.fault("a topic is deleted", |campaign| {
             self.admin.delete(topic);
             let led = |leaders: Vec<i32>| leaders.len() == PARTITIONS && leaders.iter().all(|leader| *leader > 0);
+            // A broker may tell of it for a moment longer.
+            within(Duration::from_secs(20), "the topic to be gone", || {
+                (!led(self.admin.leaders(topic))).then_some(())
+            });
             within(Duration::from_secs(120), "the topic to be created again", || {
                 led(self.admin.leaders(topic)).then_some(())
             });
