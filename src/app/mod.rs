@@ -136,6 +136,7 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
+            views: Vec::new(),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;

@@ -111,6 +111,15 @@ impl Home {
 
     /// Starts the bridge and waits until it is ready.
     pub fn start(&self) -> Bridge {
+        self.start_until(200)
+    }
+
+    /// Starts the bridge and waits until it says that it is not ready.
+    pub fn start_unready(&self) -> Bridge {
+        self.start_until(503)
+    }
+
+    fn start_until(&self, readiness: u16) -> Bridge {
         let log = self.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -133,7 +142,7 @@ impl Home {
             if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
                 panic!("the bridge ended with {status}:\n{}", bridge.log());
             }
-            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
         });
         bridge
     }
@@ -149,6 +158,11 @@ impl Bridge {
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
         let answer = Connection::open(self.admin_port)?.request("GET", path, &[], b"")?;
         Some((answer.status, answer.body))
+    }
+
+    /// The address of a path of the admin port.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin_port)
     }
 
     /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
