@@ -103,8 +103,12 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 5] = [
+const MAY_SLEEP: [(&str, &str); 6] = [
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
+    (
+        "tests/torture/power.rs",
+        "the moment of the power cut is what is varied",
+    ),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/support/load.rs",

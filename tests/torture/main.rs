@@ -5,5 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk;
 mod kill;
+mod power;
 mod size;
