@@ -10,23 +10,12 @@ use imbridge::spool::{Config, Metrics, Record, Spool};
 use crate::disk::acks::{Ack, id_of, post};
 use crate::disk::image::{self, Folder, Luck, Model};
 use crate::disk::log::{Log, What};
-use crate::disk::{Disk, Word};
+use crate::disk::{Disk, Word, scratch};
 use crate::size::{report, size};
 use crate::support::bridge::Home;
 use crate::support::kafka;
 use crate::support::load::Load;
 use crate::support::reader::consume;
-
-/// A place for files that need not survive this machine.
-fn scratch() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
-    folder.expect("a temporary folder is to be had")
-}
 
 /// What the real spool reads from a folder: every record, in order.
 fn recover(folder: &Path) -> Result<Vec<Record>, String> {
