@@ -104,16 +104,13 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
 const MAY_SLEEP: [(&str, &str); 6] = [
+    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
     (
         "tests/torture/power.rs",
         "the moment of the power cut is what is varied",
     ),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
-    (
-        "tests/support/load.rs",
-        "between two attempts to connect to a bridge that restarts",
-    ),
     (
         "tests/support/mod.rs",
         "between two looks of `eventually`, which has a deadline",

@@ -110,6 +110,18 @@ impl Home {
 
     /// Starts the bridge and waits until it is ready.
     pub fn start(&self) -> Bridge {
+        let mut bridge = self.spawn();
+        eventually("the bridge to be ready", || {
+            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", bridge.log());
+            }
+            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+        });
+        bridge
+    }
+
+    /// Starts the bridge.
+    pub fn spawn(&self) -> Bridge {
         let log = self.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -122,19 +134,12 @@ impl Home {
             .stderr(file)
             .spawn()
             .expect("the program was built");
-        let mut bridge = Bridge {
+        Bridge {
             child,
             port: self.port,
             admin_port: self.admin_port,
             log,
-        };
-        eventually("the bridge to be ready", || {
-            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
-                panic!("the bridge ended with {status}:\n{}", bridge.log());
-            }
-            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
-        });
-        bridge
+        }
     }
 }
 
@@ -178,6 +183,11 @@ impl Bridge {
     /// Everything that was logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

@@ -7,6 +7,11 @@ mod support;
 
 mod damage;
 mod disk;
+mod endurance;
+mod faults;
+mod judge;
 mod kill;
+mod moments;
 mod power;
 mod size;
+mod two_bridges;

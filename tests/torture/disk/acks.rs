@@ -16,14 +16,15 @@ pub struct Ack {
     pub at_ns: u64,
 }
 
-/// Posts from several clients, each event with a number of its own and about `bytes` of body, until `enough`.
+/// Posts from several clients, each event with a number that no other of this program has, and about `bytes` of body, until `enough`.
 pub fn post(bridge: &Bridge, clients: usize, bytes: usize, enough: impl Fn() -> bool + Sync) -> Vec<Ack> {
-    let (next, done) = (AtomicU64::new(1), AtomicBool::new(false));
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let done = AtomicBool::new(false);
     let client = |_: usize| {
         let mut connection = bridge.connect();
         let mut acks = Vec::new();
         while !done.load(Ordering::Relaxed) {
-            let id = next.fetch_add(1, Ordering::Relaxed);
+            let id = NEXT.fetch_add(1, Ordering::Relaxed);
             let Some(answer) = connection.post(&target(), body(id, bytes)) else {
                 break;
             };

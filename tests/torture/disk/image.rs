@@ -208,18 +208,6 @@ fn put(bytes: &mut Vec<u8>, change: Change<'_>, luck: Luck, random: &mut fastran
     }
 }
 
-/// The files of a folder as they are; folders in it are left out.
-pub fn read(folder: &Path) -> Folder {
-    let mut found = Folder::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().expect("names are text");
-        if entry.path().is_file() && !name.ends_with("-shm") {
-            found.insert(name, std::fs::read(entry.path()).expect("it is readable"));
-        }
-    }
-    found
-}
-
 /// Makes a folder hold these files and nothing else.
 pub fn write(folder: &Path, files: &Folder) {
     std::fs::remove_dir_all(folder).ok();

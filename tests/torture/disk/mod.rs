@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::support::bridge::Home;
+use image::{Folder, Luck, Model};
 
 /// Errors as Linux numbers them.
 pub const EIO: i64 = 5;
@@ -29,6 +30,8 @@ pub enum Word {
     IgnoreSyncs,
     OpenErrno,
     ReadErrno,
+    /// The number of the file whose sectors are bad.
+    ReadFile,
     ReadFrom,
     ReadTo,
     KillMask,
@@ -60,7 +63,7 @@ impl Disk {
     /// Puts the shim under every bridge that this home starts; operations are written down where `logged`.
     pub fn under(home: &mut Home, logged: bool) -> Disk {
         let [spool, log, words] = ["spool", "operations", "control"].map(|name| home.path().join(name));
-        std::fs::write(&words, [0; 8 * 16]).expect("a temporary folder is writable");
+        std::fs::write(&words, [0; 8 * 17]).expect("a temporary folder is writable");
         home.environment("LD_PRELOAD", shim().display().to_string());
         home.environment("IMBRIDGE_SHIM_FOLDER", spool.display().to_string());
         home.environment("IMBRIDGE_SHIM_CONTROL", words.display().to_string());
@@ -100,7 +103,7 @@ impl Disk {
     /// Every word as it was at the beginning.
     pub fn behave(&self) {
         self.control
-            .write_all_at(&[0; 8 * 12], 0)
+            .write_all_at(&[0; 8 * 13], 0)
             .expect("a temporary folder is writable");
     }
 
@@ -146,4 +149,14 @@ pub fn scratch() -> tempfile::TempDir {
         tempfile::tempdir()
     };
     folder.expect("a temporary folder is to be had")
+}
+
+/// Sets the folder of a bridge that was killed to what its disk could have after a power cut at that moment; gives it.
+pub fn cut_power(disk: &Disk, base: &Folder, luck: Luck, random: &mut fastrand::Rng) -> Folder {
+    let log = disk.take_log();
+    let mut model = Model::new(base);
+    log.operations().iter().for_each(|operation| model.apply(operation));
+    let cut = model.cut(luck, random);
+    image::write(disk.spool(), &cut);
+    cut
 }

@@ -22,7 +22,7 @@
 
 enum { OPENED = 1, WROTE, TRUNCATED, SYNC_BEGAN, SYNC_ENDED, UNLINKED, RENAMED, SYNC_IGNORED, SYNC_FAILED };
 enum {
-    WRITE_ERRNO, WRITE_SKIP, SYNC_ERRNO, SYNC_SKIP, HANG, IGNORE_SYNCS, OPEN_ERRNO, READ_ERRNO, READ_FROM, READ_TO,
+    WRITE_ERRNO, WRITE_SKIP, SYNC_ERRNO, SYNC_SKIP, HANG, IGNORE_SYNCS, OPEN_ERRNO, READ_ERRNO, READ_FILE, READ_FROM, READ_TO,
     KILL_MASK, KILL_SKIP, SYNCS, WRITES, DB_WRITES, FAULTS, WORDS
 };
 enum { BEFORE_SYNC = 1, AFTER_SYNC = 2, BEFORE_DB_WRITE = 4, AFTER_DB_WRITE = 8, BEFORE_ANY = 16 };
@@ -194,7 +194,7 @@ ssize_t pwrite(int fd, const void *data, size_t length, off_t offset) {
 }
 
 static int bad_sector(struct watched *w, off_t from, size_t length) {
-    if (!w->is_db || !control[READ_ERRNO] || from >= control[READ_TO] || from + (off_t)length <= control[READ_FROM])
+    if ((int64_t)w->file != control[READ_FILE] || !control[READ_ERRNO] || from >= control[READ_TO] || from + (off_t)length <= control[READ_FROM])
         return 0;
     control[FAULTS]++;
     errno = (int)control[READ_ERRNO];
