@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use imbridge::spool::{Config, Metrics, OpenError, Reader, Record, Spool};
@@ -325,10 +325,11 @@ fn a_page_that_the_disk_spoils_under_a_running_bridge_is_repaired_in_passing() {
     });
     let begun = std::time::Instant::now();
     acks.extend(post(&bridge, 4, 100, || begun.elapsed().as_secs() >= 1));
+    let log = bridge.log();
     let (repairs, lost) = finish(bridge);
     assert!(
         repairs == 1.0 && (1.0..=20.0).contains(&lost),
-        "{repairs} repairs, {lost} lost"
+        "{repairs} repairs, {lost} lost:\n{log}"
     );
     assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
 }
@@ -337,6 +338,8 @@ fn a_page_that_the_disk_spoils_under_a_running_bridge_is_repaired_in_passing() {
 fn a_sector_that_cannot_be_read_is_given_up_after_a_while_and_named() {
     let (home, disk, acks) = filled_home("sector");
     let page = place_of_the_middle_one(&home, &acks) / PAGE;
+    let file = std::fs::metadata(home.path().join("spool/spool.db")).expect("it is there");
+    disk.set(Word::ReadFile, file.ino() as i64);
     disk.set(Word::ReadFrom, (page * PAGE) as i64);
     disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
     disk.set(Word::ReadErrno, EIO);
@@ -345,10 +348,11 @@ fn a_sector_that_cannot_be_read_is_given_up_after_a_while_and_named() {
         (bridge.metric(&["imbridge_spool_repairs_total "]) > 0.0).then_some(())
     });
     disk.behave();
+    let log = bridge.log();
     let (repairs, lost) = finish(bridge);
     assert!(
         repairs == 1.0 && (1.0..=20.0).contains(&lost),
-        "{repairs} repairs, {lost} lost"
+        "{repairs} repairs, {lost} lost:\n{log}"
     );
     assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
 }

@@ -190,7 +190,7 @@ impl Mount {
     fn new(at: std::path::PathBuf) -> Option<Mount> {
         std::fs::create_dir_all(&at).expect("a temporary folder is writable");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=160m", "tmpfs"])
             .arg(&at)
             .output();
         mounted.is_ok_and(|output| output.status.success()).then_some(Mount(at))
