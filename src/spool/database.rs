@@ -66,28 +66,20 @@ pub(super) enum DatabaseError {
 const UNREADABLE: [i32; 2] = [rusqlite::ffi::SQLITE_IOERR_READ, rusqlite::ffi::SQLITE_IOERR_SHORT_READ];
 
 impl DatabaseError {
-    /// Whether the file itself is damaged, so that trying again is of no use.
+    /// Whether the file itself is damaged, so that trying again is of no use. A read that fails is of this kind: SQLite
+    /// calls most of them a malformed file too.
     pub fn is_damage(&self) -> bool {
         match self {
             DatabaseError::Gap(_) | DatabaseError::Incomplete(_) => true,
             DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
                 matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    || UNREADABLE.contains(&failure.extended_code)
             }
             // A column holds what was never written there.
             DatabaseError::Sqlite(cause) => matches!(
                 cause,
                 rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..)
             ),
-            _ => false,
-        }
-    }
-
-    /// Whether the disk refused to read, which may pass or be a bad sector.
-    pub fn is_unreadable(&self) -> bool {
-        match self {
-            DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
-                UNREADABLE.contains(&failure.extended_code)
-            }
             _ => false,
         }
     }

@@ -216,7 +216,6 @@ impl Spool {
             handle: self.shared.open_handle(),
             jobs: self.jobs.clone(),
             shared: self.shared.clone(),
-            unreadable_since: None,
         }
     }
 

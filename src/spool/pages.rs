@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use super::record::checksum;
 
@@ -22,6 +23,10 @@ impl Found {
         self.crc == i64::from(checksum(self.seq, &self.data))
     }
 }
+
+/// What the disk refuses to read for so long, all pages together, is lost: it may be a fault that passes.
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The pages of a file.
 pub(super) struct Pages {
@@ -49,9 +54,14 @@ impl Pages {
         mut found: impl FnMut(Found) -> Result<(), E>,
     ) -> Result<u64, E> {
         let mut page = vec![0; self.page_bytes];
-        let mut unreadable = 0;
+        let (mut unreadable, deadline) = (0, Instant::now() + PATIENCE);
         for number in 1..=self.count {
-            if self.read(number, &mut page).is_none() {
+            let mut read = self.read(number, &mut page);
+            while read.is_none() && Instant::now() < deadline {
+                std::thread::sleep(AGAIN);
+                read = self.read(number, &mut page);
+            }
+            if read.is_none() {
                 unreadable += 1;
                 continue;
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -23,16 +23,12 @@ pub struct ReadError {
     cause: String,
 }
 
-/// A place that the disk has refused to read for so long, while it takes commits, is a bad sector.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
-
 /// Reads records in order; its owner keeps the position.
 pub struct Reader {
     pub(super) path: PathBuf,
     pub(super) handle: Handle,
     pub(super) jobs: Sender<Job>,
     pub(super) shared: Arc<Shared>,
-    pub(super) unreadable_since: Option<Instant>,
 }
 
 impl Reader {
@@ -66,14 +62,8 @@ impl Reader {
             *handle = Some(database);
             Ok(found)
         });
-        let since = self.unreadable_since.take();
         outcome.map_err(|cause| {
-            let mut damaged = cause.is_damage();
-            if cause.is_unreadable() {
-                let since = *self.unreadable_since.insert(since.unwrap_or_else(Instant::now));
-                damaged = since.elapsed() >= READ_PATIENCE;
-            }
-            if damaged {
+            if cause.is_damage() {
                 self.shared.report_damage(cause.to_string());
                 self.shared.wake_writer();
             }

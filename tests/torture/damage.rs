@@ -200,7 +200,9 @@ fn waiting(home: &Home) -> Vec<Ack> {
 /// The page that holds the middle one of the records that were acknowledged, and where in the file its bytes are.
 fn place_of_the_middle_one(home: &Home, acks: &[Ack]) -> u64 {
     let bytes = std::fs::read(home.path().join("spool/spool.db")).expect("it is readable");
-    let text = format!(r#""Name":"{}""#, acks[acks.len() / 2].id);
+    let mut ids: Vec<u64> = acks.iter().map(|ack| ack.id).collect();
+    ids.sort_unstable();
+    let text = format!(r#""Name":"{}""#, ids[ids.len() / 2]);
     let found = bytes.windows(text.len()).rposition(|window| window == text.as_bytes());
     found.expect("it is in the file") as u64
 }
