@@ -14,4 +14,5 @@ mod kill;
 mod moments;
 mod power;
 mod size;
+mod spoiled;
 mod two_bridges;

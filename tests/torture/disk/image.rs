@@ -120,8 +120,10 @@ impl<'a> Model<'a> {
             self.visible.insert(name.to_owned(), contents);
             self.rename(Naming::Add(name.to_owned(), contents));
         }
-        let contents = self.visible.get(name).expect("what is opened is there");
-        self.by_inode.insert(inode, *contents);
+        // What is there and yet unknown is a folder in the folder.
+        if let Some(contents) = self.visible.get(name) {
+            self.by_inode.insert(inode, *contents);
+        }
     }
 
     fn rename(&mut self, naming: Naming) {
@@ -142,7 +144,10 @@ impl<'a> Model<'a> {
             }
             return;
         }
-        let Contents { durable, pending } = &mut self.contents[self.by_inode[&file]];
+        let Some(contents) = self.by_inode.get(&file) else {
+            return;
+        };
+        let Contents { durable, pending } = &mut self.contents[*contents];
         let covered = pending.partition_point(|(at, _, _)| *at < began);
         for (_, change, passed_by) in pending.drain(..covered) {
             if !passed_by {
@@ -206,6 +211,19 @@ fn put(bytes: &mut Vec<u8>, change: Change<'_>, luck: Luck, random: &mut fastran
             }
         }
     }
+}
+
+/// The files of a folder as they are.
+pub fn read(folder: &Path) -> Folder {
+    let entries = std::fs::read_dir(folder)
+        .expect("it is readable")
+        .map(|entry| entry.expect("it is readable"));
+    let files = entries.filter(|entry| entry.path().is_file() && !entry.path().ends_with("spool.db-shm"));
+    let named = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().expect("names are text");
+        (name, std::fs::read(entry.path()).expect("it is readable"))
+    };
+    files.map(named).collect()
 }
 
 /// Makes a folder hold these files and nothing else.
