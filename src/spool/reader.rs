@@ -40,7 +40,16 @@ impl Reader {
         if self.shared.appended.load(Ordering::SeqCst) <= after_seq {
             return Ok(Vec::new());
         }
-        self.with_database(|database| without_gap(database.read(after_seq, max_bytes)?, after_seq))
+        // What is delivered may be deleted already.
+        let is_complete = after_seq >= self.delivered();
+        self.with_database(|database| {
+            let records = database.read(after_seq, max_bytes)?;
+            if is_complete {
+                without_gap(records, after_seq)
+            } else {
+                Ok(records)
+            }
+        })
     }
 
     /// Every note that was left, by key.
