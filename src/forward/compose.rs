@@ -284,6 +284,10 @@ impl Composer {
 }
 
 pub(super) fn open(record: &Record) -> Result<Callback, Reason> {
+    if !record.intact && record.data.is_empty() {
+        let error = "the page of the spool's file that held the record cannot be read; the file is in the quarantine";
+        return Err(("corrupt_page", error.into()));
+    }
     if !record.intact {
         return Err(("corrupt_record", "the record's bytes do not have its checksum".into()));
     }
