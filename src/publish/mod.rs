@@ -14,7 +14,7 @@ mod transaction;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use checkpoint::{Checkpoint, checkpoint_topic, last_checkpoint};
+pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, Delivery};
 pub use context::Context;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
