@@ -12,6 +12,7 @@ mod commands;
 mod evolution;
 mod order;
 mod outage;
+mod privacy;
 mod registry;
 mod repeats;
 mod samples;
