@@ -116,7 +116,7 @@ fn an_object_that_does_not_fit_is_found() {
         (
             "        expr: imbridge_ready == 0",
             "        expression: imbridge_ready == 0",
-            "expression",
+            "'expr' is a required property",
         ),
     ] {
         assert!(rendered.contains(right), "{right}");
@@ -145,7 +145,7 @@ fn helm_lints_the_chart_without_a_warning() {
 #[test]
 fn values_that_cannot_work_are_refused_with_their_place() {
     for (value, place) in [
-        ("config.tencent=null", "missing property 'openim'"),
+        ("config.tencent=null", "/config/tencent"),
         ("config.tencent[0].token=plain", "/config/tencent/0/token"),
         ("config.spool.id=mine", "/config/spool"),
         ("config.server.listen=0.0.0.0:1", "/config/server"),
@@ -163,6 +163,12 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             said.err
         );
     }
+    let without_values = run(tool("helm").args(["template", "im", CHART]));
+    assert!(
+        without_values.err.contains("missing property 'tencent'"),
+        "{}",
+        without_values.err
+    );
 }
 
 #[test]

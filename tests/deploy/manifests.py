@@ -15,6 +15,9 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
+# The fast loader, where PyYAML was built with it.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def strict(schema):
     """An OpenAPI schema of a CRD as a JSON schema that refuses what it does not name."""
@@ -34,7 +37,7 @@ def strict(schema):
 def operators_schemas(folder):
     found = {}
     for path in pathlib.Path(folder).glob("*.yaml"):
-        crd = yaml.safe_load(path.read_text())["spec"]
+        crd = yaml.load(path.read_text(), LOADER)["spec"]
         for version in crd["versions"]:
             schema = strict(version["schema"]["openAPIV3Schema"])
             # The operator leaves an object's metadata to Kubernetes.
@@ -63,7 +66,7 @@ def main():
     parser.add_argument("--kubernetes", metavar="VERSION")
     parser.add_argument("--crds", metavar="FOLDER")
     options = parser.parse_args()
-    documents = [document for document in yaml.safe_load_all(sys.stdin) if document is not None]
+    documents = [document for document in yaml.load_all(sys.stdin, LOADER) if document is not None]
     found = []
     if options.kubernetes:
         found = list(faults(documents, options.kubernetes, operators_schemas(options.crds)))
