@@ -1,6 +1,8 @@
 //! The chart, rendered by the real helm: what comes out is what it was, fits Kubernetes' schemas, and configures a bridge.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -27,8 +29,12 @@ fn template(values: &str, more: &[&str]) -> Command {
     helm
 }
 
+/// What helm makes of one file of values; asked once.
 fn render(values: &str) -> String {
-    well(&mut template(values, &[]))
+    static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let render = || well(&mut template(values, &[]));
+    known.entry(values.to_owned()).or_insert_with(render).clone()
 }
 
 /// The objects of one kind.
