@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
-use crate::provider::{OpenImConfig, Secret, TencentConfig};
+use crate::provider::{OpenImConfig, PrivacyConfig, Secret, TencentConfig};
 use crate::{admin, ingress, publish, spool};
 
 const PREFIX: &str = "IMBRIDGE_";
@@ -29,6 +29,8 @@ pub struct Config {
     pub tencent: Vec<TencentConfig>,
     /// The OpenIM servers.
     pub openim: Vec<OpenImConfig>,
+    /// What must not leave the bridge.
+    pub privacy: Vec<PrivacyConfig>,
     /// The spool.
     pub spool: spool::Config,
     /// Kafka.
@@ -174,11 +176,19 @@ impl Config {
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
+            .or_else(|| self.privacy_problem(file))
             .or_else(|| own("log", level))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
         found.map_or(Ok(()), Err)
+    }
+
+    fn privacy_problem(&self, file: &str) -> Option<ConfigError> {
+        self.privacy.iter().enumerate().find_map(|(index, rule)| {
+            let (key, problem) = rule.problem()?;
+            Some(error(&format!("{file}: privacy.{index}.{key}"), problem))
+        })
     }
 
     fn sender_problem(&self) -> Option<String> {

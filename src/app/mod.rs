@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use prometheus::Registry;
 use tracing::{info, warn};
 
@@ -19,9 +19,10 @@ use crate::callback::{CommandRule, CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder};
 use crate::lifecycle::Stop;
 use crate::provider::Providers;
+use crate::publish;
 use crate::schema::Catalogue;
 use crate::schema::registry::{self, Ids};
-use crate::spool::{self, Spool};
+use crate::spool::{self, Reader, Spool};
 use crate::{admin, ingress};
 
 /// Beyond the time to drain, for the spool to be closed.
@@ -71,6 +72,22 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
     Ok((Arc::new(catalogue), Arc::new(table)))
 }
 
+/// What one way of delivery left on its way, only the same way finds again in Kafka.
+///
+/// # Errors
+/// When the spool holds undelivered records that the other way may have begun to publish, or cannot be read.
+pub fn refuse_another_delivery(reader: &mut Reader, config: &publish::Config) -> Result<()> {
+    let waiting = reader.appended() - reader.delivered();
+    let wanted = config.delivery.as_str();
+    let begun = forward::delivery_note(reader)?;
+    match begun.filter(|begun| begun != wanted && waiting > 0) {
+        None => Ok(()),
+        Some(begun) => bail!(
+            "kafka.delivery is {wanted:?}, and the spool holds {waiting} undelivered records from {begun:?}: start with kafka.delivery = {begun:?} until they are delivered, then change it"
+        ),
+    }
+}
+
 /// Where the registry's ids are remembered, beside the spool that waits for them.
 const REGISTRY_IDS: &str = "registry-ids.json";
 
@@ -93,6 +110,7 @@ impl Bridge {
         let registry = Registry::new();
         register_build_info(&registry)?;
         let spool = Spool::open(&config.spool, spool::Metrics::new(&registry)?)?;
+        refuse_another_delivery(&mut spool.reader(), &config.kafka)?;
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
         let metrics = forward::Metrics::new(&registry)?;
@@ -118,6 +136,7 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
+            views: Vec::new(),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;

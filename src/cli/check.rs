@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use prometheus::Registry;
 use rdkafka::consumer::Consumer;
 
-use crate::app::{Config, load_schemas};
+use crate::app::{Config, load_schemas, refuse_another_delivery};
 use crate::forward::{self, Composer};
 use crate::publish::{self, Finding};
 use crate::spool::{self, Spool};
@@ -66,7 +66,8 @@ pub(super) fn run(config: &Config) -> ExitCode {
 
 fn spool(config: &Config) -> Result<String> {
     let spool = Spool::open(&config.spool, spool::Metrics::new(&Registry::new())?)?;
-    let reader = spool.reader();
+    let mut reader = spool.reader();
+    refuse_another_delivery(&mut reader, &config.kafka)?;
     let waiting = reader.appended() - reader.delivered();
     let line = format!(
         "{} is writable, {} holds {waiting} undelivered records",

@@ -10,7 +10,7 @@ use super::dead_letter::{self, DeadLetter};
 use super::metrics::Metrics;
 use crate::callback::{Callback, CommandTable, Head, Provider};
 use crate::provider::{Event, expand, group_of};
-use crate::publish::{self, Message, Position, Slot, partition_of};
+use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
@@ -36,6 +36,8 @@ pub(super) struct Names {
     topics: HashMap<Provider, HashMap<String, Arc<str>>>,
     unknown: HashMap<Provider, Arc<str>>,
     dead_letter: Arc<str>,
+    /// Where delivery is transactional.
+    checkpoints: Option<String>,
 }
 
 /// A message's share of what is common to all kinds.
@@ -82,6 +84,7 @@ impl Composer {
             topics: Provider::ALL.into_iter().map(topics_of).collect(),
             unknown: unknown.into_iter().collect(),
             dead_letter: publish::dead_letter_topic(prefix).into(),
+            checkpoints: (config.delivery == Delivery::Transactional).then(|| publish::checkpoint_topic(prefix)),
         };
         Composer {
             catalogue,
@@ -99,7 +102,7 @@ impl Composer {
         Composer { registry, ..self }
     }
 
-    /// Every topic that a message can go to.
+    /// Every topic that something can go to.
     pub fn topics(&self) -> Vec<String> {
         let names = &self.names;
         let all = names
@@ -109,6 +112,7 @@ impl Composer {
             .chain(names.unknown.values())
             .chain([&names.dead_letter]);
         let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
+        topics.extend(names.checkpoints.clone());
         topics.sort();
         topics
     }

@@ -1,20 +1,19 @@
 //! One life of a producer: records in, messages out in order, deliveries counted back, until a fault or the end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tracing::info;
 
 use super::marks::Marks;
+use super::source::Source;
 use super::window::Window;
 use super::{Forwarder, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Fault, Message, Present, Publisher, Slot};
+use crate::publish::{Fault, Present, Publisher, Slot};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
-/// Bytes of records that are composed at a time.
-const READ_BYTES: usize = 256 << 10;
 /// How often progress goes to the spool.
 const REPORT_EVERY: Duration = Duration::from_millis(20);
 /// How long to wait for records with messages in flight, so that their reports are not seen late.
@@ -28,14 +27,9 @@ pub(super) struct Life<'a> {
     parts: &'a mut Forwarder,
     publisher: Publisher,
     window: Window,
-    /// Composed and not yet sent, each with the record that is complete with it.
-    pending: VecDeque<(Message, Option<u64>)>,
+    source: Source,
     /// Marks of messages whose record is not complete: they move with it, since its first message would be looked for too.
     unfinished: Vec<(Slot, i64)>,
-    /// The last record that was composed.
-    read: u64,
-    /// The one after it waits for the registry.
-    held_up: bool,
     delivered: u64,
     reported: u64,
     reported_at: Instant,
@@ -63,10 +57,8 @@ impl<'a> Life<'a> {
             parts,
             publisher,
             window: Window::default(),
-            pending: VecDeque::new(),
+            source: Source::after(delivered),
             unfinished: Vec::new(),
-            read: delivered,
-            held_up: false,
             delivered,
             reported,
             reported_at: now,
@@ -88,8 +80,9 @@ impl<'a> Life<'a> {
 
     pub fn run(&mut self) -> Result<(), Trouble> {
         loop {
-            if self.pending.is_empty() {
-                self.compose()?;
+            if self.source.pending.is_empty() {
+                self.source.fill(self.parts, &self.publisher)?;
+                self.prepare()?;
             }
             let sent = self.send()?;
             let collected = self.collect()?;
@@ -110,37 +103,12 @@ impl<'a> Life<'a> {
             && self.delivered == self.reported
     }
 
-    /// Reads some records and composes their messages, up to one that waits for the registry.
-    fn compose(&mut self) -> Result<(), Trouble> {
-        // One is enough to ask after.
-        let bytes = if self.held_up { 1 } else { READ_BYTES };
-        let records = self.parts.reader.read(self.read, bytes)?;
-        self.held_up = false;
-        for record in &records {
-            let limit = |topic: &str| self.publisher.max_message_bytes(topic);
-            let Ok(messages) = self.parts.composer.compose(record, &limit) else {
-                self.held_up = true;
-                break;
-            };
-            let last = messages.len() - 1;
-            let complete = |index| (index == last).then_some(record.seq);
-            self.pending.extend(
-                messages
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, message)| (message, complete(index))),
-            );
-            self.read = record.seq;
-        }
-        self.prepare()
-    }
-
     /// Before anything is sent to a partition, it has a mark in the spool; and before anything is sent that an earlier
     /// life may have sent, the partition behind its mark is looked up.
     fn prepare(&mut self) -> Result<(), Trouble> {
         let recovery = &mut self.recovery;
-        let slots: HashSet<&Slot> = self.pending.iter().map(|(message, _)| &message.slot).collect();
-        let Some(first) = self.pending.front().map(|(message, _)| message.position.seq) else {
+        let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
+        let Some(first) = self.source.pending.front().map(|step| step.message.position.seq) else {
             return Ok(());
         };
         let replays = first <= recovery.horizon;
@@ -170,9 +138,10 @@ impl<'a> Life<'a> {
         }
         if !look_up.is_empty() {
             let since_ms = self
+                .source
                 .pending
                 .iter()
-                .map(|(message, _)| message.received_at_ms)
+                .map(|step| step.message.received_at_ms)
                 .min()
                 .unwrap_or(0);
             let present = self.publisher.read_back(&look_up, since_ms)?;
@@ -189,17 +158,19 @@ impl<'a> Life<'a> {
     /// Sends what is pending until librdkafka's queue is full; true when it sent anything.
     fn send(&mut self) -> Result<bool, Trouble> {
         let mut sent = false;
-        while let Some((message, completes)) = self.pending.front()
+        while let Some(step) = self.source.pending.front()
             && self.window.len() < WINDOW_MAX
         {
+            let message = &step.message;
+            let completes = step.completes.map(|record| record.seq);
             let replayed = message.position.seq <= self.recovery.horizon;
             if replayed && self.recovery.present.has(message) {
-                self.window.pass(*completes);
+                self.window.pass(completes);
                 self.parts.metrics.skipped.inc();
             } else {
                 let ticket = self
                     .window
-                    .send(message.slot.clone(), message.received_at_ms, *completes);
+                    .send(message.slot.clone(), message.received_at_ms, completes);
                 if !self.publisher.send(message, ticket)? {
                     self.window.unsend();
                     return Ok(sent);
@@ -208,7 +179,7 @@ impl<'a> Life<'a> {
             if replayed {
                 self.parts.metrics.replayed.inc();
             }
-            self.pending.pop_front();
+            self.source.pending.pop_front();
             sent = true;
         }
         Ok(sent)
@@ -238,7 +209,7 @@ impl<'a> Life<'a> {
                     .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));
             }
         }
-        if any || (self.window.is_empty() && self.pending.is_empty()) {
+        if any || (self.window.is_empty() && self.source.pending.is_empty()) {
             self.progress_at = Instant::now();
         }
         Ok(any)
@@ -258,10 +229,10 @@ impl<'a> Life<'a> {
     fn wait(&self) {
         let idle = self.window.is_empty() && self.delivered == self.reported;
         let time = if idle { WAIT_IDLE } else { WAIT_IN_FLIGHT };
-        if self.held_up && idle {
+        if self.source.held_up && idle {
             std::thread::sleep(WAIT_REGISTRY);
-        } else if self.pending.is_empty() && !self.held_up {
-            self.parts.reader.wait(self.read, time);
+        } else if self.source.pending.is_empty() && !self.source.held_up {
+            self.parts.reader.wait(self.source.read, time);
         } else {
             std::thread::sleep(WAIT_IN_FLIGHT);
         }

@@ -9,8 +9,10 @@ mod dead_letter;
 mod life;
 mod marks;
 mod metrics;
+mod source;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod window;
 
 use std::any::Any;
@@ -23,10 +25,24 @@ pub use compose::Composer;
 pub use metrics::Metrics;
 
 use crate::lifecycle::{Backoff, Stop};
-use crate::publish::{self, Publisher};
+use crate::publish::{self, Delivery, Publisher};
 use crate::spool::{ReadError, Reader};
 use life::Life;
 use marks::Marks;
+use transactions::{Claim, Transactions};
+
+const DELIVERY_NOTE: &str = "delivery";
+
+/// The way of delivery ([`Delivery::as_str`]) that published this spool last, `None` when nothing did.
+///
+/// # Errors
+/// [`ReadError`] when the spool cannot be read.
+pub fn delivery_note(reader: &mut Reader) -> Result<Option<String>, ReadError> {
+    let notes = reader.notes()?;
+    Ok(notes
+        .into_iter()
+        .find_map(|(key, value)| (key == DELIVERY_NOTE).then_some(value)))
+}
 
 /// Everything that forwarding needs; [`Forwarder::run`] is its thread.
 pub struct Forwarder {
@@ -57,6 +73,10 @@ enum Trouble {
     Read(#[from] ReadError),
     #[error("the spool does not take notes: {0}")]
     Note(#[from] crate::spool::AppendError),
+    #[error(
+        "another bridge publishes for this spool id now (its spool is {spool}): only one may; nothing more is accepted or published here. Stop this one, or give one of them another spool.id"
+    )]
+    Replaced { spool: String },
     #[error("a fault in the bridge itself, please report it: {0}")]
     Panic(String),
 }
@@ -67,6 +87,7 @@ impl Trouble {
             Trouble::Kafka(fault) => fault.reason,
             Trouble::Connect(_) => "connect",
             Trouble::Read(_) | Trouble::Note(_) => "spool",
+            Trouble::Replaced { .. } => "replaced",
             Trouble::Panic(_) => "panic",
         }
     }
@@ -78,12 +99,13 @@ impl Forwarder {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut delivered = self.reader.delivered();
         let mut connect_failures = 0u64;
+        let mut claim = Claim::new();
         loop {
             if self.abandon.is_raised() || (self.drain.is_raised() && self.reader.appended() <= delivered) {
                 return self.reader.appended() <= delivered;
             }
             // A panic in this thread must not leave a bridge that accepts and never delivers.
-            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut delivered, &mut backoff)));
+            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut delivered, &mut backoff, &mut claim)));
             match life.unwrap_or_else(|panic| Err(Trouble::Panic(words_of(panic.as_ref())))) {
                 Ok(()) => continue,
                 Err(trouble @ Trouble::Connect(_)) => {
@@ -92,6 +114,13 @@ impl Forwarder {
                     if connect_failures.is_power_of_two() || connect_failures.is_multiple_of(12) {
                         warn!(%trouble, attempts = connect_failures, "Kafka is not ready; callbacks are kept in the spool");
                     }
+                }
+                Err(trouble @ Trouble::Replaced { .. }) => {
+                    error!(%trouble, delivered, "replaced");
+                    self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
+                    self.metrics.connected.set(0);
+                    self.reader.give_up(&trouble.to_string());
+                    return false;
                 }
                 Err(trouble) => {
                     connect_failures = 0;
@@ -105,21 +134,33 @@ impl Forwarder {
     }
 
     /// One life of a producer; `Ok` when it was drained or abandoned.
-    fn live(&mut self, delivered: &mut u64, backoff: &mut Backoff) -> Result<(), Trouble> {
+    fn live(&mut self, delivered: &mut u64, backoff: &mut Backoff, claim: &mut Claim) -> Result<(), Trouble> {
+        claim.verify(self)?;
         let publisher = Publisher::connect(&self.config, &self.composer.topics(), &self.spool)?;
         info!(
             brokers = self.config.brokers,
             from = *delivered + 1,
             "connected to Kafka"
         );
-        self.metrics.connected.set(1);
-        let marks = Marks::from_notes(self.reader.notes()?);
-        let mut life = Life::new(self, publisher, marks, *delivered);
-        let outcome = life.run();
-        if life.delivered() > *delivered {
+        let delivery = self.config.delivery.as_str();
+        self.reader
+            .note(vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
+        let (outcome, reached) = match self.config.delivery {
+            Delivery::Idempotent => {
+                let marks = Marks::from_notes(self.reader.notes()?);
+                self.metrics.connected.set(1);
+                let mut life = Life::new(self, publisher, marks, *delivered);
+                (life.run(), life.delivered())
+            }
+            Delivery::Transactional => {
+                let mut life = Transactions::begin(self, publisher, *delivered, claim)?;
+                (life.run(), life.delivered())
+            }
+        };
+        if reached > *delivered {
             backoff.reset();
         }
-        *delivered = life.delivered();
+        *delivered = reached;
         outcome
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
+use super::transaction::transactional_id;
+
 /// Properties that the promise rests on; the configuration cannot set them.
 const FIXED: [(&str, &str); 7] = [
     ("enable.idempotence", "true"),
@@ -44,6 +46,27 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("reconnect.backoff.max.ms", "2000"),
 ];
 
+/// What keeps a message from arriving twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Kafka's idempotent producer; after a crash or a fault, what is in Kafka already is looked up and not sent again.
+    Idempotent,
+    /// Kafka transactions, each with a checkpoint: exactly once for consumers that read committed messages, and a second
+    /// bridge of the same spool id fences off the first.
+    Transactional,
+}
+
+impl Delivery {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Delivery::Idempotent => "idempotent",
+            Delivery::Transactional => "transactional",
+        }
+    }
+}
+
 /// Where and how to publish.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -60,6 +83,8 @@ pub struct Config {
     pub create_topics: bool,
     /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
     pub topic_config: BTreeMap<String, String>,
+    /// What keeps a message from arriving twice: `idempotent` or `transactional`.
+    pub delivery: Delivery,
     /// The largest message, key and headers included; set on the topics that the bridge creates.
     pub max_message_bytes: usize,
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
@@ -84,6 +109,7 @@ impl Default for Config {
             replication_factor: 3,
             create_topics: true,
             topic_config: BTreeMap::new(),
+            delivery: Delivery::Idempotent,
             max_message_bytes: 10 << 20,
             stall_timeout_s: 120,
             settle_ms: None,
@@ -157,6 +183,17 @@ impl Config {
             .and_then(|value| value.parse().ok())
             .unwrap_or(1_000_000)
             .max(65_536)
+    }
+
+    /// What the producer of a spool is told.
+    pub(super) fn producer(&self, spool_id: &str) -> ClientConfig {
+        let mut client = self.client(&format!("imbridge-{spool_id}"));
+        if self.delivery == Delivery::Transactional {
+            // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
+            client.remove("message.timeout.ms");
+            client.set("transactional.id", transactional_id(spool_id));
+        }
+        client
     }
 
     /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.

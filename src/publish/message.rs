@@ -89,7 +89,7 @@ impl Message {
 
 /// Kafka has a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Receipt {
     /// What was given to [`super::Publisher::send`].
     pub ticket: usize,
     /// Its offset in its partition.

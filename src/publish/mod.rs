@@ -1,6 +1,7 @@
 //! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
 //! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
 
+mod checkpoint;
 mod config;
 mod context;
 mod message;
@@ -8,13 +9,15 @@ mod partition;
 mod publisher;
 mod read_back;
 mod topics;
+mod transaction;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use config::Config;
+pub use checkpoint::{Checkpoint, checkpoint_topic, last_checkpoint};
+pub use config::{Config, Delivery};
 pub use context::Context;
-pub use message::{Delivery, Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
+pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use publisher::Publisher;
 pub use read_back::Present;

@@ -11,9 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::message::{Delivery, Message, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
-use super::{Config, ConnectError, Context, Fault, topics};
+use super::transaction::spool_id;
+use super::{Config, ConnectError, Context, Delivery, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -22,7 +23,7 @@ const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
 
 /// What librdkafka tells between two polls.
 #[derive(Default)]
-struct Reports(Mutex<(Vec<Delivery>, Option<Fault>)>);
+pub(super) struct Reports(Mutex<(Vec<Receipt>, Option<Fault>)>);
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -40,7 +41,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(message) => reports.0.push(Delivery {
+            Ok(message) => reports.0.push(Receipt {
                 ticket,
                 offset: message.offset(),
             }),
@@ -54,20 +55,20 @@ impl ProducerContext for Reports {
 
 /// A connected producer.
 pub struct Publisher {
-    producer: BaseProducer<Reports>,
-    config: Config,
+    pub(super) producer: BaseProducer<Reports>,
+    pub(super) config: Config,
     spool: String,
     limits: HashMap<String, usize>,
 }
 
 impl Publisher {
-    /// Connects, makes sure of the topics, and knows their metadata, so that the first message does not wait for it.
+    /// Connects, makes sure of the topics, fences off an earlier producer where delivery is transactional, and knows their metadata, so that the first message does not wait for it.
     ///
     /// # Errors
     /// [`ConnectError`]: Kafka does not answer, or the topics do not fit.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
-        let client = config.client(&format!("imbridge-{spool}"));
-        let producer: BaseProducer<Reports> = client
+        let producer: BaseProducer<Reports> = config
+            .producer(spool_id(spool))
             .create_with_context(Reports::default())
             .map_err(ConnectError::Kafka)?;
         let metadata = producer
@@ -93,12 +94,16 @@ impl Publisher {
                 batch,
             });
         }
-        Ok(Publisher {
+        let publisher = Publisher {
             producer,
             config: config.clone(),
             spool: spool.to_owned(),
             limits,
-        })
+        };
+        if config.delivery == Delivery::Transactional {
+            publisher.take_over()?;
+        }
+        Ok(publisher)
     }
 
     /// The largest message that this topic takes, in bytes.
@@ -182,7 +187,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The first [`Fault`]; what else is in flight may or may not be in Kafka.
-    pub fn poll(&self) -> Result<Vec<Delivery>, Fault> {
+    pub fn poll(&self) -> Result<Vec<Receipt>, Fault> {
         // Each call serves one batch of reports.
         let mut served = 0;
         loop {

@@ -9,6 +9,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::{info, warn};
 
+use super::checkpoint::checkpoint_topic;
 use super::{Config, ConnectError, Context};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -128,6 +129,7 @@ pub(super) fn await_leaders(
 
 fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     let max_bytes = config.max_message_bytes.to_string();
+    let checkpoints = checkpoint_topic(&config.topic_prefix);
     let new = missing.iter().map(|topic| {
         let mut new = NewTopic::new(
             topic,
@@ -137,10 +139,14 @@ fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
         if !config.topic_config.contains_key("max.message.bytes") {
             new = new.set("max.message.bytes", &max_bytes);
         }
-        config
-            .topic_config
-            .iter()
-            .fold(new, |new, (name, value)| new.set(name, value))
+        // The last checkpoint of each spool is needed for ever: what an operator sets on topics of events is not for it.
+        let compacted = *topic == checkpoints;
+        if compacted {
+            new = new.set("cleanup.policy", "compact");
+        }
+        let wanted = |name: &str| !compacted || name == "min.insync.replicas";
+        let set = config.topic_config.iter().filter(|(name, _)| wanted(name));
+        set.fold(new, |new, (name, value)| new.set(name, value))
     });
     let new: Vec<_> = new.collect();
     let (admin, options) = admin(config)?;

@@ -90,6 +90,11 @@ impl Reader {
         self.shared.wake_writer();
     }
 
+    /// Nothing more is accepted, for this reason, until the process is restarted.
+    pub fn give_up(&self, reason: &str) {
+        self.shared.give_up(reason);
+    }
+
     /// Writes notes down and returns after the sync.
     ///
     /// # Errors

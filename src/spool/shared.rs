@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub retired: AtomicU64,
     pub used_bytes: AtomicU64,
     pub closed: AtomicBool,
+    /// Whatever the file says, nothing is accepted any more.
+    given_up: AtomicBool,
     started: Instant,
     /// Milliseconds after `started`, plus 1, at which the commit under way began; 0 without one.
     commit_began: AtomicU64,
@@ -58,6 +60,7 @@ impl Shared {
             retired: state.retired.into(),
             used_bytes: 0.into(),
             closed: false.into(),
+            given_up: false.into(),
             started: Instant::now(),
             commit_began: 0.into(),
             commit_timeout,
@@ -104,8 +107,19 @@ impl Shared {
     }
 
     pub fn set_health(&self, health: Health) {
-        self.accepting.store(health == Health::Accepting, Ordering::Release);
-        *self.health.lock().expect("no holder panics") = health;
+        let mut current = self.health.lock().expect("no holder panics");
+        if !self.given_up.load(Ordering::SeqCst) {
+            self.accepting.store(health == Health::Accepting, Ordering::Release);
+            *current = health;
+        }
+    }
+
+    /// The last health there is.
+    pub fn give_up(&self, reason: &str) {
+        let mut current = self.health.lock().expect("no holder panics");
+        self.given_up.store(true, Ordering::SeqCst);
+        self.accepting.store(false, Ordering::Release);
+        *current = Health::Broken(reason.to_owned());
     }
 
     /// The error for an append while nothing is accepted.

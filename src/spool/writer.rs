@@ -146,7 +146,8 @@ impl Writer {
     fn latch(&self, cause: &DatabaseError) {
         error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
         self.metrics.commit_errors.inc();
-        self.shared.set_health(Health::Broken(cause.to_string()));
+        self.shared
+            .set_health(Health::Broken(format!("the last commit failed: {cause}")));
     }
 
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.

@@ -192,8 +192,8 @@ fn the_configuration_of_each_render_is_one_that_the_bridge_takes() {
         let bridge = &of_kind(&objects, "StatefulSet")[0];
         let name = bridge["metadata"]["name"].as_str().expect("a text");
         // Secrets are somebody else's, or the release's; the last pod's name is the spool's.
-        let secrets =
-            ["IM_TOKEN", "OPENIM_SECRET", "KAFKA_PASSWORD"].map(|name| (name.to_owned(), "secret".to_owned()));
+        let secrets = ["IM_TOKEN", "OPENIM_SECRET", "KAFKA_PASSWORD", "PRIVACY_KEY"]
+            .map(|name| (name.to_owned(), "secret".to_owned()));
         let mut environment = secrets.to_vec();
         environment.push(("REGISTRY_AUTH".into(), "user:password".into()));
         for variable in bridge["spec"]["template"]["spec"]["containers"][0]["env"]

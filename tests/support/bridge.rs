@@ -110,6 +110,15 @@ impl Home {
 
     /// Starts the bridge and waits until it is ready.
     pub fn start(&self) -> Bridge {
+        self.start_until(200)
+    }
+
+    /// Starts the bridge and waits until it says that it is not ready.
+    pub fn start_unready(&self) -> Bridge {
+        self.start_until(503)
+    }
+
+    fn start_until(&self, readiness: u16) -> Bridge {
         let log = self.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -132,7 +141,7 @@ impl Home {
             if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
                 panic!("the bridge ended with {status}:\n{}", bridge.log());
             }
-            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
         });
         bridge
     }
@@ -148,6 +157,11 @@ impl Bridge {
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
         let answer = Connection::open(self.admin_port)?.request("GET", path, &[], b"")?;
         Some((answer.status, answer.body))
+    }
+
+    /// The address of a path of the admin port.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin_port)
     }
 
     /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
@@ -180,19 +194,27 @@ impl Bridge {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("the bridge runs");
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Sends a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill is there").success(), "SIG{name} was not sent");
+    }
+
     /// SIGTERM; gives the exit status.
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("kill is there");
+        self.signal("TERM");
         eventually("the bridge to exit after SIGTERM", || {
             self.child.try_wait().expect("a child can be waited for")
         })

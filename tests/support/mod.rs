@@ -1,9 +1,9 @@
-//! What every test here needs: a bridge, a Kafka, a client that keeps a ledger, and an independent reader.
+//! What every test here needs: a bridge, a Kafka, a client, the oracle, and independent readers.
 
 pub mod bridge;
 pub mod client;
 pub mod kafka;
-pub mod load;
+pub mod oracle;
 pub mod reader;
 pub mod registry;
 pub mod schemas;

@@ -5,5 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod endurance;
+mod fencing;
+mod judge;
 mod kill;
 mod size;
+mod two_bridges;

@@ -1,0 +1,72 @@
+//! Records become steps, in order: what both ways of delivery have in common.
+
+use std::collections::VecDeque;
+
+use super::{Forwarder, Trouble};
+use crate::publish::{Message, Publisher};
+
+/// Bytes of records that are composed at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// One message to send, in the order in which they are to be sent.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub message: Message,
+    /// The record that is complete with it.
+    pub completes: Option<Completed>,
+}
+
+/// A record whose messages are all there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Completed {
+    pub seq: u64,
+    pub appended_at_ms: i64,
+}
+
+/// Composed and not yet sent.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub pending: VecDeque<Step>,
+    /// The last record that was composed.
+    pub read: u64,
+    /// The one after it waits for the registry.
+    pub held_up: bool,
+}
+
+impl Source {
+    /// Goes on after this record.
+    pub fn after(seq: u64) -> Source {
+        Source {
+            pending: VecDeque::new(),
+            read: seq,
+            held_up: false,
+        }
+    }
+
+    /// Reads some records and composes their messages, up to one that waits for the registry.
+    pub fn fill(&mut self, parts: &mut Forwarder, publisher: &Publisher) -> Result<(), Trouble> {
+        // One is enough to ask after.
+        let bytes = if self.held_up { 1 } else { READ_BYTES };
+        let records = parts.reader.read(self.read, bytes)?;
+        self.held_up = false;
+        for record in &records {
+            let limit = |topic: &str| publisher.max_message_bytes(topic);
+            let Ok(messages) = parts.composer.compose(record, &limit) else {
+                self.held_up = true;
+                break;
+            };
+            let last = messages.len() - 1;
+            let completed = Completed {
+                seq: record.seq,
+                appended_at_ms: record.appended_at_ms,
+            };
+            let steps = messages.into_iter().enumerate().map(|(index, message)| Step {
+                message,
+                completes: (index == last).then_some(completed),
+            });
+            self.pending.extend(steps);
+            self.read = record.seq;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! One life of a transactional producer. What waits in the spool goes into one transaction, with a checkpoint of how far
+//! it comes; the next one takes what came meanwhile. The checkpoint says after a fault where to go on, so nothing is
+//! looked up, and consumers that read committed messages see each event exactly once.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::source::{Completed, Source};
+use super::{Forwarder, Trouble};
+use crate::lifecycle::unix_ms;
+use crate::publish::{Checkpoint, Publisher, Slot, last_checkpoint};
+
+/// Messages of one transaction, but for the rest of the last record.
+const MESSAGES_MAX: usize = 5_000;
+/// How often progress goes to the spool.
+const REPORT_EVERY: Duration = Duration::from_millis(20);
+/// How long to wait for room in librdkafka's queue.
+const WAIT_FULL: Duration = Duration::from_millis(1);
+/// How long to wait for records, with nothing to report.
+const WAIT_IDLE: Duration = Duration::from_millis(100);
+/// How long to wait for the number of a schema, or with progress to report.
+const WAIT_SHORT: Duration = Duration::from_millis(20);
+
+pub(super) struct Transactions<'a> {
+    parts: &'a mut Forwarder,
+    publisher: Publisher,
+    source: Source,
+    delivered: u64,
+    reported: u64,
+    reported_at: Instant,
+    /// Records after this one were appended in this life: nobody has sent them before.
+    horizon: u64,
+    claim: &'a Claim,
+}
+
+/// Who publishes a spool id. Kafka fences off a producer when another takes over, and also one whose transaction took too
+/// long; the last checkpoint tells which it was.
+pub(super) struct Claim {
+    /// This process.
+    owner: String,
+    /// Its checkpoint was committed once: from then on, one of another owner means that this process is replaced.
+    made: bool,
+}
+
+impl Claim {
+    pub fn new() -> Claim {
+        Claim {
+            owner: format!("{:x}-{:x}", unix_ms(), std::process::id()),
+            made: false,
+        }
+    }
+
+    /// Before a producer takes over, and thereby fences off whoever publishes now.
+    pub fn verify(&self, parts: &Forwarder) -> Result<(), Trouble> {
+        if !self.made {
+            return Ok(());
+        }
+        match last_checkpoint(&parts.config, &parts.spool)? {
+            Some(last) if last.owner != self.owner => Err(Trouble::Replaced { spool: last.spool }),
+            _ => Ok(()),
+        }
+    }
+
+    fn checkpoint(&self, spool: &str, last: Completed) -> Checkpoint {
+        Checkpoint {
+            spool: spool.to_owned(),
+            owner: self.owner.clone(),
+            delivered: last.seq,
+            appended_at_ms: last.appended_at_ms,
+        }
+    }
+}
+
+impl<'a> Transactions<'a> {
+    /// Takes over from whoever published this spool before: goes on where the last checkpoint says, and says so.
+    pub fn begin(
+        parts: &'a mut Forwarder,
+        publisher: Publisher,
+        delivered: u64,
+        claim: &'a mut Claim,
+    ) -> Result<Transactions<'a>, Trouble> {
+        let last = last_checkpoint(&parts.config, &parts.spool)?;
+        let start = go_on(parts, delivered, last)?;
+        publisher.begin()?;
+        publisher.commit(&claim.checkpoint(&parts.spool, start))?;
+        claim.made = true;
+        parts.metrics.connected.set(1);
+        info!(from = start.seq + 1, "took over publishing for this spool id");
+        Ok(Transactions {
+            reported: parts.reader.delivered(),
+            horizon: parts.reader.appended(),
+            claim,
+            parts,
+            publisher,
+            source: Source::after(start.seq),
+            delivered: start.seq,
+            reported_at: Instant::now(),
+        })
+    }
+
+    /// Every record up to here is in Kafka.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    pub fn run(&mut self) -> Result<(), Trouble> {
+        loop {
+            if self.source.pending.is_empty() {
+                self.source.fill(self.parts, &self.publisher)?;
+            }
+            if self.source.pending.is_empty() {
+                self.rest();
+            } else {
+                self.transact()?;
+            }
+            self.report();
+            let drained = self.parts.drain.is_raised()
+                && self.delivered >= self.parts.reader.appended()
+                && self.delivered == self.reported;
+            if self.parts.abandon.is_raised() || drained {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One transaction: everything that waits, up to its limit, and whole records only.
+    fn transact(&mut self) -> Result<(), Trouble> {
+        let mut sent: Vec<(Slot, i64)> = Vec::new();
+        let mut complete = None;
+        self.publisher.begin()?;
+        loop {
+            while let Some(step) = self.source.pending.front() {
+                if !self.publisher.send(&step.message, sent.len())? {
+                    self.publisher.poll()?;
+                    if self.parts.abandon.is_raised() {
+                        return Ok(());
+                    }
+                    std::thread::sleep(WAIT_FULL);
+                    continue;
+                }
+                let step = self.source.pending.pop_front().expect("it was looked at");
+                sent.push((step.message.slot, step.message.received_at_ms));
+                complete = step.completes.or(complete);
+                if step.completes.is_some() && sent.len() >= MESSAGES_MAX {
+                    break;
+                }
+            }
+            self.publisher.poll()?;
+            if sent.len() >= MESSAGES_MAX {
+                break;
+            }
+            self.source.fill(self.parts, &self.publisher)?;
+            if self.source.pending.is_empty() {
+                break;
+            }
+        }
+        let complete = complete.expect("what is composed is whole records");
+        self.publisher
+            .commit(&self.claim.checkpoint(&self.parts.spool, complete))?;
+        self.delivered = complete.seq;
+        let replays = complete.seq <= self.horizon;
+        let now_ms = unix_ms();
+        let metrics = &self.parts.metrics;
+        for (slot, received_at_ms) in sent {
+            metrics.published.with_label_values(&[&slot.topic]).inc();
+            metrics
+                .publish_seconds
+                .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
+            if replays {
+                metrics.replayed.inc();
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the spool how far delivery has come, now and then.
+    fn report(&mut self) {
+        if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
+            self.parts.reader.deliver(self.delivered, Vec::new());
+            self.reported = self.delivered;
+            self.reported_at = Instant::now();
+        }
+    }
+
+    fn rest(&self) {
+        let short = self.source.held_up || self.delivered > self.reported;
+        let time = if short { WAIT_SHORT } else { WAIT_IDLE };
+        if self.source.held_up {
+            std::thread::sleep(time);
+        } else {
+            self.parts.reader.wait(self.source.read, time);
+        }
+    }
+}
+
+/// The last record that is delivered: the spool's own word may be behind the checkpoint's.
+fn go_on(parts: &mut Forwarder, delivered: u64, last: Option<Checkpoint>) -> Result<Completed, Trouble> {
+    let last = last.filter(|last| last.spool == parts.spool && last.delivered >= delivered);
+    let own = Completed {
+        seq: delivered,
+        appended_at_ms: last.as_ref().map_or(0, |last| last.appended_at_ms),
+    };
+    let Some(last) = last.filter(|last| last.delivered > delivered) else {
+        return Ok(own);
+    };
+    let record = parts.reader.read(last.delivered - 1, 1)?.into_iter().next();
+    let same =
+        record.is_some_and(|record| record.seq == last.delivered && record.appended_at_ms == last.appended_at_ms);
+    if !same {
+        warn!(
+            delivered,
+            checkpoint = last.delivered,
+            "the checkpoint in Kafka is of another history of this spool: its folder was set back; publishing goes on from the folder"
+        );
+        return Ok(Completed {
+            appended_at_ms: 0,
+            ..own
+        });
+    }
+    Ok(Completed {
+        seq: last.delivered,
+        appended_at_ms: last.appended_at_ms,
+    })
+}

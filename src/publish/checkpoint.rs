@@ -1,0 +1,157 @@
+//! How far a spool has been delivered, as Kafka has it: a record in a compacted topic, written in the same transaction as
+//! the messages it speaks of. It also tells who wrote last, so that a producer that was fenced off sees why.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::transaction::spool_id;
+use super::{Config, Context, Fault, partition_of};
+
+/// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after a
+/// minute (`transaction.timeout.ms`).
+const TIMEOUT: Duration = Duration::from_secs(90);
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// `<prefix>.checkpoints`: the last [`Checkpoint`] of each spool, by spool id.
+pub fn checkpoint_topic(prefix: &str) -> String {
+    format!("{prefix}.checkpoints")
+}
+
+/// Everything of this spool up to a record is in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// `<id>.<incarnation>` of the spool.
+    pub spool: String,
+    /// The process that wrote it.
+    pub owner: String,
+    /// Every record up to this sequence number is delivered.
+    pub delivered: u64,
+    /// When that record was appended, in Unix milliseconds: tells it from one of another history with the same number.
+    pub appended_at_ms: i64,
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Checkpoint {
+            spool,
+            owner,
+            delivered,
+            appended_at_ms,
+        } = self;
+        write!(formatter, "{spool} {delivered} {appended_at_ms} {owner}")
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Checkpoint, ()> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let &[spool, delivered, appended_at_ms, owner] = words.as_slice() else {
+            return Err(());
+        };
+        Ok(Checkpoint {
+            spool: spool.to_owned(),
+            owner: owner.to_owned(),
+            delivered: delivered.parse().map_err(drop)?,
+            appended_at_ms: appended_at_ms.parse().map_err(drop)?,
+        })
+    }
+}
+
+/// The last committed checkpoint of a spool's id, whatever its incarnation; `None` where there is none.
+///
+/// # Errors
+/// A [`Fault`] when the topic cannot be read to its end.
+pub fn last_checkpoint(config: &Config, spool: &str) -> Result<Option<Checkpoint>, Fault> {
+    let spool_id = spool_id(spool);
+    let topic = checkpoint_topic(&config.topic_prefix);
+    let partition = partition_of(spool_id.as_bytes(), config.partitions);
+    let consumer = |isolation| {
+        let more = [
+            ("isolation.level", isolation),
+            ("enable.partition.eof", "true"),
+            ("fetch.wait.max.ms", "10"),
+        ];
+        super::consumer(config, "imbridge-checkpoint", &more).map_err(fault)
+    };
+    let everything = consumer("read_uncommitted")?;
+    let committed = consumer("read_committed")?;
+    let end = |consumer: &BaseConsumer<Context>| {
+        let (_, end) = consumer
+            .fetch_watermarks(&topic, partition, CALL_TIMEOUT)
+            .map_err(fault)?;
+        Ok::<i64, Fault>(end)
+    };
+    // Ours may lie behind somebody else's open transaction: what is there now has to become visible first.
+    let wanted = end(&everything)?;
+    let deadline = Instant::now() + TIMEOUT;
+    while end(&committed)? < wanted {
+        if Instant::now() > deadline {
+            return Err(Fault::new(
+                "checkpoint",
+                format!("an open transaction hides the end of {topic}"),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&topic, partition, Offset::Beginning)
+        .map_err(fault)?;
+    committed.assign(&list).map_err(fault)?;
+    let mut last = None;
+    loop {
+        match committed.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) if message.key() == Some(spool_id.as_bytes()) => {
+                let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());
+                let unreadable = || {
+                    Fault::new(
+                        "checkpoint",
+                        format!("{topic} has a record for {spool_id} that is none"),
+                    )
+                };
+                last = Some(text.and_then(|text| text.parse().ok()).ok_or_else(unreadable)?);
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
+            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading the checkpoint"),
+            Some(Ok(_)) | None => {}
+        }
+        if Instant::now() > deadline {
+            return Err(Fault::new(
+                "checkpoint",
+                format!("the end of {topic} was not reached in 90 s"),
+            ));
+        }
+    }
+}
+
+fn fault(cause: KafkaError) -> Fault {
+    Fault::new("checkpoint", cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_reads_back_as_it_was_written() {
+        let checkpoint = Checkpoint {
+            spool: "imbridge-0.0a1b2c".into(),
+            owner: "19a-7".into(),
+            delivered: 42,
+            appended_at_ms: 1_700_000_000_000,
+        };
+        let text = checkpoint.to_string();
+        assert_eq!(text, "imbridge-0.0a1b2c 42 1700000000000 19a-7");
+        assert_eq!(text.parse(), Ok(checkpoint));
+        for text in ["", "a 1 2", "a b 2 c", "a 1 b c", "a 1 2 c d"] {
+            assert_eq!(text.parse::<Checkpoint>(), Err(()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Kafka transactions of a [`Publisher`]: messages and the checkpoint that speaks of them become visible together, and
+//! whoever takes over the same spool id fences off the producer before.
+
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, Producer};
+
+use super::checkpoint::checkpoint_topic;
+use super::{Checkpoint, ConnectError, Fault, Publisher, partition_of};
+
+/// How long a commit may take. Longer ones leave its outcome open, and the checkpoint tells it to the next producer.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two attempts of a call that librdkafka calls retriable.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const RETRIES: u32 = 100;
+
+/// The id in a spool's name, `<id>.<incarnation>`.
+pub(super) fn spool_id(spool: &str) -> &str {
+    spool.rsplit_once('.').map_or(spool, |(id, _)| id)
+}
+
+/// The name by which Kafka knows that two producers are of one spool.
+pub(super) fn transactional_id(spool_id: &str) -> String {
+    format!("imbridge-{spool_id}")
+}
+
+impl Publisher {
+    /// Fences off an earlier producer of this spool id, and ends what it left open.
+    pub(super) fn take_over(&self) -> Result<(), ConnectError> {
+        retried(|| self.producer.init_transactions(INIT_TIMEOUT)).map_err(ConnectError::Kafka)
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// A [`Fault`]: this producer is to be dropped.
+    pub fn begin(&self) -> Result<(), Fault> {
+        self.producer.begin_transaction().map_err(fault)
+    }
+
+    /// Commits what was sent since [`Publisher::begin`] together with the checkpoint; returns when all of it is visible.
+    ///
+    /// # Errors
+    /// A [`Fault`]: this producer is to be dropped, and the last checkpoint tells whether the transaction was committed.
+    pub fn commit(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let topic = checkpoint_topic(&self.config.topic_prefix);
+        let text = checkpoint.to_string();
+        let key = spool_id(&checkpoint.spool);
+        loop {
+            let record = BaseRecord::with_opaque_to(&topic, usize::MAX)
+                .partition(partition_of(key.as_bytes(), self.config.partitions))
+                .key(key)
+                .payload(&text);
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((cause, _)) if is_queue_full(&cause) => drop(self.poll()?),
+                Err((cause, _)) => return Err(fault(cause)),
+            }
+        }
+        // Serves the reports too: the first message that failed says more than the commit that fails for it.
+        let committed = retried(|| self.producer.commit_transaction(COMMIT_TIMEOUT));
+        self.poll()?;
+        committed.map_err(fault)
+    }
+}
+
+fn is_queue_full(cause: &KafkaError) -> bool {
+    matches!(
+        cause,
+        KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull)
+    )
+}
+
+/// Calls again while librdkafka says that the same call can succeed.
+fn retried(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let mut attempts = 0;
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(cause)) if cause.is_retriable() && attempts < RETRIES => {
+                attempts += 1;
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn fault(cause: KafkaError) -> Fault {
+    Fault::new("transaction", cause.to_string())
+}

@@ -1,0 +1,155 @@
+//! Transactional delivery: kills under load, a second bridge of the same spool id, a bridge that slept too long. Judged by
+//! a reader that reads committed messages only.
+
+use std::time::Duration;
+
+use crate::size::{report, size};
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::oracle::{Plan, judge};
+use crate::support::{eventually, kafka, schemas};
+
+fn transactional(name: &str) -> Home {
+    let mut home = Home::new(name);
+    home.set("KAFKA__DELIVERY", "transactional");
+    home
+}
+
+#[test]
+fn kills_in_the_middle_of_transactions_lose_nothing_and_repeat_nothing() {
+    let cycles = size("TRANSACTIONAL_KILLS", 12, 300);
+    let home = transactional("transactions");
+    let mut bridge = home.start();
+    let load = Plan::new(&home).start();
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..cycles {
+        // The moment is what is varied, not what is waited for.
+        std::thread::sleep(Duration::from_millis(random.u64(20..1500)));
+        bridge.kill();
+        bridge = home.start();
+    }
+    let ledger = load.stop();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report("transactional kill", &format!("{cycles} kills, {}", verdict.summary()));
+    verdict.assert_kept();
+    assert!(
+        verdict.acknowledged > 1000,
+        "only {} were acknowledged",
+        verdict.acknowledged
+    );
+}
+
+#[test]
+fn a_second_bridge_of_the_same_spool_id_fences_off_the_first() {
+    let first = transactional("fenced");
+    let before = schemas::add_before_command(&first.schemas());
+    let mut second = transactional("fencing");
+    second.set("KAFKA__TOPIC_PREFIX", first.prefix.clone());
+    let zombie = first.start();
+    let ledger = Plan::new(&first).with("groups", 8).with("each", 20).start().finish();
+    zombie.settle();
+    let successor = second.start();
+    eventually("the successor to publish", || {
+        (successor.metric(&["imbridge_kafka_connected "]) == 1.0).then_some(())
+    });
+
+    post(&zombie, "Group.CallbackAfterCreateGroup", 200);
+    let (_, words) = eventually("the first bridge to see that it is replaced", || {
+        zombie.admin("/readyz").filter(|(status, _)| *status == 503)
+    });
+    assert!(words.contains("another bridge publishes for this spool id"), "{words}");
+    assert_eq!(zombie.metric(&["imbridge_producer_rebuilds_total", "replaced"]), 1.0);
+    post(&zombie, "Group.CallbackAfterCreateGroup", 503);
+    post(&zombie, before, 200);
+
+    let more = Plan::new(&second).with("groups", 8).with("each", 40).start().finish();
+    successor.settle();
+    assert_eq!(successor.metric(&["imbridge_producer_rebuilds_total"]), 0.0);
+    let verdict = judge(&kafka::shared(), &first, &[&ledger.path, &more.path], "read_committed");
+    report("fencing", &format!("the first bridge stopped; {}", verdict.summary()));
+    verdict.assert_kept();
+    assert_eq!(verdict.found, 8 * 20 + 8 * 40, "{verdict:#?}");
+}
+
+fn post(bridge: &Bridge, command: &str, expected: u16) {
+    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
+    let answer = bridge
+        .connect()
+        .post(&target, r#"{"GroupId":"g","Name":"1"}"#)
+        .expect("an answer");
+    assert_eq!(answer.status, expected, "{command}: {}", answer.body);
+}
+
+#[test]
+fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
+    let mut home = transactional("slept");
+    home.set("KAFKA__STALL_TIMEOUT_S", "5");
+    home.configure("[kafka.properties]\n\"transaction.timeout.ms\" = \"2000\"\n\"socket.timeout.ms\" = \"1500\"");
+    let bridge = home.start();
+    let load = Plan::new(&home).with("groups", 16).start();
+    for _ in 0..3 {
+        // The length of the sleep is the case: the coordinator ends the transaction meanwhile, and fences off its producer.
+        bridge.signal("STOP");
+        std::thread::sleep(Duration::from_secs(5));
+        bridge.signal("CONT");
+        let before = bridge.metric(&["imbridge_messages_published_total"]);
+        eventually("publishing to go on", || {
+            (bridge.metric(&["imbridge_messages_published_total"]) > before + 100.0).then_some(())
+        });
+    }
+    let ledger = load.stop();
+    bridge.settle();
+    let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
+    assert!(rebuilds >= 1.0, "no sleep met a transaction:\n{}", bridge.log());
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report(
+        "slept",
+        &format!(
+            "3 sleeps, {rebuilds} producers fenced off by the coordinator, none replaced; {}",
+            verdict.summary()
+        ),
+    );
+    verdict.assert_kept();
+    assert!(
+        verdict.acknowledged > 100,
+        "only {} were acknowledged",
+        verdict.acknowledged
+    );
+}
+
+#[test]
+fn the_way_of_delivery_changes_only_with_an_empty_spool() {
+    let mut home = Home::with_brokers("change", "127.0.0.1:1");
+    let shared = kafka::shared();
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
+    home.set("KAFKA__BROKERS", shared.clone());
+    let bridge = home.start();
+    five(&home);
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    home.set("KAFKA__BROKERS", "127.0.0.1:1");
+    let bridge = home.start();
+    five(&home);
+    assert!(bridge.terminate().success());
+    home.set("KAFKA__BROKERS", shared);
+    home.set("KAFKA__DELIVERY", "transactional");
+    let output = home.command("serve").output().expect("the program was built");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && words.contains("5 undelivered records") && words.contains("idempotent"),
+        "{words}"
+    );
+    home.set("KAFKA__DELIVERY", "idempotent");
+    let bridge = home.start();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    home.set("KAFKA__DELIVERY", "transactional");
+    assert!(home.start().terminate().success());
+}
+
+fn five(home: &Home) {
+    let ledger = Plan::new(home).with("groups", 1).with("each", 5).start().finish();
+    assert_eq!(ledger.acknowledged, 5);
+}
