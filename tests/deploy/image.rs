@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::bridge::Home;
-use crate::tools::{assert_command_line, run, text, well};
+use crate::tools::{assert_command_line, document, run, text, well};
 
 /// The instructions, each on one line.
 fn instructions() -> Vec<String> {
@@ -51,6 +51,15 @@ fn the_image_runs_the_program_as_nobody_in_particular() {
         .find(|word| *word == "bookworm")
         .expect("a Debian");
     assert!(from[1].contains(debian), "built on {} and run on {}", from[0], from[1]);
+}
+
+#[test]
+fn chart_and_compose_file_have_the_programs_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    let chart = document("helm/imbridge/Chart.yaml");
+    let image = document("docker-compose.yml")["services"]["bridge"]["image"].clone();
+    assert_eq!(chart["appVersion"], version);
+    assert_eq!(image, format!("imbridge:{version}"));
 }
 
 #[test]
