@@ -110,6 +110,11 @@ const MAY_SLEEP: &[(&str, &str)] = &[
     ),
     ("tests/torture/endurance.rs", "between two looks at memory and disk"),
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
+    (
+        "tests/torture/campaign.rs",
+        "the length of a fault is what is varied; all campaigns wait by its `pass`",
+    ),
+    ("tests/support/proxy.rs", "a slow network is the case"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/support/mod.rs",

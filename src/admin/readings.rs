@@ -47,7 +47,8 @@ impl Readings {
 
     /// Their sum.
     pub fn sum(&self, name: &str) -> f64 {
-        self.named(name).map(|reading| reading.value).sum()
+        // An empty `sum` of floats is -0.
+        self.named(name).fold(0.0, |sum, reading| sum + reading.value)
     }
 
     /// Their sum by the value of one label.

@@ -121,6 +121,7 @@ impl Bridge {
             &spool.name(),
             metrics.clone(),
         )
+        .with_history(&config.history)
         .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
         let forwarder = Forwarder {
             reader: spool.reader(),

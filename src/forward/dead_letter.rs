@@ -102,6 +102,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
                 index: letter.index,
                 part: part as u32,
             },
+            id: None,
             topic: names.dead_letter(),
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
             kind: format!("{}.{}", letter.provider(), command.unwrap_or("unknown")),

@@ -85,6 +85,7 @@ impl<'a> Transactions<'a> {
         publisher.begin()?;
         publisher.commit(&claim.checkpoint(&parts.spool, start))?;
         claim.made = true;
+        parts.composer.recall(&mut parts.reader, start.seq);
         parts.metrics.connected.set(1);
         info!(from = start.seq + 1, "took over publishing for this spool id");
         Ok(Transactions {
@@ -109,10 +110,13 @@ impl<'a> Transactions<'a> {
             if self.source.pending.is_empty() {
                 self.source.fill(self.parts, &self.publisher)?;
             }
-            if self.source.pending.is_empty() {
-                self.rest();
-            } else {
+            if !self.source.pending.is_empty() {
                 self.transact()?;
+            } else if let Some(bare) = self.source.bare.take() {
+                // Nothing is in flight between transactions, and nothing was sent: no checkpoint is needed.
+                self.delivered = bare.seq;
+            } else {
+                self.rest();
             }
             self.report();
             let drained = self.parts.drain.is_raised()
@@ -127,7 +131,7 @@ impl<'a> Transactions<'a> {
     /// One transaction: everything that waits, up to its limit, and whole records only.
     fn transact(&mut self) -> Result<(), Trouble> {
         let mut sent: Vec<(Slot, i64)> = Vec::new();
-        let mut complete = None;
+        let mut complete = self.source.bare.take();
         self.publisher.begin()?;
         loop {
             while let Some(step) = self.source.pending.front() {
@@ -151,6 +155,7 @@ impl<'a> Transactions<'a> {
                 break;
             }
             self.source.fill(self.parts, &self.publisher)?;
+            complete = self.source.bare.take().or(complete);
             if self.source.pending.is_empty() {
                 break;
             }

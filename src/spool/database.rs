@@ -218,6 +218,18 @@ impl Database {
             .optional()?)
     }
 
+    /// The last of the `most` records after `seq` before one that was appended at `since_ms` or later; `seq` where there is none.
+    pub fn last_before(&self, seq: u64, most: u64, since_ms: i64) -> Result<u64> {
+        let sql = "SELECT seq FROM record WHERE seq > ?1 AND seq <= ?2 AND appended_at_ms >= ?3 ORDER BY seq LIMIT 1";
+        let end = seq + most;
+        let first: Option<i64> = self
+            .0
+            .prepare_cached(sql)?
+            .query_row([seq as i64, end as i64, since_ms], |row| row.get(0))
+            .optional()?;
+        Ok(first.map_or(end, |first| first as u64 - 1))
+    }
+
     /// Bytes of the file that hold something; freed pages are used again and do not count.
     pub fn used_bytes(&self) -> Result<u64> {
         let pages: i64 = self

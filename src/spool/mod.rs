@@ -1,7 +1,8 @@
 //! The spool: opaque records, made durable in the order of their sequence numbers, kept until they are delivered.
 //!
 //! One SQLite file in a folder of its own, one writer thread with group commit, one reader, one WAL checkpointer.
-//! [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`; what is retired is deleted.
+//! [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`; what is retired is deleted, at
+//! once after delivery or, with [`Keep`], some time later.
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
@@ -54,6 +55,18 @@ pub struct Config {
     pub max_pending_bytes: usize,
     /// Milliseconds that a commit may take before its callers are told that it failed.
     pub commit_timeout_ms: u64,
+    /// How long to keep what is delivered; without it, it is deleted at once. Not a key of the file.
+    #[serde(skip)]
+    pub keep: Option<Keep>,
+}
+
+/// How much of what is delivered stays readable, for as long as there is room: see the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Milliseconds before the first record that is not delivered, or before now where there is none.
+    pub ms: i64,
+    /// Records.
+    pub records: u64,
 }
 
 impl Default for Config {
@@ -65,6 +78,7 @@ impl Default for Config {
             min_free_bytes: 256 << 20,
             max_pending_bytes: 16 << 20,
             commit_timeout_ms: 1500,
+            keep: None,
         }
     }
 }
@@ -85,8 +99,11 @@ impl Config {
                 format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes),
             ));
         }
-        if self.commit_timeout_ms == 0 {
-            return Some(("commit_timeout_ms", "0: at least 1 is allowed".into()));
+        if !(1..=600_000).contains(&self.commit_timeout_ms) {
+            return Some((
+                "commit_timeout_ms",
+                format!("{}: 1 to 600000 is allowed", self.commit_timeout_ms),
+            ));
         }
         None
     }
@@ -155,6 +172,7 @@ impl Spool {
             incarnation: state.incarnation.clone(),
             max_bytes: config.max_bytes,
             min_free_bytes: config.min_free_bytes,
+            keep: config.keep,
             database: Some(database),
             jobs: receiver,
             shared: shared.clone(),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::Keep;
 use super::database::{Database, DatabaseError};
 use super::lane::{AppendError, LaneQueue};
 use super::metrics::Metrics;
@@ -23,6 +24,8 @@ use crate::lifecycle::unix_ms;
 const RETIRE_STEP: u64 = 4096;
 /// Records that wait for deletion before a busy writer bothers; whole pages are freed, not parts of them.
 const RETIRE_AT: u64 = 1024;
+/// What is delivered and kept may take this part of the spool's bytes.
+const KEPT_SHARE: u64 = 10;
 /// An idle writer wakes this often for deletion, and a broken one to try the file again.
 const TICK: Duration = Duration::from_millis(500);
 /// A WAL above this is copied into the file by the writer itself, so that it starts over; the WAL checkpointer
@@ -62,6 +65,7 @@ pub(super) struct Writer {
     pub incarnation: String,
     pub max_bytes: u64,
     pub min_free_bytes: u64,
+    pub keep: Option<Keep>,
     pub database: Option<Database>,
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
@@ -172,11 +176,11 @@ impl Writer {
         let delivered = progress
             .map_or(0, |p| p.delivered)
             .max(shared.delivered.load(Ordering::SeqCst));
-        let retired = self.retire_to(delivered, group.appends.is_empty());
+        let now_ms = unix_ms();
+        let retired = self.retire_to(database, (delivered, group.appends.is_empty()), now_ms)?;
         if group.work() == 0 && retired.is_none() {
             return Ok(());
         }
-        let now_ms = unix_ms();
         database.begin()?;
         let mut seq = shared.appended.load(Ordering::SeqCst);
         for (_, records) in &group.appends {
@@ -205,10 +209,33 @@ impl Writer {
     }
 
     /// How far this commit deletes, if at all.
-    fn retire_to(&self, delivered: u64, idle: bool) -> Option<u64> {
+    fn retire_to(
+        &self,
+        database: &Database,
+        (delivered, idle): (u64, bool),
+        now_ms: i64,
+    ) -> Result<Option<u64>, DatabaseError> {
         let retired = self.shared.retired.load(Ordering::SeqCst);
-        let waiting = delivered.saturating_sub(retired);
-        (waiting >= RETIRE_AT || (idle && waiting > 0)).then(|| retired + waiting.min(RETIRE_STEP))
+        let kept = delivered.saturating_sub(retired);
+        let mut due = kept;
+        if let Some(keep) = self.keep.filter(|_| !self.is_crowded(kept)) {
+            due = kept.saturating_sub(keep.records);
+            // Looked up in the file, and so only when nobody waits.
+            if idle && kept > 0 && due < RETIRE_STEP {
+                let until_ms = database.appended_at_ms(delivered)?.unwrap_or(now_ms);
+                let old = database.last_before(retired, kept.min(RETIRE_STEP), until_ms - keep.ms)?;
+                due = due.max(old - retired);
+            }
+        }
+        Ok((due >= RETIRE_AT || (idle && due > 0)).then(|| retired + due.min(RETIRE_STEP)))
+    }
+
+    /// What is delivered may take a tenth of the spool, by its share of the records, and nothing when the spool is full.
+    fn is_crowded(&self, kept: u64) -> bool {
+        let records = self.shared.appended.load(Ordering::SeqCst) - self.shared.retired.load(Ordering::SeqCst);
+        let used_bytes = self.shared.used_bytes.load(Ordering::Relaxed);
+        let kept_bytes = u128::from(used_bytes) * u128::from(kept) / u128::from(records.max(1));
+        !self.shared.is_accepting() || kept_bytes > u128::from(self.max_bytes / KEPT_SHARE)
     }
 
     fn judge_room(&self, used_bytes: u64) {

@@ -31,6 +31,7 @@ impl Watched {
     pub fn start() -> Watched {
         let home = Home::new("watched");
         let before = schemas::add_before_command(&home.schemas());
+        schemas::copy(&["tencent/Group.CallbackAfterSendMsg"], &home.schemas());
         let bridge = home.start();
         let mut without_registry = Home::new("waiting");
         let [nobody, port] = free_ports();
@@ -56,6 +57,12 @@ impl Watched {
         assert_eq!(answer.expect("an answer").status, 200);
         let refused = self.bridge.connect().request("POST", "/nowhere", &[], b"{}");
         assert_eq!(refused.expect("an answer").status, 404);
+        // A number that is missing, a copy, and a number that comes late.
+        for number in [1, 5, 5, 3] {
+            let body = format!(r#"{{"GroupId":"g","MsgSeq":{number},"Random":{number},"MsgTime":1490686222}}"#);
+            let answer = self.bridge.connect().post(&target("Group.CallbackAfterSendMsg"), body);
+            assert_eq!(answer.expect("an answer").status, 200);
+        }
         for bridge in [&self.bridge, &self.waiting] {
             let body = r#"{"GroupId":"g","Name":"n","Undeclared":1}"#;
             let answer = bridge.connect().post(&target(COMMAND), body).expect("an answer");

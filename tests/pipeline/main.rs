@@ -13,6 +13,7 @@ mod evolution;
 mod order;
 mod outage;
 mod registry;
+mod repeats;
 mod samples;
 mod shutdown;
 mod status;

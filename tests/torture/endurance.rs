@@ -10,7 +10,7 @@ use crate::support::kafka::Kafka;
 use crate::support::oracle::{Interval, Ledger, Plan, judge};
 
 /// How long the load runs before and after the outage together, and how long the outage is; of the short form.
-const SHORT: Duration = Duration::from_secs(24);
+const SHORT: Duration = Duration::from_secs(20);
 /// Resident memory, MB. In a debug build code and stacks are larger, nothing else is.
 const MEMORY_MAX_MB: f64 = if cfg!(debug_assertions) { 200.0 } else { 150.0 };
 /// What memory may grow by from the outage's first third to its last: pools that fill, not a queue that grows.
@@ -24,8 +24,9 @@ const FILE_SLACK_MB: f64 = 16.0;
 /// How much slower answers may be in the outage than before it, by the medians of p50 and of p99 over the intervals. They
 /// should not be at all; the broker's stopping and starting beside us is what this allows for.
 const SLOWER_MAX: f64 = 2.0;
-const P50_SLACK_MS: f64 = 2.0;
-const P99_SLACK_MS: f64 = 20.0;
+const P50_P99_SLACK_MS: [f64; 2] = [2.0, 20.0];
+/// Of the short form, which shares the machine with all other tests.
+const P50_P99_SLACK_SHORT_MS: [f64; 2] = [20.0, 100.0];
 /// Records that are no backlog: what is on its way at any time.
 const CAUGHT_UP: f64 = 2000.0;
 
@@ -205,34 +206,35 @@ impl Seen {
         assert!(peak <= MEMORY_MAX_MB, "{peak:.0} MB of memory");
         assert!(wal <= WAL_MAX_MB, "the WAL grew to {wal:.0} MB");
         assert!(last.waiting < CAUGHT_UP, "{} events still waited", last.waiting);
+        let [p50_slack, p99_slack] = if crate::size::full() {
+            P50_P99_SLACK_MS
+        } else {
+            P50_P99_SLACK_SHORT_MS
+        };
         let file_max = full * FILE_GROWTH_MAX + FILE_SLACK_MB;
         assert!(
             grown <= file_max,
             "the file grew from {full:.0} to {grown:.0} MB although Kafka was back"
         );
         assert!(
-            away_p50 <= calm_p50 * SLOWER_MAX + P50_SLACK_MS,
+            away_p50 <= calm_p50 * SLOWER_MAX + p50_slack,
             "p50 {calm_p50} -> {away_p50} ms"
         );
         assert!(
-            away_p99 <= calm_p99 * SLOWER_MAX + P99_SLACK_MS,
+            away_p99 <= calm_p99 * SLOWER_MAX + p99_slack,
             "p99 {calm_p99} -> {away_p99} ms"
         );
     }
 
-    /// Events a second that Kafka took from the first one after the outage until nothing waited any more.
+    /// Events a second that Kafka took, from the last look at which it had taken none since the outage until nothing waited.
     fn catch_up_rate(&self) -> f64 {
-        let before = self.outage.last().expect("there were samples").published;
-        let first = self.caught_up.iter().find(|sample| sample.published > before);
-        let (Some(first), Some(last)) = (first, self.caught_up.last()) else {
-            return 0.0;
-        };
-        let seconds = last.at.duration_since(first.at).as_secs_f64();
-        // Less than one look apart: nothing can be said of so little.
-        if seconds == 0.0 {
-            0.0
-        } else {
-            (last.published - first.published) / seconds
-        }
+        let before = self.outage.last().expect("there were samples");
+        let idle = self
+            .caught_up
+            .iter()
+            .rfind(|sample| sample.published == before.published);
+        let last = self.caught_up.last().expect("there were samples");
+        let seconds = last.at.duration_since(idle.unwrap_or(before).at).as_secs_f64();
+        (last.published - before.published) / seconds
     }
 }

@@ -15,10 +15,18 @@ fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     let began = Instant::now();
     let load = Plan::new(&home).start();
     let mut random = fastrand::Rng::with_seed(7);
+    let mut young = 0;
     for _ in 0..cycles {
         // The moment is what is varied, not what is waited for.
         std::thread::sleep(Duration::from_millis(random.u64(20..700)));
         bridge.kill();
+        // Now and then once more before it is ready: while it opens the spool.
+        while random.u8(0..4) == 0 {
+            let bridge = home.spawn();
+            std::thread::sleep(Duration::from_millis(random.u64(0..100)));
+            bridge.kill();
+            young += 1;
+        }
         bridge = home.start();
     }
     let ledger = load.stop();
@@ -29,7 +37,7 @@ fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     report(
         "kill",
         &format!(
-            "{cycles} kills in {:.0} s, {}; {skipped} skipped by the last life",
+            "{cycles} kills in {:.0} s and {young} more soon after a start, {}; {skipped} skipped by the last life",
             began.elapsed().as_secs_f64(),
             verdict.summary()
         ),

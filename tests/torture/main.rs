@@ -5,9 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
+mod campaign;
 mod endurance;
 mod fencing;
+mod hostile;
 mod judge;
 mod kill;
+mod lagging;
+mod network;
 mod size;
 mod two_bridges;
+mod watchdog;
