@@ -22,6 +22,7 @@ pub struct Metrics {
     pub(super) requests: IntCounterVec,
     pub(super) refused: IntCounterVec,
     pub(super) connections: IntGauge,
+    pub(super) held: IntGauge,
     pub(super) failed_open: IntCounterVec,
     pub(super) answer_seconds: HistogramVec,
     pub(super) last_arrival: GaugeVec,
@@ -70,6 +71,11 @@ impl Metrics {
             connections: register_int_gauge_with_registry!(
                 "imbridge_connections",
                 "Connections of callers that are open.",
+                registry
+            )?,
+            held: register_int_gauge_with_registry!(
+                "imbridge_held_bytes",
+                "Bytes of bodies that are held at this moment, of server.max_held_bytes.",
                 registry
             )?,
             failed_open: register_int_counter_vec_with_registry!(

@@ -16,5 +16,8 @@ mod privacy;
 mod registry;
 mod repeats;
 mod samples;
+mod secrets;
+mod senders;
 mod shutdown;
 mod status;
+mod tls;

@@ -11,8 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use super::Secret;
 use crate::callback::Head;
+use crate::secret::Secret;
 
 /// What happens to a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::{Action, Privacy, PrivacyConfig};
 use crate::callback::{Head, Provider};
-use crate::provider::Secret;
+use crate::secret::Secret;
 
 fn rule(action: Action, paths: &[&str]) -> PrivacyConfig {
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
