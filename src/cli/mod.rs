@@ -2,14 +2,17 @@
 
 mod check;
 mod dev;
+mod disk;
 mod embedded;
 mod registry;
 mod schemas;
 mod serve;
+mod topics;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -43,14 +46,16 @@ enum Command {
     /// Nothing else is needed and nothing is kept. The broker is librdkafka's mock cluster: ordinary clients such as kcat can
     /// attach to it, but it is no place for data.
     Dev(dev::Options),
-    /// Look at everything that `serve` needs: the configuration, the schemas, the spool folder, Kafka and each topic.
+    /// Look at everything that `serve` needs: the configuration, the spool folder and its disk, the schemas, Kafka and each topic.
     ///
-    /// Prints a line for each finding; exits with 0 when all is well, 1 when something is not, 64 when the configuration is bad.
+    /// Measures how long the disk takes to sync, since callers wait for it. Prints a line for each finding; exits with 0 when all is well, 1 when something is not, 64 when the configuration is bad.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Compare the topics in Kafka with the wanted ones, and create those that are missing.
+    Topics(topics::Options),
     /// Look into a schemas folder, check it, make things of it, and bring it to a schema registry.
     Schemas(schemas::Options),
 }
@@ -58,30 +63,36 @@ enum Command {
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { config } => match load(&config) {
-            Ok(config) => {
-                start_logging(&config.log);
-                serve::run(&config)
-            }
-            Err(code) => return code,
-        },
-        Command::Dev(options) => dev::run(&options),
-        Command::Check { config } => match load(&config) {
-            Ok(config) => return check::run(&config),
-            Err(code) => return code,
-        },
-        Command::Schemas(options) => match schemas::run(options) {
-            Ok(code) => return code,
-            Err(cause) => Err(cause),
-        },
+        Command::Serve { config } => with(&config, |config| {
+            start_logging(&config.log);
+            serve::run(config).map(|()| ExitCode::SUCCESS)
+        }),
+        Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Check { config } => with(&config, |config| Ok(check::run(config))),
+        Command::Topics(options) => with(options.config(), |config| topics::run(config, &options)),
+        Command::Schemas(options) => schemas::run(options),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(cause) => {
-            eprintln!("imbridge: {cause:#}");
-            ExitCode::FAILURE
+    outcome.unwrap_or_else(|cause| {
+        // Whoever read our output has seen enough: `imbridge spool list | head`.
+        if is_closed_pipe(&cause) {
+            return ExitCode::SUCCESS;
         }
+        eprintln!("imbridge: {cause:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs a command that needs the configuration.
+fn with(path: &Path, run: impl FnOnce(&Config) -> Result<ExitCode>) -> Result<ExitCode> {
+    match load(path) {
+        Ok(config) => run(&config),
+        Err(code) => Ok(code),
     }
+}
+
+fn is_closed_pipe(cause: &anyhow::Error) -> bool {
+    let io = cause.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {

@@ -36,7 +36,8 @@ use shared::Shared;
 use wal::WalCheckpointer;
 use writer::{Job, Writer};
 
-const FILE: &str = "spool.db";
+/// The name of the database in the folder.
+pub const FILE: &str = "spool.db";
 
 /// `[spool]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]

@@ -15,3 +15,4 @@ mod outage;
 mod registry;
 mod samples;
 mod shutdown;
+mod topics;
