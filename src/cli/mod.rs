@@ -1,12 +1,18 @@
 //! The command line. It knows every part; no part knows it.
 
 mod check;
+mod consume;
 mod dev;
 mod disk;
 mod embedded;
+mod exported;
+mod filter;
 mod registry;
 mod schemas;
 mod serve;
+mod show;
+mod spool;
+mod tail;
 mod topics;
 
 use std::path::{Path, PathBuf};
@@ -54,6 +60,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show events as they are in Kafka, decoded, from now on or from a time on, until Ctrl-C.
+    ///
+    /// Reads without a consumer group and only what is committed; dead letters are shown with their reason.
+    Tail(tail::Options),
+    /// Look into the spool, beside a running bridge or without one; nothing is changed.
+    Spool(spool::Options),
     /// Compare the topics in Kafka with the wanted ones, and create those that are missing.
     Topics(topics::Options),
     /// Look into a schemas folder, check it, make things of it, and bring it to a schema registry.
@@ -69,6 +81,8 @@ pub fn run() -> ExitCode {
         }),
         Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Check { config } => with(&config, |config| Ok(check::run(config))),
+        Command::Spool(options) => with(options.config(), |config| spool::run(config, &options)),
+        Command::Tail(options) => with(&options.config, |config| tail::run(config, &options)),
         Command::Topics(options) => with(options.config(), |config| topics::run(config, &options)),
         Command::Schemas(options) => schemas::run(options),
     };

@@ -5,6 +5,7 @@
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
+mod inspect;
 mod lane;
 mod metrics;
 mod reader;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+pub use inspect::{InspectError, Inspector, Overview};
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
 pub use reader::{ReadError, Reader};

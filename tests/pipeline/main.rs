@@ -15,4 +15,6 @@ mod outage;
 mod registry;
 mod samples;
 mod shutdown;
+mod spool;
+mod tail;
 mod topics;

@@ -81,6 +81,19 @@ impl Client {
         self.call("POST", &path, subject, Some(&json!({ "schema": schema })))
     }
 
+    /// The text of the schema with this number.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSchema`] when the registry has given the number to none.
+    pub fn schema(&self, id: u32) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Text {
+            schema: String,
+        }
+        let text: Text = self.call("GET", &format!("/schemas/ids/{id}"), &format!("number {id}"), None)?;
+        Ok(text.schema)
+    }
+
     /// The newest version of a subject.
     ///
     /// # Errors
