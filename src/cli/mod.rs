@@ -7,10 +7,13 @@ mod disk;
 mod embedded;
 mod exported;
 mod filter;
+mod post;
 mod registry;
+mod replay;
 mod schemas;
 mod serve;
 mod show;
+mod simulate;
 mod spool;
 mod tail;
 mod topics;
@@ -23,6 +26,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{Config, Log, LogFormat};
+use crate::lifecycle::Stop;
 
 /// `EX_USAGE` of sysexits: the configuration is bad, and a restart does not help.
 const BAD_CONFIG: u8 = 64;
@@ -64,6 +68,17 @@ enum Command {
     ///
     /// Reads without a consumer group and only what is committed; dead letters are shown with their reason.
     Tail(tail::Options),
+    /// Send callbacks through the bridge once more: dead letters from Kafka, or what `imbridge spool export` wrote.
+    ///
+    /// Without --go it only says what would be sent, by command and reason. With it, callbacks are posted one after the other to
+    /// a running bridge, signed with the configured secrets, and the first that is refused ends it. Each that is accepted is a
+    /// new event: what is replayed twice is there twice, so mind the position that each run ends with.
+    Replay(replay::Options),
+    /// Post what both IM servers would, signed, at a set rate, and report each second what is answered.
+    ///
+    /// The bodies are the schemas folder's samples with fresh groups, users, numbers and times; each is one event. Exits with 1
+    /// when anything was refused. Never point it at a bridge whose events somebody relies on: they look real.
+    Simulate(simulate::Options),
     /// Look into the spool, beside a running bridge or without one; nothing is changed.
     Spool(spool::Options),
     /// Compare the topics in Kafka with the wanted ones, and create those that are missing.
@@ -82,6 +97,11 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Check { config } => with(&config, |config| Ok(check::run(config))),
         Command::Spool(options) => with(options.config(), |config| spool::run(config, &options)),
+        Command::Simulate(options) => match options.config().map(Path::to_owned) {
+            Some(config) => with(&config, |config| simulate::run(Some(config), &options)),
+            None => simulate::run(None, &options),
+        },
+        Command::Replay(options) => with(&options.config, |config| replay::run(config, &options)),
         Command::Tail(options) => with(&options.config, |config| tail::run(config, &options)),
         Command::Topics(options) => with(options.config(), |config| topics::run(config, &options)),
         Command::Schemas(options) => schemas::run(options),
@@ -117,6 +137,19 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
         eprintln!("imbridge: {cause}");
         ExitCode::from(BAD_CONFIG)
     })
+}
+
+/// A flag that Ctrl-C or SIGTERM raises, for commands that have something to say at their end.
+fn stop_at_signal() -> Result<Stop> {
+    let stop = Stop::default();
+    let raised = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        if runtime.block_on(serve::until_signal()).is_ok() {
+            raised.raise();
+        }
+    });
+    Ok(stop)
 }
 
 fn start_logging(log: &Log) {

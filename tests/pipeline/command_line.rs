@@ -13,9 +13,20 @@ fn help_and_version_say_what_there_is() {
     let (code, help, _) = run(Command::new(PROGRAM).arg("--help"));
     assert_eq!(code, Some(0));
     assert!(
-        ["serve", "dev", "check", "topics", "schemas", "durable before it is"]
-            .iter()
-            .all(|part| help.contains(part)),
+        [
+            "serve",
+            "dev",
+            "check",
+            "topics",
+            "tail",
+            "spool",
+            "simulate",
+            "replay",
+            "schemas",
+            "durable before it is"
+        ]
+        .iter()
+        .all(|part| help.contains(part)),
         "{help}"
     );
     let (code, version, _) = run(Command::new(PROGRAM).arg("--version"));

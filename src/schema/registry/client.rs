@@ -52,7 +52,7 @@ impl Client {
             .max_redirects(0)
             .user_agent(concat!("imbridge/", env!("CARGO_PKG_VERSION")));
         if config.ca.is_some() || config.urls.iter().any(|url| url.starts_with("https:")) {
-            agent = agent.tls_config(tls::config(config.ca.as_deref())?);
+            agent = agent.tls_config(tls(config.ca.as_deref())?);
         }
         let basic = |auth: &String| format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(auth));
         Ok(Client {
