@@ -1,6 +1,6 @@
 # Each target is a recipe that works from a clean clone. CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check bench torture
+.PHONY: help dev test check bench torture fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -12,16 +12,21 @@ dev: ## run the bridge with an embedded broker, no configuration needed
 test: ## all tests, against a real Kafka on loopback
 	scripts/test
 
-check: ## the gate: format, lints, documents, dependencies, tests
+check: ## the gate: format, lints, documents, dependencies, a minute of each fuzz target, tests
 	scripts/setup check
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	scripts/deny
+	scripts/fuzz 60
 	scripts/test
 
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size
 	IMBRIDGE_TORTURE=full scripts/test --release --test torture -- --test-threads=1 --nocapture
+
+fuzz: ## every fuzz target for an hour
+	scripts/fuzz 3600
 
 bench: ## throughput and latency on this machine
 	scripts/setup bench

@@ -142,6 +142,7 @@ fn report(name: &str, mut event: impl FnMut()) {
 fn meta() -> Meta<'static> {
     Meta {
         event_id: "01J9Z3N5K8Q4W7",
+        content_id: None,
         received_at_ms: 1_670_574_414_150,
         app: "1400000000",
         client_ip: Some("203.0.113.7"),

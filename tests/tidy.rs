@@ -103,17 +103,23 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
 }
 
 /// Tests that may sleep, and why; everywhere else a test waits for what it is about.
-const MAY_SLEEP: [(&str, &str); 6] = [
+const MAY_SLEEP: &[(&str, &str)] = &[
     (
         "tests/torture/fencing.rs",
         "the moment of the kill and the length of the sleep are the cases",
     ),
+    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
     ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
-    ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
-        "tests/support/load.rs",
-        "between two attempts to connect to a bridge that restarts",
+        "tests/torture/campaign.rs",
+        "the length of a fault is what is varied; all campaigns wait by its `pass`",
     ),
+    ("tests/support/proxy.rs", "a slow network is the case"),
+    (
+        "tests/torture/power.rs",
+        "the moment of the power cut is what is varied",
+    ),
+    ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/support/mod.rs",
         "between two looks of `eventually`, which has a deadline",
@@ -337,7 +343,7 @@ fn files_that_may_sleep_are_there_and_do() {
     let files = rust();
     for (path, reason) in MAY_SLEEP {
         assert!(
-            files.get(path).is_some_and(|text| text.contains("sleep")),
+            files.get(*path).is_some_and(|text| text.contains("sleep")),
             "{path} needs no exception ({reason})"
         );
     }

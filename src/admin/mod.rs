@@ -2,11 +2,18 @@
 //!
 //! | path | what |
 //! |---|---|
+//! | `GET /` | the status page, live, for people |
+//! | `GET /status.json` | what it shows |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /livez` | 200 while the process serves |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
 
+mod history;
+mod readings;
+mod status;
+
 use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -14,8 +21,17 @@ use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::lifecycle::Stop;
+pub use status::View;
+
+use crate::lifecycle::{Stop, unix_ms};
 use crate::spool::{Appender, Health};
+use history::History;
+use readings::Readings;
+
+/// One file with its style and its script: nothing is fetched from elsewhere.
+const PAGE: &str = include_str!("page.html");
+/// The page loads and asks this server only, and no other page may show it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
 
 /// `[admin]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +74,8 @@ pub struct State {
     pub appender: Appender,
     /// Raised when the bridge shuts down.
     pub draining: Stop,
+    /// What other parts show on the status page.
+    pub views: Vec<View>,
 }
 
 /// Serves on a thread of its own until `stop` is raised; gives the address it got.
@@ -67,9 +85,14 @@ pub struct State {
 pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(&config.listen)?;
     let address = listener.local_addr()?;
+    let history = Arc::new(Mutex::new(History::default()));
+    let sampled = (state.registry.clone(), Arc::clone(&history));
     let app = move || {
         App::new()
             .app_data(web::Data::new(state.clone()))
+            .app_data(web::Data::from(Arc::clone(&history)))
+            .route("/", web::get().to(page))
+            .route("/status.json", web::get().to(status_json))
             .route("/metrics", web::get().to(metrics))
             .route(
                 "/livez",
@@ -85,6 +108,7 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
                 .listen(listener)?
                 .run();
             let handle = server.handle();
+            actix_web::rt::spawn(sample(sampled.0, sampled.1));
             actix_web::rt::spawn(async move {
                 stop.raised().await;
                 handle.stop(false).await;
@@ -105,6 +129,31 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
     }
 }
 
+async fn sample(registry: Registry, history: Arc<Mutex<History>>) {
+    let mut ticks = tokio::time::interval(history::STEP);
+    loop {
+        ticks.tick().await;
+        let readings = Readings::of(&registry);
+        let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.add(unix_ms(), readings);
+    }
+}
+
+async fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header(("content-security-policy", POLICY))
+        .insert_header(("x-content-type-options", "nosniff"))
+        .body(PAGE)
+}
+
+async fn status_json(state: web::Data<State>, history: web::Data<Mutex<History>>) -> HttpResponse {
+    let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+    HttpResponse::Ok()
+        .insert_header(("cache-control", "no-store"))
+        .json(status::status(&state, &history))
+}
+
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     match unready(&state) {
         None => HttpResponse::Ok().json(json!({"status": "ready"})),
@@ -121,6 +170,6 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
     match state.appender.health() {
         Health::Accepting => None,
         Health::Full(why) => Some(("spool_full", format!("{why}; is Kafka reachable?"))),
-        Health::Broken(cause) => Some(("spool_broken", format!("the last commit failed: {cause}"))),
+        Health::Broken(cause) => Some(("spool_broken", cause)),
     }
 }

@@ -12,9 +12,11 @@ use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
-use crate::provider::{OpenImConfig, Secret, TencentConfig};
-use crate::{admin, ingress, publish, spool};
+use crate::provider::{OpenImConfig, PrivacyConfig, Secret, TencentConfig};
+use crate::{admin, forward, ingress, publish, spool};
 
+/// A callback can be in the spool this much later than it arrived.
+const KEEP_MORE_MS: i64 = 60_000;
 const PREFIX: &str = "IMBRIDGE_";
 
 /// The configuration of every part.
@@ -29,12 +31,16 @@ pub struct Config {
     pub tencent: Vec<TencentConfig>,
     /// The OpenIM servers.
     pub openim: Vec<OpenImConfig>,
+    /// What must not leave the bridge.
+    pub privacy: Vec<PrivacyConfig>,
     /// The spool.
     pub spool: spool::Config,
     /// Kafka.
     pub kafka: publish::Config,
     /// The schemas folder and the registry.
     pub schemas: Schemas,
+    /// What is remembered of earlier events.
+    pub history: forward::Config,
     /// Logging.
     pub log: Log,
     /// Shutting down.
@@ -84,6 +90,15 @@ impl Default for Shutdown {
     }
 }
 
+impl Shutdown {
+    /// What is wrong with a value: the key and what is allowed.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        const DAY_S: u64 = 24 * 3600;
+        let found = self.drain_timeout_s;
+        (found > DAY_S).then(|| ("drain_timeout_s", format!("{found}: at most {DAY_S} is allowed")))
+    }
+}
+
 /// A configuration that cannot be used: where, what, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
@@ -123,7 +138,17 @@ impl Config {
         let mut config = Config::from_table(file, table, overrides)?;
         config.resolve_property_secrets(file)?;
         config.check(file)?;
+        config.spool.keep = config.keep();
         Ok(config)
+    }
+
+    /// What is delivered stays in the spool for as long as a copy of it is looked for after a restart.
+    fn keep(&self) -> Option<spool::Keep> {
+        let window_ms = i64::from(self.history.window_s) * 1000;
+        (window_ms > 0).then(|| spool::Keep {
+            ms: window_ms + KEEP_MORE_MS,
+            records: self.history.max_callbacks.into(),
+        })
     }
 
     fn from_table(
@@ -174,11 +199,21 @@ impl Config {
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
+            .or_else(|| own("history", self.history.problem()))
+            .or_else(|| self.privacy_problem(file))
             .or_else(|| own("log", level))
             .or_else(|| own("schemas", self.schemas.problem()))
+            .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
         found.map_or(Ok(()), Err)
+    }
+
+    fn privacy_problem(&self, file: &str) -> Option<ConfigError> {
+        self.privacy.iter().enumerate().find_map(|(index, rule)| {
+            let (key, problem) = rule.problem()?;
+            Some(error(&format!("{file}: privacy.{index}.{key}"), problem))
+        })
     }
 
     fn sender_problem(&self) -> Option<String> {

@@ -199,11 +199,6 @@ impl Poster {
         })
     }
 
-    /// As whom it posts.
-    pub fn senders(&self) -> &Senders {
-        &self.senders
-    }
-
     /// Posts one callback and waits for its answer.
     pub fn post(&self, callback: &Callback) -> Outcome {
         let Request { target, headers } = match self.senders.request(&callback.head, unix_ms()) {

@@ -1,15 +1,20 @@
 //! A spooled record becomes messages: its callback's events, encoded by their schemas, as raw JSON where there is no
-//! schema, as dead letters where encoding is impossible. Every record becomes at least one message, or waits until the
-//! registry has told the number of its schema. No I/O here.
+//! schema, as dead letters where encoding is impossible. Every event becomes at least one message, unless it is a copy of
+//! an earlier one; or its record waits until the registry has told the number of its schema. No I/O here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::dead_letter::{self, DeadLetter};
+use super::history::{self, History, Seen};
 use super::metrics::Metrics;
-use crate::callback::{Callback, CommandTable, Head, Provider};
-use crate::provider::{Event, expand, group_of};
+use super::recent::RecentLetters;
+use super::repeats::{Arrival, ContentId};
+use super::sequences::Irregularities;
+use super::unfold::{Reason, clear_head, cleared, events_of, open};
+use crate::callback::{CommandTable, Head, Provider};
+use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
@@ -17,17 +22,22 @@ use crate::spool::Record;
 
 /// Where messages go and how they are made.
 pub struct Composer {
-    catalogue: Arc<Catalogue>,
-    commands: Arc<CommandTable>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) commands: Arc<CommandTable>,
     names: Names,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,
+    recent: RecentLetters,
+    pub(super) privacy: Privacy,
+    pub(super) history: History,
+    /// Whether the history knows what was delivered before this start.
+    pub(super) recalled: bool,
 }
 
 /// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting;
+pub struct Waiting;
 
 /// The names that go into messages.
 pub(super) struct Names {
@@ -43,6 +53,8 @@ pub(super) struct Names {
 /// A message's share of what is common to all kinds.
 pub(super) struct Draft<'a> {
     pub position: Position,
+    /// `ce_id`, where it is not made of the position.
+    pub id: Option<String>,
     pub topic: &'a Arc<str>,
     pub source: String,
     pub kind: String,
@@ -52,9 +64,6 @@ pub(super) struct Draft<'a> {
     pub content_type: &'static str,
     pub payload: Vec<u8>,
 }
-
-/// Why there is no event, as a label and in words.
-type Reason = (&'static str, String);
 
 impl Composer {
     /// A composer for this spool's records.
@@ -91,9 +100,36 @@ impl Composer {
             commands,
             names,
             encoder: Encoder::new(),
+            privacy: Privacy::default(),
+            history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
             registry: None,
+            recent: RecentLetters::default(),
+            recalled: false,
         }
+    }
+
+    /// The same, without what these rules keep back.
+    #[must_use]
+    pub fn with_privacy(self, privacy: Privacy) -> Composer {
+        Composer { privacy, ..self }
+    }
+
+    /// The same, with this much of a memory.
+    #[must_use]
+    pub fn with_history(self, config: &history::Config) -> Composer {
+        let history = History::new(config, self.metrics.clone());
+        Composer { history, ..self }
+    }
+
+    /// The latest dead letters.
+    pub fn recent_letters(&self) -> RecentLetters {
+        self.recent.clone()
+    }
+
+    /// The groups whose numbers did not follow one another lately.
+    pub fn irregularities(&self) -> Irregularities {
+        self.history.irregularities()
     }
 
     /// The same, for records that name their schema by its number in a registry.
@@ -117,18 +153,26 @@ impl Composer {
         topics
     }
 
-    /// The messages of a record, in order. A message larger than its topic's `limit` becomes a dead letter, in parts
+    /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
-    pub(super) fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
-        let callback = match open(record) {
+    pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
+        let mut callback = match open(record) {
             Ok(callback) => callback,
-            Err(reason) => return Ok(self.bury(DeadLetter::new(record, None, reason), limit)),
+            Err(reason) => {
+                let letter = DeadLetter::new(record, None, reason).withheld_if(self.privacy.concerns(None));
+                return Ok(self.bury(letter, limit));
+            }
         };
+        clear_head(&mut callback, &self.privacy);
         let head = Some(&callback.head);
         let events = match events_of(&callback, &self.commands) {
             Ok(events) => events,
             Err(reason) => {
-                let letter = DeadLetter::new(record, head, reason).with_body(&callback.body);
+                // The events of a batch have commands of their own.
+                let command = callback.head.command.as_deref().filter(|_| reason.0 == "not_json");
+                let letter = DeadLetter::new(record, head, reason)
+                    .with_body(&callback.body)
+                    .withheld_if(self.privacy.concerns(command));
                 return Ok(self.bury(letter, limit));
             }
         };
@@ -144,12 +188,24 @@ impl Composer {
                 index: event.index,
                 part: 0,
             };
+            let Some(event) = &cleared(event, &self.privacy) else {
+                let reason = (
+                    "not_json",
+                    "the event is not JSON, and a privacy rule is for its command".into(),
+                );
+                let letter = DeadLetter::new(record, head, reason)
+                    .with_event(event)
+                    .withheld_if(true);
+                messages.extend(self.bury(letter, limit));
+                continue;
+            };
             let (reason, key) = match self.message(&callback.head, position, event, framing) {
-                Ok(message) if message.size() <= limit(&message.slot.topic) => {
+                Ok(None) => continue,
+                Ok(Some(message)) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
                     continue;
                 }
-                Ok(message) => {
+                Ok(Some(message)) => {
                     let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
                     (("too_large", error), message.key)
                 }
@@ -183,40 +239,53 @@ impl Composer {
             .dead_letters
             .with_label_values(&[letter.provider(), letter.reason()])
             .inc();
+        self.recent.add(letter.sample());
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
+    /// The message of an event; none for a copy.
     fn message(
         &mut self,
         head: &Head,
         position: Position,
         event: &Event<'_>,
         framing: Option<Framing>,
-    ) -> Result<Message, Reason> {
+    ) -> Result<Option<Message>, Reason> {
         let command = self.catalogue.command(head.provider.as_str(), &event.command);
         let (Some(command), Some(framing)) = (command, framing) else {
-            return Ok(self.unknown(head, position, event));
+            return Ok(Some(self.unknown(head, position, event)));
         };
-        let id = self.names.event_id(position);
-        let meta = Meta {
-            event_id: &id,
-            received_at_ms: head.received_at_ms,
-            app: &head.app,
-            client_ip: head.client_ip.as_deref(),
-            platform: head.platform.as_deref(),
-            request_id: head.request_id.as_deref(),
-        };
+        let content = command
+            .has_identity()
+            .then(|| ContentId::of(head, command.name(), &event.body));
+        let (id, content_text) = (self.names.event_id(position), content.map(ContentId::text));
         let mut payload = Vec::with_capacity(event.body.len() + 128);
         framing.write(&mut payload);
         let encoded = self
             .encoder
-            .record(command, &event.body, &meta, &mut payload)
+            .record(
+                command,
+                &event.body,
+                &meta(head, &id, content_text.as_deref()),
+                &mut payload,
+            )
             .map_err(|cause| (cause.reason(), cause.to_string()))?;
+        let seen = Seen {
+            head,
+            command: command.name(),
+            arrival: Arrival::of(head, position.seq, event.index),
+            id: content.filter(|_| encoded.identified),
+            numbered: encoded.numbered,
+        };
+        if !self.history.admit(seen) {
+            return Ok(None);
+        }
         for path in &encoded.unmapped.paths {
             self.metrics.unmapped(command.provider(), command.name(), path);
         }
         let draft = Draft {
             position,
+            id: content_text.filter(|_| encoded.identified),
             topic: &self.names.topics[&head.provider][command.name()],
             source: source_of(head),
             kind: format!("{}.{}", command.provider(), command.name()),
@@ -226,7 +295,7 @@ impl Composer {
             content_type: "application/avro",
             payload,
         };
-        Ok(self.names.finish(draft, Vec::new()))
+        Ok(Some(self.names.finish(draft, Vec::new())))
     }
 
     /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order.
@@ -234,6 +303,7 @@ impl Composer {
         let command = event.command.clone().into_owned();
         let draft = Draft {
             position,
+            id: None,
             topic: &self.names.unknown[&head.provider],
             source: source_of(head),
             kind: format!("{}.{command}", head.provider.as_str()),
@@ -247,24 +317,15 @@ impl Composer {
     }
 }
 
-fn open(record: &Record) -> Result<Callback, Reason> {
-    if !record.intact {
-        return Err(("corrupt_record", "the record's bytes do not have its checksum".into()));
-    }
-    Callback::from_record(&record.data).map_err(|cause| ("unknown_record", cause.to_string()))
-}
-
-fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, Reason> {
-    if callback.head.unreadable {
-        return Err((
-            "not_json",
-            "the body was refused: it is not JSON, or names no command".into(),
-        ));
-    }
-    match expand(callback, commands) {
-        Ok(events) if events.is_empty() => Err(("empty_batch", "the batch has no events".into())),
-        Ok(events) => Ok(events),
-        Err(cause) => Err(("no_batch", cause.to_string())),
+pub(super) fn meta<'a>(head: &'a Head, event_id: &'a str, content_id: Option<&'a str>) -> Meta<'a> {
+    Meta {
+        event_id,
+        content_id,
+        received_at_ms: head.received_at_ms,
+        app: &head.app,
+        client_ip: head.client_ip.as_deref(),
+        platform: head.platform.as_deref(),
+        request_id: head.request_id.as_deref(),
     }
 }
 
@@ -279,16 +340,17 @@ impl Names {
         &self.dead_letter
     }
 
-    /// `ce_id`: the same however often the record goes through.
+    /// The id of an event without an identity of its own: the same however often the record goes through.
     pub fn event_id(&self, position: Position) -> String {
         format!("{}.{position}", self.spool)
     }
 
     /// Places the message and writes its CloudEvents headers (Kafka protocol binding, binary mode).
-    pub fn finish(&self, draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
+    pub fn finish(&self, mut draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
+        let id = draft.id.take().unwrap_or_else(|| self.event_id(draft.position));
         let mut headers = vec![
             ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", self.event_id(draft.position)),
+            ("ce_id", id),
             ("ce_source", draft.source),
             ("ce_type", draft.kind),
             ("ce_time", rfc3339(draft.time_ms)),

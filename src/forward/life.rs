@@ -82,6 +82,9 @@ impl<'a> Life<'a> {
         loop {
             if self.source.pending.is_empty() {
                 self.source.fill(self.parts, &self.publisher)?;
+                if let Some(bare) = self.source.bare.take() {
+                    self.window.complete(bare.seq);
+                }
                 self.prepare()?;
             }
             let sent = self.send()?;

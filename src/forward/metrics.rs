@@ -22,6 +22,10 @@ pub struct Metrics {
     pub(super) producers: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) connected: IntGauge,
+    pub(super) duplicates: IntCounterVec,
+    pub(super) sequence_gaps: IntCounterVec,
+    pub(super) sequence_disorder: IntCounterVec,
+    pub(super) sequence_groups: IntGauge,
     unmapped: IntCounterVec,
     fields: Arc<Mutex<HashSet<String>>>,
 }
@@ -70,6 +74,29 @@ impl Metrics {
             connected: register_int_gauge_with_registry!(
                 "imbridge_kafka_connected",
                 "1 while there is a producer with fitting topics, else 0.",
+                registry
+            )?,
+            duplicates: register_int_counter_vec_with_registry!(
+                "imbridge_duplicates_dropped_total",
+                "Events that were dropped as copies of earlier ones.",
+                &["provider", "command"],
+                registry
+            )?,
+            sequence_gaps: register_int_counter_vec_with_registry!(
+                "imbridge_sequence_gaps_total",
+                "Numbers that were missing between two messages of a group when the later one came.",
+                &["provider"],
+                registry
+            )?,
+            sequence_disorder: register_int_counter_vec_with_registry!(
+                "imbridge_sequence_disorder_total",
+                "Messages of a group whose number was not above the highest before.",
+                &["provider"],
+                registry
+            )?,
+            sequence_groups: register_int_gauge_with_registry!(
+                "imbridge_sequence_groups",
+                "Groups whose last message number is remembered.",
                 registry
             )?,
             unmapped: register_int_counter_vec_with_registry!(

@@ -6,13 +6,19 @@
 
 mod compose;
 mod dead_letter;
+mod history;
 mod life;
 mod marks;
 mod metrics;
+mod recall;
+mod recent;
+mod repeats;
+mod sequences;
 mod source;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod unfold;
 mod window;
 
 use std::any::Any;
@@ -21,8 +27,11 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-pub use compose::Composer;
+pub use compose::{Composer, Waiting};
+pub use history::Config;
 pub use metrics::Metrics;
+pub use recent::{RecentLetters, Sample};
+pub use sequences::{Irregularities, Irregularity};
 
 use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Publisher};
@@ -147,6 +156,7 @@ impl Forwarder {
             .note(vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
         let (outcome, reached) = match self.config.delivery {
             Delivery::Idempotent => {
+                self.composer.recall(&mut self.reader, *delivered);
                 let marks = Marks::from_notes(self.reader.notes()?);
                 self.metrics.connected.set(1);
                 let mut life = Life::new(self, publisher, marks, *delivered);

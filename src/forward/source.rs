@@ -27,6 +27,8 @@ pub(super) struct Completed {
 #[derive(Debug)]
 pub(super) struct Source {
     pub pending: VecDeque<Step>,
+    /// The last record in front of all of these that had nothing to send: complete with what was sent before.
+    pub bare: Option<Completed>,
     /// The last record that was composed.
     pub read: u64,
     /// The one after it waits for the registry.
@@ -38,6 +40,7 @@ impl Source {
     pub fn after(seq: u64) -> Source {
         Source {
             pending: VecDeque::new(),
+            bare: None,
             read: seq,
             held_up: false,
         }
@@ -55,14 +58,20 @@ impl Source {
                 self.held_up = true;
                 break;
             };
-            let last = messages.len() - 1;
+            let count = messages.len();
             let completed = Completed {
                 seq: record.seq,
                 appended_at_ms: record.appended_at_ms,
             };
+            if count == 0 {
+                match self.pending.back_mut() {
+                    Some(step) => step.completes = Some(completed),
+                    None => self.bare = Some(completed),
+                }
+            }
             let steps = messages.into_iter().enumerate().map(|(index, message)| Step {
                 message,
-                completes: (index == last).then_some(completed),
+                completes: (index + 1 == count).then_some(completed),
             });
             self.pending.extend(steps);
             self.read = record.seq;

@@ -1,4 +1,4 @@
-//! From a record to its messages, without Kafka: nothing that was spooled fails to become at least one message.
+//! From a record to its messages, without Kafka: nothing that was spooled fails to become at least one message, but for copies.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,6 +88,109 @@ fn an_event_has_the_same_bytes_however_often_its_record_goes_through() {
         (messages[0].key.as_deref(), header(&messages[0], "ce_id")),
         (Some("g"), "s.1.7.0")
     );
+}
+
+/// Composes bodies of one command as records 1, 2, ..., each a second after the one before.
+fn compose_all(composer: &mut Composer, command: &str, bodies: &[&str]) -> Vec<Vec<Message>> {
+    let compose = |(seq, body): (u64, &&str)| {
+        let mut head = head(command);
+        head.received_at_ms += seq as i64 * 1000;
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        let record = Record {
+            seq,
+            appended_at_ms: head.received_at_ms,
+            data: Callback { head, body }.to_record().into(),
+            intact: true,
+        };
+        composer
+            .compose(&record, &|_| usize::MAX)
+            .expect("no registry, no wait")
+    };
+    (1..).zip(bodies).map(compose).collect()
+}
+
+#[test]
+fn a_copy_of_an_event_with_an_identity_becomes_no_message_however_often_it_is_gone_through() {
+    let sent = r#"{"GroupId":"g","EventTime":"1670574414123"}"#;
+    let other = r#"{"GroupId":"g","EventTime":"1670574414123","Name":"n"}"#;
+    let mut composer = composer();
+    for _ in 0..3 {
+        let composed = compose_all(
+            &mut composer,
+            "Group.CallbackAfterCreateGroup",
+            &[sent, other, sent, sent],
+        );
+        let counts: Vec<usize> = composed.iter().map(Vec::len).collect();
+        assert_eq!(counts, [1, 1, 0, 0]);
+        let ids: Vec<&str> = composed[..2]
+            .iter()
+            .map(|messages| header(&messages[0], "ce_id"))
+            .collect();
+        assert_eq!(
+            ids,
+            ["9f96feb84b5593027c94be8121a61f8f", "baa987031e65f37e517f3a9bf1520c5c"]
+        );
+    }
+    let dropped = composer
+        .history
+        .metrics
+        .duplicates
+        .with_label_values(&["tencent", "Group.CallbackAfterCreateGroup"])
+        .get();
+    assert_eq!(dropped, 2, "going through them again counts nothing");
+}
+
+#[test]
+fn equal_bodies_without_an_identity_are_events_of_their_own() {
+    let body = r#"{"GroupId":"g","EventTime":"1670574414000"}"#;
+    let composed = compose_all(&mut composer(), "Group.CallbackAfterCreateGroup", &[body, body]);
+    let ids: Vec<&str> = composed.iter().map(|messages| header(&messages[0], "ce_id")).collect();
+    assert_eq!(ids, ["s.1.1.0", "s.1.2.0"]);
+}
+
+#[test]
+fn outside_of_the_window_a_copy_is_sent_under_the_same_id() {
+    let body = r#"{"GroupId":"g","EventTime":"1670574414123"}"#;
+    let config = super::Config {
+        window_s: 1,
+        ..super::Config::default()
+    };
+    let filler = r#"{"GroupId":"h"}"#;
+    let mut composer = composer().with_history(&config);
+    let composed = compose_all(
+        &mut composer,
+        "Group.CallbackAfterCreateGroup",
+        &[body, filler, body, body],
+    );
+    assert_eq!(composed.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1, 0]);
+    assert_eq!(header(&composed[0][0], "ce_id"), header(&composed[2][0], "ce_id"));
+}
+
+#[test]
+fn gaps_and_disorder_of_a_groups_numbers_are_counted_once_and_named() {
+    let message = |group: &str, seq: u32, time: u32| {
+        format!(r#"{{"GroupId":"{group}","MsgSeq":{seq},"EventTime":"1670574414{time}"}}"#)
+    };
+    let bodies = [
+        message("g", 5, 101),
+        message("h", 1, 102),
+        message("g", 9, 103),
+        message("g", 9, 103),
+        message("g", 7, 104),
+        message("g", 10, 105),
+    ];
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let mut composer = composer();
+    for _ in 0..2 {
+        compose_all(&mut composer, "Group.CallbackAfterSendMsg", &bodies);
+    }
+    let metrics = &composer.history.metrics;
+    let of = |counter: &prometheus::IntCounterVec| counter.with_label_values(&["tencent"]).get();
+    assert_eq!((of(&metrics.sequence_gaps), of(&metrics.sequence_disorder)), (3, 1));
+    assert_eq!(metrics.sequence_groups.get(), 2);
+    let named = composer.irregularities().latest();
+    assert_eq!(named.len(), 1);
+    assert_eq!((named[0].group.as_str(), named[0].expected, named[0].got), ("g", 10, 7));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::source::{Completed, Source};
 use super::{Forwarder, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, Publisher, Slot, last_checkpoint};
+use crate::publish::{Checkpoint, Extent, Publisher, Slot, last_checkpoint};
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
@@ -56,8 +56,16 @@ impl Claim {
         if !self.made {
             return Ok(());
         }
-        match last_checkpoint(&parts.config, &parts.spool)? {
-            Some(last) if last.owner != self.owner => Err(Trouble::Replaced { spool: last.spool }),
+        // The transaction of the producer before may still be open, and would hide everything for a minute. Whoever took
+        // over has ended it.
+        self.compare(last_checkpoint(&parts.config, &parts.spool, Extent::Visible)?.as_ref())
+    }
+
+    fn compare(&self, last: Option<&Checkpoint>) -> Result<(), Trouble> {
+        match last {
+            Some(last) if self.made && last.owner != self.owner => Err(Trouble::Replaced {
+                spool: last.spool.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -80,11 +88,13 @@ impl<'a> Transactions<'a> {
         delivered: u64,
         claim: &'a mut Claim,
     ) -> Result<Transactions<'a>, Trouble> {
-        let last = last_checkpoint(&parts.config, &parts.spool)?;
+        let last = last_checkpoint(&parts.config, &parts.spool, Extent::Everything)?;
+        claim.compare(last.as_ref())?;
         let start = go_on(parts, delivered, last)?;
         publisher.begin()?;
         publisher.commit(&claim.checkpoint(&parts.spool, start))?;
         claim.made = true;
+        parts.composer.recall(&mut parts.reader, start.seq);
         parts.metrics.connected.set(1);
         info!(from = start.seq + 1, "took over publishing for this spool id");
         Ok(Transactions {
@@ -109,10 +119,13 @@ impl<'a> Transactions<'a> {
             if self.source.pending.is_empty() {
                 self.source.fill(self.parts, &self.publisher)?;
             }
-            if self.source.pending.is_empty() {
-                self.rest();
-            } else {
+            if !self.source.pending.is_empty() {
                 self.transact()?;
+            } else if let Some(bare) = self.source.bare.take() {
+                // Nothing is in flight between transactions, and nothing was sent: no checkpoint is needed.
+                self.delivered = bare.seq;
+            } else {
+                self.rest();
             }
             self.report();
             let drained = self.parts.drain.is_raised()
@@ -127,7 +140,7 @@ impl<'a> Transactions<'a> {
     /// One transaction: everything that waits, up to its limit, and whole records only.
     fn transact(&mut self) -> Result<(), Trouble> {
         let mut sent: Vec<(Slot, i64)> = Vec::new();
-        let mut complete = None;
+        let mut complete = self.source.bare.take();
         self.publisher.begin()?;
         loop {
             while let Some(step) = self.source.pending.front() {
@@ -151,6 +164,7 @@ impl<'a> Transactions<'a> {
                 break;
             }
             self.source.fill(self.parts, &self.publisher)?;
+            complete = self.source.bare.take().or(complete);
             if self.source.pending.is_empty() {
                 break;
             }

@@ -55,6 +55,14 @@ impl Window {
         });
     }
 
+    /// A record with nothing to send: it is complete with what is before it.
+    pub fn complete(&mut self, seq: u64) {
+        match self.entries.back_mut() {
+            Some(last) => last.completes = Some(seq),
+            None => self.pass(Some(seq)),
+        }
+    }
+
     /// Takes the last message back: it was not accepted for sending.
     pub fn unsend(&mut self) {
         self.entries.pop_back();
@@ -132,6 +140,19 @@ mod tests {
         assert!(completed(&mut window).is_empty());
         window.settle(first, 7);
         assert_eq!(completed(&mut window), [1, 2]);
+    }
+
+    #[test]
+    fn a_record_with_nothing_to_send_is_complete_with_what_is_before_it() {
+        let mut window = Window::default();
+        window.complete(1);
+        assert_eq!(completed(&mut window), [1]);
+        let sent = window.send(slot(), 0, Some(2));
+        (3..1000).for_each(|seq| window.complete(seq));
+        assert_eq!(window.len(), 1, "it takes no room");
+        assert!(completed(&mut window).is_empty());
+        window.settle(sent, 7);
+        assert_eq!(completed(&mut window), [999]);
     }
 
     #[test]

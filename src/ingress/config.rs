@@ -2,6 +2,9 @@
 
 use serde::Deserialize;
 
+/// A clock can add a year, whatever it counts in; it cannot add the largest number.
+const YEAR_S: u64 = 366 * 24 * 3600;
+
 /// The public port and its limits.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -14,11 +17,11 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
-    /// Connections of one worker; more wait in the operating system's queue.
+    /// Connections of one worker; more wait in the operating system's queue. Fewer where the limit on open files is too low.
     pub max_connections: usize,
     /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
-    /// Seconds for a request's line and headers to arrive.
+    /// Seconds for the line and headers of a connection's first request to arrive.
     pub head_timeout_s: u64,
     /// Seconds for a request's body to arrive.
     pub body_timeout_s: u64,
@@ -69,14 +72,17 @@ impl Config {
                 ),
             ));
         }
-        let at_least_one = [
-            ("max_connections", self.max_connections as u64),
-            ("keep_alive_s", self.keep_alive_s),
-            ("head_timeout_s", self.head_timeout_s),
-            ("body_timeout_s", self.body_timeout_s),
-            ("before_deadline_ms", self.before_deadline_ms),
+        let bounds = [
+            ("max_connections", self.max_connections as u64, 1, 1 << 30),
+            ("keep_alive_s", self.keep_alive_s, 1, YEAR_S),
+            ("head_timeout_s", self.head_timeout_s, 1, YEAR_S),
+            ("body_timeout_s", self.body_timeout_s, 1, YEAR_S),
+            ("before_deadline_ms", self.before_deadline_ms, 1, YEAR_S * 1000),
+            ("retry_after_s", self.retry_after_s, 0, YEAR_S),
+            ("shutdown_timeout_s", self.shutdown_timeout_s, 0, YEAR_S),
         ];
-        let zero = at_least_one.into_iter().find(|(_, value)| *value == 0)?;
-        Some((zero.0, "0: at least 1 is allowed".into()))
+        let outside = |(_, value, least, most): &(_, u64, u64, u64)| !(least..=most).contains(&value);
+        let (key, value, least, most) = bounds.into_iter().find(outside)?;
+        Some((key, format!("{value}: {least} to {most} is allowed")))
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::body::{self, BodyError, Limits};
+use super::connections::Connection;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::{Config, Metrics};
@@ -37,6 +38,9 @@ pub(super) struct Worker {
 
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
     let started = Instant::now();
+    if let Some(connection) = request.conn_data::<Connection>() {
+        connection.hear();
+    }
     let header = |name: &str| request.headers().get(name)?.to_str().ok();
     let line = RequestLine {
         method: request.method().as_str(),
@@ -47,7 +51,12 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
     };
     let outcome = match worker.providers.verify(&line, unix_ms()) {
         Ok(sender) => worker.receive(sender, payload, started).await,
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            let mut response = worker.refuse(&refusal, &request);
+            // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+            return response;
+        }
     };
     match outcome {
         Ok(answer) => respond(StatusCode::OK, answer),

@@ -1,8 +1,9 @@
 //! The public port's metrics.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Registry, exponential_buckets,
-    register_gauge_vec_with_registry, register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
+    exponential_buckets, register_gauge_vec_with_registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry, register_int_gauge_with_registry,
 };
 
 /// The handles that every accepted callback of one command needs, looked up once.
@@ -19,6 +20,7 @@ pub struct Metrics {
     /// Requests of verified senders, by command and HTTP status.
     pub(super) requests: IntCounterVec,
     pub(super) refused: IntCounterVec,
+    pub(super) connections: IntGauge,
     pub(super) failed_open: IntCounterVec,
     pub(super) answer_seconds: HistogramVec,
     pub(super) last_arrival: GaugeVec,
@@ -31,6 +33,12 @@ impl Metrics {
             last_arrival: self.last_arrival.with_label_values(&[provider, command]),
             answer_seconds: self.answer_seconds.with_label_values(&[provider]),
         }
+    }
+
+    /// Connections that ended before a request could be read: slow, silent, or no HTTP. What the server refuses by itself is
+    /// seen nowhere else.
+    pub(super) fn unheard(&self) -> IntCounter {
+        self.refused.with_label_values(&["none", "no_request"])
     }
 
     /// Registers them.
@@ -54,6 +62,11 @@ impl Metrics {
                 "imbridge_requests_refused_total",
                 "Requests that were not accepted.",
                 &["provider", "reason"],
+                registry
+            )?,
+            connections: register_int_gauge_with_registry!(
+                "imbridge_connections",
+                "Connections of callers that are open.",
                 registry
             )?,
             failed_open: register_int_counter_vec_with_registry!(

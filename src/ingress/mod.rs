@@ -8,11 +8,12 @@
 
 mod body;
 mod config;
+mod connections;
 mod handler;
 mod metrics;
 mod refusals;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub use metrics::Metrics;
 
 use crate::provider::Providers;
 use crate::spool::Appender;
+use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
 
@@ -37,6 +39,11 @@ pub fn bind(
     appender: Appender,
     metrics: Metrics,
 ) -> std::io::Result<(Server, SocketAddr)> {
+    let workers = match config.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
     let held = Arc::default();
     let settings = config.clone();
     let worker = move || {
@@ -54,18 +61,19 @@ pub fn bind(
             .app_data(web::Data::new(worker))
             .default_service(web::to(handler::handle))
     };
-    let listener = TcpListener::bind(&config.listen)?;
+    let listener = connections::listen(&config.listen)?;
     let address = listener.local_addr()?;
-    let mut server = HttpServer::new(worker)
+    let server = HttpServer::new(worker)
+        .workers(workers)
+        .on_connect(move |_, data| {
+            data.insert(Connection::new(open.clone(), unheard.clone()));
+        })
         .tcp_nodelay(true)
-        .max_connections(config.max_connections)
+        .max_connections(connections::room(config.max_connections, workers))
         .keep_alive(Duration::from_secs(config.keep_alive_s))
         .client_request_timeout(Duration::from_secs(config.head_timeout_s))
         .client_disconnect_timeout(Duration::from_secs(2))
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
-    if config.workers > 0 {
-        server = server.workers(config.workers);
-    }
     Ok((server.listen(listener)?.run(), address))
 }

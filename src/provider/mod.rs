@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod event;
 mod openim;
+mod privacy;
 mod secret;
 mod tencent;
 
@@ -19,6 +20,7 @@ use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider
 
 pub use event::{Event, ExpandError, expand, group_of};
 pub use openim::Config as OpenImConfig;
+pub use privacy::{Privacy, PrivacyConfig};
 pub use secret::{Secret, SecretError};
 pub use tencent::Config as TencentConfig;
 

@@ -90,8 +90,9 @@ pub struct Config {
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
-    /// arrives or dies, and becomes visible. Without it: 500 with one replica; 31 000 with more, since what a leader has
-    /// taken is visible to readers only when its followers have it, or have been given up after `replica.lag.time.max.ms`.
+    /// arrives or dies, and becomes visible. Without it: 500 with one replica; 50 000 with more, since what a leader has
+    /// taken is visible to readers only when its followers have it, or have been given up: after `replica.lag.time.max.ms`
+    /// (30 s) and the half of it that may pass before the leader looks.
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: BTreeMap<String, String>,
@@ -147,6 +148,15 @@ impl Config {
                 return Some((key.into(), format!("{value}: at least {least} is allowed")));
             }
         }
+        // An hour to settle, a year without a delivery: more is no time, and a clock cannot add the largest number.
+        for (key, value, most) in [
+            ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
+            ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
+        ] {
+            if value > most {
+                return Some((key.into(), format!("{value}: at most {most} is allowed")));
+            }
+        }
         let taken = |name: &str| OWN.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name);
         if let Some(name) = self.properties.keys().find(|name| taken(name)) {
             return Some((
@@ -172,7 +182,7 @@ impl Config {
 
     /// How long to wait before looking up what reached Kafka.
     pub fn settle(&self) -> Duration {
-        let automatic = if self.replication_factor == 1 { 500 } else { 31_000 };
+        let automatic = if self.replication_factor == 1 { 500 } else { 50_000 };
         Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 

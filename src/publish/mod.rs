@@ -15,7 +15,7 @@ mod transaction;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use checkpoint::{Checkpoint, checkpoint_topic, last_checkpoint};
+pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, Delivery};
 pub use context::Context;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
@@ -42,17 +42,15 @@ pub enum ConnectError {
     /// Topics are missing, and the configuration says not to create them.
     #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
     Missing(String),
-    /// A topic takes less than one batch.
-    #[error(
-        "the topic {topic} has max.message.bytes = {found}, a batch may have {batch}: raise it, or set kafka.properties \"batch.size\" below it"
-    )]
+    /// A topic takes so little that not even dead letters fit.
+    #[error("the topic {topic} has max.message.bytes = {found}, at least {least} is needed: raise it")]
     Limit {
         /// Its name.
         topic: String,
         /// What it has.
         found: usize,
-        /// librdkafka's `batch.size`.
-        batch: usize,
+        /// What is needed.
+        least: usize,
     },
     /// A topic has too few partitions.
     #[error(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -20,6 +21,11 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a topic takes that does not tell: Kafka's default, rounded down.
 const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
+
+/// A topic that takes less holds up publishing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
+const LEAST_LIMIT_BYTES: usize = 65_536;
+/// A batch's own bytes, which librdkafka does not count in full.
+const BATCH_HEADROOM_BYTES: usize = 1024;
 
 /// What librdkafka tells between two polls.
 #[derive(Default)]
@@ -53,6 +59,31 @@ impl ProducerContext for Reports {
     }
 }
 
+/// What a batch must be cut to, so that no topic refuses it whole: a broker holds whole batches against the limit, and a
+/// batch that is refused would be refused again in the next life.
+fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Result<Option<usize>, ConnectError> {
+    let Some((topic, least)) = limits.iter().min_by_key(|(_, limit)| **limit) else {
+        return Ok(None);
+    };
+    if *least < LEAST_LIMIT_BYTES {
+        return Err(ConnectError::Limit {
+            topic: topic.clone(),
+            found: *least,
+            least: LEAST_LIMIT_BYTES,
+        });
+    }
+    let batch = config.batch_bytes();
+    if *least >= batch {
+        return Ok(None);
+    }
+    tracing::warn!(
+        topic,
+        max_message_bytes = least,
+        "the topic takes less than a batch of {batch} bytes; batches are cut to what it takes, larger messages become dead letters"
+    );
+    Ok(Some(least - BATCH_HEADROOM_BYTES))
+}
+
 /// A connected producer.
 pub struct Publisher {
     pub(super) producer: BaseProducer<Reports>,
@@ -67,8 +98,8 @@ impl Publisher {
     /// # Errors
     /// [`ConnectError`]: Kafka does not answer, or the topics do not fit.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
-        let producer: BaseProducer<Reports> = config
-            .producer(spool_id(spool))
+        let mut client = config.producer(spool_id(spool));
+        let producer: BaseProducer<Reports> = client
             .create_with_context(Reports::default())
             .map_err(ConnectError::Kafka)?;
         let metadata = producer
@@ -86,14 +117,18 @@ impl Publisher {
             tracing::warn!(%cause, "the cluster does not tell max.message.bytes; Kafka's default of 1 MB is assumed");
             HashMap::new()
         });
-        let batch = config.batch_bytes();
-        if let Some((topic, found)) = limits.iter().find(|(_, limit)| **limit < batch) {
-            return Err(ConnectError::Limit {
-                topic: topic.clone(),
-                found: *found,
-                batch,
-            });
-        }
+        let producer = match batch_limit(config, &limits)? {
+            None => producer,
+            Some(bytes) => {
+                let producer: BaseProducer<Reports> = client
+                    .set("batch.size", bytes.to_string())
+                    .create_with_context(Reports::default())
+                    .map_err(ConnectError::Kafka)?;
+                let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT);
+                metadata.map_err(ConnectError::Kafka)?;
+                producer
+            }
+        };
         let publisher = Publisher {
             producer,
             config: config.clone(),
@@ -210,8 +245,27 @@ impl Publisher {
         }
     }
 
-    /// Whether the cluster answers at all, within 5 seconds.
+    /// Whether the cluster answers at all, within 5 seconds. On a connection of its own: one that has as many produce
+    /// requests in flight as it may carries no other question, and a broker answers each connection in order.
     pub fn answers(&self) -> bool {
-        self.producer.client().fetch_metadata(None, METADATA_TIMEOUT).is_ok()
+        super::consumer(&self.config, "imbridge-watchdog", &[])
+            .and_then(|client| client.fetch_metadata(None, METADATA_TIMEOUT).map(drop))
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_cut_to_what_every_topic_takes() {
+        let config = Config::default();
+        let with = |bytes: usize| batch_limit(&config, &[("small".into(), bytes), ("large".into(), 10 << 20)].into());
+        assert_eq!(batch_limit(&config, &HashMap::new()).unwrap(), None);
+        assert_eq!(with(1_000_000).unwrap(), None);
+        assert_eq!(with(100_000).unwrap(), Some(100_000 - BATCH_HEADROOM_BYTES));
+        let refused = with(LEAST_LIMIT_BYTES - 1).unwrap_err().to_string();
+        assert!(refused.contains("small"), "{refused}");
     }
 }

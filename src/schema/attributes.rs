@@ -3,9 +3,11 @@
 
 use serde_json::json;
 
-use super::capture::{Capture, TIMES_MAX};
-use super::key::{KeyRule, Path};
+use super::capture::TIMES_MAX;
+use super::identity::{IdentityRule, SequenceRule};
+use super::key::KeyRule;
 use super::location::{Fault, Faults, Located};
+use super::path::{Path, Paths};
 use super::plan::{Kind, RecordPlan};
 use crate::callback::{Answer, Phase};
 
@@ -15,17 +17,30 @@ pub(super) struct Attributes {
     pub key: KeyRule,
     pub answer: Answer,
     pub expand: Option<String>,
+    pub identity: IdentityRule,
+    pub sequence: Option<SequenceRule>,
+    /// What the key, the identity and the sequence need of a body.
+    pub paths: Paths,
 }
 
+/// What may stand there.
+const NAMES: [&str; 7] = ["phase", "key", "time", "answer", "expand", "identity", "sequence"];
+
 impl Attributes {
-    /// Reads the attributes, and marks in `plan` the fields whose values the key and the time need.
+    /// Reads the attributes, and marks in `plan` the fields whose values they need.
     pub fn read(record: &Located<'_>, plan: &mut RecordPlan, faults: &mut Faults) -> Option<Self> {
-        let attributes = record.need("imbridge", "an object with phase and key, perhaps time, answer, expand");
+        let attributes = record.need(
+            "imbridge",
+            "an object with phase and key, perhaps time, answer, expand, identity, sequence",
+        );
         let attributes = faults.note(attributes)?;
-        faults.note(attributes.only(&["phase", "key", "time", "answer", "expand"]));
+        faults.note(attributes.only(&NAMES));
+        let mut paths = Paths::default();
         let phase = faults.note(phase(&attributes));
-        let key = faults.note(key(&attributes, plan));
+        let key = faults.note(key(&attributes, &mut paths, plan));
         faults.note(time(&attributes, plan));
+        let identity = faults.note(identity(&attributes, &mut paths, plan));
+        let sequence = faults.note(sequence(&attributes, &mut paths, plan));
         let answer = faults.note(answer(&attributes, plan));
         let expand = attributes.get("expand");
         let expand = expand.map(|expand| expand.text().map(str::to_owned)).transpose();
@@ -34,6 +49,9 @@ impl Attributes {
             phase: phase?,
             key: key?,
             answer: answer?,
+            identity: identity?,
+            sequence: sequence?,
+            paths,
         })
     }
 }
@@ -48,12 +66,39 @@ fn phase(attributes: &Located<'_>) -> Result<Phase, Fault> {
     }
 }
 
-fn key(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
+fn key(attributes: &Located<'_>, paths: &mut Paths, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
     let key = attributes.need("key", "a key expression")?;
-    let blame = |why: String| key.fault(format!("a key expression over the record's fields ({why})"));
-    let rule = KeyRule::parse(key.text()?).map_err(blame)?;
-    rule.mark(plan).map_err(blame)?;
-    Ok(rule)
+    let fits = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int);
+    let mut slot_of = |path: &str| Ok(paths.keep(path, plan, (fits, "a string or an integer"))?.0);
+    KeyRule::parse(key.text()?, &mut slot_of)
+        .map_err(|why| key.fault(format!("a key expression over the record's fields ({why})")))
+}
+
+fn identity(attributes: &Located<'_>, paths: &mut Paths, plan: &mut RecordPlan) -> Result<IdentityRule, Fault> {
+    let Some(identity) = attributes.get("identity") else {
+        return Ok(IdentityRule::default());
+    };
+    let blame = |why: String| identity.fault(format!("a list of paths of the record's fields ({why})"));
+    let texts = identity.texts()?;
+    if texts.is_empty() {
+        return Err(blame("it is empty".to_owned()));
+    }
+    IdentityRule::read(&texts, paths, plan).map_err(blame)
+}
+
+fn sequence(attributes: &Located<'_>, paths: &mut Paths, plan: &mut RecordPlan) -> Result<Option<SequenceRule>, Fault> {
+    let Some(sequence) = attributes.get("sequence") else {
+        return Ok(None);
+    };
+    sequence.only(&["number", "of"])?;
+    let number = sequence.need("number", "the path of an integer field")?.text()?;
+    let of = sequence.need("of", "paths of the fields that name the group")?;
+    let blame = |why: String| sequence.fault(format!("paths of the record's fields ({why})"));
+    let texts = of.texts()?;
+    if texts.is_empty() {
+        return Err(blame("no group".to_owned()));
+    }
+    SequenceRule::read(number, &texts, paths, plan).map(Some).map_err(blame)
 }
 
 fn time(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<(), Fault> {
@@ -70,9 +115,8 @@ fn time(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<(), Fault> {
         return Err(blame(format!("there are {}", paths.len())));
     }
     for (alternative, path) in paths.into_iter().enumerate() {
-        let capture = Capture::Time { alternative, scale: 1 };
         Path::parse(path)
-            .and_then(|path| path.mark(plan, capture))
+            .and_then(|path| path.keep_time(plan, alternative))
             .map_err(blame)?;
     }
     Ok(())

@@ -1,15 +1,17 @@
-//! Values that a body yields on the way: the parts of its key and its time. They are noted while the text is read,
+//! Values that a body yields on the way: the parts of its key, its time, its identity, its number. They are noted while the text is read,
 //! so that no path is looked up twice. Does not know what they are used for.
 
 use std::ops::Range;
 
-/// What to do with the value of a field or of an array's first item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Capture {
-    /// Keep the text, for the key expression.
-    Key(usize),
-    /// Keep the number times `scale`: milliseconds since 1970, for this alternative of the time.
-    Time { alternative: usize, scale: i64 },
+use super::exact;
+
+/// What to keep of the value of a field or of an array's first item.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Capture {
+    /// The text, in this slot.
+    pub text: Option<usize>,
+    /// The number times the second: milliseconds since 1970, for the first, an alternative of the time.
+    pub time: Option<(usize, i64)>,
 }
 
 /// Alternatives that the time of a command may have.
@@ -31,14 +33,19 @@ impl Captures {
         self.times_ms = [None; TIMES_MAX];
     }
 
+    pub fn keep(&mut self, capture: Capture, text: &str) {
+        if let Some(slot) = capture.text {
+            self.keep_text(slot, text);
+        }
+        if let Some((alternative, scale)) = capture.time {
+            self.times_ms[alternative] = exact::integer(text).and_then(|value| value.checked_mul(scale));
+        }
+    }
+
     pub fn keep_text(&mut self, slot: usize, text: &str) {
         let start = self.text.len();
         self.text.push_str(text);
         self.slots[slot] = Some(start..self.text.len());
-    }
-
-    pub fn keep_time(&mut self, alternative: usize, time_ms: Option<i64>) {
-        self.times_ms[alternative] = time_ms;
     }
 
     /// The first alternative that yields a time. Both providers write 0 where they have none.

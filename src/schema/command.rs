@@ -3,7 +3,6 @@
 
 use super::attributes::Attributes;
 use super::framing::Framing;
-use super::key::KeyRule;
 use super::plan::RecordPlan;
 use crate::callback::{Answer, Phase};
 
@@ -96,8 +95,13 @@ impl Command {
         }
     }
 
-    pub(super) fn key_rule(&self) -> &KeyRule {
-        &self.attributes.key
+    /// Whether a body can carry an identity of its own; [`super::Encoded::identified`] says whether it does.
+    pub fn has_identity(&self) -> bool {
+        !self.attributes.identity.is_empty()
+    }
+
+    pub(super) fn attributes(&self) -> &Attributes {
+        &self.attributes
     }
 
     pub(super) fn plan(&self) -> &RecordPlan {

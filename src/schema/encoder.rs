@@ -6,6 +6,7 @@ use jiter::Jiter;
 use super::avro;
 use super::command::Command;
 use super::error::EncodeError;
+use super::identity::Numbered;
 use super::unmapped::Leftovers;
 use super::walk::{Scratch, Walk};
 
@@ -16,6 +17,8 @@ const KEPT_TAPE_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct Meta<'a> {
     pub event_id: &'a str,
+    /// The `event_id` instead, where the body turns out to have an identity of its own.
+    pub content_id: Option<&'a str>,
     pub received_at_ms: i64,
     pub app: &'a str,
     pub client_ip: Option<&'a str>,
@@ -30,6 +33,10 @@ pub struct Encoded {
     pub key: Option<String>,
     /// When the event happened, where the body says so.
     pub time_ms: Option<i64>,
+    /// The body has an identity of its own: an equal one is the same event, sent again.
+    pub identified: bool,
+    /// The event's number in its group, for a command that numbers them.
+    pub numbered: Option<Numbered>,
     /// What went into the record's `unmapped` map.
     pub unmapped: Leftovers,
 }
@@ -70,7 +77,8 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let start = out.len();
-        self.scratch.reset(command.key_rule().slots());
+        let attributes = command.attributes();
+        self.scratch.reset(attributes.paths.len());
 
         let json = Jiter::with_tape(body, std::mem::take(&mut self.tape));
         let mut walk = Walk {
@@ -87,19 +95,25 @@ impl Encoder {
             return Err(error);
         }
 
-        let time_ms = self.scratch.captures.time_ms();
-        write_meta(out, meta, time_ms);
+        let captures = &self.scratch.captures;
+        let time_ms = captures.time_ms();
+        let identified = attributes.identity.holds(captures);
+        let event_id = meta.content_id.filter(|_| identified).unwrap_or(meta.event_id);
+        write_meta(out, event_id, meta, time_ms);
         let unmapped = self.scratch.unmapped.finish(out);
+        let sequence = attributes.sequence.as_ref();
         Ok(Encoded {
-            key: command.key_rule().evaluate(&self.scratch.captures, meta.app),
+            key: attributes.key.evaluate(captures, meta.app),
             time_ms,
+            identified,
+            numbered: sequence.and_then(|rule| rule.evaluate(captures)),
             unmapped,
         })
     }
 }
 
-fn write_meta(out: &mut Vec<u8>, meta: &Meta<'_>, time_ms: Option<i64>) {
-    avro::put_text(out, meta.event_id);
+fn write_meta(out: &mut Vec<u8>, event_id: &str, meta: &Meta<'_>, time_ms: Option<i64>) {
+    avro::put_text(out, event_id);
     avro::put_optional_long(out, time_ms);
     avro::put_long(out, meta.received_at_ms);
     avro::put_text(out, meta.app);

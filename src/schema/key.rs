@@ -1,17 +1,18 @@
 //! The key expression: how a command's Kafka key comes from its body. Parsed once, evaluated on what the walk has
 //! captured. Does not know what keys are good for; the grammar is in `schemas/README.md`.
 
-use super::capture::{Capture, Captures};
-use super::plan::{FieldPlan, Kind, RecordPlan};
+use super::capture::Captures;
+
+/// Finds the place of a path's text among those that a body yields; the error says what is wrong with the path.
+pub(super) type SlotOf<'s> = dyn FnMut(&str) -> Result<usize, String> + 's;
 
 /// What Tencent writes where there is no sender: as a key it would gather unrelated events.
 const NOBODY: &str = "@TLS#NOT_FOUND";
 
-/// A parsed expression; paths are numbered slots.
+/// A parsed expression; paths are slots of what is captured.
 #[derive(Debug, Default)]
 pub(super) struct KeyRule {
     alternatives: Vec<Alternative>,
-    paths: Vec<Path>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,38 +23,14 @@ enum Alternative {
     Conversation(usize),
 }
 
-/// A way into a record: names, each perhaps followed by `[0]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path(Vec<Stride>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stride {
-    name: String,
-    first_item: bool,
-}
-
 impl KeyRule {
     /// Reads an expression; the error says what is wrong with it.
-    pub fn parse(expression: &str) -> Result<Self, String> {
-        let mut rule = Self::default();
-        for alternative in expression.split(" | ") {
-            let parsed = rule.alternative(alternative.trim())?;
-            rule.alternatives.push(parsed);
-        }
-        Ok(rule)
-    }
-
-    /// How many captures the rule needs.
-    pub fn slots(&self) -> usize {
-        self.paths.len()
-    }
-
-    /// Marks the fields whose values the rule needs.
-    pub fn mark(&self, plan: &mut RecordPlan) -> Result<(), String> {
-        for (slot, path) in self.paths.iter().enumerate() {
-            path.mark(plan, Capture::Key(slot))?;
-        }
-        Ok(())
+    pub fn parse(expression: &str, slot_of: &mut SlotOf<'_>) -> Result<Self, String> {
+        let alternatives = expression.split(" | ");
+        let alternatives = alternatives.map(|alternative| Alternative::parse(alternative.trim(), slot_of));
+        Ok(Self {
+            alternatives: alternatives.collect::<Result<_, _>>()?,
+        })
     }
 
     /// The first alternative that yields a value.
@@ -66,105 +43,25 @@ impl KeyRule {
             Alternative::Conversation(slot) => value(slot).map(conversation),
         })
     }
+}
 
-    fn alternative(&mut self, text: &str) -> Result<Alternative, String> {
+impl Alternative {
+    fn parse(text: &str, slot_of: &mut SlotOf<'_>) -> Result<Self, String> {
         if text == "app" {
-            return Ok(Alternative::App);
+            return Ok(Self::App);
         }
         let Some((function, rest)) = text.split_once('(') else {
-            return Ok(Alternative::Value(self.slot(text)?));
+            return Ok(Self::Value(slot_of(text)?));
         };
         let arguments = rest
             .strip_suffix(')')
             .ok_or_else(|| format!("`{text}` has no closing parenthesis"))?;
         match (function, arguments.split_once(',')) {
-            ("pair", Some((a, b))) => Ok(Alternative::Pair(self.slot(a.trim())?, self.slot(b.trim())?)),
-            ("conversation", None) => Ok(Alternative::Conversation(self.slot(arguments.trim())?)),
+            ("pair", Some((a, b))) => Ok(Self::Pair(slot_of(a.trim())?, slot_of(b.trim())?)),
+            ("conversation", None) => Ok(Self::Conversation(slot_of(arguments.trim())?)),
             _ => Err(format!(
                 "`{text}` is neither pair(<path>, <path>) nor conversation(<path>)"
             )),
-        }
-    }
-
-    fn slot(&mut self, text: &str) -> Result<usize, String> {
-        let path = Path::parse(text)?;
-        if let Some(known) = self.paths.iter().position(|other| *other == path) {
-            return Ok(known);
-        }
-        self.paths.push(path);
-        Ok(self.paths.len() - 1)
-    }
-}
-
-impl Path {
-    /// Reads `Info.To_Account` or `PairList[0].From_Account`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        text.split('.')
-            .map(|part| {
-                let (name, first_item) = match part.strip_suffix("[0]") {
-                    Some(name) => (name, true),
-                    None => (part, false),
-                };
-                if name.is_empty() || name.contains(|c: char| "()[]|, ".contains(c)) {
-                    return Err(format!(
-                        "`{text}` is no path: names joined by `.`, `[0]` behind an array's"
-                    ));
-                }
-                Ok(Stride {
-                    name: name.to_owned(),
-                    first_item,
-                })
-            })
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    /// Marks the field at this path for `capture`.
-    pub fn mark(&self, plan: &mut RecordPlan, capture: Capture) -> Result<(), String> {
-        let (last, way) = self.0.split_last().expect("split yields at least one part");
-        let mut record = plan;
-        for stride in way {
-            let (kind, _) = stride.enter(record)?;
-            let Kind::Record(inner) = kind else {
-                return Err(format!("`{}` is no record", stride.name));
-            };
-            record = inner;
-        }
-        let (kind, noted) = last.enter(record)?;
-        let fits = match capture {
-            Capture::Key(_) => matches!(kind, Kind::Text | Kind::Long | Kind::Int),
-            Capture::Time { .. } => matches!(kind, Kind::Millis | Kind::Seconds),
-        };
-        if !fits {
-            return Err(match capture {
-                Capture::Key(_) => format!("`{}` is neither a string nor an integer", last.name),
-                Capture::Time { .. } => format!("`{}` is neither timestamp-millis nor a long of unit s", last.name),
-            });
-        }
-        if noted.is_some() {
-            return Err(format!("`{}` serves the key and the time, or two of them", last.name));
-        }
-        *noted = Some(match (capture, &kind) {
-            (Capture::Time { alternative, .. }, Kind::Seconds) => Capture::Time {
-                alternative,
-                scale: 1000,
-            },
-            (capture, _) => capture,
-        });
-        Ok(())
-    }
-}
-
-impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
-        let name = &self.name;
-        let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan { kind, capture, .. } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
-        match (kind, self.first_item) {
-            (Kind::Array(items), true) => Ok((&mut items.kind, &mut items.capture)),
-            (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
-            (_, true) => Err(format!("`{name}` is no array")),
-            (kind, false) => Ok((kind, capture)),
         }
     }
 }
@@ -202,12 +99,19 @@ fn halves(accounts: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::path::Paths;
     use super::*;
 
+    fn parse(expression: &str) -> Result<(KeyRule, Paths), String> {
+        let mut paths = Paths::default();
+        let rule = KeyRule::parse(expression, &mut |path| paths.slot(path))?;
+        Ok((rule, paths))
+    }
+
     fn key(expression: &str, values: &[Option<&str>]) -> Option<String> {
-        let rule = KeyRule::parse(expression).expect("a good expression");
+        let (rule, paths) = parse(expression).expect("a good expression");
         let mut captures = Captures::default();
-        captures.reset(rule.slots());
+        captures.reset(paths.len());
         for (slot, value) in values.iter().enumerate() {
             if let Some(value) = value {
                 captures.keep_text(slot, value);
@@ -269,13 +173,13 @@ mod tests {
             "conversation(A, B)",
             "A|B",
         ] {
-            assert!(KeyRule::parse(expression).is_err(), "{expression:?}");
+            assert!(parse(expression).is_err(), "{expression:?}");
         }
     }
 
     #[test]
     fn a_path_used_twice_is_captured_once() {
-        let rule = KeyRule::parse("A | pair(A, B) | B").expect("a good expression");
-        assert_eq!(rule.slots(), 2);
+        let (_, paths) = parse("A | pair(A, B) | B").expect("a good expression");
+        assert_eq!(paths.len(), 2);
     }
 }

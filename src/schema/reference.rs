@@ -56,6 +56,8 @@ fn section(page: &mut String, command: &Command, topic: &str) {
         ("Topic", Some(topic)),
         ("Key", Some(&summary.key)),
         ("Time", summary.time.as_deref()),
+        ("Equal bodies are one event with", summary.identity.as_deref()),
+        ("Numbers", summary.sequence.as_deref()),
         ("Answer", summary.answer.as_deref()),
         ("One event for each element of", summary.expand.as_deref()),
         ("Version", Some(&version)),

@@ -25,6 +25,10 @@ pub struct Summary {
     pub answer: Option<String>,
     /// The array whose elements are the events.
     pub expand: Option<String>,
+    /// The fields of which one makes equal bodies one event.
+    pub identity: Option<String>,
+    /// The field that numbers a group's events, and the fields that name the group: `MsgSeq of GroupId, TopicId`.
+    pub sequence: Option<String>,
     /// CRC-64-AVRO of the newest version, in hex as in the header.
     pub fingerprint: String,
 }
@@ -47,9 +51,24 @@ impl Command {
             time: text("time"),
             answer: answer(&attributes["answer"]),
             expand: text("expand"),
+            identity: list(&attributes["identity"]),
+            sequence: sequence(&attributes["sequence"]),
             fingerprint: hex::encode(self.fingerprint().to_le_bytes()),
         }
     }
+}
+
+fn list(names: &Value) -> Option<String> {
+    let names: Vec<_> = names.as_array()?.iter().filter_map(Value::as_str).collect();
+    Some(names.join(", "))
+}
+
+fn sequence(sequence: &Value) -> Option<String> {
+    Some(format!(
+        "{} of {}",
+        sequence["number"].as_str()?,
+        list(&sequence["of"])?
+    ))
 }
 
 fn answer(answer: &Value) -> Option<String> {

@@ -347,15 +347,8 @@ fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, 
             .is_some(),
         Kind::Json | Kind::Boolean | Kind::Record(_) | Kind::Array(_) => false,
     };
-    match capture {
-        Some((Capture::Key(slot), captures)) if held => captures.keep_text(slot, text),
-        Some((Capture::Time { alternative, scale }, captures)) if held => {
-            captures.keep_time(
-                alternative,
-                exact::integer(text).and_then(|value| value.checked_mul(scale)),
-            );
-        }
-        _ => {}
+    if held && let Some((capture, captures)) = capture {
+        captures.keep(capture, text);
     }
     held
 }

@@ -14,7 +14,7 @@ pub enum InspectError {
     #[error("there is no spool at {0}: is spool.dir the bridge's folder?")]
     NotThere(PathBuf),
     /// It cannot be read, here or at all.
-    #[error("cannot read the spool {path}: {cause}; run this as the bridge's user")]
+    #[error("cannot read the spool {path}: {cause}; is this the bridge's user?")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -5,6 +5,8 @@ use prometheus::{
     register_histogram_with_registry, register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
+use super::repair::Repaired;
+
 /// Handles on the spool's metrics; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -14,6 +16,8 @@ pub struct Metrics {
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
     pub(super) commit_errors: IntCounter,
+    repairs: IntCounter,
+    lost: IntCounter,
 }
 
 impl Metrics {
@@ -55,6 +59,21 @@ impl Metrics {
                 "Group commits that failed; each latches the spool until it is opened again.",
                 registry
             )?,
+            repairs: register_int_counter_with_registry!(
+                "imbridge_spool_repairs_total",
+                "Damaged files that were replaced by a whole one; the old ones are in the quarantine.",
+                registry
+            )?,
+            lost: register_int_counter_with_registry!(
+                "imbridge_spool_lost_records_total",
+                "Records that a damaged file no longer held; each becomes a dead letter.",
+                registry
+            )?,
         })
+    }
+
+    pub(super) fn count(&self, repaired: &Repaired) {
+        self.repairs.inc();
+        self.lost.inc_by(repaired.lost);
     }
 }

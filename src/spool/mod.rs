@@ -1,15 +1,19 @@
 //! The spool: opaque records, made durable in the order of their sequence numbers, kept until they are delivered.
 //!
 //! One SQLite file in a folder of its own, one writer thread with group commit, one reader, one WAL checkpointer.
-//! [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`; what is retired is deleted.
+//! [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`; what is retired is deleted, at
+//! once after delivery or, with [`Keep`], some time later.
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
+mod fresh;
 mod inspect;
 mod lane;
 mod metrics;
+mod pages;
 mod reader;
 mod record;
+mod repair;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use tracing::error;
 
 pub use inspect::{InspectError, Inspector, Overview};
 pub use lane::{AppendError, Appender, Lane};
@@ -33,7 +38,7 @@ pub use reader::{ReadError, Reader};
 pub use record::Record;
 pub use shared::Health;
 
-use database::Database;
+use database::{Database, DatabaseError, State};
 use shared::Shared;
 use wal::WalCheckpointer;
 use writer::{Job, Writer};
@@ -57,6 +62,18 @@ pub struct Config {
     pub max_pending_bytes: usize,
     /// Milliseconds that a commit may take before its callers are told that it failed.
     pub commit_timeout_ms: u64,
+    /// How long to keep what is delivered; without it, it is deleted at once. Not a key of the file.
+    #[serde(skip)]
+    pub keep: Option<Keep>,
+}
+
+/// How much of what is delivered stays readable, for as long as there is room: see the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Milliseconds before the first record that is not delivered, or before now where there is none.
+    pub ms: i64,
+    /// Records.
+    pub records: u64,
 }
 
 impl Default for Config {
@@ -68,6 +85,7 @@ impl Default for Config {
             min_free_bytes: 256 << 20,
             max_pending_bytes: 16 << 20,
             commit_timeout_ms: 1500,
+            keep: None,
         }
     }
 }
@@ -88,8 +106,11 @@ impl Config {
                 format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes),
             ));
         }
-        if self.commit_timeout_ms == 0 {
-            return Some(("commit_timeout_ms", "0: at least 1 is allowed".into()));
+        if !(1..=600_000).contains(&self.commit_timeout_ms) {
+            return Some((
+                "commit_timeout_ms",
+                format!("{}: 1 to 600000 is allowed", self.commit_timeout_ms),
+            ));
         }
         None
     }
@@ -114,7 +135,19 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// The database is damaged, of another version, or another spool's.
+    /// The file is damaged where it cannot be repaired.
+    #[error(
+        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, for what it holds is not delivered, and set another spool.dir or move the folder away to begin with an empty spool"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+        /// Why it is not repaired.
+        repair: String,
+    },
+    /// The database cannot be used, is of another version, or another spool's.
     #[error("cannot open the spool {path}: {cause}")]
     Database {
         /// The file.
@@ -144,10 +177,7 @@ impl Spool {
     pub fn open(config: &Config, metrics: Metrics) -> Result<Spool, OpenError> {
         let lock = lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let (database, state) = Database::open_writer(&path, &config.id).map_err(|cause| OpenError::Database {
-            path: path.clone(),
-            cause: cause.to_string(),
-        })?;
+        let (database, state) = open_or_repair(&path, &config.id, &metrics)?;
         let commit_timeout = Duration::from_millis(config.commit_timeout_ms);
         let shared = Arc::new(Shared::new(&state, commit_timeout));
         let (jobs, receiver) = mpsc::channel();
@@ -157,15 +187,20 @@ impl Spool {
             incarnation: state.incarnation.clone(),
             max_bytes: config.max_bytes,
             min_free_bytes: config.min_free_bytes,
+            keep: config.keep,
             database: Some(database),
             jobs: receiver,
             shared: shared.clone(),
             metrics: metrics.clone(),
             judged_at: Instant::now(),
             unjudged_bytes: 0,
+            damage: None,
+            repair_tried: None,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),
+            handle: shared.open_handle(),
+            failures: 0,
             shared: shared.clone(),
             metrics,
         };
@@ -199,7 +234,7 @@ impl Spool {
     pub fn reader(&self) -> Reader {
         Reader {
             path: self.path.clone(),
-            database: None,
+            handle: self.shared.open_handle(),
             jobs: self.jobs.clone(),
             shared: self.shared.clone(),
         }
@@ -222,7 +257,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         path: dir.to_owned(),
         cause,
     };
-    std::fs::create_dir_all(dir).map_err(fail)?;
+    make_folder(dir).map_err(fail)?;
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -234,6 +269,41 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(fail(cause)),
     }
+}
+
+/// Makes the folder, and its name durable: a power cut must not take it away with everything in it.
+fn make_folder(dir: &Path) -> std::io::Result<()> {
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
+    std::fs::create_dir_all(dir)?;
+    // The last start may have ended before it synced, so the folder's own name is always synced.
+    for folder in made.into_iter().chain([dir]) {
+        match folder.canonicalize()?.parent().map(repair::sync_folder) {
+            // Whoever may not read the folder above did not make this one either.
+            Some(Err(cause)) if cause.kind() != std::io::ErrorKind::PermissionDenied => return Err(cause),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_or_repair(path: &Path, id: &str, metrics: &Metrics) -> Result<(Database, State), OpenError> {
+    let fail = |cause: DatabaseError| OpenError::Database {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    };
+    let damage = match Database::open_writer(path, id) {
+        Err(cause) if cause.is_damage() => cause.to_string(),
+        opened => return opened.map_err(fail),
+    };
+    error!(damage, path = %path.display(), "the spool's file is damaged; it is being repaired");
+    let repaired = repair::repair(path, 0).map_err(|cause| OpenError::Damaged {
+        path: path.to_owned(),
+        cause: damage,
+        repair: cause.to_string(),
+    })?;
+    metrics.count(&repaired);
+    Database::open_writer(path, id).map_err(fail)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use super::{AppendError, Config, Health, Metrics, OpenError, Spool};
+use super::{AppendError, Config, Health, Keep, Metrics, OpenError, Spool};
 
 fn open(dir: &std::path::Path) -> Spool {
     open_with(dir, |_| {})
@@ -133,6 +133,85 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
         std::thread::yield_now();
     }
     assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
+}
+
+/// Asks until it is so; the writer deletes in its own time.
+fn wait_until(spool: &Spool, what: &str, so: impl Fn(&[u64]) -> bool) {
+    // Who reads while somebody else's report is under way finds a gap; the forwarder does both.
+    spool.reader().note(Vec::new()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let records = spool.reader().read(0, usize::MAX).unwrap();
+        let numbers: Vec<u64> = records.iter().map(|record| record.seq).collect();
+        if so(&numbers) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what}: {} records from {:?}",
+            numbers.len(),
+            numbers.first()
+        );
+        std::thread::yield_now();
+    }
+}
+
+fn keep(ms: i64, records: u64) -> impl Fn(&mut Config) {
+    move |config| config.keep = Some(Keep { ms, records })
+}
+
+#[test]
+fn what_is_delivered_is_kept_for_its_time_and_over_a_restart_and_then_deleted_without_traffic() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), keep(3_600_000, 1000));
+    append_all(&spool, (0..10).map(|n| vec![n]));
+    spool.reader().deliver(7, Vec::new());
+    spool.close();
+    let spool = open_with(folder.path(), keep(3_600_000, 1000));
+    let mut reader = spool.reader();
+    assert_eq!((reader.appended(), reader.delivered()), (10, 7));
+    spool.reader().note(Vec::new()).unwrap();
+    assert_eq!(reader.read(0, usize::MAX).unwrap().len(), 10);
+    spool.close();
+    let spool = open_with(folder.path(), keep(1, 1000));
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(5) {
+        std::thread::yield_now();
+    }
+    // Those that were appended with the first that is not delivered stay with it.
+    spool.reader().deliver(10, Vec::new());
+    wait_until(&spool, "nothing is left", <[u64]>::is_empty);
+    assert_eq!(append_all(&spool, [vec![9]]), [Ok(11)]);
+}
+
+#[test]
+fn only_so_many_delivered_records_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), keep(3_600_000, 100));
+    append_all(&spool, (0..3000u32).map(|n| n.to_le_bytes().to_vec()));
+    spool.reader().deliver(2500, Vec::new());
+    wait_until(&spool, "600 are left", |numbers| numbers.first() == Some(&2401));
+    assert_eq!(spool.reader().read(0, usize::MAX).unwrap().len(), 600);
+}
+
+#[test]
+fn what_is_kept_takes_a_tenth_of_the_spool_and_never_keeps_it_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), |config| {
+        keep(3_600_000, 1_000_000)(config);
+        config.max_bytes = 2 << 20;
+    });
+    for _ in 0..20 {
+        let appended = append_all(&spool, (0..4).map(|_| vec![0; 100_000]));
+        let last = appended.into_iter().flatten().max().expect("there is room");
+        spool.reader().deliver(last, Vec::new());
+        wait_until(&spool, "a tenth", |numbers| numbers.len() <= 2);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while spool.appender().health() != Health::Accepting {
+            assert!(Instant::now() < deadline, "{:?}", spool.appender().health());
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::Keep;
 use super::database::{Database, DatabaseError};
 use super::lane::{AppendError, LaneQueue};
 use super::metrics::Metrics;
+use super::repair::repair;
 use super::shared::{Health, Progress, Shared};
 use crate::lifecycle::unix_ms;
 
@@ -23,8 +25,12 @@ use crate::lifecycle::unix_ms;
 const RETIRE_STEP: u64 = 4096;
 /// Records that wait for deletion before a busy writer bothers; whole pages are freed, not parts of them.
 const RETIRE_AT: u64 = 1024;
+/// What is delivered and kept may take this part of the spool's bytes.
+const KEPT_SHARE: u64 = 10;
 /// An idle writer wakes this often for deletion, and a broken one to try the file again.
 const TICK: Duration = Duration::from_millis(500);
+/// At most so often a repair is tried.
+const REPAIR_EVERY: Duration = Duration::from_secs(10);
 /// A WAL above this is copied into the file by the writer itself, so that it starts over; the WAL checkpointer
 /// has done nearly all of it by then.
 const WAL_LIMIT_BYTES: u64 = 64 << 20;
@@ -54,6 +60,7 @@ struct Group {
     progress: Option<Progress>,
     syncs: Vec<oneshot::Sender<Result<(), AppendError>>>,
     close: bool,
+    damage: Option<String>,
 }
 
 pub(super) struct Writer {
@@ -62,12 +69,16 @@ pub(super) struct Writer {
     pub incarnation: String,
     pub max_bytes: u64,
     pub min_free_bytes: u64,
+    pub keep: Option<Keep>,
     pub database: Option<Database>,
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
     pub judged_at: Instant,
     pub unjudged_bytes: usize,
+    /// What is wrong with the file, until it is repaired.
+    pub damage: Option<String>,
+    pub repair_tried: Option<Instant>,
 }
 
 impl Writer {
@@ -83,7 +94,10 @@ impl Writer {
             let group = self.next_group();
             begun = Instant::now();
             interval = pace(group.records());
-            if self.database.is_none() && tried.elapsed() >= TICK {
+            if let Some(cause) = group.damage.clone() {
+                self.give_up(cause);
+            }
+            if self.database.is_none() && tried.elapsed() >= TICK && self.may_repair() {
                 self.reopen();
                 tried = Instant::now();
             }
@@ -105,6 +119,7 @@ impl Writer {
             let mut group = Group {
                 appends: self.shared.take_appends(),
                 progress: open.then(|| self.shared.take_progress()).flatten(),
+                damage: self.shared.take_damage(),
                 ..Group::default()
             };
             for job in self.jobs.try_iter() {
@@ -113,7 +128,7 @@ impl Writer {
                     Job::Close => group.close = true,
                 }
             }
-            (group.close || group.work() > 0).then_some(group)
+            (group.close || group.damage.is_some() || group.work() > 0).then_some(group)
         };
         self.shared.wait_as_writer(TICK, gather).unwrap_or_default()
     }
@@ -143,10 +158,28 @@ impl Writer {
     }
 
     /// The file is in doubt: nothing is accepted until it was opened and synced anew.
-    fn latch(&self, cause: &DatabaseError) {
+    fn latch(&mut self, cause: &DatabaseError) {
         error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
         self.metrics.commit_errors.inc();
-        self.shared.set_health(Health::Broken(cause.to_string()));
+        self.shared
+            .set_health(Health::Broken(format!("the last commit failed: {cause}")));
+        if cause.is_damage() {
+            self.give_up(cause.to_string());
+        }
+    }
+
+    /// The file is damaged: it must not be used before it is repaired.
+    fn give_up(&mut self, cause: String) {
+        error!(cause, path = %self.path.display(), "the spool's file is damaged; nothing is acknowledged until it is repaired");
+        self.database = None;
+        self.shared
+            .set_health(Health::Broken(format!("{cause}; it is being repaired")));
+        self.damage = Some(cause);
+    }
+
+    /// Each attempt goes through the whole file, and a disk that damages it at once will do so again.
+    fn may_repair(&self) -> bool {
+        self.damage.is_none() || self.repair_tried.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
     }
 
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
@@ -171,11 +204,11 @@ impl Writer {
         let delivered = progress
             .map_or(0, |p| p.delivered)
             .max(shared.delivered.load(Ordering::SeqCst));
-        let retired = self.retire_to(delivered, group.appends.is_empty());
+        let now_ms = unix_ms();
+        let retired = self.retire_to(database, (delivered, group.appends.is_empty()), now_ms)?;
         if group.work() == 0 && retired.is_none() {
             return Ok(());
         }
-        let now_ms = unix_ms();
         database.begin()?;
         let mut seq = shared.appended.load(Ordering::SeqCst);
         for (_, records) in &group.appends {
@@ -204,10 +237,33 @@ impl Writer {
     }
 
     /// How far this commit deletes, if at all.
-    fn retire_to(&self, delivered: u64, idle: bool) -> Option<u64> {
+    fn retire_to(
+        &self,
+        database: &Database,
+        (delivered, idle): (u64, bool),
+        now_ms: i64,
+    ) -> Result<Option<u64>, DatabaseError> {
         let retired = self.shared.retired.load(Ordering::SeqCst);
-        let waiting = delivered.saturating_sub(retired);
-        (waiting >= RETIRE_AT || (idle && waiting > 0)).then(|| retired + waiting.min(RETIRE_STEP))
+        let kept = delivered.saturating_sub(retired);
+        let mut due = kept;
+        if let Some(keep) = self.keep.filter(|_| !self.is_crowded(kept)) {
+            due = kept.saturating_sub(keep.records);
+            // Looked up in the file, and so only when nobody waits.
+            if idle && kept > 0 && due < RETIRE_STEP {
+                let until_ms = database.appended_at_ms(delivered)?.unwrap_or(now_ms);
+                let old = database.last_before(retired, kept.min(RETIRE_STEP), until_ms - keep.ms)?;
+                due = due.max(old - retired);
+            }
+        }
+        Ok((due >= RETIRE_AT || (idle && due > 0)).then(|| retired + due.min(RETIRE_STEP)))
+    }
+
+    /// What is delivered may take a tenth of the spool, by its share of the records, and nothing when the spool is full.
+    fn is_crowded(&self, kept: u64) -> bool {
+        let records = self.shared.appended.load(Ordering::SeqCst) - self.shared.retired.load(Ordering::SeqCst);
+        let used_bytes = self.shared.used_bytes.load(Ordering::Relaxed);
+        let kept_bytes = u128::from(used_bytes) * u128::from(kept) / u128::from(records.max(1));
+        !self.shared.is_accepting() || kept_bytes > u128::from(self.max_bytes / KEPT_SHARE)
     }
 
     fn judge_room(&self, used_bytes: u64) {
@@ -253,14 +309,20 @@ impl Writer {
     }
 
     /// Opens the file anew and makes sure that it is the one that was open before, with everything in it.
-    fn open_again(&self) -> Result<Database, String> {
+    fn open_again(&mut self) -> Result<Database, String> {
         if !self.path.exists() {
             return Err(format!(
                 "{} has gone; bring it back, or restart with an empty folder",
                 self.path.display()
             ));
         }
-        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| cause.to_string())?;
+        self.repair()?;
+        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| {
+            if cause.is_damage() {
+                self.give_up(cause.to_string());
+            }
+            cause.to_string()
+        })?;
         let appended = self.shared.appended.load(Ordering::SeqCst);
         if state.incarnation != self.incarnation || state.appended < appended {
             return Err(format!(
@@ -268,8 +330,27 @@ impl Writer {
                 self.path.display()
             ));
         }
+        database.prove(state.delivered).map_err(|cause| cause.to_string())?;
         self.shared.publish_appended(state.appended);
         Ok(database)
+    }
+
+    /// Puts a whole file in the place of a damaged one.
+    fn repair(&mut self) -> Result<(), String> {
+        let Some(damage) = self.damage.clone() else {
+            return Ok(());
+        };
+        let appended = self.shared.appended.load(Ordering::SeqCst);
+        self.repair_tried = Some(Instant::now());
+        let repaired = self.shared.alone(|| repair(&self.path, appended));
+        let repaired = repaired.map_err(|cause| {
+            let text = format!("the file is damaged ({damage}) and not repaired: {cause}");
+            error!("{text}");
+            text
+        })?;
+        self.metrics.count(&repaired);
+        self.damage = None;
+        Ok(())
     }
 }
 

@@ -1,12 +1,11 @@
 //! Kafka stopped under load, and absent at the start: answers go on at the same speed, everything arrives in order.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::bridge::Home;
 use crate::support::eventually;
 use crate::support::kafka::Kafka;
-use crate::support::load::{Ledger, Load};
-use crate::support::reader::consume;
+use crate::support::oracle::{Interval, Plan};
 
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -15,33 +14,34 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
     let mut kafka = Kafka::start("outage");
     let home = Home::with_brokers("outage", &kafka.brokers);
     let bridge = home.start();
-    let load = Load::start(home.port, 8, 64, u64::MAX);
+    let load = Plan::new(&home).with("rate", 2000).start();
     eventually("some events in Kafka", || {
         (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
     });
+    let before = load.intervals().len();
     kafka.stop();
-    let stopped_at = Instant::now();
+    let stopped = load.intervals().len();
     std::thread::sleep(OUTAGE);
-    let back_at = Instant::now();
+    let back = load.intervals().len();
     kafka.up();
     eventually("events in Kafka again", || {
         (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(())
     });
     let ledger = load.stop();
     bridge.settle();
-    let consumed = consume(&kafka.brokers, &home.prefix, &home.schemas());
-    ledger.judge(&consumed);
+    ledger.judge(&kafka.brokers, &home).assert_kept();
+    let intervals = ledger.intervals();
     let (before, during) = (
-        median(&ledger, |at| at < stopped_at),
-        median(&ledger, |at| at > stopped_at && at < back_at),
+        median_ms(&intervals[..before]),
+        median_ms(&intervals[stopped + 1..back]),
     );
     println!(
-        "{} acknowledged; median answer {before:?} before, {during:?} during the outage",
-        ledger.count()
+        "{} acknowledged; median answer {before} ms before, {during} ms during the outage",
+        ledger.acknowledged
     );
     assert!(
-        during < before * 3 + Duration::from_millis(5),
-        "answers took {during:?} in the outage, {before:?} before"
+        during < before * 3.0 + 5.0,
+        "answers took {during} ms in the outage, {before} ms before"
     );
     assert!(bridge.terminate().success());
 }
@@ -52,21 +52,20 @@ fn a_kafka_that_comes_after_the_bridge_gets_everything() {
     kafka.stop();
     let home = Home::with_brokers("late", &kafka.brokers);
     let bridge = home.start();
-    let ledger = Load::start(home.port, 8, 32, 20).finish();
-    assert_eq!(ledger.count(), 32 * 20);
+    let plan = Plan::new(&home).with("groups", 32).with("each", 20);
+    let ledger = plan.start().finish();
+    assert_eq!(ledger.acknowledged, 32 * 20);
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
     kafka.up();
     bridge.settle();
-    assert_eq!(ledger.judge(&consume(&kafka.brokers, &home.prefix, &home.schemas())), 0);
+    let verdict = ledger.judge(&kafka.brokers, &home);
+    verdict.assert_kept();
+    assert_eq!(verdict.found, 32 * 20);
 }
 
-fn median(ledger: &Ledger, within: impl Fn(Instant) -> bool) -> Duration {
-    let mut times: Vec<_> = ledger
-        .answer_times
-        .iter()
-        .filter(|(at, _)| within(*at))
-        .map(|(_, time)| *time)
-        .collect();
-    times.sort();
+/// The median of the intervals' medians.
+fn median_ms(intervals: &[Interval]) -> f64 {
+    let mut times: Vec<_> = intervals.iter().map(|interval| interval.p50_ms).collect();
+    times.sort_by(f64::total_cmp);
     *times.get(times.len() / 2).expect("there were answers in that time")
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Bridge, Home, PROGRAM};
-use crate::support::load::Load;
+use crate::support::oracle::Plan;
 use crate::support::reader::consume;
 use crate::support::{eventually, kafka, run};
 
@@ -108,9 +108,45 @@ fn what_waits_is_listed_and_exported_beside_a_running_bridge_and_without_one() {
 }
 
 #[test]
+fn a_spool_that_is_moved_with_its_wal_goes_on_where_it_was() {
+    let (mut home, bridge) = alone("move");
+    let mut connection = bridge.connect();
+    for number in 0..50 {
+        let answer = connection.post("/openim/callbackX", format!("{{\"groupID\":\"g\",\"n\":{number}}}"));
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
+    let name = stat(&home)["name"].clone();
+    bridge.kill();
+    let moved = home.path().join("moved");
+    std::fs::create_dir(&moved).expect("a temporary folder is writable");
+    for file in ["spool.db", "spool.db-wal"] {
+        std::fs::rename(home.path().join("spool").join(file), moved.join(file)).expect("it is there after a kill");
+    }
+    home.set("SPOOL__DIR", moved.display().to_string());
+    home.set("KAFKA__BROKERS", kafka::shared());
+    let bridge = home.start();
+    bridge.settle();
+    let found = stat(&home);
+    assert_eq!((&found["name"], &found["undelivered"]), (&name, &0.into()), "{found:#}");
+    let numbers: Vec<u64> = consume(&kafka::shared(), &home.prefix, &home.schemas())
+        .iter()
+        .map(|message| {
+            serde_json::from_slice::<Value>(&message.raw()).expect("JSON")["n"]
+                .as_u64()
+                .expect("a number")
+        })
+        .collect();
+    assert_eq!(numbers, (0..50).collect::<Vec<_>>(), "all of it, in order, once");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let (home, bridge) = alone("pipe");
-    assert_eq!(Load::start(home.port, 4, 40, 50).finish().count(), 2000);
+    let mut connection = bridge.connect();
+    for number in 0..1000 {
+        let answer = connection.post("/openim/callbackX", format!("{{\"groupID\":\"g{number}\"}}"));
+        assert_eq!(answer.expect("an answer").status, 200);
+    }
     drop(bridge);
     let line = format!(
         "set -o pipefail; {PROGRAM} spool list --config {config} | head -n 1",
@@ -128,7 +164,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load() {
     let home = Home::new("look");
     let bridge = home.start();
-    let load = Load::start(home.port, 8, 64, u64::MAX);
+    let load = Plan::new(&home).with("connections", 8).start();
     let mut looks = 0;
     let mut most_wal = 0;
     // Until the WAL has been copied and begun again several times.
@@ -146,7 +182,7 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
     bridge.settle();
     println!(
         "{looks} looks, {} acknowledged, WAL at most {most_wal} bytes",
-        ledger.count()
+        ledger.acknowledged
     );
     assert!(looks >= 3, "there was time to look");
     assert!(
@@ -155,6 +191,6 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
     );
     assert_eq!(bridge.metric(&["imbridge_spool_commit_errors_total"]), 0.0);
     assert_eq!(bridge.metric(&["imbridge_requests_refused_total"]), 0.0);
-    assert!(!bridge.log().contains("WARN"), "{}", bridge.log());
-    ledger.judge(&consume(&kafka::shared(), &home.prefix, &home.schemas()));
+    assert!(!bridge.log().contains("WAL checkpoint failed"), "{}", bridge.log());
+    ledger.judge(&kafka::shared(), &home).assert_kept();
 }

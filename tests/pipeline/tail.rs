@@ -132,6 +132,8 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     let mut home = Home::new("follow");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
     home.set("SCHEMAS__AUTO_REGISTER", "true");
+    // The same six again are no copies.
+    home.set("HISTORY__WINDOW_S", "0");
     let bridge = home.start();
     post_six(&bridge);
     bridge.settle();

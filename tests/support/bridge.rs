@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::client::Connection;
-use super::{eventually, kafka, schemas};
+use super::{eventually, kafka, schemas, within};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
@@ -110,6 +111,27 @@ impl Home {
 
     /// Starts the bridge and waits until it is ready.
     pub fn start(&self) -> Bridge {
+        self.start_until(200)
+    }
+
+    /// Starts the bridge and waits until it says that it is not ready.
+    pub fn start_unready(&self) -> Bridge {
+        self.start_until(503)
+    }
+
+    fn start_until(&self, readiness: u16) -> Bridge {
+        let mut bridge = self.spawn();
+        eventually("the bridge to be ready", || {
+            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", bridge.log());
+            }
+            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
+        });
+        bridge
+    }
+
+    /// Starts the bridge.
+    pub fn spawn(&self) -> Bridge {
         let log = self.path().join("log");
         let file = std::fs::File::options()
             .create(true)
@@ -122,19 +144,12 @@ impl Home {
             .stderr(file)
             .spawn()
             .expect("the program was built");
-        let mut bridge = Bridge {
+        Bridge {
             child,
             port: self.port,
             admin_port: self.admin_port,
             log,
-        };
-        eventually("the bridge to be ready", || {
-            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
-                panic!("the bridge ended with {status}:\n{}", bridge.log());
-            }
-            bridge.admin("/readyz").filter(|(status, _)| *status == 200)
-        });
-        bridge
+        }
     }
 }
 
@@ -150,6 +165,11 @@ impl Bridge {
         Some((answer.status, answer.body))
     }
 
+    /// The address of a path of the admin port.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.admin_port)
+    }
+
     /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let (_, text) = self.admin("/metrics").expect("the admin port answers");
@@ -161,11 +181,16 @@ impl Bridge {
             .sum()
     }
 
-    /// Waits until everything that was appended is delivered and written down.
+    /// Waits until everything that was appended is delivered and written down, for a minute.
     pub fn settle(&self) {
+        self.settle_within(Duration::from_secs(60));
+    }
+
+    /// The same with another patience.
+    pub fn settle_within(&self, limit: Duration) {
         // The gauge is from the last tick: two readings a tick apart, both zero.
         let mut zeros = 0;
-        eventually("the spool to be delivered", || {
+        within(limit, "the spool to be delivered", || {
             zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 {
                 zeros + 1
             } else {
@@ -175,9 +200,34 @@ impl Bridge {
         });
     }
 
+    /// The most memory that the process ever had, in bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = self.process("status");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.expect("Linux tells it in KiB") * 1024
+    }
+
+    /// How many files the process may have open at once.
+    pub fn open_files(&self) -> u64 {
+        let limits = self.process("limits");
+        let line = limits.lines().find(|line| line.starts_with("Max open files"));
+        let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+        soft.expect("Linux tells it")
+    }
+
+    fn process(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the bridge runs on Linux")
+    }
+
     /// Everything that was logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
 
 /// The broker that `scripts/test` started.
 pub fn shared() -> String {
     std::env::var("IMBRIDGE_TEST_KAFKA").expect("these tests need a Kafka: run them by `make test` or `scripts/test`")
 }
 
-/// A broker of one test's own; its data go when it is dropped.
+/// A cluster of one test's own; its data go when it is dropped.
 pub struct Kafka {
     dir: PathBuf,
     /// Where clients attach; the same after every restart.
@@ -18,44 +21,73 @@ pub struct Kafka {
 impl Kafka {
     /// A new broker.
     pub fn start(name: &str) -> Kafka {
+        Kafka::create(name, 1, &[])
+    }
+
+    /// A new cluster of 1 or 3 nodes, each broker and controller, with these settings (`key=value`) beside those of `scripts/kafka`.
+    pub fn create(name: &str, nodes: u32, settings: &[&str]) -> Kafka {
         let dir = PathBuf::from(format!("target/kafka/run/{name}-{}", std::process::id()));
         let mut kafka = Kafka {
             dir,
             brokers: String::new(),
         };
-        kafka.up();
+        let nodes = nodes.to_string();
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let more: Vec<&str> = ["--nodes", &nodes].into_iter().chain(settings).collect();
+        kafka.brokers = last_line(&kafka.script("up", &more));
         kafka
     }
 
-    /// Starts it, again with its data and port where it ran before.
+    /// Starts what does not run, again with its data and ports.
     pub fn up(&mut self) {
-        self.brokers = self
-            .script("up")
-            .lines()
-            .last()
-            .expect("up prints the address last")
-            .to_owned();
+        self.script("up", &[]);
     }
 
     /// Stops it in order.
     pub fn stop(&self) {
-        self.script("stop");
+        self.script("stop", &[]);
     }
 
-    fn script(&self, verb: &str) -> String {
+    /// `kill` (SIGKILL), `pause` (SIGSTOP), `resume`, `stop` or `up` for one node, from 1.
+    pub fn node(&self, verb: &str, node: i32) {
+        self.script(verb, &["--node", &node.to_string()]);
+    }
+
+    /// Kills all nodes, data kept.
+    pub fn kill(&self) {
+        self.script("kill", &[]);
+    }
+
+    /// The node that is the active controller by the nodes' own account.
+    pub fn controller(&self) -> i32 {
+        let state = |node: i32| {
+            let path = self.dir.join(format!("{node}/__cluster_metadata-0/quorum-state"));
+            let state: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+            Some((state["leaderEpoch"].as_i64()?, state["leaderId"].as_i64()? as i32))
+        };
+        let (_, leader) = (1..=3).filter_map(state).max().expect("a quorum was formed");
+        leader
+    }
+
+    fn script(&self, verb: &str, more: &[&str]) -> String {
         let output = Command::new("scripts/kafka")
             .arg(verb)
             .arg("--dir")
             .arg(&self.dir)
+            .args(more)
             .output()
             .expect("bash is there");
         assert!(
             output.status.success(),
-            "scripts/kafka {verb}: {}",
+            "scripts/kafka {verb} {more:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8(output.stdout).expect("the script prints text")
     }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().expect("up prints the address last").to_owned()
 }
 
 impl Drop for Kafka {
@@ -67,4 +99,10 @@ impl Drop for Kafka {
             .output()
             .ok();
     }
+}
+
+/// Held by a test with three nodes: the machine of a test run carries one such cluster at a time.
+pub fn one_cluster_at_a_time() -> MutexGuard<'static, ()> {
+    static CLUSTER: Mutex<()> = Mutex::new(());
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,11 @@
-//! What every test here needs: a bridge, a Kafka, a client that keeps a ledger, and an independent reader.
+//! What every test here needs: a bridge, a Kafka, a client, the oracle, and independent readers.
 
+pub mod admin;
 pub mod bridge;
 pub mod client;
 pub mod kafka;
-pub mod load;
+pub mod oracle;
+pub mod proxy;
 pub mod reader;
 pub mod registry;
 pub mod schemas;
@@ -12,13 +14,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Asks again and again until there is an answer; fails the test after a minute, saying what it waited for.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(Duration::from_secs(60), what, ask)
+}
+
+/// The same with another patience.
+pub fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited a minute for: {what}");
+        assert!(Instant::now() < deadline, "waited {limit:?} for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,8 +1,9 @@
 //! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) sees it.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,21 +43,35 @@ impl Consumed {
 
 /// Everything in the topics of `prefix`, each partition from its start to its end.
 pub fn consume(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
+    let mut all = Vec::new();
+    consume_each(brokers, prefix, schemas, |message| all.push(message));
+    all
+}
+
+/// The same, one message after the other: millions need not be held at once.
+pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, mut take: impl FnMut(Consumed)) {
     let python = std::env::var("IMBRIDGE_TEST_PYTHON")
         .expect("these tests need the reader: run them by `make test` or `scripts/test`");
-    let output = Command::new(python)
+    let mut reader = Command::new(python)
         .arg("tests/readers/consume.py")
-        .args(["--brokers", brokers, "--topic-prefix", prefix, "--schemas"])
+        .args([
+            "--brokers",
+            brokers,
+            "--topic-prefix",
+            prefix,
+            "--timeout-s",
+            "900",
+            "--schemas",
+        ])
         .arg(schemas)
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .expect("python starts");
-    assert!(
-        output.status.success(),
-        "the reader failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).expect("the reader prints text");
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}")))
-        .collect()
+    let lines = BufReader::new(reader.stdout.take().expect("it is piped")).lines();
+    for line in lines {
+        let line = line.expect("the reader prints text");
+        take(serde_json::from_str(&line).unwrap_or_else(|cause| panic!("{cause}: {line}")));
+    }
+    let status = reader.wait().expect("a child can be waited for");
+    assert!(status.success(), "the reader failed, see above: {status}");
 }

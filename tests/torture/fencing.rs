@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::size::{report, size};
 use crate::support::bridge::{APP, Bridge, Home};
-use crate::support::load::Load;
-use crate::support::reader::{Consumed, consume};
+use crate::support::oracle::{Plan, judge};
 use crate::support::{eventually, kafka, schemas};
 
 fn transactional(name: &str) -> Home {
@@ -20,7 +19,7 @@ fn kills_in_the_middle_of_transactions_lose_nothing_and_repeat_nothing() {
     let cycles = size("TRANSACTIONAL_KILLS", 12, 300);
     let home = transactional("transactions");
     let mut bridge = home.start();
-    let load = Load::start(home.port, 16, 64, u64::MAX);
+    let load = Plan::new(&home).start();
     let mut random = fastrand::Rng::with_seed(11);
     for _ in 0..cycles {
         // The moment is what is varied, not what is waited for.
@@ -31,17 +30,14 @@ fn kills_in_the_middle_of_transactions_lose_nothing_and_repeat_nothing() {
     let ledger = load.stop();
     bridge.settle();
     assert!(bridge.terminate().success());
-    let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
-    let unacknowledged = ledger.judge(&consumed);
-    report(
-        "transactional kill",
-        &format!(
-            "{cycles} kills, {} acknowledged, {} in Kafka, {unacknowledged} of them not acknowledged",
-            ledger.count(),
-            consumed.len()
-        ),
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report("transactional kill", &format!("{cycles} kills, {}", verdict.summary()));
+    verdict.assert_kept();
+    assert!(
+        verdict.acknowledged > 1000,
+        "only {} were acknowledged",
+        verdict.acknowledged
     );
-    assert!(ledger.count() > 1000, "only {} were acknowledged", ledger.count());
 }
 
 #[test]
@@ -51,7 +47,7 @@ fn a_second_bridge_of_the_same_spool_id_fences_off_the_first() {
     let mut second = transactional("fencing");
     second.set("KAFKA__TOPIC_PREFIX", first.prefix.clone());
     let zombie = first.start();
-    let ledger = Load::start(first.port, 4, 8, 20).finish();
+    let ledger = Plan::new(&first).with("groups", 8).with("each", 20).start().finish();
     zombie.settle();
     let successor = second.start();
     eventually("the successor to publish", || {
@@ -67,33 +63,13 @@ fn a_second_bridge_of_the_same_spool_id_fences_off_the_first() {
     post(&zombie, "Group.CallbackAfterCreateGroup", 503);
     post(&zombie, before, 200);
 
-    let more = Load::start(second.port, 4, 8, 40).finish();
+    let more = Plan::new(&second).with("groups", 8).with("each", 40).start().finish();
     successor.settle();
     assert_eq!(successor.metric(&["imbridge_producer_rebuilds_total"]), 0.0);
-    let consumed = consume(&kafka::shared(), &first.prefix, &first.schemas());
-    let events = |bridge: &Home| {
-        let spool = format!("imbridge-0.{}", incarnation(bridge));
-        // Checkpoints have no such header.
-        let of_it = |message: &&Consumed| message.headers.get("imbridge-spool") == Some(&spool);
-        consumed.iter().filter(of_it).count()
-    };
-    assert_eq!((events(&first), events(&second)), (ledger.count(), more.count()));
-    report(
-        "fencing",
-        "the first bridge stopped accepting and published nothing after it was replaced",
-    );
-}
-
-/// The random part of a bridge's spool name.
-fn incarnation(home: &Home) -> String {
-    let log = std::fs::read_to_string(home.path().join("log")).expect("the bridge wrote a log");
-    let name = log
-        .split("spool=")
-        .nth(1)
-        .expect("it names its spool")
-        .trim_start_matches('"');
-    let name = name.split(['"', ' ', '\n']).next().expect("a name");
-    name.rsplit_once('.').expect("id and incarnation").1.to_owned()
+    let verdict = judge(&kafka::shared(), &first, &[&ledger.path, &more.path], "read_committed");
+    report("fencing", &format!("the first bridge stopped; {}", verdict.summary()));
+    verdict.assert_kept();
+    assert_eq!(verdict.found, 8 * 20 + 8 * 40, "{verdict:#?}");
 }
 
 fn post(bridge: &Bridge, command: &str, expected: u16) {
@@ -111,7 +87,7 @@ fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
     home.set("KAFKA__STALL_TIMEOUT_S", "5");
     home.configure("[kafka.properties]\n\"transaction.timeout.ms\" = \"2000\"\n\"socket.timeout.ms\" = \"1500\"");
     let bridge = home.start();
-    let load = Load::start(home.port, 8, 16, u64::MAX);
+    let load = Plan::new(&home).with("groups", 16).start();
     for _ in 0..3 {
         // The length of the sleep is the case: the coordinator ends the transaction meanwhile, and fences off its producer.
         bridge.signal("STOP");
@@ -127,13 +103,20 @@ fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
     let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
     assert!(rebuilds >= 1.0, "no sleep met a transaction:\n{}", bridge.log());
     assert!(bridge.terminate().success());
-    let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
-    ledger.judge(&consumed);
+    let verdict = ledger.judge(&kafka::shared(), &home);
     report(
         "slept",
-        &format!("3 sleeps, {rebuilds} producers fenced off by the coordinator, none replaced"),
+        &format!(
+            "3 sleeps, {rebuilds} producers fenced off by the coordinator, none replaced; {}",
+            verdict.summary()
+        ),
     );
-    assert!(ledger.count() > 100, "only {} were acknowledged", ledger.count());
+    verdict.assert_kept();
+    assert!(
+        verdict.acknowledged > 100,
+        "only {} were acknowledged",
+        verdict.acknowledged
+    );
 }
 
 #[test]
@@ -143,12 +126,12 @@ fn the_way_of_delivery_changes_only_with_an_empty_spool() {
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     home.set("KAFKA__BROKERS", shared.clone());
     let bridge = home.start();
-    Load::start(home.port, 1, 1, 5).finish();
+    five(&home);
     bridge.settle();
     assert!(bridge.terminate().success());
     home.set("KAFKA__BROKERS", "127.0.0.1:1");
     let bridge = home.start();
-    Load::start(home.port, 1, 1, 5).finish();
+    five(&home);
     assert!(bridge.terminate().success());
     home.set("KAFKA__BROKERS", shared);
     home.set("KAFKA__DELIVERY", "transactional");
@@ -164,4 +147,9 @@ fn the_way_of_delivery_changes_only_with_an_empty_spool() {
     assert!(bridge.terminate().success());
     home.set("KAFKA__DELIVERY", "transactional");
     assert!(home.start().terminate().success());
+}
+
+fn five(home: &Home) {
+    let ledger = Plan::new(home).with("groups", 1).with("each", 5).start().finish();
+    assert_eq!(ledger.acknowledged, 5);
 }

@@ -5,6 +5,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brokers;
+mod campaign;
+mod damage;
+mod disk;
+mod endurance;
+mod faults;
 mod fencing;
+mod hostile;
+mod judge;
 mod kill;
+mod lagging;
+mod moments;
+mod network;
+mod power;
 mod size;
+mod spoiled;
+mod two_bridges;
+mod watchdog;

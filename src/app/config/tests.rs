@@ -164,3 +164,25 @@ fn the_registrys_password_is_user_colon_password_and_never_printed() {
         "{error}"
     );
 }
+
+#[test]
+fn a_time_that_no_clock_can_add_is_refused() {
+    for (table, key) in [
+        ("server", "keep_alive_s"),
+        ("server", "head_timeout_s"),
+        ("server", "body_timeout_s"),
+        ("server", "before_deadline_ms"),
+        ("server", "shutdown_timeout_s"),
+        ("spool", "commit_timeout_ms"),
+        ("kafka", "stall_timeout_s"),
+        ("kafka", "settle_ms"),
+        ("shutdown", "drain_timeout_s"),
+    ] {
+        let text = format!("{LEAST}[{table}]\n{key} = {}\n", i64::MAX);
+        let refusal = parse(&text, &[]).expect_err("longer than the world exists");
+        assert!(
+            refusal.contains(&format!("{table}.{key}")) && refusal.contains("is allowed"),
+            "{refusal}"
+        );
+    }
+}

@@ -184,6 +184,9 @@ fn callback(letter: &Letter) -> Result<Callback, String> {
     let (Some((_, app)), Some(provider)) = (source, provider) else {
         return Err(format!("it says no sender: {}", header("imbridge-error")));
     };
+    if letter.headers.contains_key("imbridge-withheld") {
+        return Err("a privacy rule keeps its body back".into());
+    }
     let command = letter.headers.get("imbridge-command");
     let command = command.ok_or("it names no command: the bridge would refuse it again")?;
     if command.len() > COMMAND_BYTES_MAX {
@@ -260,5 +263,8 @@ mod tests {
         lost = letter(1, &[(0, b"x")], 1);
         lost.headers.remove("imbridge-command");
         assert!(problem(&lost).contains("no command"));
+        lost = letter(1, &[(0, b"")], 1);
+        lost.headers.insert("imbridge-withheld".into(), "7".into());
+        assert!(problem(&lost).contains("privacy rule"));
     }
 }

@@ -18,7 +18,7 @@ use super::filter::{Filter, safe};
 use super::post::{Outcome, Pace, Poster, Senders, own_url, rate};
 use crate::app::Config;
 use crate::callback::Callback;
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, unix_ms};
 use progress::Progress;
 use source::{Item, Source};
 
@@ -68,8 +68,8 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         None => Source::Letters(letters::collect(&config.kafka, &options.filter, &options.reasons)?),
     };
     let url = options.url.clone().map_or_else(|| own_url(config), Ok)?;
-    let senders = Senders::of(config);
-    let plan = announce(&source, options, &senders)?;
+    let gate = Gate::new(config);
+    let plan = announce(&source, options, &gate)?;
     if !options.go {
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -79,7 +79,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let poster = Poster::new(&url, senders.clone())?;
+    let poster = Poster::new(&url, gate.senders.clone())?;
     let stop = super::stop_at_signal()?;
     let mut run = Run {
         progress: Progress::new(plan.total),
@@ -87,7 +87,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         last: options.after.clone(),
         pace: Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate)),
     };
-    let outcome = run.send(&source, options, &poster, &stop);
+    let outcome = run.send(&source, options, (&gate, &poster), &stop);
     run.progress.end(run.accepted);
     let outcome = outcome?;
     let last = run.last.as_deref().unwrap_or_default();
@@ -137,11 +137,11 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
 }
 
 /// Says what would be sent and what cannot be.
-fn announce(source: &Source, options: &Options, senders: &Senders) -> Result<Plan> {
+fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
     let mut plan = Plan::default();
     let mut out = std::io::stdout().lock();
     each(source, options, |item| {
-        match sendable(&item, senders) {
+        match gate.sendable(&item) {
             Ok(_) => {
                 let command = item.command.clone().unwrap_or_default();
                 *plan.counts.entry((command, item.reason)).or_default() += 1;
@@ -172,14 +172,38 @@ fn announce(source: &Source, options: &Options, senders: &Senders) -> Result<Pla
     Ok(plan)
 }
 
-/// The callback, if a bridge of this configuration would take it.
-fn sendable<'a>(item: &'a Item, senders: &Senders) -> Result<&'a Callback, String> {
-    let callback = item.callback.as_ref().map_err(Clone::clone)?;
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&callback.body).is_err() {
-        return Err("its body is not JSON: the bridge would refuse it again".into());
+/// What a bridge of this configuration takes.
+struct Gate {
+    senders: Senders,
+    /// What arrived before is no copy of anything to the bridge, in Unix milliseconds.
+    known_since_ms: i64,
+}
+
+impl Gate {
+    fn new(config: &Config) -> Gate {
+        let window_ms = config.history.window_s as i64 * 1000;
+        Gate {
+            senders: Senders::of(config),
+            known_since_ms: unix_ms() - window_ms,
+        }
     }
-    senders.request(&callback.head, 0)?;
-    Ok(callback)
+
+    /// The callback, if the bridge takes it and makes an event of it.
+    fn sendable<'a>(&self, item: &'a Item) -> Result<&'a Callback, String> {
+        let callback = item.callback.as_ref().map_err(Clone::clone)?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&callback.body).is_err() {
+            return Err("its body is not JSON: the bridge would refuse it again".into());
+        }
+        // The others were never read as far as an identity.
+        if item.reason == "too_large" && item.at_ms >= self.known_since_ms {
+            return Err(
+                "it arrived within history.window_s: the bridge would drop it as a copy; replay it when that is over"
+                    .into(),
+            );
+        }
+        self.senders.request(&callback.head, 0)?;
+        Ok(callback)
+    }
 }
 
 /// One sending.
@@ -193,10 +217,16 @@ struct Run {
 
 impl Run {
     /// Posts one after the other; gives what ended it early.
-    fn send(&mut self, source: &Source, options: &Options, poster: &Poster, stop: &Stop) -> Result<Option<String>> {
+    fn send(
+        &mut self,
+        source: &Source,
+        options: &Options,
+        (gate, poster): (&Gate, &Poster),
+        stop: &Stop,
+    ) -> Result<Option<String>> {
         let mut problem = None;
         each(source, options, |item| {
-            let Ok(callback) = sendable(&item, poster.senders()) else {
+            let Ok(callback) = gate.sendable(&item) else {
                 return Ok(true);
             };
             stop.pause(self.pace.left());

@@ -194,6 +194,15 @@ fn attributes_of_the_bridge_are_checked() {
         ("answer", json!({"ignore": false})),
         ("answer", json!({"echo": ["Text"], "ignore": true})),
         ("expand", json!(1)),
+        ("identity", json!("Text")),
+        ("identity", json!([])),
+        ("identity", json!(["Nowhere"])),
+        ("identity", json!(["Flag"])),
+        ("identity", json!(["Seconds"])),
+        ("sequence", json!("Long")),
+        ("sequence", json!({"number": "Long", "of": []})),
+        ("sequence", json!({"number": "Text", "of": ["Text"]})),
+        ("sequence", json!({"number": "Long", "of": ["Nowhere"]})),
     ] {
         says(
             &complaint(|schema| schema["imbridge"][attribute] = value.clone()),

@@ -5,6 +5,7 @@ mod encoding;
 mod evolution;
 mod folder;
 mod goldens;
+mod identity;
 mod lint;
 mod lossless;
 mod random;
@@ -18,6 +19,7 @@ use super::{Catalogue, EncodeError, Encoded, Encoder, LoadError, Meta};
 
 const META: Meta<'static> = Meta {
     event_id: "e-1",
+    content_id: None,
     received_at_ms: 1_670_574_414_999,
     app: "1400000000",
     client_ip: Some("10.0.0.1"),

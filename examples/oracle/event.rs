@@ -1,0 +1,82 @@
+//! One numbered event in each provider's protocol, and which answers are a success there. `tests/readers/judge.py` finds
+//! group and number in the fields where they are put here.
+
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::client::{Answer, Connection};
+
+const TENCENT: &str = "Group.CallbackAfterCreateGroup";
+const OPENIM: &str = "callbackAfterTransferGroupOwnerCommand";
+/// A time of the past for the first event; each later one is a millisecond after.
+const FIRST_EVENT_MS: u64 = 1_670_574_414_123;
+
+/// Whose protocol a group speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    Tencent,
+    OpenIm,
+}
+
+impl Provider {
+    /// As it stands in the ledger.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Provider::Tencent => "tencent",
+            Provider::OpenIm => "openim",
+        }
+    }
+
+    /// Whether an answer is this provider's success, which alone acknowledges.
+    pub fn acknowledges(self, answer: &Answer) -> bool {
+        let Ok(body) = serde_json::from_str::<Value>(&answer.body) else {
+            return false;
+        };
+        let said = match self {
+            Provider::Tencent => body["ActionStatus"] == "OK" && body["ErrorCode"] == 0,
+            Provider::OpenIm => body["errCode"] == 0 && body["actionCode"] == 0,
+        };
+        answer.status == 200 && said
+    }
+}
+
+/// How events are posted.
+pub struct Protocol {
+    tencent: String,
+    openim: String,
+    pad: String,
+}
+
+impl Protocol {
+    pub fn new(options: &Options) -> Protocol {
+        let app = options.app;
+        let secret = options
+            .secret
+            .as_ref()
+            .map_or(String::new(), |secret| format!("/{secret}"));
+        Protocol {
+            tencent: format!(
+                "/tencent?SdkAppid={app}&CallbackCommand={TENCENT}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
+            ),
+            openim: format!("/openim{secret}/{OPENIM}?contenttype=json"),
+            pad: "x".repeat(options.pad_bytes),
+        }
+    }
+
+    /// Posts an event and gives the answer; nothing when the connection broke before.
+    pub fn post(&self, connection: &mut Connection, provider: Provider, group: &str, number: u64) -> Option<Answer> {
+        let (target, body) = match provider {
+            Provider::Tencent => (
+                &self.tencent,
+                json!({"CallbackCommand": TENCENT, "GroupId": group, "Operator_Account": "oracle", "Type": "Public",
+                    "Name": number.to_string(), "Owner_Account": self.pad, "EventTime": FIRST_EVENT_MS + number}),
+            ),
+            Provider::OpenIm => (
+                &self.openim,
+                json!({"callbackCommand": OPENIM, "groupID": group, "oldOwnerUserID": self.pad,
+                    "newOwnerUserID": number.to_string()}),
+            ),
+        };
+        connection.post(target, body.to_string())
+    }
+}

@@ -1,0 +1,70 @@
+//! A record of the spool, with any bytes: it becomes at least one message, of a known topic and within its limit, and what
+//! is buried is all there.
+
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use bytes::Bytes;
+use imbridge::forward::{Composer, Metrics};
+use imbridge::publish::Message;
+use imbridge::spool::Record;
+use prometheus::Registry;
+
+use super::{NOW_MS, WORLD};
+
+/// Room for a dead letter's headers, and little beside: long inputs come in parts.
+const LIMIT: usize = 20 << 10;
+
+static COMPOSER: LazyLock<Mutex<(Composer, Vec<String>)>> = LazyLock::new(|| {
+    let metrics = Metrics::new(&Registry::new()).expect("a new registry has no metrics");
+    let (catalogue, commands) = (WORLD.catalogue.clone(), WORLD.commands.clone());
+    let composer = Composer::new(catalogue, commands, &WORLD.config.kafka, "fuzz", metrics);
+    let topics = composer.topics();
+    Mutex::new((composer, topics))
+});
+
+pub fn run(data: &[u8]) {
+    let record = Record {
+        seq: 7,
+        appended_at_ms: NOW_MS,
+        data: Bytes::copy_from_slice(data),
+        intact: true,
+    };
+    let mut composer = COMPOSER.lock().unwrap_or_else(PoisonError::into_inner);
+    let (composer, topics) = &mut *composer;
+    let messages = composer
+        .compose(&record, &|_| LIMIT)
+        .expect("nothing waits without a registry");
+    assert!(!messages.is_empty(), "a record is lost");
+    let mut last = None;
+    for message in &messages {
+        assert!(
+            topics.iter().any(|topic| **topic == *message.slot.topic),
+            "{}",
+            message.slot.topic
+        );
+        assert!((0..WORLD.config.kafka.partitions).contains(&message.slot.partition));
+        assert!(
+            message.size() <= LIMIT,
+            "{} bytes for a limit of {LIMIT}: {:?}",
+            message.size(),
+            message.headers
+        );
+        let place = (message.position.index, message.position.part);
+        assert!(last < Some(place), "{place:?} comes behind {last:?}");
+        last = Some(place);
+    }
+    buried(data, &messages);
+}
+
+/// Parts of a letter of the record itself, put together, are the record.
+fn buried(data: &[u8], messages: &[Message]) {
+    let whole = |message: &Message| {
+        message
+            .headers
+            .contains(&("imbridge-reason", "unknown_record".to_owned()))
+    };
+    if messages.iter().any(whole) {
+        let payload: Vec<u8> = messages.iter().flat_map(|message| message.payload.clone()).collect();
+        assert_eq!(payload, data);
+    }
+}

@@ -1,0 +1,61 @@
+//! What was delivered before this start and is still in the spool goes into the history, so that a copy is known after
+//! a restart as without one. Nothing is sent or counted here.
+
+use tracing::{info, warn};
+
+use super::compose::{Composer, meta};
+use super::repeats::{Arrival, ContentId};
+use super::unfold::{clear_head, cleared, events_of, open};
+use crate::spool::{Reader, Record};
+
+/// Bytes of records that are read at a time.
+const READ_BYTES: usize = 256 << 10;
+
+impl Composer {
+    /// Takes in every record that the spool has up to `delivered`, before the first is composed; later calls do nothing.
+    /// What cannot be read is not known: better a copy that is sent than events that wait.
+    pub(super) fn recall(&mut self, reader: &mut Reader, delivered: u64) {
+        if std::mem::replace(&mut self.recalled, true) || !self.history.looks_back() {
+            return;
+        }
+        let (mut read, mut count) = (0, 0);
+        while read < delivered {
+            let records = match reader.read(read, READ_BYTES) {
+                Ok(records) => records,
+                Err(cause) => {
+                    warn!(%cause, "copies of what was delivered before this start may be sent");
+                    return;
+                }
+            };
+            let old = records.iter().filter(|record| record.seq <= delivered);
+            count += old.map(|record| self.remember(record)).count();
+            read = records.last().map_or(delivered, |record| record.seq);
+        }
+        info!(
+            records = count,
+            "went through what was delivered lately, to know copies of it"
+        );
+    }
+
+    /// As composing it did, up to what becomes of it.
+    fn remember(&mut self, record: &Record) {
+        let Ok(mut callback) = open(record) else { return };
+        clear_head(&mut callback, &self.privacy);
+        let events = events_of(&callback, &self.commands).unwrap_or_default();
+        let (head, mut unused) = (&callback.head, Vec::new());
+        for event in events.iter().filter_map(|event| cleared(event, &self.privacy)) {
+            let command = self.catalogue.command(head.provider.as_str(), &event.command);
+            let Some(command) = command.filter(|command| command.has_identity()) else {
+                continue;
+            };
+            unused.clear();
+            let encoded = self
+                .encoder
+                .record(command, &event.body, &meta(head, "", None), &mut unused);
+            if encoded.is_ok_and(|encoded| encoded.identified) {
+                let id = ContentId::of(head, command.name(), &event.body);
+                self.history.remember(id, Arrival::of(head, record.seq, event.index));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The numbers of groups' messages, as they come: what is missing between two of them, and what comes late. Bounded: a
+//! group that was not seen for as long as many others came is forgotten. It knows no events and no metrics.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Groups with a gap or disorder that are remembered by name.
+const NAMED_MAX: usize = 100;
+
+/// The last number of each group.
+#[derive(Debug)]
+pub struct Sequences {
+    /// Groups are told apart by a keyed hash of 64 bits: two that share one spoil a count, and nothing else.
+    hasher: RandomState,
+    /// Two generations, each half of what is allowed: when the younger is full, it becomes the elder.
+    young: HashMap<u64, i64>,
+    old: HashMap<u64, i64>,
+    max_groups: usize,
+}
+
+/// How a number follows the highest before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The first of its group that was seen.
+    First,
+    /// The next.
+    Next,
+    /// So many are missing in between.
+    Gap {
+        /// The highest before.
+        last: i64,
+        /// How many.
+        missing: u64,
+    },
+    /// At or below the highest: late, or there again.
+    Disorder {
+        /// The highest before.
+        last: i64,
+    },
+}
+
+/// A group whose numbers did not follow one another, the last time that they did not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Irregularity {
+    /// `tencent` or `openim`.
+    pub provider: &'static str,
+    /// Tencent's SdkAppid, or the name of the OpenIM instance.
+    pub app: String,
+    /// The command.
+    pub command: String,
+    /// The group, with its topic where it has topics.
+    pub group: String,
+    /// The highest number before.
+    pub last: i64,
+    /// What should have come: the one after it.
+    pub expected: i64,
+    /// What came: above `expected` where there is a gap, below where there is disorder.
+    pub got: i64,
+    /// When it arrived, in Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// The last groups with a gap or disorder; a handle for other threads, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Irregularities(Arc<Mutex<VecDeque<Irregularity>>>);
+
+impl Sequences {
+    /// Remembers about this many groups.
+    pub fn new(max_groups: u32) -> Sequences {
+        Sequences {
+            hasher: RandomState::new(),
+            young: HashMap::new(),
+            old: HashMap::new(),
+            max_groups: max_groups as usize,
+        }
+    }
+
+    /// Takes the number of an event.
+    pub fn step(&mut self, group: impl Hash, number: i64) -> Step {
+        let group = self.hasher.hash_one(group);
+        let known = self.young.get(&group).copied().or_else(|| self.old.remove(&group));
+        let highest = known.map_or(number, |last| last.max(number));
+        if self.young.len() >= self.max_groups.div_ceil(2) && !self.young.contains_key(&group) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(group, highest);
+        match known {
+            None => Step::First,
+            Some(last) if number <= last => Step::Disorder { last },
+            Some(last) if number == last + 1 => Step::Next,
+            Some(last) => Step::Gap {
+                last,
+                missing: (number - last - 1).unsigned_abs(),
+            },
+        }
+    }
+
+    /// How many groups are remembered.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}
+
+impl Irregularities {
+    /// The last of each group, the oldest first.
+    pub fn latest(&self) -> Vec<Irregularity> {
+        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        named.iter().cloned().collect()
+    }
+
+    pub(super) fn note(&self, found: Irregularity) {
+        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &Irregularity| {
+            (other.provider, &other.app, &other.group) == (found.provider, &found.app, &found.group)
+        };
+        named.retain(|other| !same(other));
+        if named.len() == NAMED_MAX {
+            named.pop_front();
+        }
+        named.push_back(found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_follow_one_another_are_told_from_gaps_and_disorder() {
+        let mut sequences = Sequences::new(10);
+        let steps = [5, 6, 9, 7, 9, 10, 3].map(|number| sequences.step("g", number));
+        let expected = [
+            Step::First,
+            Step::Next,
+            Step::Gap { last: 6, missing: 2 },
+            Step::Disorder { last: 9 },
+            Step::Disorder { last: 9 },
+            Step::Next,
+            Step::Disorder { last: 10 },
+        ];
+        assert_eq!(steps, expected);
+        assert_eq!(sequences.step("h", 1), Step::First);
+    }
+
+    #[test]
+    fn the_extremes_of_a_number_are_counted_and_do_not_overflow() {
+        let mut sequences = Sequences::new(10);
+        sequences.step("g", 1);
+        let missing = i64::MAX.unsigned_abs() - 2;
+        assert_eq!(sequences.step("g", i64::MAX), Step::Gap { last: 1, missing });
+        assert_eq!(sequences.step("g", i64::MAX), Step::Disorder { last: i64::MAX });
+    }
+
+    #[test]
+    fn groups_are_bounded_and_those_that_go_on_stay() {
+        let mut sequences = Sequences::new(100);
+        for number in 1..=10_000 {
+            assert_ne!(sequences.step("busy", number), Step::Gap { last: 0, missing: 0 });
+            sequences.step(format!("group {number}"), 1);
+            assert!(sequences.len() <= 101, "{}", sequences.len());
+            if number > 1 {
+                // It was seen one group ago.
+                assert_eq!(sequences.step("busy", number), Step::Disorder { last: number });
+            }
+        }
+        assert_eq!(sequences.step("group 1", 2), Step::First, "forgotten long ago");
+    }
+
+    #[test]
+    fn the_last_irregularity_of_each_group_is_named_and_only_so_many() {
+        let irregularities = Irregularities::default();
+        let note = |group: String, got| {
+            irregularities.note(Irregularity {
+                provider: "tencent",
+                app: "1".into(),
+                command: "c".into(),
+                group,
+                last: 1,
+                expected: 2,
+                got,
+                at_ms: 0,
+            });
+        };
+        note("g".into(), 5);
+        note("h".into(), 6);
+        note("g".into(), 7);
+        let found: Vec<_> = irregularities
+            .latest()
+            .into_iter()
+            .map(|one| (one.group, one.got))
+            .collect();
+        assert_eq!(found, [("h".to_owned(), 6), ("g".to_owned(), 7)]);
+        (0..200).for_each(|number| note(number.to_string(), 9));
+        let groups: Vec<_> = irregularities.latest().into_iter().map(|one| one.group).collect();
+        assert_eq!(
+            (groups.len(), groups[0].as_str(), groups[99].as_str()),
+            (100, "100", "199")
+        );
+    }
+}

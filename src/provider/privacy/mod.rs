@@ -1,0 +1,179 @@
+//! `[[privacy]]`: fields that are dropped, hashed or masked before anything of a callback leaves the bridge - to Kafka, the
+//! dead-letter topic or the log. The spool holds callbacks as they came. It knows JSON text and no schema.
+
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::Secret;
+use crate::callback::Head;
+
+/// What happens to a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is taken out; in a list it becomes null, so that the others keep their places.
+    Drop,
+    /// It becomes the HMAC-SHA256 of its text under the rule's key, 32 hex digits of it: equal values stay equal.
+    Hash,
+    /// Text becomes `***`, anything else null.
+    Mask,
+}
+
+/// One `[[privacy]]` of the configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// Commands as on the wire; `*` is all of them.
+    pub commands: Vec<String>,
+    /// Fields by their path: names on the wire, separated by `/`; `*` is every field or element. `meta/client_ip`,
+    /// `meta/platform` and `meta/request_id` are what the request said beside its body.
+    pub paths: Vec<String>,
+    /// What happens to them.
+    pub action: Action,
+    /// For `hash`: the key, the same for as long as hashes are to be compared.
+    #[serde(default)]
+    pub key: Option<Secret>,
+}
+
+impl PrivacyConfig {
+    /// What is wrong with a value: the key and what is allowed.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        if self.commands.is_empty() {
+            return Some((
+                "commands",
+                "is empty: commands as on the wire, or \"*\", are needed".into(),
+            ));
+        }
+        let broken = |path: &&String| path.is_empty() || path.split('/').any(str::is_empty);
+        if let Some(path) = self.paths.iter().find(broken) {
+            return Some((
+                "paths",
+                format!("{path:?}: names separated by single / are allowed, as in MsgBody/*/MsgContent/Text"),
+            ));
+        }
+        let unknown = |path: &&String| path.starts_with("meta/") && Meta::of(path).is_none();
+        if let Some(path) = self.paths.iter().find(unknown) {
+            return Some((
+                "paths",
+                format!("{path:?}: meta/client_ip, meta/platform and meta/request_id are allowed"),
+            ));
+        }
+        if self.paths.is_empty() {
+            return Some(("paths", "is empty: at least one path is needed".into()));
+        }
+        match (self.action, &self.key) {
+            (Action::Hash, None) => Some((
+                "key",
+                "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"".into(),
+            )),
+            (Action::Drop | Action::Mask, Some(_)) => {
+                Some(("key", "has no use here: only action = \"hash\" takes one".into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What stands in a request beside its body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meta {
+    ClientIp,
+    Platform,
+    RequestId,
+}
+
+impl Meta {
+    fn of(path: &str) -> Option<Meta> {
+        match path {
+            "meta/client_ip" => Some(Meta::ClientIp),
+            "meta/platform" => Some(Meta::Platform),
+            "meta/request_id" => Some(Meta::RequestId),
+            _ => None,
+        }
+    }
+
+    fn field(self, head: &mut Head) -> &mut Option<String> {
+        match self {
+            Meta::ClientIp => &mut head.client_ip,
+            Meta::Platform => &mut head.platform,
+            Meta::RequestId => &mut head.request_id,
+        }
+    }
+}
+
+/// All rules, ready for use.
+#[derive(Debug, Clone, Default)]
+pub struct Privacy(Vec<PrivacyConfig>);
+
+impl Privacy {
+    /// Rules that were checked.
+    pub fn new(rules: &[PrivacyConfig]) -> Privacy {
+        Privacy(rules.to_vec())
+    }
+
+    /// Whether anything of this command may not leave; of every command, where it is not known.
+    pub fn concerns(&self, command: Option<&str>) -> bool {
+        let Some(command) = command else {
+            return !self.0.is_empty();
+        };
+        self.rules(command).next().is_some()
+    }
+
+    fn rules<'a>(&'a self, command: &'a str) -> impl Iterator<Item = &'a PrivacyConfig> {
+        let concerned = move |rule: &&PrivacyConfig| rule.commands.iter().any(|name| name == "*" || name == command);
+        self.0.iter().filter(concerned)
+    }
+
+    /// The head without what may not leave.
+    pub fn head(&self, command: &str, head: &mut Head) {
+        for rule in self.rules(command) {
+            for field in rule.paths.iter().filter_map(|path| Meta::of(path)) {
+                let value = field.field(head);
+                *value = value.take().and_then(|text| match rule.action {
+                    Action::Drop => None,
+                    Action::Hash => Some(rule.hash(&text)),
+                    Action::Mask => Some(rewrite::MASK.to_owned()),
+                });
+            }
+        }
+    }
+
+    /// A body without what may not leave; the same bytes where no rule is for its command. `None` when it is no JSON, so
+    /// that nobody can tell what stands in it.
+    pub fn body<'a>(&self, command: &str, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        if !self.concerns(Some(command)) {
+            return Some(Cow::Borrowed(body));
+        }
+        let text = std::str::from_utf8(body).ok()?;
+        let rules = self.rules(command).flat_map(|rule| {
+            let fields = rule.paths.iter().filter(|path| Meta::of(path).is_none());
+            fields.map(move |path| rewrite::Step {
+                path: path.as_str(),
+                rule,
+            })
+        });
+        let rules: Vec<_> = rules.collect();
+        let mut out = String::with_capacity(text.len());
+        rewrite::value(text, &rules, &mut out).ok()?;
+        Some(Cow::Owned(out.into_bytes()))
+    }
+}
+
+impl PrivacyConfig {
+    fn hash(&self, text: &str) -> String {
+        let key = self
+            .key
+            .as_ref()
+            .expect("a rule that hashes has a key, which was checked");
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("HMAC takes a key of any length");
+        mac.update(text.as_bytes());
+        hex::encode(&mac.finalize().into_bytes()[..16])
+    }
+}

@@ -1,0 +1,133 @@
+//! What a rule takes away is gone, and nothing else has changed.
+
+use super::{Action, Privacy, PrivacyConfig};
+use crate::callback::{Head, Provider};
+use crate::provider::Secret;
+
+fn rule(action: Action, paths: &[&str]) -> PrivacyConfig {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let file = folder.path().join("key");
+    std::fs::write(&file, "k").expect("a temporary folder is writable");
+    let key = Secret::try_from(format!("file:{}", file.display())).expect("it is there");
+    PrivacyConfig {
+        commands: vec!["C".into()],
+        paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        action,
+        key: (action == Action::Hash).then_some(key),
+    }
+}
+
+fn check(rules: &[PrivacyConfig], body: &str, expected: &str) {
+    let found = Privacy::new(rules)
+        .body("C", body.as_bytes())
+        .expect("JSON")
+        .into_owned();
+    assert_eq!(String::from_utf8(found).expect("text"), expected, "{body}");
+}
+
+#[test]
+fn fields_are_dropped_masked_and_hashed_at_any_depth() {
+    let body = r#"{"a": 1, "Text":"secret", "list":[{"Text":"x","n":1e400},{"Text":"y"}], "a":2}"#;
+    check(
+        &[rule(Action::Drop, &["Text", "list/*/Text"])],
+        body,
+        r#"{"a":1,"list":[{"n":1e400},{}],"a":2}"#,
+    );
+    check(
+        &[rule(Action::Mask, &["*/*/Text", "a"])],
+        body,
+        r#"{"a":null,"Text":"secret","list":[{"Text":"***","n":1e400},{"Text":"***"}],"a":null}"#,
+    );
+    // Python: hmac.new(b"k", b"secret", "sha256").hexdigest()[:32], and of b"1".
+    check(
+        &[rule(Action::Hash, &["Text", "a"])],
+        r#"{"a":1,"Text":"secret"}"#,
+        r#"{"a":"0aa2054d88556d7e5df6e54b00683dae","Text":"cc7eb5fa4bdffbf43700c5657391feff"}"#,
+    );
+}
+
+#[test]
+fn an_element_of_a_list_keeps_its_place_and_null_stays_null() {
+    check(
+        &[rule(Action::Drop, &["l/1"])],
+        r#"{"l":[1,2,3]}"#,
+        r#"{"l":[1,null,3]}"#,
+    );
+    check(&[rule(Action::Hash, &["n"])], r#"{"n":null}"#, r#"{"n":null}"#);
+}
+
+#[test]
+fn a_rule_that_drops_wins_over_one_that_hashes() {
+    let rules = [rule(Action::Hash, &["a"]), rule(Action::Drop, &["a"])];
+    check(&rules, r#"{"a":1,"b":2}"#, r#"{"b":2}"#);
+}
+
+#[test]
+fn an_escaped_name_is_the_same_name() {
+    check(
+        &[rule(Action::Drop, &["Text"])],
+        r#"{"\u0054ext":"secret","b":1}"#,
+        r#"{"b":1}"#,
+    );
+}
+
+#[test]
+fn other_commands_stay_byte_for_byte_and_what_is_no_json_does_not_pass() {
+    let privacy = Privacy::new(&[rule(Action::Drop, &["a"])]);
+    let body = b"{ \"a\" : 1 } ";
+    assert_eq!(privacy.body("D", body).expect("untouched").as_ref(), body);
+    for broken in [&b"not JSON"[..], b"{\"a\":1", b"{\"a\":1}}", b"\xff"] {
+        assert_eq!(privacy.body("C", broken), None);
+    }
+    assert!(privacy.concerns(None) && privacy.concerns(Some("C")) && !privacy.concerns(Some("D")));
+}
+
+#[test]
+fn what_the_request_said_is_covered_too() {
+    let mut head = Head {
+        provider: Provider::Tencent,
+        app: "1".into(),
+        command: Some("C".into()),
+        received_at_ms: 0,
+        client_ip: Some("192.0.2.1".into()),
+        platform: Some("iOS".into()),
+        request_id: None,
+        unreadable: false,
+    };
+    let rules = [
+        rule(Action::Drop, &["meta/client_ip"]),
+        rule(Action::Mask, &["meta/platform"]),
+    ];
+    Privacy::new(&rules).head("C", &mut head);
+    assert_eq!((head.client_ip, head.platform.as_deref()), (None, Some("***")));
+}
+
+#[test]
+fn rules_that_cannot_work_are_refused_with_what_is_allowed() {
+    let problem = |rule: PrivacyConfig| rule.problem().map(|(key, _)| key);
+    assert_eq!(problem(rule(Action::Hash, &["a/b", "meta/client_ip"])), None);
+    assert_eq!(problem(rule(Action::Drop, &["a//b"])), Some("paths"));
+    assert_eq!(problem(rule(Action::Drop, &["meta/other"])), Some("paths"));
+    assert_eq!(problem(rule(Action::Drop, &[])), Some("paths"));
+    assert_eq!(
+        problem(PrivacyConfig {
+            key: None,
+            ..rule(Action::Hash, &["a"])
+        }),
+        Some("key")
+    );
+    assert_eq!(
+        problem(PrivacyConfig {
+            action: Action::Mask,
+            ..rule(Action::Hash, &["a"])
+        }),
+        Some("key")
+    );
+    assert_eq!(
+        problem(PrivacyConfig {
+            commands: vec![],
+            ..rule(Action::Drop, &["a"])
+        }),
+        Some("commands")
+    );
+}

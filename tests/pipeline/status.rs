@@ -1,0 +1,80 @@
+//! The status page in a real browser: what it says while all is well, and while something is not.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::oracle::Plan;
+
+/// What a browser saw: light and dark, on a desk and on a phone.
+fn look(bridge: &Bridge) -> Vec<Value> {
+    let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", modules)
+        .arg("tests/readers/status.js")
+        .arg(bridge.admin_url("/"));
+    // `IMBRIDGE_PICTURES=docs/images` renews the pictures of the documents.
+    node.args(std::env::var("IMBRIDGE_PICTURES").ok());
+    let output = node.output().expect("node is there");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the browser failed: {words}");
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+fn well_made(seen: &[Value], host: &str) {
+    assert_eq!(seen.len(), 4);
+    for it in seen {
+        let view = format!("{} {}", it["colorScheme"], it["size"]);
+        assert_eq!(it["faults"], serde_json::json!([]), "{view}");
+        assert_eq!(it["hosts"], serde_json::json!([host]), "{view} asks others");
+        assert!(
+            it["overflow_px"].as_i64() <= Some(0),
+            "{view} is wider than its window: {}",
+            it["overflow_px"]
+        );
+        assert!(
+            it["least_contrast"].as_f64() >= Some(4.5),
+            "{view} is hard to read: {}",
+            it["least_contrast"]
+        );
+        assert_eq!(it["scripts_run"], 0, "{view} takes what was sent for markup");
+        let dark = it["background"].as_f64().expect("a number") < 0.2;
+        assert_eq!(dark, it["colorScheme"] == "dark", "{view}");
+    }
+}
+
+#[test]
+fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
+    let mut home = Home::new("status");
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
+    let bridge = home.start();
+    Plan::new(&home).with("each", 5).start().finish();
+    let broken = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json");
+    let markup = r#"["<img src=x onerror=alert(1)>"]"#;
+    assert_eq!(bridge.connect().post(&broken, markup).expect("an answer").status, 200);
+    bridge.settle();
+    let seen = look(&bridge);
+    well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
+    for it in &seen {
+        let tiles = [&it["tiles"]["accepting"], &it["tiles"]["kafka"], &it["tiles"]["behind"]];
+        assert_eq!(tiles, ["accepting", "connected", "nothing waits"]);
+        let text = it["text"].as_str().expect("text");
+        for part in ["Group.CallbackAfterCreateGroup", "not_an_object 1", "ago"] {
+            assert!(text.contains(part), "no {part:?} in: {text}");
+        }
+    }
+    assert!(bridge.terminate().success());
+
+    home.set("KAFKA__BROKERS", "127.0.0.1:1");
+    home.set("SPOOL__MIN_FREE_BYTES", i64::MAX.to_string());
+    let bridge = home.start_unready();
+    let seen = look(&bridge);
+    well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
+    assert_eq!(seen[0]["tiles"]["accepting"], "not accepting");
+    assert_eq!(seen[0]["tiles"]["kafka"], "not connected");
+    assert!(seen[0]["text"].as_str().expect("text").contains("spool.min_free_bytes"));
+}

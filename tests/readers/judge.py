@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""The judge of a load: holds what is in Kafka against the ledgers of what was acknowledged (`examples/oracle`).
+
+It shares nothing with the bridge but the schema files: group and number of an event come from its decoded record, never
+from a header that the bridge adds. One byte is kept for each event, so that millions are judged in little memory. One JSON
+object goes out:
+
+  acknowledged                events that got the provider's success as their answer
+  found                       events of the load in Kafka, each counted once
+  messages                    messages of the load in Kafka, doubles too
+  acknowledged_and_missing    acknowledged, and nowhere in their topic; one that became a dead letter is missing too
+  twice                       messages of an event that was there before
+  out_of_order                messages seen for the first time behind a later event of their group in their partition
+  several_partitions          groups in more than one partition
+  wrong_key                   messages whose key is not their group
+  never_posted                events of a group of the load with a number that no ledger has
+  unacknowledged_yet_present  posted, not acknowledged, there all the same: allowed
+  foreign                     messages that are no event of these ledgers: not judged
+  dead_lettered               dead letters by their reason
+  partitions                  how many partitions the groups are in
+  examples                    the first faults in words
+
+Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key or never posted; else 1. 3 when
+a message cannot be read, 4 when Kafka was silent for too long.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+
+from confluent_kafka import KafkaException
+
+from consume import BrokenPromise, Reader, Schemas
+
+# Where the load writes group and number: the fields of the two commands that it posts.
+FIELDS = {
+    "tencent.Group.CallbackAfterCreateGroup": ("GroupId", "Name"),
+    "openim.callbackAfterTransferGroupOwnerCommand": ("groupID", "newOwnerUserID"),
+}
+DEAD_LETTER = "dead-letter"
+POSTED, ACKNOWLEDGED, FOUND = 1, 2, 4
+FAULTS = ["acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "never_posted"]
+EXAMPLES_MAX = 20
+
+
+class Group:
+    """One group's events, a byte for each number, and the last number seen in each partition."""
+
+    __slots__ = ("last", "states")
+
+    def __init__(self):
+        self.states = bytearray()
+        self.last = {}
+
+
+class Judge:
+    def __init__(self, prefix):
+        self.fields = {f"{prefix}.{topic}": fields for topic, fields in FIELDS.items()}
+        self.dead_letters = f"{prefix}.{DEAD_LETTER}"
+        self.groups = {}
+        self.counts = Counter()
+        self.reasons = Counter()
+        self.places = set()
+        self.examples = []
+
+    def read_ledger(self, path):
+        """Notes what was posted and what was acknowledged. A last line that breaks off, as after a crash, does not count."""
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if not line.endswith("\n"):
+                    break
+                entry = json.loads(line)
+                group = self.groups.get(entry["group"])
+                if group is None:
+                    group = self.groups[entry["group"]] = Group()
+                states, number = group.states, entry["number"]
+                if number >= len(states):
+                    states.extend(bytes(number + 1 - len(states)))
+                if states[number]:
+                    raise ValueError(f"the ledgers have {entry['group']} {number} twice")
+                states[number] = POSTED | ACKNOWLEDGED if entry["acknowledged"] else POSTED
+                self.counts["acknowledged"] += entry["acknowledged"]
+
+    def see(self, message, schemas):
+        """Takes the next message of its partition."""
+        topic = message.topic()
+        if topic == self.dead_letters:
+            reason = dict(message.headers() or []).get("imbridge-reason", b"none").decode()
+            self.reasons[reason] += 1
+            return
+        fields = self.fields.get(topic)
+        record = schemas.show(message.value()).get("value") if fields else None
+        group = record and self.groups.get(record[fields[0]])
+        if not group:
+            if fields and not record:
+                raise BrokenPromise("the value is no record of a known schema")
+            self.counts["foreign"] += 1
+            return
+        self.judge(group, record[fields[0]], int(record[fields[1]]), message)
+
+    def judge(self, group, name, number, message):
+        partition = message.partition()
+        self.counts["messages"] += 1
+        if message.key() != name.encode():
+            self.fault("wrong_key", f"{name} {number}: the key is {message.key()}", message)
+        if number >= len(group.states) or not group.states[number]:
+            self.fault("never_posted", f"{name} {number}: was never posted", message)
+            return
+        last = group.last.get(partition, -1)
+        if last < 0:
+            self.places.add((message.topic(), partition))
+        if group.states[number] & FOUND:
+            self.fault("twice", f"{name} {number}: is there again", message)
+        elif number < last:
+            self.fault("out_of_order", f"{name} {number}: comes after {last}", message)
+        group.states[number] |= FOUND
+        if number > last:
+            group.last[partition] = number
+
+    def fault(self, kind, words, message=None):
+        self.counts[kind] += 1
+        if len(self.examples) < EXAMPLES_MAX:
+            place = f" ({message.topic()}/{message.partition()}@{message.offset()})" if message else ""
+            self.examples.append(f"{kind}: {words}{place}")
+
+    def verdict(self):
+        for name, group in self.groups.items():
+            if len(group.last) > 1:
+                self.fault("several_partitions", f"{name} is in partitions {sorted(group.last)}")
+            states = group.states
+            self.counts["found"] += sum(states.count(state | FOUND) for state in (POSTED, POSTED | ACKNOWLEDGED))
+            self.counts["unacknowledged_yet_present"] += states.count(POSTED | FOUND)
+            missing = POSTED | ACKNOWLEDGED
+            at = states.find(missing)
+            while at >= 0:
+                self.fault("acknowledged_and_missing", f"{name} {at}")
+                at = states.find(missing, at + 1)
+        names = ["acknowledged", "found", "messages", *FAULTS, "unacknowledged_yet_present", "foreign"]
+        verdict = {name: self.counts[name] for name in names}
+        verdict.update(dead_lettered=dict(self.reasons), partitions=len(self.places), examples=self.examples)
+        return verdict
+
+
+def run(options):
+    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix)
+    for path in options.ledger:
+        judge.read_ledger(path)
+    reader = Reader(options.brokers, options.topic_prefix, options.isolation)
+    reader.assign(options.idle_timeout_s)
+    heard_at = time.monotonic()
+    while reader.unfinished:
+        messages = reader.read()
+        if messages:
+            heard_at = time.monotonic()
+        elif time.monotonic() > heard_at + options.idle_timeout_s:
+            print(f"judge.py: nothing for {options.idle_timeout_s} s before the end of {sorted(reader.unfinished)}", file=sys.stderr)
+            return 4
+        for message in messages:
+            try:
+                judge.see(message, schemas)
+            except (BrokenPromise, UnicodeDecodeError, EOFError, ValueError, IndexError) as problem:
+                print(f"judge.py: {message.topic()}/{message.partition()}@{message.offset()}: {problem}", file=sys.stderr)
+                return 3
+    verdict = judge.verdict()
+    print(json.dumps(verdict))
+    return int(any(verdict[kind] for kind in FAULTS))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--brokers", required=True)
+    parser.add_argument("--ledger", required=True, action="append", help="a file of the load; several are judged as one")
+    parser.add_argument("--schemas", default="schemas", help="folder of <provider>/<Command>/v<N>.avsc")
+    parser.add_argument("--topic-prefix", default="im", help="topics that begin with this and a dot")
+    parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")
+    parser.add_argument("--idle-timeout-s", type=float, default=60.0)
+    try:
+        sys.exit(run(parser.parse_args()))
+    except KafkaException as problem:
+        sys.exit(f"judge.py: {problem}")
+
+
+if __name__ == "__main__":
+    main()

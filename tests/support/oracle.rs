@@ -1,0 +1,232 @@
+//! The oracle as a test uses it: the load of `examples/oracle` as a process of its own, its ledger, and the verdict of
+//! `tests/readers/judge.py` on what is in Kafka.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde::Deserialize;
+
+use super::bridge::{Home, PROGRAM};
+
+/// What a load is to do: all of it has a default but the bridge.
+pub struct Plan {
+    folder: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// A running load; killed when dropped.
+pub struct Load {
+    child: Child,
+    folder: PathBuf,
+    name: String,
+}
+
+/// What a load has written.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// The ledger's file.
+    pub path: PathBuf,
+    /// The file of the answers' times.
+    pub report: PathBuf,
+    /// Events that got the provider's success.
+    pub acknowledged: u64,
+    /// Events that got another answer or none.
+    pub unanswered: u64,
+}
+
+/// One interval of the load's report.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Interval {
+    /// CLOCK_MONOTONIC at its end.
+    pub ended_at_ns: u64,
+    /// Its length.
+    pub seconds: f64,
+    pub acknowledged: u64,
+    pub unanswered: u64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+}
+
+/// What the judge found; `tests/readers/judge.py` says what each number counts.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Verdict {
+    pub acknowledged: u64,
+    pub found: u64,
+    pub messages: u64,
+    pub acknowledged_and_missing: u64,
+    pub twice: u64,
+    pub out_of_order: u64,
+    pub several_partitions: u64,
+    pub wrong_key: u64,
+    pub never_posted: u64,
+    pub unacknowledged_yet_present: u64,
+    pub foreign: u64,
+    pub dead_lettered: BTreeMap<String, u64>,
+    pub partitions: u64,
+    pub examples: Vec<String>,
+}
+
+impl Plan {
+    /// A load on a home's bridge, which need not run yet: 64 groups over 16 connections, as fast as it goes, until stopped.
+    pub fn new(home: &Home) -> Plan {
+        let plan = Plan {
+            folder: home.path().to_owned(),
+            arguments: vec!["load".into()],
+        };
+        plan.with("port", home.port)
+    }
+
+    /// Sets an option of `oracle load` (`oracle load --help` has all): `with("groups", 200)`.
+    pub fn with(mut self, option: &str, value: impl ToString) -> Plan {
+        self.arguments.extend([format!("--{option}"), value.to_string()]);
+        self
+    }
+
+    /// Starts it. Several loads on one home, also one after the other, have groups and files of their own.
+    pub fn start(self) -> Load {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("l{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let program = Path::new(PROGRAM).with_file_name("examples").join("oracle");
+        let child = Command::new(&program)
+            .args(&self.arguments)
+            .args(["--name", &name, "--ledger"])
+            .arg(self.folder.join(format!("{name}.ledger")))
+            .arg("--report")
+            .arg(self.folder.join(format!("{name}.report")))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|cause| panic!("{}: {cause}; `scripts/test` builds it", program.display()));
+        Load {
+            child,
+            folder: self.folder,
+            name,
+        }
+    }
+}
+
+impl Load {
+    /// Ends the load now.
+    pub fn stop(self) -> Ledger {
+        let pid = self.child.id().to_string();
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
+        self.finish()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn finish(mut self) -> Ledger {
+        #[derive(Deserialize)]
+        struct Totals {
+            acknowledged: u64,
+            unanswered: u64,
+        }
+        let status = self.child.wait().expect("a child can be waited for");
+        let stdout = self.child.stdout.take().expect("piped");
+        let text = std::io::read_to_string(stdout).expect("the load prints text");
+        assert!(status.success(), "the load ended with {status}: {text}");
+        let totals: Totals = serde_json::from_str(&text).expect("the load prints its totals");
+        Ledger {
+            path: self.folder.join(format!("{}.ledger", self.name)),
+            report: self.report(),
+            acknowledged: totals.acknowledged,
+            unanswered: totals.unanswered,
+        }
+    }
+
+    /// The intervals so far, while it goes on.
+    pub fn intervals(&self) -> Vec<Interval> {
+        intervals(&self.report())
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.join(format!("{}.report", self.name))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Ledger {
+    /// The intervals of the load's report.
+    pub fn intervals(&self) -> Vec<Interval> {
+        intervals(&self.report)
+    }
+
+    /// Judges this load alone, as a consumer sees it that reads committed. Everything must have been delivered before.
+    pub fn judge(&self, brokers: &str, home: &Home) -> Verdict {
+        judge(brokers, home, &[&self.path], "read_committed")
+    }
+}
+
+fn intervals(report: &Path) -> Vec<Interval> {
+    // Not there before the load has begun; a last line may be half written.
+    let text = std::fs::read_to_string(report).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Holds everything in a home's topics against ledgers.
+pub fn judge(brokers: &str, home: &Home, ledgers: &[&Path], isolation: &str) -> Verdict {
+    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
+        .expect("these tests need the judge: run them by `make test` or `scripts/test`");
+    let output = Command::new(python)
+        .arg("tests/readers/judge.py")
+        .args(["--brokers", brokers, "--topic-prefix", &home.prefix])
+        .args(["--isolation", isolation, "--schemas"])
+        .arg(home.schemas())
+        .args(ledgers.iter().flat_map(|path| [Path::new("--ledger"), path]))
+        .output()
+        .expect("python starts");
+    let verdict: Verdict = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|cause| panic!("no verdict ({cause}): {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(
+        output.status.code(),
+        Some(i32::from(!verdict.is_kept())),
+        "{verdict:#?}"
+    );
+    verdict
+}
+
+impl Verdict {
+    /// Whether the promise was kept.
+    pub fn is_kept(&self) -> bool {
+        let faults = [
+            self.acknowledged_and_missing,
+            self.twice,
+            self.out_of_order,
+            self.several_partitions,
+            self.wrong_key,
+            self.never_posted,
+        ];
+        faults.iter().all(|count| *count == 0)
+    }
+
+    /// Fails the test unless the promise was kept.
+    pub fn assert_kept(&self) {
+        assert!(self.is_kept(), "the promise is broken: {self:#?}");
+    }
+
+    /// The numbers as a campaign's report has them.
+    pub fn summary(&self) -> String {
+        format!(
+            "{} acknowledged, {} in Kafka ({} of them not acknowledged), {} missing, {} twice, {} out of order, {} dead letters",
+            self.acknowledged,
+            self.found,
+            self.unacknowledged_yet_present,
+            self.acknowledged_and_missing,
+            self.twice,
+            self.out_of_order,
+            self.dead_lettered.values().sum::<u64>()
+        )
+    }
+}

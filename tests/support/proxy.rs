@@ -1,0 +1,157 @@
+//! A bad network between the bridge and one broker: delay, little bandwidth, connections that break, and Produce requests
+//! that vanish. It knows of Kafka's protocol only that a request is a length of four bytes and begins with two that tell its kind.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+const PRODUCE: [u8; 2] = [0, 0];
+/// Pieces between the reader and the writer of a direction: what is on the wire.
+const ON_THE_WIRE: usize = 64;
+
+/// What the network does; changes apply at once, also to open connections.
+#[derive(Default)]
+struct Weather {
+    delay_ms: AtomicU64,
+    bytes_per_s: AtomicU64,
+    swallow_produce: AtomicBool,
+    swallowed: AtomicU64,
+    connections: AtomicU64,
+}
+
+/// A running proxy. It ends with the test program.
+pub struct Proxy {
+    weather: Arc<Weather>,
+    cut: watch::Sender<u64>,
+}
+
+impl Proxy {
+    /// Listens on `port` and passes on to `broker`, on a thread of its own. A broker that is not there yet only costs connections.
+    pub fn start(port: u16, broker: u16) -> Proxy {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        let (cut, cuts) = watch::channel(0);
+        let weather = Arc::new(Weather::default());
+        let shared = Arc::clone(&weather);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the operating system gives an event queue");
+        std::thread::spawn(move || {
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).expect("it is non-blocking");
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(connection(client, broker, Arc::clone(&shared), cuts.clone()));
+                }
+            });
+        });
+        Proxy { weather, cut }
+    }
+
+    /// Delays each direction and limits its rate; 0 for no limit.
+    pub fn slow(&self, delay: Duration, bytes_per_s: u64) {
+        self.weather.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.weather.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+    }
+
+    /// Breaks every open connection, with what is on its way.
+    pub fn cut(&self) {
+        self.cut.send_modify(|count| *count += 1);
+    }
+
+    /// Whether Produce requests vanish, while everything else passes.
+    pub fn swallow_produce(&self, swallow: bool) {
+        self.weather.swallow_produce.store(swallow, Ordering::Relaxed);
+    }
+
+    /// How many Produce requests vanished.
+    pub fn swallowed(&self) -> u64 {
+        self.weather.swallowed.load(Ordering::Relaxed)
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> u64 {
+        self.weather.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut cuts: watch::Receiver<u64>) {
+    cuts.mark_unchanged();
+    let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else {
+        return;
+    };
+    weather.connections.fetch_add(1, Ordering::Relaxed);
+    for stream in [&client, &server] {
+        stream.set_nodelay(true).ok();
+        // A closed socket sends a reset instead of the rest.
+        stream.set_zero_linger().ok();
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let requests = direction(from_client, to_server, &weather, true);
+    let answers = direction(from_server, to_client, &weather, false);
+    tokio::select! {
+        _ = requests => {}
+        _ = answers => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+/// One direction of a connection, until either end is closed.
+async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, weather: &Weather, requests: bool) -> std::io::Result<()> {
+    let (wire, out) = mpsc::channel(ON_THE_WIRE);
+    if requests {
+        tokio::try_join!(read_requests(from, wire, weather), write(to, out, weather))?;
+    } else {
+        tokio::try_join!(read_bytes(from, wire), write(to, out, weather))?;
+    }
+    Ok(())
+}
+
+type Piece = (Instant, Vec<u8>);
+
+async fn read_bytes(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>) -> std::io::Result<()> {
+    loop {
+        let mut piece = vec![0; 16 << 10];
+        let count = from.read(&mut piece).await?;
+        piece.truncate(count);
+        if count == 0 || wire.send((Instant::now(), piece)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whole requests, so that one of them can vanish without its half.
+async fn read_requests(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, weather: &Weather) -> std::io::Result<()> {
+    loop {
+        let mut length = [0; 4];
+        from.read_exact(&mut length).await?;
+        let mut request = length.to_vec();
+        request.resize(4 + u32::from_be_bytes(length) as usize, 0);
+        from.read_exact(&mut request[4..]).await?;
+        if request[4..].starts_with(&PRODUCE) && weather.swallow_produce.load(Ordering::Relaxed) {
+            weather.swallowed.fetch_add(1, Ordering::Relaxed);
+        } else if wire.send((Instant::now(), request)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn write(mut to: OwnedWriteHalf, mut wire: mpsc::Receiver<Piece>, weather: &Weather) -> std::io::Result<()> {
+    while let Some((sent, piece)) = wire.recv().await {
+        let delay = Duration::from_millis(weather.delay_ms.load(Ordering::Relaxed));
+        tokio::time::sleep_until(sent + delay).await;
+        for part in piece.chunks(16 << 10) {
+            let rate = weather.bytes_per_s.load(Ordering::Relaxed);
+            if rate > 0 {
+                tokio::time::sleep(Duration::from_secs_f64(part.len() as f64 / rate as f64)).await;
+            }
+            to.write_all(part).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! What the campaigns against Kafka share: a bridge under a steady load, a calm time first, then faults, each with its span
+//! of time; at the end the judgement, and the speed of the answers during each fault against the calm.
+
+use std::fmt;
+use std::io::Write;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::size::{report, size};
+use crate::support::bridge::{Bridge, Home};
+use crate::support::oracle::{Interval, Ledger, Load, Plan, judge};
+use crate::support::{eventually, within};
+
+/// The topics of the load, without their prefix; half of the events go to each.
+pub const TOPICS: [&str; 2] = [
+    "tencent.Group.CallbackAfterCreateGroup",
+    "openim.callbackAfterTransferGroupOwnerCommand",
+];
+const CALM: Duration = Duration::from_secs(4);
+const INTERVAL_MS: u64 = 500;
+/// The longest that a fault's backlog may take.
+const RECOVERY_MAX: Duration = Duration::from_secs(600);
+
+/// A home on three brokers; `delivery` is the value of `kafka.delivery`, where another than the default is to be tried.
+pub fn home_on_three(name: &str, brokers: &str, delivery: Option<&str>) -> Home {
+    let mut home = Home::with_brokers(name, brokers);
+    home.set("KAFKA__REPLICATION_FACTOR", "3");
+    if let Some(delivery) = delivery {
+        home.set("KAFKA__DELIVERY", delivery);
+    }
+    home.configure("[kafka.topic_config]\n\"min.insync.replicas\" = \"2\"");
+    home
+}
+
+/// Events a second of the load.
+pub fn rate() -> u64 {
+    size("RATE", 200, 1000)
+}
+
+/// A bridge under load.
+pub struct Campaign {
+    name: String,
+    brokers: String,
+    pub home: Home,
+    pub bridge: Bridge,
+    load: Load,
+    calm: Range<usize>,
+    faults: Vec<Fault>,
+    deleted: Option<Deleted>,
+}
+
+/// A fault that is over.
+struct Fault {
+    name: String,
+    intervals: Range<usize>,
+    recovered_after: Duration,
+}
+
+/// A topic whose earlier events are gone with it.
+struct Deleted {
+    provider: &'static str,
+    at_ns: u64,
+}
+
+impl Campaign {
+    /// Starts the bridge and its load, and lets a calm time pass once events arrive in Kafka.
+    pub fn begin(name: &str, brokers: &str, home: Home) -> Campaign {
+        let bridge = home.start();
+        let plan = Plan::new(&home).with("connections", 8).with("groups", 32);
+        let load = plan.with("rate", rate()).with("interval-ms", INTERVAL_MS).start();
+        eventually("some events in Kafka", || {
+            (bridge.metric(&["imbridge_messages_published_total"]) > 100.0).then_some(())
+        });
+        let calm_from = load.intervals().len();
+        pass(CALM);
+        Campaign {
+            name: name.to_owned(),
+            brokers: brokers.to_owned(),
+            calm: calm_from..load.intervals().len(),
+            home,
+            bridge,
+            load,
+            faults: Vec::new(),
+            deleted: None,
+        }
+    }
+
+    /// A fault and its end; returns when Kafka has everything that was acknowledged until then, and says how long that took.
+    pub fn fault(&mut self, name: &str, fault: impl FnOnce(&Campaign)) -> Duration {
+        let from = self.load.intervals().len();
+        fault(self);
+        let over = Instant::now();
+        let accepted = self.accepted();
+        within(
+            RECOVERY_MAX,
+            &format!("everything from {name:?} to be in Kafka"),
+            || (self.arrived() >= accepted).then_some(()),
+        );
+        let recovered_after = over.elapsed();
+        self.faults.push(Fault {
+            name: name.to_owned(),
+            intervals: from..self.load.intervals().len().max(from + 1),
+            recovered_after,
+        });
+        recovered_after
+    }
+
+    /// A topic of this provider was gone at this instant of [`monotonic_ns`]: what it held is not asked for.
+    pub fn forgive(&mut self, provider: &'static str, at_ns: u64) {
+        self.deleted = Some(Deleted { provider, at_ns });
+    }
+
+    /// Callbacks that this bridge has acknowledged.
+    pub fn accepted(&self) -> f64 {
+        self.bridge.metric(&["imbridge_requests_total", "status=\"200\""])
+    }
+
+    /// Messages of which this bridge knows that Kafka has them.
+    pub fn arrived(&self) -> f64 {
+        self.bridge.metric(&["imbridge_messages_published_total"])
+            + self.bridge.metric(&["imbridge_messages_skipped_total "])
+    }
+
+    /// Ends the load, and asserts that everything is in Kafka, once, in order, and that no fault slowed the answers down.
+    pub fn end(self) {
+        let ledger = self.load.stop();
+        self.bridge.settle();
+        let rebuilds = self.bridge.metric(&["imbridge_producer_rebuilds_total"]) as u64;
+        let path = match &self.deleted {
+            None => ledger.path.clone(),
+            Some(deleted) => without_deleted(&ledger, deleted),
+        };
+        let verdict = judge(&self.brokers, &self.home, &[&path], "read_committed");
+        let intervals = ledger.intervals();
+        let calm = Speed::of(&intervals[self.calm.clone()]);
+        let say = |line: &str| report(&self.name, line);
+        say(&format!("calm: {calm}"));
+        let speed_in = |fault: &Fault| {
+            let last = intervals.len() - 1;
+            Speed::of(&intervals[fault.intervals.start.min(last)..fault.intervals.end.min(last + 1)])
+        };
+        for fault in &self.faults {
+            let (name, speed, after) = (&fault.name, speed_in(fault), fault.recovered_after);
+            say(&format!(
+                "{name}: {speed}; everything in Kafka {after:.1?} after its end"
+            ));
+        }
+        let unanswered = ledger.unanswered;
+        say(&format!(
+            "{}; {unanswered} refused or unanswered; {rebuilds} producers given up",
+            verdict.summary()
+        ));
+        verdict.assert_kept();
+        assert_eq!(unanswered, 0, "callbacks were refused");
+        for fault in &self.faults {
+            speed_in(fault).keeps_up_with(calm, &fault.name);
+        }
+        assert!(self.bridge.terminate().success());
+    }
+}
+
+/// The clock of the load's ledger.
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The ledger as if what may have been in a deleted topic had not been acknowledged.
+fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
+    let text = std::fs::read_to_string(&ledger.path).expect("the load has written it");
+    let path = ledger.path.with_extension("without-deleted");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a temporary folder is writable"));
+    for line in text.lines() {
+        let mut entry: serde_json::Value = serde_json::from_str(line).expect("the load writes JSON");
+        let earlier = entry["answered_at_ns"].as_u64().expect("an instant") < deleted.at_ns;
+        if entry["provider"] == deleted.provider && earlier {
+            entry["acknowledged"] = false.into();
+        }
+        writeln!(file, "{entry}").expect("a temporary folder is writable");
+    }
+    file.flush().expect("a temporary folder is writable");
+    path
+}
+
+/// How fast answers were.
+#[derive(Debug, Clone, Copy)]
+struct Speed {
+    seconds: f64,
+    median_ms: f64,
+    p99_ms: f64,
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Speed {
+            seconds,
+            median_ms,
+            p99_ms,
+        } = self;
+        write!(
+            formatter,
+            "answers over {seconds:.1} s: median {median_ms:.1} ms, p99 {p99_ms:.1} ms"
+        )
+    }
+}
+
+impl Speed {
+    /// The median of the intervals' medians, and the ninth decile of their 99th percentiles.
+    fn of(intervals: &[Interval]) -> Speed {
+        assert!(!intervals.is_empty(), "nothing was answered");
+        let rank = |share: f64, value: fn(&Interval) -> f64| {
+            let mut values: Vec<_> = intervals.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            values[((values.len() - 1) as f64 * share).round() as usize]
+        };
+        Speed {
+            seconds: intervals.iter().map(|interval| interval.seconds).sum(),
+            median_ms: rank(0.5, |interval| interval.p50_ms),
+            p99_ms: rank(0.9, |interval| interval.p99_ms),
+        }
+    }
+
+    /// Asserts that answers do not wait for Kafka. What waited for it would wait for an election or a request's time-out,
+    /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on, and
+    /// for other tests there.
+    fn keeps_up_with(self, calm: Speed, fault: &str) {
+        assert!(
+            self.median_ms <= calm.median_ms * 3.0 + 50.0 && self.p99_ms <= calm.p99_ms * 3.0 + 1000.0,
+            "answers lost their speed during {fault:?}: {self}; before: {calm}"
+        );
+    }
+}
+
+/// Lets the time of a fault pass: its length is what is varied.
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -1,0 +1,86 @@
+//! What a leader has taken is visible to readers only when every follower in sync has it. A follower stands still, the
+//! leader appends, the bridge is killed and started again: a read-back that comes before the follower has been given up
+//! sees less than there is, and sends the rest a second time. `kafka.settle_ms` is the wait that prevents it.
+
+use std::time::Duration;
+
+use crate::campaign::{TOPICS, home_on_three};
+use crate::size::{full, report, size};
+use crate::support::admin::Admin;
+use crate::support::bridge::{Bridge, Home};
+use crate::support::eventually;
+use crate::support::kafka::{Kafka, one_cluster_at_a_time};
+use crate::support::oracle::{Plan, Verdict};
+
+/// Nobody notices by its heartbeats that a follower stands still: what is left is `replica.lag.time.max.ms`.
+const LONG_SESSION: &str = "broker.session.timeout.ms=120000";
+/// For the short form; a leader looks every half of it, so that a follower goes after 1.5 times this at most.
+const SHORT_LAG: &str = "replica.lag.time.max.ms=2000";
+const SHORT_SETTLE_MS: &str = "4000";
+const HIDDEN: f64 = 100.0;
+
+#[test]
+fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
+    let _alone = one_cluster_at_a_time();
+    let settings: &[&str] = if full() {
+        &[LONG_SESSION]
+    } else {
+        &[LONG_SESSION, SHORT_LAG]
+    };
+    let kafka = Kafka::create("lagging", 3, settings);
+    for _ in 0..size("LAGGING", 1, 5) {
+        let mut home = home_on_three("lagging", &kafka.brokers, None);
+        if !full() {
+            home.set("KAFKA__SETTLE_MS", SHORT_SETTLE_MS);
+        }
+        let verdict = killed_while_a_follower_lags(&kafka, home);
+        report("lagging", &format!("with the settle time: {}", verdict.summary()));
+        verdict.assert_kept();
+    }
+    if full() {
+        let home = home_on_three("lagging", &kafka.brokers, Some("transactional"));
+        let verdict = killed_while_a_follower_lags(&kafka, home);
+        report("lagging", &format!("with transactions: {}", verdict.summary()));
+        verdict.assert_kept();
+        // Doubles are not asserted, since they are a matter of moments: that there is something to be waited for.
+        let mut home = home_on_three("unsettled", &kafka.brokers, None);
+        home.set("KAFKA__SETTLE_MS", "0");
+        let verdict = killed_while_a_follower_lags(&kafka, home);
+        report("lagging", &format!("without a settle time: {}", verdict.summary()));
+        assert_eq!(verdict.acknowledged_and_missing, 0, "{verdict:#?}");
+    }
+}
+
+fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home) -> Verdict {
+    // One group in one partition: one leader, and two followers of which one can stand still.
+    home.set("KAFKA__PARTITIONS", "1");
+    // Five batches are on their way at a time: with some events in each.
+    home.set("KAFKA__PROPERTIES__LINGER_MS", "50");
+    let bridge = home.start();
+    let plan = Plan::new(&home).with("connections", 1).with("groups", 1);
+    let load = plan.with("rate", 200).start();
+    let delivered = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
+    eventually("some events in Kafka", || (delivered(&bridge) > 100.0).then_some(()));
+
+    let leader = Admin::of(&kafka.brokers).leaders(&format!("{}.{}", home.prefix, TOPICS[0]))[0];
+    let controller = kafka.controller();
+    let follower = (1..=3).find(|node| *node != leader && *node != controller);
+    let follower = follower.expect("one of three is neither");
+    kafka.node("pause", follower);
+    eventually("events that Kafka does not confirm", || {
+        let accepted = bridge.metric(&["imbridge_requests_total", "status=\"200\""]);
+        (accepted - delivered(&bridge) > HIDDEN).then_some(())
+    });
+    bridge.kill();
+    let bridge = home.start();
+    let ledger = load.stop();
+    bridge.settle_within(Duration::from_secs(240));
+    kafka.node("resume", follower);
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka.brokers, &home);
+    eventually("all replicas in sync again", || {
+        let topic = format!("{}.{}", home.prefix, TOPICS[0]);
+        (Admin::of(&kafka.brokers).in_sync(&topic, 3) == 1).then_some(())
+    });
+    verdict
+}

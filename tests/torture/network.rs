@@ -1,0 +1,55 @@
+//! A slow network that breaks, between the bridge and Kafka.
+
+use std::time::{Duration, Instant};
+
+use crate::campaign::{Campaign, pass};
+use crate::size::{report, size};
+use crate::support::bridge::{Home, free_ports};
+use crate::support::kafka::Kafka;
+use crate::support::proxy::Proxy;
+
+/// A broker that clients reach through a proxy only.
+pub fn behind_a_proxy(name: &str) -> (Kafka, Proxy) {
+    let [port] = free_ports();
+    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
+    let mut kafka = Kafka::create(name, 1, &[&advertised]);
+    let (_, broker) = kafka.brokers.rsplit_once(':').expect("a host and a port");
+    let proxy = Proxy::start(port, broker.parse().expect("a port"));
+    kafka.brokers = format!("127.0.0.1:{port}");
+    (kafka, proxy)
+}
+
+#[test]
+fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer() {
+    let (kafka, proxy) = behind_a_proxy("network");
+    let home = Home::with_brokers("network", &kafka.brokers);
+    let mut campaign = Campaign::begin("network", &kafka.brokers, home);
+    let time = Duration::from_secs(size("NETWORK_S", 3, 60));
+
+    proxy.slow(Duration::from_millis(200), 0);
+    campaign.fault("200 ms of delay each way", |_| pass(time));
+    proxy.slow(Duration::from_millis(20), 10_000);
+    campaign.fault("10 kB a second", |_| {
+        pass(time);
+        proxy.slow(Duration::ZERO, 0);
+    });
+    proxy.slow(Duration::from_millis(20), 0);
+    let mut random = fastrand::Rng::with_seed(11);
+    let cuts = size("CUTS", 10, 300);
+    campaign.fault(&format!("connections cut {cuts} times"), |_| {
+        for _ in 0..cuts {
+            // The moment is what is varied, not what is waited for.
+            pass(Duration::from_millis(random.u64(10..800)));
+            proxy.cut();
+        }
+    });
+    campaign.fault("the network is away", |_| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            proxy.cut();
+            pass(Duration::from_millis(5));
+        }
+    });
+    report("network", &format!("{} connections", proxy.connections()));
+    campaign.end();
+}

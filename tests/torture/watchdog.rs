@@ -1,0 +1,41 @@
+//! A Kafka that answers everything and takes nothing: the watchdog gives the producer up, again and again, and when Kafka
+//! takes messages again, everything arrives, once, in order.
+
+use std::time::Duration;
+
+use crate::campaign::Campaign;
+use crate::network::behind_a_proxy;
+use crate::support::bridge::Home;
+use crate::support::within;
+
+const STALLED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"stalled\""];
+
+#[test]
+fn a_kafka_that_takes_nothing_is_noticed_and_nothing_is_lost_or_sent_twice() {
+    let (kafka, proxy) = behind_a_proxy("watchdog");
+    let mut home = Home::with_brokers("watchdog", &kafka.brokers);
+    home.set("KAFKA__STALL_TIMEOUT_S", "3");
+    let mut campaign = Campaign::begin("watchdog", &kafka.brokers, home);
+    assert_eq!(campaign.bridge.metric(&STALLED), 0.0, "{}", campaign.bridge.log());
+    campaign.fault("Produce requests vanish", |campaign| {
+        proxy.swallow_produce(true);
+        within(Duration::from_secs(60), "the producer to be given up twice", || {
+            (campaign.bridge.metric(&STALLED) >= 2.0).then_some(())
+        });
+        assert!(
+            proxy.swallowed() > 0,
+            "the producer was given up although nothing vanished"
+        );
+        proxy.swallow_produce(false);
+    });
+    // Once more, too short for the watchdog: the producer itself sends again what vanished.
+    campaign.fault("Produce requests vanish for a second", |_| {
+        let before = proxy.swallowed();
+        proxy.swallow_produce(true);
+        within(Duration::from_secs(10), "a request to vanish", || {
+            (proxy.swallowed() > before).then_some(())
+        });
+        proxy.swallow_produce(false);
+    });
+    campaign.end();
+}
