@@ -118,6 +118,26 @@ impl Database {
         Database(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?).configured()
     }
 
+    /// Opens the existing file for looking only: nothing of it is written, nor is its WAL copied.
+    pub fn open_read_only(path: &Path) -> Result<Database> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Database(Connection::open_with_flags(path, flags)?).configured()?;
+        match database.state("format")? {
+            Some(FORMAT) => Ok(database),
+            found => Err(DatabaseError::Format {
+                found: found.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// All that `look` asks for is of one moment, whatever is written meanwhile.
+    pub fn at_one_moment<T>(&self, look: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        self.run("BEGIN")?;
+        let found = look(self);
+        self.run("COMMIT")?;
+        found
+    }
+
     fn configured(self) -> Result<Database> {
         self.0.busy_timeout(Duration::from_secs(5))?;
         self.0.pragma_update(None, "synchronous", "FULL")?;
@@ -140,7 +160,7 @@ impl Database {
         self.commit()
     }
 
-    fn read_state(&self) -> Result<State> {
+    pub fn read_state(&self) -> Result<State> {
         let delivered = self.state::<i64>("delivered")?.unwrap_or(0) as u64;
         let last: Option<i64> = self.0.query_row("SELECT max(seq) FROM record", [], |row| row.get(0))?;
         let first: Option<i64> = self.0.query_row("SELECT min(seq) FROM record", [], |row| row.get(0))?;
@@ -192,7 +212,7 @@ impl Database {
         self.commit()
     }
 
-    fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
+    pub fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
         let mut statement = self.0.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
         Ok(statement.query_row([key], |row| row.get(0)).optional()?)
     }

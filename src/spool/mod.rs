@@ -7,6 +7,7 @@
 
 mod database;
 mod fresh;
+mod inspect;
 mod lane;
 mod metrics;
 mod pages;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tracing::error;
 
+pub use inspect::{InspectError, Inspector, Overview};
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
 pub use reader::{ReadError, Reader};
@@ -41,7 +43,8 @@ use shared::Shared;
 use wal::WalCheckpointer;
 use writer::{Job, Writer};
 
-const FILE: &str = "spool.db";
+/// The name of the database in the folder.
+pub const FILE: &str = "spool.db";
 
 /// `[spool]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
