@@ -143,7 +143,7 @@ impl Senders {
         if let Some(token) = &app.token {
             let time = (now_ms / 1000).to_string();
             let sign = Sha256::new()
-                .chain_update(token.expose())
+                .chain_update(token.first().expose())
                 .chain_update(&time)
                 .finalize();
             query
@@ -159,7 +159,10 @@ impl Senders {
     fn openim(&self, head: &Head, command: &str) -> Result<Request, String> {
         let instance = self.openim.iter().find(|instance| instance.name == head.app);
         let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
-        let secret = instance.secret.as_ref().map(|secret| format!("/{}", secret.expose()));
+        let secret = instance
+            .secret
+            .as_ref()
+            .map(|secret| format!("/{}", secret.first().expose()));
         let mut target = format!("/openim{}", secret.unwrap_or_default());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if command.bytes().all(plain) {
@@ -171,7 +174,7 @@ impl Senders {
         let mut headers = Vec::new();
         headers.extend(head.request_id.clone().map(|id| ("operationID", id)));
         headers.extend(instance.basic_auth.as_ref().map(|auth| {
-            let encoded = BASE64_STANDARD.encode(auth.expose());
+            let encoded = BASE64_STANDARD.encode(auth.first().expose());
             ("authorization", format!("Basic {encoded}"))
         }));
         Ok(Request { target, headers })
@@ -286,8 +289,8 @@ mod tests {
                 method: "POST",
                 path,
                 query,
-                authorization: header("authorization"),
-                operation_id: header("operationID"),
+                client: None,
+                header: &header,
             };
             let verified = providers
                 .verify(&line, NOW_MS)

@@ -16,8 +16,9 @@ use clap::Args;
 use super::post::{Pace, Poster, Senders, own_url, rate};
 use crate::app::Config;
 use crate::lifecycle::{Stop, unix_ms};
-use crate::provider::{OpenImConfig, Secret, SecretError, TencentConfig};
+use crate::provider::{OpenImConfig, TencentConfig};
 use crate::schema::Catalogue;
+use crate::secret::{Secret, SecretError};
 use tally::{Second, Tally};
 use world::{Dice, World};
 
@@ -78,14 +79,12 @@ impl Options {
 
     fn senders(&self) -> Result<Senders> {
         let tencent = self.sdk_app_id.map(|sdk_app_id| TencentConfig {
-            sdk_app_id,
-            token: self.token.clone(),
-            max_clock_skew_s: 60,
+            token: self.token.clone().map(Into::into),
+            ..TencentConfig::open(sdk_app_id)
         });
         let openim = self.openim.then(|| OpenImConfig {
-            name: "openim".into(),
-            secret: self.openim_secret.clone(),
-            basic_auth: None,
+            secret: self.openim_secret.clone().map(Into::into),
+            ..OpenImConfig::open("openim")
         });
         if tencent.is_none() && openim.is_none() {
             bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");

@@ -278,16 +278,8 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         let catalogue = Catalogue::load(&root).unwrap();
         let senders = Senders {
-            tencent: vec![crate::provider::TencentConfig {
-                sdk_app_id: 7,
-                token: None,
-                max_clock_skew_s: 60,
-            }],
-            openim: vec![crate::provider::OpenImConfig {
-                name: "m".into(),
-                secret: None,
-                basic_auth: None,
-            }],
+            tencent: vec![crate::provider::TencentConfig::open(7)],
+            openim: vec![crate::provider::OpenImConfig::open("m")],
         };
         let world = World::new(&root, &catalogue, &senders, &[]).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
