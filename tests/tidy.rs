@@ -122,6 +122,10 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "the length of a fault is what is varied; all campaigns wait by its `pass`",
     ),
     ("tests/support/proxy.rs", "a slow network is the case"),
+    (
+        "tests/torture/power.rs",
+        "the moment of the power cut is what is varied",
+    ),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/support/mod.rs",

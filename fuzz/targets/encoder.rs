@@ -15,6 +15,7 @@ mod lossless;
 
 const META: Meta<'static> = Meta {
     event_id: "fuzz.1.0",
+    content_id: None,
     received_at_ms: NOW_MS,
     app: "1400000000",
     client_ip: None,

@@ -24,7 +24,7 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use prometheus::{Registry, TextEncoder};
+use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -95,10 +95,16 @@ pub struct State {
 /// Serves on a thread of its own until `stop` is raised; gives the address it got.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// When the address is not to be had, or the metrics' registry has `imbridge_ready` already.
 pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(&config.listen)?;
     let address = listener.local_addr()?;
+    let ready = register_int_gauge_with_registry!(
+        "imbridge_ready",
+        "1 while a callback can be made durable, else 0: what /readyz answers.",
+        state.registry
+    )
+    .map_err(std::io::Error::other)?;
     let token = web::Data::new(config.token.clone());
     let history = Arc::new(Mutex::new(History::default()));
     let sampled = (state.registry.clone(), Arc::clone(&history));
@@ -107,6 +113,7 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
             .wrap(from_fn(authorize))
             .app_data(token.clone())
             .app_data(web::Data::new(state.clone()))
+            .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
             .route("/", web::get().to(page))
             .route("/status.json", web::get().to(status_json))
@@ -168,7 +175,8 @@ fn sent_token(authorization: &str) -> Option<String> {
     Some(password.to_owned())
 }
 
-async fn metrics(state: web::Data<State>) -> HttpResponse {
+async fn metrics(state: web::Data<State>, ready: web::Data<IntGauge>) -> HttpResponse {
+    ready.set(unready(&state).is_none().into());
     match TextEncoder::new().encode_to_string(&state.registry.gather()) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))

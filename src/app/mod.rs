@@ -2,6 +2,7 @@
 //! the end drained. Nothing else knows all of them.
 
 mod config;
+mod views;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::callback::{CommandRule, CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder};
 use crate::ingress::tls::Certificates;
 use crate::lifecycle::Stop;
-use crate::provider::Providers;
+use crate::provider::{Privacy, Providers};
 use crate::publish;
 use crate::schema::Catalogue;
 use crate::schema::registry::{self, Ids};
@@ -135,7 +136,9 @@ impl Bridge {
             metrics.clone(),
         )
         .with_history(&config.history)
+        .with_privacy(Privacy::new(&config.privacy))
         .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
+        let (letters, groups) = (composer.recent_letters(), composer.irregularities());
         let forwarder = Forwarder {
             reader: spool.reader(),
             composer,
@@ -150,7 +153,7 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
-            views: Vec::new(),
+            views: views::all(letters, groups),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;

@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use prometheus::Registry;
 use rdkafka::consumer::Consumer;
 
-use crate::app::{Config, load_schemas, refuse_another_delivery};
-use crate::forward::{self, Composer};
-use crate::publish::{self, Finding};
+use super::disk::Disk;
+use super::topics;
+use crate::app::{Config, refuse_another_delivery};
+use crate::publish::{self, Finding, TopicPlan};
 use crate::spool::{self, Spool};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,9 +43,11 @@ pub(super) fn run(config: &Config) -> ExitCode {
         Ok(line) => report.line("ok", "spool", line),
         Err(cause) => report.line("FAIL", "spool", format!("{cause:#}")),
     }
-    match topics(config) {
-        Ok((line, topics)) => {
-            report.line("ok", "schemas", line);
+    disk(config, &mut report);
+    match topics::wanted(config) {
+        Ok((commands, topics)) => {
+            let dir = config.schemas.dir.display();
+            report.line("ok", "schemas", format!("{commands} commands in {dir}"));
             if let Err(cause) = kafka(config, &topics, &mut report) {
                 report.line("FAIL", "kafka", format!("{cause:#}"));
             }
@@ -64,6 +67,18 @@ pub(super) fn run(config: &Config) -> ExitCode {
     }
 }
 
+/// A disk that is slow, small or forgets makes callers wait or loses what they were promised.
+fn disk(config: &Config, report: &mut Report) {
+    let disk = match Disk::measure(&config.spool.dir) {
+        Ok(disk) => disk,
+        Err(cause) => return report.line("FAIL", "disk", format!("{}: {cause}", config.spool.dir.display())),
+    };
+    report.line("ok", "disk", &disk);
+    for problem in disk.problems(&config.spool) {
+        report.line("warn", "disk", problem);
+    }
+}
+
 fn spool(config: &Config) -> Result<String> {
     let spool = Spool::open(&config.spool, spool::Metrics::new(&Registry::new())?)?;
     let mut reader = spool.reader();
@@ -76,20 +91,6 @@ fn spool(config: &Config) -> Result<String> {
     );
     spool.close();
     Ok(line)
-}
-
-fn topics(config: &Config) -> Result<(String, Vec<String>)> {
-    let (catalogue, commands) = load_schemas(config)?;
-    let line = format!(
-        "{} commands in {}",
-        catalogue.commands().len(),
-        config.schemas.dir.display()
-    );
-    let metrics = forward::Metrics::new(&Registry::new())?;
-    Ok((
-        line,
-        Composer::new(catalogue, commands, &config.kafka, "check", metrics).topics(),
-    ))
 }
 
 fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> {
@@ -109,27 +110,35 @@ fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> 
             config.kafka.brokers
         ),
     );
-    for (topic, finding) in publish::findings(&metadata, topics, config.kafka.partitions) {
-        let wanted = config.kafka.partitions;
-        match finding {
-            Finding::Fits => report.line("ok", &topic, format!("{wanted} partitions")),
-            Finding::Missing if config.kafka.create_topics => report.line("ok", &topic, "missing, serve creates it"),
-            Finding::Missing => report.line("FAIL", &topic, "missing; create it, or set kafka.create_topics = true"),
-            Finding::MorePartitions(found) => {
-                report.line(
-                    "warn",
-                    &topic,
-                    format!("{found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}"),
-                );
-            }
-            Finding::TooFewPartitions(found) => {
-                report.line(
-                    "FAIL",
-                    &topic,
-                    format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"),
-                );
-            }
-        }
+    for plan in publish::plan(&config.kafka, topics)? {
+        topic(&config.kafka, &plan, report);
     }
     Ok(())
+}
+
+fn topic(config: &publish::Config, plan: &TopicPlan, report: &mut Report) {
+    let wanted = config.partitions;
+    match plan.finding {
+        Finding::Fits => report.line("ok", &plan.topic, format!("{wanted} partitions")),
+        Finding::Missing if config.create_topics => report.line("ok", &plan.topic, "missing, serve creates it"),
+        Finding::Missing => report.line(
+            "FAIL",
+            &plan.topic,
+            "missing; create it, or set kafka.create_topics = true",
+        ),
+        Finding::MorePartitions(found) => report.line(
+            "warn",
+            &plan.topic,
+            format!("{found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}"),
+        ),
+        Finding::TooFewPartitions(found) => report.line(
+            "FAIL",
+            &plan.topic,
+            format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"),
+        ),
+    }
+    for drift in &plan.drift {
+        let mark = if drift.fatal { "FAIL" } else { "warn" };
+        report.line(mark, &plan.topic, topics::words(drift));
+    }
 }

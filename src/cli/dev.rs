@@ -8,16 +8,16 @@ use anyhow::{Context, Result};
 use clap::Args;
 use prometheus::Registry;
 use rdkafka::consumer::Consumer;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::embedded::Broker;
 use super::serve::until_signal;
+use super::show::Shown;
 use crate::app::{Bridge, Config, load_schemas};
 use crate::forward::{self, Composer};
 use crate::lifecycle::Stop;
 use crate::publish;
-use crate::schema::Catalogue;
+use crate::schema::{Catalogue, Decoder};
 
 const PARTITIONS: i32 = 3;
 
@@ -125,32 +125,13 @@ fn print_events(
         }
     }
     consumer.assign(&all)?;
+    let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
         while !stop.is_raised() {
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
-                println!("{}\n", render(&message, &catalogue));
+                println!("{}\n", Shown::new(&message, &mut decoder).pretty());
             }
         }
     };
     Ok(std::thread::Builder::new().name("dev-printer".into()).spawn(print)?)
-}
-
-fn render(message: &BorrowedMessage<'_>, catalogue: &Catalogue) -> String {
-    let key = String::from_utf8_lossy(message.key().unwrap_or_default());
-    let mut text = format!(
-        "{} partition {} offset {} key {key}\n",
-        message.topic(),
-        message.partition(),
-        message.offset()
-    );
-    for header in message.headers().into_iter().flat_map(|headers| headers.iter()) {
-        let value = String::from_utf8_lossy(header.value.unwrap_or_default());
-        text.push_str(&format!("  {}: {value}\n", header.key));
-    }
-    let payload = message.payload().unwrap_or_default();
-    match catalogue.decode(payload) {
-        Ok(decoded) => text.push_str(&format!("{:#}", decoded.record)),
-        Err(_) => text.push_str(&String::from_utf8_lossy(payload)),
-    }
-    text
 }

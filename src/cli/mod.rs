@@ -1,19 +1,32 @@
 //! The command line. It knows every part; no part knows it.
 
 mod check;
+mod consume;
 mod dev;
+mod disk;
 mod embedded;
+mod exported;
+mod filter;
+mod post;
 mod registry;
+mod replay;
 mod schemas;
 mod serve;
+mod show;
+mod simulate;
+mod spool;
+mod tail;
+mod topics;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::app::{Config, Log, LogFormat};
+use crate::lifecycle::Stop;
 
 /// `EX_USAGE` of sysexits: the configuration is bad, and a restart does not help.
 const BAD_CONFIG: u8 = 64;
@@ -43,14 +56,33 @@ enum Command {
     /// Nothing else is needed and nothing is kept. The broker is librdkafka's mock cluster: ordinary clients such as kcat can
     /// attach to it, but it is no place for data.
     Dev(dev::Options),
-    /// Look at everything that `serve` needs: the configuration, the schemas, the spool folder, Kafka and each topic.
+    /// Look at everything that `serve` needs: the configuration, the spool folder and its disk, the schemas, Kafka and each topic.
     ///
-    /// Prints a line for each finding; exits with 0 when all is well, 1 when something is not, 64 when the configuration is bad.
+    /// Measures how long the disk takes to sync, since callers wait for it. Prints a line for each finding; exits with 0 when all is well, 1 when something is not, 64 when the configuration is bad.
     Check {
         /// The configuration.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show events as they are in Kafka, decoded, from now on or from a time on, until Ctrl-C.
+    ///
+    /// Reads without a consumer group and only what is committed; dead letters are shown with their reason.
+    Tail(tail::Options),
+    /// Send callbacks through the bridge once more: dead letters from Kafka, or what `imbridge spool export` wrote.
+    ///
+    /// Without --go it only says what would be sent, by command and reason. With it, callbacks are posted one after the other to
+    /// a running bridge, signed with the configured secrets, and the first that is refused ends it. Each that is accepted is a
+    /// new event: what is replayed twice is there twice, so mind the position that each run ends with.
+    Replay(replay::Options),
+    /// Post what both IM servers would, signed, at a set rate, and report each second what is answered.
+    ///
+    /// The bodies are the schemas folder's samples with fresh groups, users, numbers and times; each is one event. Exits with 1
+    /// when anything was refused. Never point it at a bridge whose events somebody relies on: they look real.
+    Simulate(simulate::Options),
+    /// Look into the spool, beside a running bridge or without one; nothing is changed.
+    Spool(spool::Options),
+    /// Compare the topics in Kafka with the wanted ones, and create those that are missing.
+    Topics(topics::Options),
     /// Look into a schemas folder, check it, make things of it, and bring it to a schema registry.
     Schemas(schemas::Options),
 }
@@ -58,30 +90,43 @@ enum Command {
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { config } => match load(&config) {
-            Ok(config) => {
-                start_logging(&config.log);
-                serve::run(&config)
-            }
-            Err(code) => return code,
+        Command::Serve { config } => with(&config, |config| {
+            start_logging(&config.log);
+            serve::run(config).map(|()| ExitCode::SUCCESS)
+        }),
+        Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Check { config } => with(&config, |config| Ok(check::run(config))),
+        Command::Spool(options) => with(options.config(), |config| spool::run(config, &options)),
+        Command::Simulate(options) => match options.config().map(Path::to_owned) {
+            Some(config) => with(&config, |config| simulate::run(Some(config), &options)),
+            None => simulate::run(None, &options),
         },
-        Command::Dev(options) => dev::run(&options),
-        Command::Check { config } => match load(&config) {
-            Ok(config) => return check::run(&config),
-            Err(code) => return code,
-        },
-        Command::Schemas(options) => match schemas::run(options) {
-            Ok(code) => return code,
-            Err(cause) => Err(cause),
-        },
+        Command::Replay(options) => with(&options.config, |config| replay::run(config, &options)),
+        Command::Tail(options) => with(&options.config, |config| tail::run(config, &options)),
+        Command::Topics(options) => with(options.config(), |config| topics::run(config, &options)),
+        Command::Schemas(options) => schemas::run(options),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(cause) => {
-            eprintln!("imbridge: {cause:#}");
-            ExitCode::FAILURE
+    outcome.unwrap_or_else(|cause| {
+        // Whoever read our output has seen enough: `imbridge spool list | head`.
+        if is_closed_pipe(&cause) {
+            return ExitCode::SUCCESS;
         }
+        eprintln!("imbridge: {cause:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs a command that needs the configuration.
+fn with(path: &Path, run: impl FnOnce(&Config) -> Result<ExitCode>) -> Result<ExitCode> {
+    match load(path) {
+        Ok(config) => run(&config),
+        Err(code) => Ok(code),
     }
+}
+
+fn is_closed_pipe(cause: &anyhow::Error) -> bool {
+    let io = cause.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
@@ -92,6 +137,19 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
         eprintln!("imbridge: {cause}");
         ExitCode::from(BAD_CONFIG)
     })
+}
+
+/// A flag that Ctrl-C or SIGTERM raises, for commands that have something to say at their end.
+fn stop_at_signal() -> Result<Stop> {
+    let stop = Stop::default();
+    let raised = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::spawn(move || {
+        if runtime.block_on(serve::until_signal()).is_ok() {
+            raised.raise();
+        }
+    });
+    Ok(stop)
 }
 
 fn start_logging(log: &Log) {

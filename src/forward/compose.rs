@@ -9,10 +9,12 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::dead_letter::{self, DeadLetter};
 use super::history::{self, History, Seen};
 use super::metrics::Metrics;
+use super::recent::RecentLetters;
 use super::repeats::{Arrival, ContentId};
 use super::sequences::Irregularities;
-use crate::callback::{Callback, CommandTable, Head, Provider};
-use crate::provider::{Event, expand, group_of};
+use super::unfold::{Reason, clear_head, cleared, events_of, open};
+use crate::callback::{CommandTable, Head, Provider};
+use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
@@ -26,6 +28,8 @@ pub struct Composer {
     pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,
+    recent: RecentLetters,
+    pub(super) privacy: Privacy,
     pub(super) history: History,
     /// Whether the history knows what was delivered before this start.
     pub(super) recalled: bool,
@@ -60,9 +64,6 @@ pub(super) struct Draft<'a> {
     pub content_type: &'static str,
     pub payload: Vec<u8>,
 }
-
-/// Why there is no event, as a label and in words.
-type Reason = (&'static str, String);
 
 impl Composer {
     /// A composer for this spool's records.
@@ -99,11 +100,19 @@ impl Composer {
             commands,
             names,
             encoder: Encoder::new(),
+            privacy: Privacy::default(),
             history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
             registry: None,
+            recent: RecentLetters::default(),
             recalled: false,
         }
+    }
+
+    /// The same, without what these rules keep back.
+    #[must_use]
+    pub fn with_privacy(self, privacy: Privacy) -> Composer {
+        Composer { privacy, ..self }
     }
 
     /// The same, with this much of a memory.
@@ -111,6 +120,11 @@ impl Composer {
     pub fn with_history(self, config: &history::Config) -> Composer {
         let history = History::new(config, self.metrics.clone());
         Composer { history, ..self }
+    }
+
+    /// The latest dead letters.
+    pub fn recent_letters(&self) -> RecentLetters {
+        self.recent.clone()
     }
 
     /// The groups whose numbers did not follow one another lately.
@@ -142,15 +156,23 @@ impl Composer {
     /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
     pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
-        let callback = match open(record) {
+        let mut callback = match open(record) {
             Ok(callback) => callback,
-            Err(reason) => return Ok(self.bury(DeadLetter::new(record, None, reason), limit)),
+            Err(reason) => {
+                let letter = DeadLetter::new(record, None, reason).withheld_if(self.privacy.concerns(None));
+                return Ok(self.bury(letter, limit));
+            }
         };
+        clear_head(&mut callback, &self.privacy);
         let head = Some(&callback.head);
         let events = match events_of(&callback, &self.commands) {
             Ok(events) => events,
             Err(reason) => {
-                let letter = DeadLetter::new(record, head, reason).with_body(&callback.body);
+                // The events of a batch have commands of their own.
+                let command = callback.head.command.as_deref().filter(|_| reason.0 == "not_json");
+                let letter = DeadLetter::new(record, head, reason)
+                    .with_body(&callback.body)
+                    .withheld_if(self.privacy.concerns(command));
                 return Ok(self.bury(letter, limit));
             }
         };
@@ -165,6 +187,17 @@ impl Composer {
                 seq: record.seq,
                 index: event.index,
                 part: 0,
+            };
+            let Some(event) = &cleared(event, &self.privacy) else {
+                let reason = (
+                    "withheld",
+                    "the event is no JSON object, and a privacy rule is for its command".into(),
+                );
+                let letter = DeadLetter::new(record, head, reason)
+                    .with_event(event)
+                    .withheld_if(true);
+                messages.extend(self.bury(letter, limit));
+                continue;
             };
             let (reason, key) = match self.message(&callback.head, position, event, framing) {
                 Ok(None) => continue,
@@ -206,6 +239,7 @@ impl Composer {
             .dead_letters
             .with_label_values(&[letter.provider(), letter.reason()])
             .inc();
+        self.recent.add(letter.sample());
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
@@ -280,27 +314,6 @@ impl Composer {
             payload: event.body.to_vec(),
         };
         self.names.finish(draft, vec![("imbridge-command", command)])
-    }
-}
-
-pub(super) fn open(record: &Record) -> Result<Callback, Reason> {
-    if !record.intact {
-        return Err(("corrupt_record", "the record's bytes do not have its checksum".into()));
-    }
-    Callback::from_record(&record.data).map_err(|cause| ("unknown_record", cause.to_string()))
-}
-
-pub(super) fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, Reason> {
-    if callback.head.unreadable {
-        return Err((
-            "not_json",
-            "the body was refused: it is not JSON, or names no command".into(),
-        ));
-    }
-    match expand(callback, commands) {
-        Ok(events) if events.is_empty() => Err(("empty_batch", "the batch has no events".into())),
-        Ok(events) => Ok(events),
-        Err(cause) => Err(("no_batch", cause.to_string())),
     }
 }
 

@@ -11,12 +11,14 @@ mod life;
 mod marks;
 mod metrics;
 mod recall;
+mod recent;
 mod repeats;
 mod sequences;
 mod source;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod unfold;
 mod window;
 
 use std::any::Any;
@@ -28,6 +30,7 @@ use tracing::{error, info, warn};
 pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
+pub use recent::{RecentLetters, Sample};
 pub use sequences::{Irregularities, Irregularity};
 
 use crate::lifecycle::{Backoff, Stop};

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::source::{Completed, Source};
 use super::{Forwarder, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, Publisher, Slot, last_checkpoint};
+use crate::publish::{Checkpoint, Extent, Publisher, Slot, last_checkpoint};
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
@@ -56,8 +56,16 @@ impl Claim {
         if !self.made {
             return Ok(());
         }
-        match last_checkpoint(&parts.config, &parts.spool)? {
-            Some(last) if last.owner != self.owner => Err(Trouble::Replaced { spool: last.spool }),
+        // The transaction of the producer before may still be open, and would hide everything for a minute. Whoever took
+        // over has ended it.
+        self.compare(last_checkpoint(&parts.config, &parts.spool, Extent::Visible)?.as_ref())
+    }
+
+    fn compare(&self, last: Option<&Checkpoint>) -> Result<(), Trouble> {
+        match last {
+            Some(last) if self.made && last.owner != self.owner => Err(Trouble::Replaced {
+                spool: last.spool.clone(),
+            }),
             _ => Ok(()),
         }
     }
@@ -80,7 +88,8 @@ impl<'a> Transactions<'a> {
         delivered: u64,
         claim: &'a mut Claim,
     ) -> Result<Transactions<'a>, Trouble> {
-        let last = last_checkpoint(&parts.config, &parts.spool)?;
+        let last = last_checkpoint(&parts.config, &parts.spool, Extent::Everything)?;
+        claim.compare(last.as_ref())?;
         let start = go_on(parts, delivered, last)?;
         publisher.begin()?;
         publisher.commit(&claim.checkpoint(&parts.spool, start))?;

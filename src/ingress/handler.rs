@@ -148,10 +148,7 @@ impl Worker {
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
             if !self.providers.is_before(&callback.head) {
-                self.metrics
-                    .requests
-                    .with_label_values(&[provider_name, command, "503"])
-                    .inc();
+                metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
             self.metrics

@@ -10,6 +10,7 @@ use prometheus::{
 #[derive(Clone)]
 pub(super) struct CommandMetrics {
     pub accepted: IntCounter,
+    pub turned_away: IntCounter,
     pub last_arrival: Gauge,
     pub answer_seconds: Histogram,
 }
@@ -31,6 +32,8 @@ impl Metrics {
     pub(super) fn of_command(&self, provider: &str, command: &str) -> CommandMetrics {
         CommandMetrics {
             accepted: self.requests.with_label_values(&[provider, command, "200"]),
+            // There from the first callback on, at 0: a rate misses the increase that makes a series appear.
+            turned_away: self.requests.with_label_values(&[provider, command, "503"]),
             last_arrival: self.last_arrival.with_label_values(&[provider, command]),
             answer_seconds: self.answer_seconds.with_label_values(&[provider]),
         }

@@ -65,11 +65,20 @@ impl FromStr for Checkpoint {
     }
 }
 
+/// Which checkpoints are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Those that can be seen now. An open transaction - also our own, of a producer that was given up - hides later ones.
+    Visible,
+    /// All that are there now: waits until what hides some of them has ended.
+    Everything,
+}
+
 /// The last committed checkpoint of a spool's id, whatever its incarnation; `None` where there is none.
 ///
 /// # Errors
 /// A [`Fault`] when the topic cannot be read to its end.
-pub fn last_checkpoint(config: &Config, spool: &str) -> Result<Option<Checkpoint>, Fault> {
+pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<Option<Checkpoint>, Fault> {
     let spool_id = spool_id(spool);
     let topic = checkpoint_topic(&config.topic_prefix);
     let partition = partition_of(spool_id.as_bytes(), config.partitions);
@@ -89,8 +98,10 @@ pub fn last_checkpoint(config: &Config, spool: &str) -> Result<Option<Checkpoint
             .map_err(fault)?;
         Ok::<i64, Fault>(end)
     };
-    // Ours may lie behind somebody else's open transaction: what is there now has to become visible first.
-    let wanted = end(&everything)?;
+    let wanted = match extent {
+        Extent::Visible => 0,
+        Extent::Everything => end(&everything)?,
+    };
     let deadline = Instant::now() + TIMEOUT;
     while end(&committed)? < wanted {
         if Instant::now() > deadline {

@@ -1,9 +1,11 @@
 //! The topics: their names, and that each exists with the partitions that keys are placed by.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::error::KafkaResult;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
@@ -127,26 +129,28 @@ pub(super) fn await_leaders(
     }
 }
 
-fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
-    let max_bytes = config.max_message_bytes.to_string();
-    let checkpoints = checkpoint_topic(&config.topic_prefix);
-    let new = missing.iter().map(|topic| {
-        let mut new = NewTopic::new(
-            topic,
-            config.partitions,
-            TopicReplication::Fixed(config.replication_factor),
-        );
-        if !config.topic_config.contains_key("max.message.bytes") {
-            new = new.set("max.message.bytes", &max_bytes);
-        }
-        // The last checkpoint of each spool is needed for ever: what an operator sets on topics of events is not for it.
-        let compacted = *topic == checkpoints;
-        if compacted {
-            new = new.set("cleanup.policy", "compact");
-        }
-        let wanted = |name: &str| !compacted || name == "min.insync.replicas";
-        let set = config.topic_config.iter().filter(|(name, _)| wanted(name));
-        set.fold(new, |new, (name, value)| new.set(name, value))
+/// The configuration that a topic is created with.
+pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
+    let mut wanted = BTreeMap::from([("max.message.bytes".to_owned(), config.max_message_bytes.to_string())]);
+    // The last checkpoint of each spool is needed for ever: what an operator sets on topics of events is not for it.
+    let compacted = topic == checkpoint_topic(&config.topic_prefix);
+    if compacted {
+        wanted.insert("cleanup.policy".into(), "compact".into());
+    }
+    let set = config
+        .topic_config
+        .iter()
+        .filter(|(name, _)| !compacted || *name == "min.insync.replicas");
+    wanted.extend(set.map(|(name, value)| (name.clone(), value.clone())));
+    wanted
+}
+
+pub(super) fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
+    let wanted: Vec<_> = missing.iter().map(|topic| (topic, wanted(config, topic))).collect();
+    let new = wanted.iter().map(|(topic, wanted)| {
+        let replicas = TopicReplication::Fixed(config.replication_factor);
+        let new = NewTopic::new(topic, config.partitions, replicas);
+        wanted.iter().fold(new, |new, (name, value)| new.set(name, value))
     });
     let new: Vec<_> = new.collect();
     let (admin, options) = admin(config)?;
@@ -170,21 +174,35 @@ pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<Strin
     if config.mock {
         return Ok(HashMap::new());
     }
+    let limit_of = |(topic, settings): (String, HashMap<String, String>)| {
+        Some((topic, settings.get("max.message.bytes")?.parse().ok()?))
+    };
+    Ok(describe(config, topics)?.into_iter().filter_map(limit_of).collect())
+}
+
+/// Every setting of each topic, where the cluster tells it.
+pub(super) fn describe(
+    config: &Config,
+    topics: &[String],
+) -> Result<HashMap<String, HashMap<String, String>>, ConnectError> {
+    if topics.is_empty() {
+        return Ok(HashMap::new());
+    }
     let (admin, options) = admin(config)?;
     let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let described = block_on(admin.describe_configs(&resources, &options)).map_err(ConnectError::Kafka)?;
-    let limit_of = |resource: rdkafka::admin::ConfigResource| {
-        let limit = resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()?;
-        match resource.specifier {
-            rdkafka::admin::OwnedResourceSpecifier::Topic(topic) => Some((topic, limit)),
-            _ => None,
-        }
+    let settings_of = |resource: ConfigResource| {
+        let OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
+            return None;
+        };
+        let entries = resource.entries.into_iter();
+        Some((
+            topic,
+            entries.filter_map(|entry| Some((entry.name, entry.value?))).collect(),
+        ))
     };
-    Ok(described
-        .into_iter()
-        .filter_map(Result::ok)
-        .filter_map(limit_of)
-        .collect())
+    let resources = described.into_iter().filter_map(Result::ok);
+    Ok(resources.filter_map(settings_of).collect())
 }
 
 fn admin(config: &Config) -> Result<(AdminClient<Context>, AdminOptions), ConnectError> {

@@ -28,6 +28,8 @@ pub enum DecodeError {
     UnknownSchema { fingerprint: u64 },
     #[error("names schema {id} of a registry, which is not asked here")]
     InRegistry { id: u32 },
+    #[error("schema {id} of the registry: {cause}")]
+    Registry { id: u32, cause: String },
     #[error("not a record of {command} v{version}: {source}")]
     Avro {
         command: String,
@@ -89,7 +91,7 @@ pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<
     })
 }
 
-fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {
+pub(super) fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {
     let value = GenericDatumReader::builder(schema).build()?.read_value(bytes)?;
     Value::try_from(value)
 }

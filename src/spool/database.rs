@@ -1,4 +1,4 @@
-//! The SQLite file: its tables, its settings, and each statement the spool runs. It knows no threads and no positions
+//! The SQLite file: its tables, its settings, and each statement the spool runs, but for a repair's. It knows no threads and no positions
 //! beyond what stands in the file.
 //!
 //! WAL with `synchronous=FULL`: a commit returns after its sync. Opening ends with a truncating WAL checkpoint, which
@@ -8,12 +8,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::record::{Record, checksum};
 
 const FORMAT: i64 = 1;
-const PAGE_BYTES: u64 = 16384;
+pub(super) const PAGE_BYTES: u64 = 16384;
+pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
+        seq INTEGER PRIMARY KEY, appended_at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
+     CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+     CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
 /// A handle on the file; the writer, the reader and the WAL checkpointer have one each.
 pub(super) struct Database(Connection);
@@ -31,11 +36,22 @@ pub(super) struct State {
     pub retired: u64,
 }
 
-/// A file that is no spool of this version.
+/// What a file says of itself, beside its records.
+pub(super) struct Head {
+    pub delivered: u64,
+    pub state: Vec<(String, Value)>,
+    pub notes: Vec<(String, String)>,
+}
+
+/// A file that is no spool of this version, or not whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error("the file does not say {0}")]
+    Incomplete(&'static str),
+    #[error("record {0} is not in the file")]
+    Gap(u64),
     #[error("somebody reads the file, so that its WAL cannot be copied into it")]
     Busy,
     #[error("the file has spool format {found}, this version reads format {FORMAT}: use the version that wrote it")]
@@ -44,6 +60,29 @@ pub(super) enum DatabaseError {
         "the file belongs to the spool `{found}`, not `{wanted}`: set spool.id = \"{found}\", or use another folder"
     )]
     OtherSpool { found: String, wanted: String },
+}
+
+/// SQLite's extended codes of a read that the system refused, or that ended early.
+const UNREADABLE: [i32; 2] = [rusqlite::ffi::SQLITE_IOERR_READ, rusqlite::ffi::SQLITE_IOERR_SHORT_READ];
+
+impl DatabaseError {
+    /// Whether the file itself is damaged, so that trying again is of no use. A read that fails is of this kind: SQLite
+    /// calls most of them a malformed file too.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            DatabaseError::Gap(_) | DatabaseError::Incomplete(_) => true,
+            DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(failure, _)) => {
+                matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    || UNREADABLE.contains(&failure.extended_code)
+            }
+            // A column holds what was never written there.
+            DatabaseError::Sqlite(cause) => matches!(
+                cause,
+                rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..)
+            ),
+            _ => false,
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, DatabaseError>;
@@ -55,12 +94,7 @@ impl Database {
         connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         let database = Database(connection).configured()?;
-        database.0.execute_batch(
-            "CREATE TABLE IF NOT EXISTS record (
-                seq INTEGER PRIMARY KEY, appended_at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
-             CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;",
-        )?;
+        database.0.execute_batch(TABLES)?;
         let format: Option<i64> = database.state("format")?;
         match format {
             None => database.initialise(spool_id)?,
@@ -82,6 +116,26 @@ impl Database {
     /// Opens the existing file for reading and for WAL checkpoints.
     pub fn open(path: &Path) -> Result<Database> {
         Database(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?).configured()
+    }
+
+    /// Opens the existing file for looking only: nothing of it is written, nor is its WAL copied.
+    pub fn open_read_only(path: &Path) -> Result<Database> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let database = Database(Connection::open_with_flags(path, flags)?).configured()?;
+        match database.state("format")? {
+            Some(FORMAT) => Ok(database),
+            found => Err(DatabaseError::Format {
+                found: found.unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// All that `look` asks for is of one moment, whatever is written meanwhile.
+    pub fn at_one_moment<T>(&self, look: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        self.run("BEGIN")?;
+        let found = look(self);
+        self.run("COMMIT")?;
+        found
     }
 
     fn configured(self) -> Result<Database> {
@@ -106,11 +160,14 @@ impl Database {
         self.commit()
     }
 
-    fn read_state(&self) -> Result<State> {
+    pub fn read_state(&self) -> Result<State> {
         let delivered = self.state::<i64>("delivered")?.unwrap_or(0) as u64;
         let last: Option<i64> = self.0.query_row("SELECT max(seq) FROM record", [], |row| row.get(0))?;
         let first: Option<i64> = self.0.query_row("SELECT min(seq) FROM record", [], |row| row.get(0))?;
         let appended = last.map_or(delivered, |last| delivered.max(last as u64));
+        if appended > delivered + 1 && !self.is_plausible(appended)? {
+            return Err(DatabaseError::Gap(appended - 1));
+        }
         let retired = first.map_or(delivered, |first| first as u64 - 1);
         Ok(State {
             incarnation: self.state("incarnation")?.unwrap_or_default(),
@@ -120,7 +177,42 @@ impl Database {
         })
     }
 
-    fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
+    /// A last number that a damaged page made up has neither a checksum nor a predecessor.
+    fn is_plausible(&self, last: u64) -> Result<bool> {
+        let records = self.read(last - 2, usize::MAX)?;
+        let (first, last_one) = (records.first(), records.last());
+        Ok(first.is_some_and(|record| record.seq == last - 1) || last_one.is_some_and(|record| record.intact))
+    }
+
+    /// Everything but the records.
+    pub fn head(&self) -> Result<Head> {
+        let format: i64 = self.state("format")?.ok_or(DatabaseError::Incomplete("its format"))?;
+        if format != FORMAT {
+            return Err(DatabaseError::Format { found: format });
+        }
+        let delivered: i64 = self
+            .state("delivered")?
+            .ok_or(DatabaseError::Incomplete("what is delivered"))?;
+        let _: String = self
+            .state("incarnation")?
+            .ok_or(DatabaseError::Incomplete("its incarnation"))?;
+        let mut statement = self.0.prepare("SELECT key, value FROM state")?;
+        let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Head {
+            delivered: delivered as u64,
+            state: state.collect::<rusqlite::Result<_>>()?,
+            notes: self.notes()?,
+        })
+    }
+
+    /// Shows that the disk takes commits again, by one that changes nothing.
+    pub fn prove(&self, delivered: u64) -> Result<()> {
+        self.begin()?;
+        self.set_delivered(delivered)?;
+        self.commit()
+    }
+
+    pub fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
         let mut statement = self.0.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
         Ok(statement.query_row([key], |row| row.get(0)).optional()?)
     }
@@ -194,10 +286,10 @@ impl Database {
             && let Some(row) = rows.next()?
         {
             let seq = row.get::<_, i64>(0)? as u64;
-            let crc: u32 = row.get(2)?;
+            let crc: i64 = row.get(2)?;
             let data: Vec<u8> = row.get(3)?;
             bytes += data.len();
-            let intact = checksum(seq, &data) == crc;
+            let intact = i64::from(checksum(seq, &data)) == crc;
             records.push(Record {
                 seq,
                 appended_at_ms: row.get(1)?,
@@ -244,7 +336,7 @@ impl Database {
     }
 
     /// Copies the whole WAL into the file and syncs it.
-    fn truncate_wal(&self) -> Result<()> {
+    pub fn truncate_wal(&self) -> Result<()> {
         let busy: bool = self
             .0
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
@@ -258,7 +350,7 @@ impl Database {
         Ok(pages.max(0) as u64 * self.page_bytes()?)
     }
 
-    fn page_bytes(&self) -> Result<u64> {
+    pub fn page_bytes(&self) -> Result<u64> {
         Ok(self
             .0
             .prepare_cached("PRAGMA page_size")?
@@ -267,78 +359,4 @@ impl Database {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_remembers_its_records_its_position_and_its_notes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool.db");
-        let (database, created) = Database::open_writer(&path, "a").unwrap();
-        assert_eq!((created.appended, created.delivered, created.retired), (0, 0, 0));
-        database.begin().unwrap();
-        database
-            .insert(1, 5, &[b"one".to_vec(), b"two".to_vec(), b"three".to_vec()])
-            .unwrap();
-        database.set_delivered(2).unwrap();
-        database.set_note("topic/0", "17").unwrap();
-        database.retire(1).unwrap();
-        database.commit().unwrap();
-        drop(database);
-        let (database, state) = Database::open_writer(&path, "a").unwrap();
-        assert_eq!(
-            state,
-            State {
-                incarnation: created.incarnation,
-                appended: 3,
-                delivered: 2,
-                retired: 1
-            }
-        );
-        assert_eq!(database.notes().unwrap(), [("topic/0".to_owned(), "17".to_owned())]);
-        let records = database.read(1, usize::MAX).unwrap();
-        assert_eq!(
-            records.iter().map(|record| record.data.as_ref()).collect::<Vec<_>>(),
-            [&b"two"[..], b"three"]
-        );
-        assert!(records.iter().all(|record| record.intact));
-        assert_eq!(database.read(1, 1).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_file_whose_wal_cannot_be_copied_is_not_opened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool.db");
-        let (database, _) = Database::open_writer(&path, "a").unwrap();
-        database.insert(1, 5, &[b"one".to_vec()]).unwrap();
-        let reader = Database::open(&path).unwrap();
-        let mut statement = reader.0.prepare("SELECT seq FROM record").unwrap();
-        let mut rows = statement.query([]).unwrap();
-        rows.next().unwrap();
-        database.insert(2, 5, &[b"two".to_vec()]).unwrap();
-        drop(database);
-        assert!(matches!(Database::open_writer(&path, "a"), Err(DatabaseError::Busy)));
-        drop(rows);
-        assert_eq!(Database::open_writer(&path, "a").unwrap().1.appended, 2);
-    }
-
-    #[test]
-    fn a_changed_byte_is_found_by_the_checksum() {
-        let folder = tempfile::tempdir().unwrap();
-        let (database, _) = Database::open_writer(&folder.path().join("spool.db"), "a").unwrap();
-        database.insert(1, 5, &[b"one".to_vec()]).unwrap();
-        database.0.execute("UPDATE record SET data = x'6f6e66'", []).unwrap();
-        assert!(!database.read(0, usize::MAX).unwrap()[0].intact);
-    }
-
-    #[test]
-    fn a_file_of_another_spool_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool.db");
-        drop(Database::open_writer(&path, "a").unwrap());
-        assert!(matches!(
-            Database::open_writer(&path, "b"),
-            Err(DatabaseError::OtherSpool { .. })
-        ));
-    }
-}
+mod tests;

@@ -5,15 +5,21 @@ use prometheus::{
     register_histogram_with_registry, register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
+use super::repair::Repaired;
+
 /// Handles on the spool's metrics; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     pub(super) records: IntGauge,
     pub(super) bytes: IntGauge,
+    pub(super) max_bytes: IntGauge,
+    pub(super) room_bytes: IntGauge,
     pub(super) oldest_age_seconds: Gauge,
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
     pub(super) commit_errors: IntCounter,
+    repairs: IntCounter,
+    lost: IntCounter,
 }
 
 impl Metrics {
@@ -43,6 +49,16 @@ impl Metrics {
                 "Bytes in use in the spool's file, delivered and not yet deleted ones included.",
                 registry
             )?,
+            max_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_max_bytes",
+                "The configured spool.max_bytes.",
+                registry
+            )?,
+            room_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_room_bytes",
+                "Bytes that the spool still takes: what spool.max_bytes leaves, or the disk above spool.min_free_bytes.",
+                registry
+            )?,
             oldest_age_seconds: register_gauge_with_registry!(
                 "imbridge_spool_oldest_age_seconds",
                 "Age of the oldest record that is not delivered, 0 when there is none.",
@@ -55,6 +71,21 @@ impl Metrics {
                 "Group commits that failed; each latches the spool until it is opened again.",
                 registry
             )?,
+            repairs: register_int_counter_with_registry!(
+                "imbridge_spool_repairs_total",
+                "Damaged files that were replaced by a whole one; the old ones are in the quarantine.",
+                registry
+            )?,
+            lost: register_int_counter_with_registry!(
+                "imbridge_spool_lost_records_total",
+                "Records that a damaged file no longer held; each becomes a dead letter.",
+                registry
+            )?,
         })
+    }
+
+    pub(super) fn count(&self, repaired: &Repaired) {
+        self.repairs.inc();
+        self.lost.inc_by(repaired.lost);
     }
 }

@@ -6,10 +6,14 @@
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
+mod fresh;
+mod inspect;
 mod lane;
 mod metrics;
+mod pages;
 mod reader;
 mod record;
+mod repair;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -25,19 +29,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use tracing::error;
 
+pub use inspect::{InspectError, Inspector, Overview};
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
 pub use reader::{ReadError, Reader};
 pub use record::Record;
 pub use shared::Health;
 
-use database::Database;
+use database::{Database, DatabaseError, State};
 use shared::Shared;
 use wal::WalCheckpointer;
 use writer::{Job, Writer};
 
-const FILE: &str = "spool.db";
+/// The name of the database in the folder.
+pub const FILE: &str = "spool.db";
 
 /// `[spool]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -128,7 +135,19 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// The database is damaged, of another version, or another spool's.
+    /// The file is damaged where it cannot be repaired.
+    #[error(
+        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, for what it holds is not delivered, and set another spool.dir or move the folder away to begin with an empty spool"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+        /// Why it is not repaired.
+        repair: String,
+    },
+    /// The database cannot be used, is of another version, or another spool's.
     #[error("cannot open the spool {path}: {cause}")]
     Database {
         /// The file.
@@ -158,13 +177,11 @@ impl Spool {
     pub fn open(config: &Config, metrics: Metrics) -> Result<Spool, OpenError> {
         let lock = lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let (database, state) = Database::open_writer(&path, &config.id).map_err(|cause| OpenError::Database {
-            path: path.clone(),
-            cause: cause.to_string(),
-        })?;
+        let (database, state) = open_or_repair(&path, &config.id, &metrics)?;
         let commit_timeout = Duration::from_millis(config.commit_timeout_ms);
         let shared = Arc::new(Shared::new(&state, commit_timeout));
         let (jobs, receiver) = mpsc::channel();
+        metrics.max_bytes.set(config.max_bytes.min(i64::MAX as u64) as i64);
         let writer = Writer {
             path: path.clone(),
             spool_id: config.id.clone(),
@@ -178,9 +195,13 @@ impl Spool {
             metrics: metrics.clone(),
             judged_at: Instant::now(),
             unjudged_bytes: 0,
+            damage: None,
+            repair_tried: None,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),
+            handle: shared.open_handle(),
+            failures: 0,
             shared: shared.clone(),
             metrics,
         };
@@ -214,7 +235,7 @@ impl Spool {
     pub fn reader(&self) -> Reader {
         Reader {
             path: self.path.clone(),
-            database: None,
+            handle: self.shared.open_handle(),
             jobs: self.jobs.clone(),
             shared: self.shared.clone(),
         }
@@ -237,7 +258,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         path: dir.to_owned(),
         cause,
     };
-    std::fs::create_dir_all(dir).map_err(fail)?;
+    make_folder(dir).map_err(fail)?;
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -249,6 +270,41 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(cause)) => Err(fail(cause)),
     }
+}
+
+/// Makes the folder, and its name durable: a power cut must not take it away with everything in it.
+fn make_folder(dir: &Path) -> std::io::Result<()> {
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
+    std::fs::create_dir_all(dir)?;
+    // The last start may have ended before it synced, so the folder's own name is always synced.
+    for folder in made.into_iter().chain([dir]) {
+        match folder.canonicalize()?.parent().map(repair::sync_folder) {
+            // Whoever may not read the folder above did not make this one either.
+            Some(Err(cause)) if cause.kind() != std::io::ErrorKind::PermissionDenied => return Err(cause),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open_or_repair(path: &Path, id: &str, metrics: &Metrics) -> Result<(Database, State), OpenError> {
+    let fail = |cause: DatabaseError| OpenError::Database {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    };
+    let damage = match Database::open_writer(path, id) {
+        Err(cause) if cause.is_damage() => cause.to_string(),
+        opened => return opened.map_err(fail),
+    };
+    error!(damage, path = %path.display(), "the spool's file is damaged; it is being repaired");
+    let repaired = repair::repair(path, 0).map_err(|cause| OpenError::Damaged {
+        path: path.to_owned(),
+        cause: damage,
+        repair: cause.to_string(),
+    })?;
+    metrics.count(&repaired);
+    Database::open_writer(path, id).map_err(fail)
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

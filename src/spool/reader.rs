@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::database::Database;
+use super::database::{Database, DatabaseError};
 use super::lane::AppendError;
 use super::record::Record;
-use super::shared::Shared;
+use super::shared::{Handle, Shared, use_handle};
 use super::writer::Job;
 
-/// The file could not be read. Wait and read again; the reader opens it anew.
+/// The file could not be read. Wait and read again; the reader opens it anew, and a damaged one is repaired meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the spool {path}: {cause}")]
 pub struct ReadError {
@@ -26,13 +26,13 @@ pub struct ReadError {
 /// Reads records in order; its owner keeps the position.
 pub struct Reader {
     pub(super) path: PathBuf,
-    pub(super) database: Option<Database>,
+    pub(super) handle: Handle,
     pub(super) jobs: Sender<Job>,
     pub(super) shared: Arc<Shared>,
 }
 
 impl Reader {
-    /// The records after `after_seq`, in order, about `max_bytes` of them; none where there are none.
+    /// The records after `after_seq`, in order and without a gap, about `max_bytes` of them; none where there are none.
     ///
     /// # Errors
     /// [`ReadError`] when the file cannot be read.
@@ -40,7 +40,16 @@ impl Reader {
         if self.shared.appended.load(Ordering::SeqCst) <= after_seq {
             return Ok(Vec::new());
         }
-        self.with_database(|database| database.read(after_seq, max_bytes))
+        // What is delivered may be deleted already.
+        let is_complete = after_seq >= self.delivered();
+        self.with_database(|database| {
+            let records = database.read(after_seq, max_bytes)?;
+            if is_complete {
+                without_gap(records, after_seq)
+            } else {
+                Ok(records)
+            }
+        })
     }
 
     /// Every note that was left, by key.
@@ -51,22 +60,27 @@ impl Reader {
         self.with_database(Database::notes)
     }
 
-    fn with_database<T>(
-        &mut self,
-        read: impl FnOnce(&Database) -> Result<T, super::database::DatabaseError>,
-    ) -> Result<T, ReadError> {
-        let path = &self.path;
-        let fail = |cause: super::database::DatabaseError| ReadError {
-            path: path.clone(),
-            cause: cause.to_string(),
+    fn with_database<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, DatabaseError>) -> Result<T, ReadError> {
+        let mut handle = use_handle(&self.handle);
+        let outcome = match handle.take() {
+            Some(database) => Ok(database),
+            None => Database::open(&self.path),
         };
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => Database::open(path).map_err(fail)?,
-        };
-        let found = read(&database).map_err(fail)?;
-        self.database = Some(database);
-        Ok(found)
+        let outcome = outcome.and_then(|database| {
+            let found = read(&database)?;
+            *handle = Some(database);
+            Ok(found)
+        });
+        outcome.map_err(|cause| {
+            if cause.is_damage() {
+                self.shared.report_damage(cause.to_string());
+                self.shared.wake_writer();
+            }
+            ReadError {
+                path: self.path.clone(),
+                cause: cause.to_string(),
+            }
+        })
     }
 
     /// Blocks until there is a record after `after_seq`, or the time is over, or the spool is closed; true in the first case.
@@ -106,4 +120,17 @@ impl Reader {
         self.shared.wake_writer();
         answer.blocking_recv().map_err(|_| AppendError::Closed)?
     }
+}
+
+/// The records up to the first gap. Numbers have none, so one that is missing at the very place is damage.
+fn without_gap(mut records: Vec<Record>, after_seq: u64) -> Result<Vec<Record>, DatabaseError> {
+    let whole = (after_seq + 1..)
+        .zip(&records)
+        .take_while(|(seq, record)| *seq == record.seq)
+        .count();
+    if whole == 0 {
+        return Err(DatabaseError::Gap(after_seq + 1));
+    }
+    records.truncate(whole);
+    Ok(records)
 }

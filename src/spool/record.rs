@@ -11,9 +11,13 @@ pub struct Record {
     pub appended_at_ms: i64,
     /// What was appended.
     pub data: Bytes,
-    /// Whether the bytes still have the checksum they were written with.
+    /// Whether the bytes still have the checksum they were written with. A record that is not intact and empty is lost: the
+    /// page that held it cannot be read.
     pub intact: bool,
 }
+
+/// Stands in the place of the checksum of a record that is lost; no checksum is negative.
+pub(super) const LOST: i64 = -1;
 
 /// CRC-32 (IEEE) over the sequence number and the bytes, so that a record in another's place is found out too.
 pub(super) fn checksum(seq: u64, data: &[u8]) -> u32 {

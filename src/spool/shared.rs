@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::database::State;
+use super::database::{Database, State};
 use super::lane::{AppendError, LaneQueue};
 
 /// Whether a record can be made durable now.
@@ -27,6 +27,10 @@ pub(super) struct Progress {
     pub notes: BTreeMap<String, String>,
 }
 
+/// A thread's handle on the file, empty until it is used. Whoever replaces the file empties all of them first: SQLite
+/// removes files by name when the last handle on one is closed.
+pub(super) type Handle = Arc<Mutex<Option<Database>>>;
+
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
 /// durable.
 pub(super) struct Shared {
@@ -45,6 +49,8 @@ pub(super) struct Shared {
     health: Mutex<Health>,
     progress: Mutex<Option<Progress>>,
     lanes: Mutex<Vec<Arc<LaneQueue>>>,
+    handles: Mutex<Vec<Weak<Mutex<Option<Database>>>>>,
+    damage: Mutex<Option<String>>,
     writer: OnceLock<Thread>,
     writer_waits: AtomicBool,
     reader_waits: AtomicBool,
@@ -68,6 +74,8 @@ impl Shared {
             health: Mutex::new(Health::Accepting),
             progress: Mutex::new(None),
             lanes: Mutex::default(),
+            handles: Mutex::default(),
+            damage: Mutex::default(),
             writer: OnceLock::new(),
             writer_waits: false.into(),
             reader_waits: false.into(),
@@ -129,6 +137,39 @@ impl Shared {
         } else {
             AppendError::Broken
         }
+    }
+
+    /// A handle of one thread's own.
+    pub fn open_handle(&self) -> Handle {
+        let handle = Handle::default();
+        let mut handles = self.handles.lock().expect("no holder panics");
+        handles.retain(|handle| handle.strong_count() > 0);
+        handles.push(Arc::downgrade(&handle));
+        handle
+    }
+
+    /// Runs `replace` while nobody else has the file open.
+    pub fn alone<T>(&self, replace: impl FnOnce() -> T) -> T {
+        let handles = self.handles.lock().expect("no holder panics");
+        let handles: Vec<Handle> = handles.iter().filter_map(Weak::upgrade).collect();
+        let empty = |handle| {
+            let mut guard = use_handle(handle);
+            *guard = None;
+            guard
+        };
+        let _guards: Vec<_> = handles.iter().map(empty).collect();
+        let outcome = replace();
+        self.take_damage();
+        outcome
+    }
+
+    /// Somebody found the file damaged: the writer repairs it. To be called by who holds a handle.
+    pub fn report_damage(&self, cause: String) {
+        *self.damage.lock().expect("no holder panics") = Some(cause);
+    }
+
+    pub fn take_damage(&self) -> Option<String> {
+        self.damage.lock().expect("no holder panics").take()
     }
 
     /// A queue that the writer takes from for as long as somebody else holds it.
@@ -237,4 +278,9 @@ impl Shared {
         self.reader_waits.store(false, Ordering::SeqCst);
         found
     }
+}
+
+/// A thread that panicked with its handle left it as it was, or empty.
+pub(super) fn use_handle(handle: &Handle) -> MutexGuard<'_, Option<Database>> {
+    handle.lock().unwrap_or_else(PoisonError::into_inner)
 }

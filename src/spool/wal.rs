@@ -6,39 +6,54 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::database::{Database, DatabaseError};
 use super::metrics::Metrics;
-use super::shared::Shared;
+use super::shared::{Handle, Shared, use_handle};
 use crate::lifecycle::unix_ms;
 
 const TICK: Duration = Duration::from_millis(100);
+/// Of failures in a row, the first is logged, and then about one a minute.
+const LOGGED_EVERY: u64 = 600;
 /// A smaller WAL is left for a while: each WAL checkpoint costs two syncs.
 const WORTH_IT_BYTES: u64 = 8 << 20;
 
 pub(super) struct WalCheckpointer {
     pub path: PathBuf,
+    pub handle: Handle,
+    /// Ticks that have failed in a row.
+    pub failures: u64,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
 }
 
 impl WalCheckpointer {
-    pub fn run(self) {
-        let mut database = None;
+    pub fn run(mut self) {
         while !self.shared.closed.load(Ordering::SeqCst) {
             std::thread::park_timeout(TICK);
-            if let Err(cause) = self.tick(&mut database) {
-                warn!(%cause, "the spool's WAL checkpoint failed; it is tried again");
-                database = None;
+            let outcome = self.tick(&mut use_handle(&self.handle));
+            match outcome {
+                Ok(()) if self.failures > 0 => {
+                    info!(failures = self.failures, "the spool's WAL is copied again");
+                    self.failures = 0;
+                }
+                Ok(()) => {}
+                Err(cause) => {
+                    if self.failures.is_multiple_of(LOGGED_EVERY) {
+                        warn!(%cause, "the spool's WAL could not be copied or its age not be read; it is tried again and again");
+                    }
+                    self.failures += 1;
+                }
             }
         }
     }
 
-    fn tick(&self, slot: &mut Option<Database>) -> Result<(), DatabaseError> {
-        let database = match slot {
+    fn tick(&self, handle: &mut Option<Database>) -> Result<(), DatabaseError> {
+        // Put back at the end: after a failure it is opened anew.
+        let database = match handle.take() {
             Some(database) => database,
-            None => slot.insert(Database::open(&self.path)?),
+            None => Database::open(&self.path)?,
         };
         if database.checkpoint_wal("NOOP")? >= WORTH_IT_BYTES {
             database.checkpoint_wal("PASSIVE")?;
@@ -53,6 +68,7 @@ impl WalCheckpointer {
         self.metrics
             .bytes
             .set(self.shared.used_bytes.load(Ordering::Relaxed) as i64);
+        *handle = Some(database);
         Ok(())
     }
 }

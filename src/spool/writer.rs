@@ -17,6 +17,7 @@ use super::Keep;
 use super::database::{Database, DatabaseError};
 use super::lane::{AppendError, LaneQueue};
 use super::metrics::Metrics;
+use super::repair::repair;
 use super::shared::{Health, Progress, Shared};
 use crate::lifecycle::unix_ms;
 
@@ -28,6 +29,8 @@ const RETIRE_AT: u64 = 1024;
 const KEPT_SHARE: u64 = 10;
 /// An idle writer wakes this often for deletion, and a broken one to try the file again.
 const TICK: Duration = Duration::from_millis(500);
+/// At most so often a repair is tried.
+const REPAIR_EVERY: Duration = Duration::from_secs(10);
 /// A WAL above this is copied into the file by the writer itself, so that it starts over; the WAL checkpointer
 /// has done nearly all of it by then.
 const WAL_LIMIT_BYTES: u64 = 64 << 20;
@@ -57,6 +60,7 @@ struct Group {
     progress: Option<Progress>,
     syncs: Vec<oneshot::Sender<Result<(), AppendError>>>,
     close: bool,
+    damage: Option<String>,
 }
 
 pub(super) struct Writer {
@@ -72,6 +76,9 @@ pub(super) struct Writer {
     pub metrics: Metrics,
     pub judged_at: Instant,
     pub unjudged_bytes: usize,
+    /// What is wrong with the file, until it is repaired.
+    pub damage: Option<String>,
+    pub repair_tried: Option<Instant>,
 }
 
 impl Writer {
@@ -87,7 +94,10 @@ impl Writer {
             let group = self.next_group();
             begun = Instant::now();
             interval = pace(group.records());
-            if self.database.is_none() && tried.elapsed() >= TICK {
+            if let Some(cause) = group.damage.clone() {
+                self.give_up(cause);
+            }
+            if self.database.is_none() && tried.elapsed() >= TICK && self.may_repair() {
                 self.reopen();
                 tried = Instant::now();
             }
@@ -109,6 +119,7 @@ impl Writer {
             let mut group = Group {
                 appends: self.shared.take_appends(),
                 progress: open.then(|| self.shared.take_progress()).flatten(),
+                damage: self.shared.take_damage(),
                 ..Group::default()
             };
             for job in self.jobs.try_iter() {
@@ -117,7 +128,7 @@ impl Writer {
                     Job::Close => group.close = true,
                 }
             }
-            (group.close || group.work() > 0).then_some(group)
+            (group.close || group.damage.is_some() || group.work() > 0).then_some(group)
         };
         self.shared.wait_as_writer(TICK, gather).unwrap_or_default()
     }
@@ -147,11 +158,28 @@ impl Writer {
     }
 
     /// The file is in doubt: nothing is accepted until it was opened and synced anew.
-    fn latch(&self, cause: &DatabaseError) {
+    fn latch(&mut self, cause: &DatabaseError) {
         error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
         self.metrics.commit_errors.inc();
         self.shared
             .set_health(Health::Broken(format!("the last commit failed: {cause}")));
+        if cause.is_damage() {
+            self.give_up(cause.to_string());
+        }
+    }
+
+    /// The file is damaged: it must not be used before it is repaired.
+    fn give_up(&mut self, cause: String) {
+        error!(cause, path = %self.path.display(), "the spool's file is damaged; nothing is acknowledged until it is repaired");
+        self.database = None;
+        self.shared
+            .set_health(Health::Broken(format!("{cause}; it is being repaired")));
+        self.damage = Some(cause);
+    }
+
+    /// Each attempt goes through the whole file, and a disk that damages it at once will do so again.
+    fn may_repair(&self) -> bool {
+        self.damage.is_none() || self.repair_tried.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
     }
 
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
@@ -242,6 +270,11 @@ impl Writer {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
         let folder = self.path.parent().unwrap_or(&self.path);
         let free_bytes = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        let room_bytes = self
+            .max_bytes
+            .saturating_sub(used_bytes)
+            .min(free_bytes.saturating_sub(self.min_free_bytes));
+        self.metrics.room_bytes.set(room_bytes.min(i64::MAX as u64) as i64);
         let health = if used_bytes >= self.max_bytes {
             Health::Full(format!("{used_bytes} of spool.max_bytes {} are in use", self.max_bytes))
         } else if free_bytes < self.min_free_bytes {
@@ -281,14 +314,20 @@ impl Writer {
     }
 
     /// Opens the file anew and makes sure that it is the one that was open before, with everything in it.
-    fn open_again(&self) -> Result<Database, String> {
+    fn open_again(&mut self) -> Result<Database, String> {
         if !self.path.exists() {
             return Err(format!(
                 "{} has gone; bring it back, or restart with an empty folder",
                 self.path.display()
             ));
         }
-        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| cause.to_string())?;
+        self.repair()?;
+        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| {
+            if cause.is_damage() {
+                self.give_up(cause.to_string());
+            }
+            cause.to_string()
+        })?;
         let appended = self.shared.appended.load(Ordering::SeqCst);
         if state.incarnation != self.incarnation || state.appended < appended {
             return Err(format!(
@@ -296,8 +335,27 @@ impl Writer {
                 self.path.display()
             ));
         }
+        database.prove(state.delivered).map_err(|cause| cause.to_string())?;
         self.shared.publish_appended(state.appended);
         Ok(database)
+    }
+
+    /// Puts a whole file in the place of a damaged one.
+    fn repair(&mut self) -> Result<(), String> {
+        let Some(damage) = self.damage.clone() else {
+            return Ok(());
+        };
+        let appended = self.shared.appended.load(Ordering::SeqCst);
+        self.repair_tried = Some(Instant::now());
+        let repaired = self.shared.alone(|| repair(&self.path, appended));
+        let repaired = repaired.map_err(|cause| {
+            let text = format!("the file is damaged ({damage}) and not repaired: {cause}");
+            error!("{text}");
+            text
+        })?;
+        self.metrics.count(&repaired);
+        self.damage = None;
+        Ok(())
     }
 }
 

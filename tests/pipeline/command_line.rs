@@ -6,25 +6,30 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::support::bridge::{Home, PROGRAM, free_ports};
-use crate::support::eventually;
-
-fn output(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().expect("the program was built");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
+use crate::support::{eventually, run};
 
 #[test]
 fn help_and_version_say_what_there_is() {
-    let (code, help, _) = output(Command::new(PROGRAM).arg("--help"));
+    let (code, help, _) = run(Command::new(PROGRAM).arg("--help"));
     assert_eq!(code, Some(0));
     assert!(
-        ["serve", "dev", "check", "schemas", "durable before it is"]
-            .iter()
-            .all(|part| help.contains(part)),
+        [
+            "serve",
+            "dev",
+            "check",
+            "topics",
+            "tail",
+            "spool",
+            "simulate",
+            "replay",
+            "schemas",
+            "durable before it is"
+        ]
+        .iter()
+        .all(|part| help.contains(part)),
         "{help}"
     );
-    let (code, version, _) = output(Command::new(PROGRAM).arg("--version"));
+    let (code, version, _) = run(Command::new(PROGRAM).arg("--version"));
     assert_eq!(
         (code, version.trim()),
         (Some(0), concat!("imbridge ", env!("CARGO_PKG_VERSION")))
@@ -35,7 +40,7 @@ fn help_and_version_say_what_there_is() {
 fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
     let home = Home::with_brokers("config", "127.0.0.1:1");
     home.configure("[server]\nmax_body_bites = 7");
-    let (code, _, error) = output(&mut home.command("serve"));
+    let (code, _, error) = run(&mut home.command("serve"));
     assert_eq!(code, Some(64));
     let path = home.config().display().to_string();
     assert!(
@@ -44,7 +49,7 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
             .all(|part| error.contains(part)),
         "{error}"
     );
-    let (code, _, error) = output(Command::new(PROGRAM).args(["serve", "--config", "/nowhere.toml"]));
+    let (code, _, error) = run(Command::new(PROGRAM).args(["serve", "--config", "/nowhere.toml"]));
     assert_eq!(code, Some(64));
     assert!(error.contains("/nowhere.toml"), "{error}");
 }
@@ -52,7 +57,7 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
 #[test]
 fn check_finds_what_is_wrong_and_what_is_well() {
     let mut home = Home::new("check");
-    let (code, lines, _) = output(&mut home.command("check"));
+    let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(0), "{lines}");
     assert!(
         [
@@ -68,7 +73,7 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     );
 
     home.set("KAFKA__CREATE_TOPICS", "false");
-    let (code, lines, _) = output(&mut home.command("check"));
+    let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));
     assert!(
         lines.contains("FAIL") && lines.contains("create it, or set kafka.create_topics = true"),
@@ -78,18 +83,18 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     home.set("KAFKA__CREATE_TOPICS", "true");
     home.start().terminate();
     home.set("KAFKA__PARTITIONS", "5");
-    let (code, lines, _) = output(&mut home.command("check"));
+    let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));
     assert!(lines.contains("4 partitions, kafka.partitions is 5"), "{lines}");
 
     home.set("KAFKA__BROKERS", "127.0.0.1:1");
-    let (code, lines, _) = output(&mut home.command("check"));
+    let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));
     assert!(lines.contains("no answer from 127.0.0.1:1"), "{lines}");
 
     let schema = home.schemas().join("tencent/Group.CallbackAfterCreateGroup/v1.avsc");
     std::fs::write(&schema, "{").unwrap();
-    let (code, lines, _) = output(&mut home.command("check"));
+    let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));
     assert!(
         lines.contains("FAIL  schemas") && lines.contains("Group.CallbackAfterCreateGroup/v1.avsc"),
@@ -106,7 +111,7 @@ fn the_example_configuration_is_a_good_one() {
         .env("IMBRIDGE_SPOOL__DIR", folder.path())
         .env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
     check.env("IM_TOKEN", "t").env("OPENIM_SECRET", "s");
-    let (code, lines, error) = output(&mut check);
+    let (code, lines, error) = run(&mut check);
     // Kafka is not there; everything before it is well.
     assert_eq!(code, Some(1), "{lines}{error}");
     assert!(

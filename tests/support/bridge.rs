@@ -102,7 +102,7 @@ impl Home {
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .args(verb.split(' '))
+            .args(verb.split_whitespace())
             .arg("--config")
             .arg(self.config())
             .envs(self.settings.iter().map(|(key, value)| (key, value)));

@@ -12,6 +12,7 @@ pub mod reader;
 pub mod registry;
 pub mod schemas;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Asks again and again until there is an answer; fails the test after a minute, saying what it waited for.
@@ -29,4 +30,11 @@ pub fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>
         assert!(Instant::now() < deadline, "waited {limit:?} for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Runs a program to its end: its exit code, what it printed and what it said of errors.
+pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("the program was built");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }

@@ -108,10 +108,8 @@ impl Campaign {
         recovered_after
     }
 
-    /// A topic of this provider was deleted until now: what it held is not asked for.
-    pub fn forgive(&mut self, provider: &'static str) {
-        let now = clock_gettime(ClockId::Monotonic);
-        let at_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    /// A topic of this provider was gone at this instant of [`monotonic_ns`]: what it held is not asked for.
+    pub fn forgive(&mut self, provider: &'static str, at_ns: u64) {
         self.deleted = Some(Deleted { provider, at_ns });
     }
 
@@ -162,6 +160,12 @@ impl Campaign {
         }
         assert!(self.bridge.terminate().success());
     }
+}
+
+/// The clock of the load's ledger.
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// The ledger as if what may have been in a deleted topic had not been acknowledged.

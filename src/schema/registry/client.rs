@@ -52,7 +52,7 @@ impl Client {
             .max_redirects(0)
             .user_agent(concat!("imbridge/", env!("CARGO_PKG_VERSION")));
         if config.ca.is_some() || config.urls.iter().any(|url| url.starts_with("https:")) {
-            agent = agent.tls_config(tls::config(config.ca.as_deref())?);
+            agent = agent.tls_config(tls(config.ca.as_deref())?);
         }
         let basic = |auth: &String| format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(auth));
         Ok(Client {
@@ -79,6 +79,19 @@ impl Client {
     pub fn look_up(&self, subject: &str, schema: &str) -> Result<Found, RegistryError> {
         let path = format!("/subjects/{subject}?normalize=true");
         self.call("POST", &path, subject, Some(&json!({ "schema": schema })))
+    }
+
+    /// The text of the schema with this number.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSchema`] when the registry has given the number to none.
+    pub fn schema(&self, id: u32) -> Result<String, RegistryError> {
+        #[derive(Deserialize)]
+        struct Text {
+            schema: String,
+        }
+        let text: Text = self.call("GET", &format!("/schemas/ids/{id}"), &format!("number {id}"), None)?;
+        Ok(text.schema)
     }
 
     /// The newest version of a subject.

@@ -18,6 +18,7 @@ pub use config::Config;
 pub use ids::{Ids, Question};
 pub use metrics::Metrics;
 pub use text::published;
+pub use tls::tls;
 
 /// The subject of a topic's values.
 pub fn subject_of(topic: &str) -> String {

@@ -1,4 +1,4 @@
-//! Whom the registry's client trusts. Knows no request.
+//! Whom a client trusts. Knows no request.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,10 @@ use std::sync::Arc;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// The authorities of a PEM file, or this machine's where there is none.
-pub(super) fn config(ca: Option<&Path>) -> io::Result<TlsConfig> {
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate.
+pub fn tls(ca: Option<&Path>) -> io::Result<TlsConfig> {
     let roots = match ca {
         Some(path) => read(path)?,
         None => machine(),

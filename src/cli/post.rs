@@ -1,0 +1,309 @@
+//! Callbacks posted to a bridge as the IM servers do: the same paths and queries, signed with the configured secrets. One
+//! kept connection; no retries, since a callback that is posted twice is two events.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+use ureq::Agent;
+
+use crate::app::Config;
+use crate::callback::{Callback, Head, Provider};
+use crate::lifecycle::unix_ms;
+use crate::provider::{OpenImConfig, TencentConfig};
+use crate::schema::registry;
+
+/// IM servers give up after seconds; who posts by hand may wait for a disk.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What is made up for of a delay.
+const CATCH_UP: Duration = Duration::from_millis(100);
+const ANSWER_BYTES_MAX: u64 = 64 << 10;
+
+/// The senders that a bridge accepts.
+#[derive(Clone)]
+pub(super) struct Senders {
+    pub tencent: Vec<TencentConfig>,
+    pub openim: Vec<OpenImConfig>,
+}
+
+/// A connection to a bridge's public port.
+pub(super) struct Poster {
+    agent: Agent,
+    base: String,
+    senders: Senders,
+}
+
+/// What became of one callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is durable.
+    Accepted,
+    /// It was answered with this status and these words.
+    Refused(u16, String),
+    /// No answer came: it may have been accepted, or not.
+    Unknown(String),
+}
+
+/// Where a callback goes and with what, beside its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Path and query.
+    pub target: String,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+/// When the next callback is due, at a set rate.
+pub(super) struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    /// The first after `first`, then one in each interval.
+    pub fn new(first: Duration, interval: Duration) -> Pace {
+        Pace {
+            next: Instant::now() + first,
+            interval,
+        }
+    }
+
+    /// How long until then.
+    pub fn left(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    /// One is sent. Who is late catches up on a moment, not on all of a pause.
+    pub fn step(&mut self) {
+        let now = Instant::now();
+        let least = now.checked_sub(CATCH_UP).unwrap_or(now);
+        self.next = (self.next + self.interval).max(least);
+    }
+}
+
+/// A rate on the command line, in callbacks a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.01..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("0.01 to 1000000 a second is allowed".into()),
+    }
+}
+
+/// The bridge's own port on this machine.
+pub(super) fn own_url(config: &Config) -> Result<String> {
+    let mut address: std::net::SocketAddr = config.server.listen.parse().context("server.listen")?;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Ok(format!("http://{address}"))
+}
+
+impl Senders {
+    pub fn of(config: &Config) -> Senders {
+        Senders {
+            tencent: config.tencent.clone(),
+            openim: config.openim.clone(),
+        }
+    }
+
+    /// The request for a callback of this head at this time.
+    ///
+    /// # Errors
+    /// Why the head cannot be posted.
+    pub fn request(&self, head: &Head, now_ms: i64) -> Result<Request, String> {
+        let command = head.command.as_deref().ok_or("it has no command")?;
+        match head.provider {
+            Provider::Tencent => self.tencent(head, command, now_ms),
+            Provider::OpenIm => self.openim(head, command),
+        }
+    }
+
+    fn tencent(&self, head: &Head, command: &str, now_ms: i64) -> Result<Request, String> {
+        let app = self.tencent.iter().find(|app| app.sdk_app_id.to_string() == head.app);
+        let app = app.ok_or_else(|| format!("no [[tencent]] has sdk_app_id = {}", head.app))?;
+        let mut query = form_urlencoded::Serializer::new(String::from("/tencent?"));
+        query
+            .append_pair("SdkAppid", &head.app)
+            .append_pair("CallbackCommand", command)
+            .append_pair("contenttype", "json");
+        let more = [
+            ("ClientIP", &head.client_ip),
+            ("OptPlatform", &head.platform),
+            ("RequestId", &head.request_id),
+        ];
+        for (name, value) in more {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        if let Some(token) = &app.token {
+            let time = (now_ms / 1000).to_string();
+            let sign = Sha256::new()
+                .chain_update(token.first().expose())
+                .chain_update(&time)
+                .finalize();
+            query
+                .append_pair("Sign", &hex::encode(sign))
+                .append_pair("RequestTime", &time);
+        }
+        Ok(Request {
+            target: query.finish(),
+            headers: Vec::new(),
+        })
+    }
+
+    fn openim(&self, head: &Head, command: &str) -> Result<Request, String> {
+        let instance = self.openim.iter().find(|instance| instance.name == head.app);
+        let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
+        let secret = instance
+            .secret
+            .as_ref()
+            .map(|secret| format!("/{}", secret.first().expose()));
+        let mut target = format!("/openim{}", secret.unwrap_or_default());
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if command.bytes().all(plain) {
+            target.push_str(&format!("/{command}"));
+        } else {
+            target.push_str("?command=");
+            target.extend(form_urlencoded::byte_serialize(command.as_bytes()));
+        }
+        let mut headers = Vec::new();
+        headers.extend(head.request_id.clone().map(|id| ("operationID", id)));
+        headers.extend(instance.basic_auth.as_ref().map(|auth| {
+            let encoded = BASE64_STANDARD.encode(auth.first().expose());
+            ("authorization", format!("Basic {encoded}"))
+        }));
+        Ok(Request { target, headers })
+    }
+}
+
+impl Poster {
+    /// A poster to this base URL; nothing is sent yet.
+    pub fn new(base: &str, senders: Senders) -> Result<Poster> {
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            bail!("--url {base:?}: http://host:port or https://host is needed");
+        }
+        let mut agent = Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("imbridge/", env!("CARGO_PKG_VERSION")));
+        if base.starts_with("https:") {
+            agent = agent.tls_config(registry::tls(None)?);
+        }
+        Ok(Poster {
+            agent: agent.build().new_agent(),
+            base: base.trim_end_matches('/').to_owned(),
+            senders,
+        })
+    }
+
+    /// Posts one callback and waits for its answer.
+    pub fn post(&self, callback: &Callback) -> Outcome {
+        let Request { target, headers } = match self.senders.request(&callback.head, unix_ms()) {
+            Ok(request) => request,
+            Err(problem) => return Outcome::Refused(0, problem),
+        };
+        let mut request = self
+            .agent
+            .post(format!("{}{target}", self.base))
+            .content_type("application/json; charset=utf-8");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answer = request.send(callback.body.as_ref()).and_then(|mut response| {
+            let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+            let text = body.read_to_string()?;
+            Ok((response.status().as_u16(), text))
+        });
+        match answer {
+            Ok((200, _)) => Outcome::Accepted,
+            Ok((status, text)) => Outcome::Refused(status, text.chars().take(300).collect()),
+            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => {
+                Outcome::Refused(0, format!("nobody listens at {}", self.base))
+            }
+            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Outcome::Refused(0, format!("nobody listens at {}", self.base))
+            }
+            Err(cause) => Outcome::Unknown(cause.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::callback::CommandTable;
+    use crate::provider::{Providers, RequestLine};
+
+    const NOW_MS: i64 = 1_700_000_000_123;
+
+    fn senders() -> Senders {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "user:s3cret").unwrap();
+        let secret = format!("\"file:{}\"", path.display());
+        let text = format!(
+            "[[tencent]]\nsdk_app_id = 7\ntoken = {secret}\n[[openim]]\nname = \"m\"\nbasic_auth = {secret}\n[[openim]]\nname = \"n\"\nsecret = {secret}\n"
+        );
+        Senders::of(&Config::parse("test", &text, std::iter::empty()).unwrap())
+    }
+
+    fn head(provider: Provider, app: &str, command: &str) -> Head {
+        Head {
+            provider,
+            app: app.into(),
+            command: Some(command.into()),
+            received_at_ms: 0,
+            client_ip: (provider == Provider::Tencent).then(|| "10.0.0.1".into()),
+            platform: (provider == Provider::Tencent).then(|| "iOS & more".into()),
+            request_id: Some("r/1".into()),
+            unreadable: false,
+        }
+    }
+
+    #[test]
+    fn what_is_posted_is_what_the_bridge_verifies_and_reads_the_same_head_from() {
+        let senders = senders();
+        let providers = Providers::new(&senders.tencent, &senders.openim, Arc::new(CommandTable::default()));
+        for head in [
+            head(Provider::Tencent, "7", "Group.CallbackAfterSendMsg"),
+            head(Provider::OpenIm, "m", "callbackAfterSendGroupMsgCommand"),
+            head(Provider::OpenIm, "n", "a command/of another kind"),
+        ] {
+            let Request { target, headers } = senders.request(&head, NOW_MS).unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            let header = |wanted: &str| {
+                headers
+                    .iter()
+                    .find(|(name, _)| *name == wanted)
+                    .map(|(_, value)| value.as_str())
+            };
+            let line = RequestLine {
+                method: "POST",
+                path,
+                query,
+                client: None,
+                header: &header,
+            };
+            let verified = providers
+                .verify(&line, NOW_MS)
+                .unwrap_or_else(|refusal| panic!("{target}: {refusal:?}"));
+            assert_eq!(verified.callback(bytes::Bytes::new(), 0).head, head, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_is_not_configured_is_named() {
+        let senders = senders();
+        let other = |provider, app| senders.request(&head(provider, app, "c"), NOW_MS).unwrap_err();
+        assert!(other(Provider::Tencent, "8").contains("sdk_app_id = 8"));
+        assert!(other(Provider::OpenIm, "x").contains("\"x\""));
+    }
+}

@@ -1,0 +1,135 @@
+//! A message from Kafka for people and for programs: its place, key and headers, and its value decoded where that is possible.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use serde_json::{Map, Value, json};
+
+use super::filter::safe;
+use crate::schema::Decoder;
+
+/// Characters of a value that cannot be decoded, for people.
+const EXCERPT_CHARS: usize = 400;
+
+/// A message, decoded as far as it goes.
+pub(super) struct Shown {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp_ms: Option<i64>,
+    pub key: Option<String>,
+    pub headers: Vec<(String, String)>,
+    content: Content,
+}
+
+enum Content {
+    /// An event by its schema.
+    Event(Value),
+    /// JSON as it came, of a command without a schema.
+    Json(String),
+    /// Bytes, and why they are shown as such.
+    Raw(Vec<u8>, String),
+}
+
+impl Shown {
+    pub fn new(message: &BorrowedMessage<'_>, decoder: &mut Decoder) -> Shown {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let headers: Vec<(String, String)> = headers
+            .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
+            .collect();
+        let payload = message.payload().unwrap_or_default();
+        let kind = headers.iter().find(|(name, _)| name == "content-type");
+        let content = match kind.map(|(_, value)| value.as_str()) {
+            Some("application/octet-stream") => Content::Raw(payload.to_vec(), "dead letter".into()),
+            Some("application/json") => match std::str::from_utf8(payload) {
+                // Only between values can a line end stand in JSON.
+                Ok(text) if is_json(text) => Content::Json(text.replace(['\n', '\r'], " ")),
+                _ => Content::Raw(payload.to_vec(), "not JSON".into()),
+            },
+            _ => match decoder.decode(payload) {
+                Ok(event) => Content::Event(event),
+                Err(cause) => Content::Raw(payload.to_vec(), cause.to_string()),
+            },
+        };
+        Shown {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key: message.key().map(text),
+            headers,
+            content,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
+        Some(value)
+    }
+
+    /// Several lines, for a terminal.
+    pub fn pretty(&self) -> String {
+        let key = self.key.as_deref().unwrap_or_default();
+        let mut text = format!(
+            "{} partition {} offset {} key {}\n",
+            self.topic,
+            self.partition,
+            self.offset,
+            safe(key)
+        );
+        for (name, value) in &self.headers {
+            text.push_str(&format!("  {}: {}\n", safe(name), safe(value)));
+        }
+        match &self.content {
+            Content::Event(event) => {
+                let lines = format!("{event:#}");
+                let lines: Vec<_> = lines.lines().map(safe).collect();
+                text.push_str(&lines.join("\n"));
+            }
+            Content::Json(json) => text.push_str(&safe(json)),
+            Content::Raw(bytes, why) => {
+                let all = String::from_utf8_lossy(bytes);
+                let excerpt: String = all.chars().take(EXCERPT_CHARS).collect();
+                let more = if excerpt.len() < all.len() { " ..." } else { "" };
+                text.push_str(&format!("({why}, {} bytes) {}{more}", bytes.len(), safe(&excerpt)));
+            }
+        }
+        text
+    }
+
+    /// One line, for programs: `event`, or `raw_base64` and `problem`.
+    pub fn json(&self) -> String {
+        let headers: Map<_, _> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value)))
+            .collect();
+        let mut line = json!({
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "timestamp": self.timestamp_ms,
+            "key": self.key,
+            "headers": headers,
+        });
+        match &self.content {
+            Content::Event(event) => line["event"] = event.clone(),
+            Content::Json(json) => {
+                // As it came: numbers that no machine type holds stay what they are.
+                let line = line.to_string();
+                let open = line.strip_suffix('}').expect("an object ends with a brace");
+                return format!("{open},\"event\":{json}}}");
+            }
+            Content::Raw(bytes, why) => {
+                line["problem"] = json!(why);
+                line["raw_base64"] = json!(BASE64_STANDARD.encode(bytes));
+            }
+        }
+        line.to_string()
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}

@@ -1,0 +1,217 @@
+//! `imbridge simulate`: both IM servers at work, at a set rate, with a live report of what the bridge answers.
+
+mod tally;
+mod world;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::post::{Pace, Poster, Senders, own_url, rate};
+use crate::app::Config;
+use crate::lifecycle::{Stop, unix_ms};
+use crate::provider::{OpenImConfig, TencentConfig};
+use crate::schema::Catalogue;
+use crate::secret::{Secret, SecretError};
+use tally::{Second, Tally};
+use world::{Dice, World};
+
+/// Threads that post; more would measure this machine.
+const CONNECTIONS_MAX: usize = 1024;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The configuration: its senders, their secrets, its schemas, its port.
+    #[arg(long, value_name = "FILE", required_unless_present = "url")]
+    config: Option<PathBuf>,
+    /// Where to post instead of to server.listen.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Without --config: the Tencent app.
+    #[arg(long, value_name = "ID", conflicts_with = "config")]
+    sdk_app_id: Option<u64>,
+    /// Without --config: the Tencent app's token, as env:NAME or file:PATH.
+    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "sdk_app_id")]
+    token: Option<Secret>,
+    /// Without --config: post as an OpenIM server too; its secret, as env:NAME or file:PATH, is --openim-secret.
+    #[arg(long, conflicts_with = "config")]
+    openim: bool,
+    /// Without --config: the secret in OpenIM's path, as env:NAME or file:PATH.
+    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "openim")]
+    openim_secret: Option<Secret>,
+    /// Without --config: the schemas folder, whose samples are what is posted.
+    #[arg(long, value_name = "DIR", default_value = "schemas", conflicts_with = "config")]
+    schemas: PathBuf,
+    /// Callbacks a second, over all connections.
+    #[arg(long, value_name = "COUNT", default_value_t = 100.0, value_parser = rate)]
+    rate: f64,
+    /// Connections, each with a callback under way; a group's callbacks go over one.
+    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    connections: usize,
+    /// How long, as 30s or 10m; until Ctrl-C when it is not given.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Groups that talk.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    groups: usize,
+    /// Only this command; may be given several times.
+    #[arg(long = "command", value_name = "NAME")]
+    commands: Vec<String>,
+    /// JSON lines: one for each second, the last with the whole.
+    #[arg(long)]
+    json: bool,
+}
+
+fn secret(source: &str) -> Result<Secret, SecretError> {
+    Secret::try_from(source.to_owned())
+}
+
+impl Options {
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    fn senders(&self) -> Result<Senders> {
+        let tencent = self.sdk_app_id.map(|sdk_app_id| TencentConfig {
+            token: self.token.clone().map(Into::into),
+            ..TencentConfig::open(sdk_app_id)
+        });
+        let openim = self.openim.then(|| OpenImConfig {
+            secret: self.openim_secret.clone().map(Into::into),
+            ..OpenImConfig::open("openim")
+        });
+        if tencent.is_none() && openim.is_none() {
+            bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");
+        }
+        Ok(Senders {
+            tencent: tencent.into_iter().collect(),
+            openim: openim.into_iter().collect(),
+        })
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    world: World,
+    second: Mutex<Second>,
+    stop: Stop,
+    ends: Option<Instant>,
+}
+
+pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode> {
+    if options.groups == 0 || !(1..=CONNECTIONS_MAX).contains(&options.connections) {
+        bail!("--groups of at least 1 and --connections from 1 to {CONNECTIONS_MAX} are allowed");
+    }
+    let (senders, url, schemas) = match config {
+        Some(config) => (Senders::of(config), own_url(config)?, config.schemas.dir.clone()),
+        None => (options.senders()?, String::new(), options.schemas.clone()),
+    };
+    let url = options.url.clone().unwrap_or(url);
+    let world = World::new(&schemas, &Catalogue::load(&schemas)?, &senders, &options.commands)?;
+    let shared = Arc::new(Shared {
+        world,
+        second: Mutex::default(),
+        stop: super::stop_at_signal()?,
+        ends: options.duration.map(|duration| Instant::now() + duration),
+    });
+    eprintln!(
+        "imbridge: {} a second to {url}, {} commands, {} groups, {} connections",
+        options.rate,
+        shared.world.commands(),
+        options.groups,
+        options.connections
+    );
+    let posters: Vec<_> = (0..options.connections)
+        .map(|_| Poster::new(&url, senders.clone()))
+        .collect::<Result<_>>()?;
+    let begun = Instant::now();
+    let threads: Vec<JoinHandle<()>> = (0..)
+        .zip(posters)
+        .map(|(number, poster)| {
+            let shared = Arc::clone(&shared);
+            // Groups of one remainder; a connection without any has nothing to post.
+            let own: Vec<usize> = (number..options.groups).step_by(options.connections).collect();
+            let busy = options.connections.min(options.groups) as f64;
+            // One connection after the other, so that the rate is even from the start.
+            let pace = Pace::new(
+                Duration::from_secs_f64(number as f64 / options.rate),
+                Duration::from_secs_f64(busy / options.rate),
+            );
+            std::thread::spawn(move || shared.post(&poster, &own, pace, number))
+        })
+        .collect();
+    let tally = watch(&shared, &threads, begun, options.json);
+    shared.stop.raise();
+    for thread in threads {
+        thread.join().expect("a poster does not panic");
+    }
+    let mut tally = tally?;
+    tally.add(&shared.take_second());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", tally.summary(begun.elapsed(), options.json))?;
+    Ok(if tally.all_accepted() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints a line a second until everybody is done.
+fn watch(shared: &Shared, threads: &[JoinHandle<()>], begun: Instant, json: bool) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for number in 1.. {
+        let next = begun + Duration::from_secs(number);
+        while Instant::now() < next && !threads.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(
+                next.saturating_duration_since(Instant::now())
+                    .min(Duration::from_millis(20)),
+            );
+        }
+        if threads.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        let second = shared.take_second();
+        tally.add(&second);
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{}", second.line(number, json))?;
+        out.flush()?;
+    }
+    Ok(tally)
+}
+
+impl Shared {
+    fn take_second(&self) -> Second {
+        std::mem::take(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One connection: a callback, its answer, the next one when its time has come.
+    fn post(&self, poster: &Poster, groups: &[usize], mut pace: Pace, number: usize) {
+        let mut dice = Dice::new(unix_ms() as u64 ^ ((number as u64) << 48));
+        while !groups.is_empty() && !self.is_over() {
+            let left = pace.left();
+            if !left.is_zero() {
+                // Short steps, so that the end is seen.
+                std::thread::sleep(left.min(Duration::from_millis(50)));
+                continue;
+            }
+            pace.step();
+            let group = groups[dice.below(groups.len())];
+            let callback = self.world.callback(group, &mut dice, unix_ms());
+            let started = Instant::now();
+            let outcome = poster.post(&callback);
+            let took = started.elapsed();
+            let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+            second.note(&outcome, took);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_raised() || self.ends.is_some_and(|ends| Instant::now() >= ends)
+    }
+}

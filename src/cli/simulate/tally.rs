@@ -1,0 +1,191 @@
+//! What was answered, how often and how fast: for one second and for the whole. Knows no HTTP.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::cli::post::Outcome;
+
+/// Each bucket's end is this much above the one before; from 10 us to minutes.
+const STEP: f64 = 1.05;
+const FIRST_S: f64 = 10e-6;
+const BUCKETS: usize = 340;
+
+/// One second, or any other time.
+#[derive(Clone)]
+pub(super) struct Second {
+    posted: u64,
+    accepted: u64,
+    /// By status, or what came instead of one; with the last words of each.
+    refused: BTreeMap<String, (u64, String)>,
+    times: Vec<u64>,
+    longest: Duration,
+}
+
+impl Default for Second {
+    fn default() -> Second {
+        Second {
+            posted: 0,
+            accepted: 0,
+            refused: BTreeMap::new(),
+            times: vec![0; BUCKETS],
+            longest: Duration::ZERO,
+        }
+    }
+}
+
+impl Second {
+    pub fn note(&mut self, outcome: &Outcome, took: Duration) {
+        self.posted += 1;
+        let (kind, words) = match outcome {
+            Outcome::Accepted => {
+                self.accepted += 1;
+                let bucket = (took.as_secs_f64() / FIRST_S).max(1.0).log(STEP).ceil() as usize;
+                self.times[bucket.min(BUCKETS - 1)] += 1;
+                self.longest = self.longest.max(took);
+                return;
+            }
+            Outcome::Refused(0, words) => ("no connection".to_owned(), words),
+            Outcome::Refused(status, words) => (status.to_string(), words),
+            Outcome::Unknown(words) => ("no answer".to_owned(), words),
+        };
+        let refused = self.refused.entry(kind).or_default();
+        refused.0 += 1;
+        refused.1.clone_from(words);
+    }
+
+    /// The time within which this share of the accepted was answered, in milliseconds.
+    fn at_ms(&self, share: f64) -> f64 {
+        let wanted = (self.accepted as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        let bucket = self.times.iter().position(|count| {
+            seen += count;
+            seen >= wanted.max(1)
+        });
+        let end_ms = bucket.map_or(0.0, |bucket| FIRST_S * STEP.powi(bucket as i32) * 1000.0);
+        end_ms.min(self.longest.as_secs_f64() * 1000.0)
+    }
+
+    fn count_refused(&self) -> u64 {
+        self.refused.values().map(|(count, _)| count).sum()
+    }
+
+    fn machine(&self) -> Value {
+        let refused: BTreeMap<_, _> = self.refused.iter().map(|(kind, (count, _))| (kind, count)).collect();
+        json!({
+            "posted": self.posted, "accepted": self.accepted, "refused": refused,
+            "p50_ms": self.at_ms(0.5), "p99_ms": self.at_ms(0.99),
+        })
+    }
+
+    pub fn line(&self, number: u64, json: bool) -> String {
+        if json {
+            let mut line = self.machine();
+            line["second"] = json!(number);
+            return line.to_string();
+        }
+        let kinds: Vec<_> = self
+            .refused
+            .iter()
+            .map(|(kind, (count, _))| format!("{kind}: {count}"))
+            .collect();
+        let kinds = if kinds.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", kinds.join(", "))
+        };
+        format!(
+            "{number:>6} s  posted {:>6}  accepted {:>6}  refused {}{kinds}  p50 {:.2} ms  p99 {:.2} ms",
+            self.posted,
+            self.accepted,
+            self.count_refused(),
+            self.at_ms(0.5),
+            self.at_ms(0.99)
+        )
+    }
+}
+
+/// The whole.
+#[derive(Default)]
+pub(super) struct Tally(Second);
+
+impl Tally {
+    pub fn add(&mut self, second: &Second) {
+        let whole = &mut self.0;
+        whole.posted += second.posted;
+        whole.accepted += second.accepted;
+        whole.longest = whole.longest.max(second.longest);
+        for (sum, count) in whole.times.iter_mut().zip(&second.times) {
+            *sum += count;
+        }
+        for (kind, (count, words)) in &second.refused {
+            let refused = whole.refused.entry(kind.clone()).or_default();
+            refused.0 += count;
+            refused.1.clone_from(words);
+        }
+    }
+
+    pub fn all_accepted(&self) -> bool {
+        self.0.posted == self.0.accepted
+    }
+
+    pub fn summary(&self, took: Duration, json: bool) -> String {
+        let whole = &self.0;
+        let (took_s, longest_ms) = (took.as_secs_f64(), whole.longest.as_secs_f64() * 1000.0);
+        if json {
+            let mut line = whole.machine();
+            line["took_s"] = json!(took_s);
+            line["longest_ms"] = json!(longest_ms);
+            return line.to_string();
+        }
+        let mut text = format!(
+            "{} posted in {took_s:.1} s ({:.1} a second), {} accepted, {} refused; p50 {:.2} ms, p99 {:.2} ms, longest {longest_ms:.2} ms",
+            whole.posted,
+            whole.posted as f64 / took_s,
+            whole.accepted,
+            whole.count_refused(),
+            whole.at_ms(0.5),
+            whole.at_ms(0.99)
+        );
+        for (kind, (count, words)) in &whole.refused {
+            text.push_str(&format!(
+                "\n{kind}: {count}, the last: {}",
+                crate::cli::filter::safe(words)
+            ));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_found_within_a_twentieth_and_refusals_are_kept_apart() {
+        let (mut first, mut second) = (Second::default(), Second::default());
+        for number in 1..=1000u64 {
+            let half = if number % 2 == 0 { &mut first } else { &mut second };
+            half.note(&Outcome::Accepted, Duration::from_micros(number * 100));
+        }
+        first.note(&Outcome::Refused(503, "full".into()), Duration::ZERO);
+        second.note(&Outcome::Unknown("broke off".into()), Duration::ZERO);
+        let mut tally = Tally::default();
+        tally.add(&first);
+        tally.add(&second);
+        let [half, most] = [0.5, 0.99].map(|share| tally.0.at_ms(share));
+        assert!(
+            (50.0..52.6).contains(&half) && (99.0..=100.0).contains(&most),
+            "{half} {most}"
+        );
+        assert!(!tally.all_accepted());
+        let text = tally.summary(Duration::from_secs(10), false);
+        assert!(
+            text.contains("1002 posted in 10.0 s (100.2 a second), 1000 accepted, 2 refused")
+                && text.contains("503: 1, the last: full")
+                && text.contains("no answer: 1"),
+            "{text}"
+        );
+    }
+}

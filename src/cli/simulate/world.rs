@@ -1,0 +1,309 @@
+//! What is posted: the samples of the schemas folder, with groups, users, numbers and times put in as they would be now.
+//! Messages are most of it, then what members do, then what becomes of groups. Knows no HTTP.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::callback::{Callback, Head, Phase, Provider};
+use crate::cli::post::Senders;
+use crate::schema::{Catalogue, Command};
+
+const USERS: usize = 5000;
+const WORDS: [&str; 12] = [
+    "hello", "tomorrow", "we", "meet", "at", "the", "station", "世界", "ok", "👍", "later", "photo",
+];
+
+/// Numbers that look random and need no seed from outside.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed ^ (mixed >> 27)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end as u64) as usize
+    }
+}
+
+/// One IM server and what it posts.
+struct Side {
+    provider: Provider,
+    app: String,
+    templates: Vec<Template>,
+    weights: usize,
+}
+
+struct Template {
+    command: String,
+    weight: usize,
+    sample: Value,
+}
+
+/// Everything that can be posted.
+pub(super) struct World {
+    sides: Vec<Side>,
+    /// Rising over all groups, so that it rises in each.
+    number: AtomicU64,
+}
+
+/// What goes into one callback.
+struct Moment<'a> {
+    app: &'a str,
+    group: String,
+    number: u64,
+    now_ms: i64,
+}
+
+impl World {
+    /// Reads the samples of after-commands; `only` these, where it names any.
+    pub fn new(dir: &Path, catalogue: &Catalogue, senders: &Senders, only: &[String]) -> Result<World> {
+        let tencent = senders
+            .tencent
+            .first()
+            .map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
+        let openim = senders
+            .openim
+            .first()
+            .map(|instance| (Provider::OpenIm, instance.name.clone()));
+        let mut sides = Vec::new();
+        for (provider, app) in tencent.into_iter().chain(openim) {
+            let mut templates = Vec::new();
+            for command in catalogue
+                .commands()
+                .filter(|command| is_simulated(command, provider, only))
+            {
+                templates.extend(template(dir, command)?);
+            }
+            let weights = templates.iter().map(|template| template.weight).sum();
+            if weights > 0 {
+                sides.push(Side {
+                    provider,
+                    app,
+                    templates,
+                    weights,
+                });
+            }
+        }
+        if sides.is_empty() {
+            bail!(
+                "nothing to post: {} has no after-command with a sample.json of these senders and commands",
+                dir.display()
+            );
+        }
+        Ok(World {
+            sides,
+            number: AtomicU64::new(1),
+        })
+    }
+
+    /// How many commands there are.
+    pub fn commands(&self) -> usize {
+        self.sides.iter().map(|side| side.templates.len()).sum()
+    }
+
+    /// A callback of this group; groups take turns between the IM servers.
+    pub fn callback(&self, group: usize, dice: &mut Dice, now_ms: i64) -> Callback {
+        let side = &self.sides[group % self.sides.len()];
+        let mut at = dice.below(side.weights);
+        let chosen = side.templates.iter().find(|template| {
+            let here = at < template.weight;
+            at = at.saturating_sub(template.weight);
+            here
+        });
+        let template = chosen.expect("the weights add up");
+        let moment = Moment {
+            app: &side.app,
+            group: match side.provider {
+                Provider::Tencent => format!("@TGS#SIM{group:06}"),
+                Provider::OpenIm => format!("sim{group:06}"),
+            },
+            number: self.number.fetch_add(1, Ordering::Relaxed),
+            now_ms,
+        };
+        let mut body = template.sample.clone();
+        fill(&mut body, "", &moment, dice);
+        let tencent = side.provider == Provider::Tencent;
+        let head = Head {
+            provider: side.provider,
+            app: side.app.clone(),
+            command: Some(template.command.clone()),
+            received_at_ms: now_ms,
+            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.below(256), dice.below(256), dice.below(256))),
+            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.below(4)].to_owned()),
+            request_id: Some(format!("sim-{:016x}", dice.roll())),
+            unreadable: false,
+        };
+        Callback {
+            head,
+            body: body.to_string().into(),
+        }
+    }
+}
+
+/// After-commands whose callback is one event, so that what is accepted can be counted against what arrives.
+fn is_simulated(command: &Command, provider: Provider, only: &[String]) -> bool {
+    command.provider() == provider.as_str()
+        && command.phase() == Phase::After
+        && command.expand().is_none()
+        && (only.is_empty() || only.iter().any(|name| name == command.name()))
+}
+
+fn template(dir: &Path, command: &Command) -> Result<Option<Template>> {
+    let path = dir.join(command.provider()).join(command.name()).join("sample.json");
+    let text = match std::fs::read_to_string(&path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(|| path.display().to_string())?,
+    };
+    let sample = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    Ok(Some(Template {
+        command: command.name().to_owned(),
+        weight: weight(command.name()),
+        sample,
+    }))
+}
+
+/// How often a command comes, beside the others.
+fn weight(command: &str) -> usize {
+    let has = |parts: &[&str]| parts.iter().any(|part| command.contains(part));
+    if has(&["AfterSend"]) {
+        100
+    } else if has(&["StateChange", "UserOnline", "UserOffline", "Read"]) {
+        10
+    } else if has(&["Join", "Exit", "Quit", "Kick", "Member"]) {
+        5
+    } else {
+        1
+    }
+}
+
+/// Puts what changes from callback to callback into a sample, wherever it stands.
+fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) {
+    match value {
+        Value::Object(fields) => fields
+            .iter_mut()
+            .for_each(|(name, value)| fill(value, name, moment, dice)),
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, name, moment, dice)),
+        Value::String(_) | Value::Number(_) => {
+            if let Some(new) = fresh(value, name, moment, dice) {
+                *value = new;
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// What a field with this name has now, of the same type as before; nothing where it stays as it is.
+fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) -> Option<Value> {
+    let number = moment.number;
+    let text = match name {
+        "GroupId" | "groupID" | "groupId" | "GroupID" | "ToGroupId" => moment.group.clone(),
+        "MsgKey" => format!("{number}_{}_{}", dice.below(1 << 31), moment.now_ms / 1000),
+        "MsgId" | "MsgID" | "operationID" | "clientMsgID" | "serverMsgID" => {
+            format!("{:016x}{number:016x}", dice.roll())
+        }
+        "Text" => {
+            let words: Vec<_> = (0..=dice.below(20)).map(|_| WORDS[dice.below(WORDS.len())]).collect();
+            words.join(" ")
+        }
+        _ if is_user(name) => format!("user-{}", dice.below(USERS)),
+        "SdkAppId" => moment.app.to_owned(),
+        "MsgSeq" | "seq" | "Seq" => number.to_string(),
+        "Random" | "MsgRandom" => dice.below(1 << 31).to_string(),
+        _ if name.ends_with("Time") => now_like(old, moment.now_ms)?,
+        _ => return None,
+    };
+    match old {
+        Value::String(_) => Some(text.into()),
+        _ => text.parse::<u64>().ok().map(Value::from),
+    }
+}
+
+fn is_user(name: &str) -> bool {
+    name.ends_with("_Account") || name.ends_with("UserID") || ["userID", "userId", "sendID", "recvID"].contains(&name)
+}
+
+/// The time in the unit of the old one, told by its length; nothing for what is no time.
+fn now_like(old: &Value, now_ms: i64) -> Option<String> {
+    let digits = old.as_str().map_or_else(|| old.to_string(), str::to_owned);
+    match digits.len() {
+        _ if !digits.bytes().all(|byte| byte.is_ascii_digit()) => None,
+        10 => Some((now_ms / 1000).to_string()),
+        13 => Some(now_ms.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_sample_keeps_its_shape_and_gets_this_moments_values() {
+        let mut body = json!({
+            "CallbackCommand": "X", "GroupId": "old", "MsgSeq": 1, "EventTime": "1670574414123", "MsgTime": 1490686222,
+            "MuteTime": 60, "From_Account": "jared", "MemberList": [{"Member_Account": "a"}], "OnlineOnlyFlag": 1
+        });
+        let moment = Moment {
+            app: "7",
+            group: "g".into(),
+            number: 42,
+            now_ms: 1_700_000_000_123,
+        };
+        fill(&mut body, "", &moment, &mut Dice::new(1));
+        assert_eq!(body["GroupId"], "g");
+        assert_eq!(body["MsgSeq"], 42);
+        assert_eq!(body["EventTime"], "1700000000123");
+        assert_eq!(body["MsgTime"], 1_700_000_000);
+        assert_eq!((&body["MuteTime"], &body["OnlineOnlyFlag"]), (&json!(60), &json!(1)));
+        assert!(
+            body["MemberList"][0]["Member_Account"]
+                .as_str()
+                .is_some_and(|user| user.starts_with("user-"))
+        );
+    }
+
+    #[test]
+    fn every_shipped_sample_can_be_simulated_and_messages_are_most_of_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let catalogue = Catalogue::load(&root).unwrap();
+        let senders = Senders {
+            tencent: vec![crate::provider::TencentConfig::open(7)],
+            openim: vec![crate::provider::OpenImConfig::open("m")],
+        };
+        let world = World::new(&root, &catalogue, &senders, &[]).unwrap();
+        assert!(world.commands() > 60, "{}", world.commands());
+        let mut dice = Dice::new(3);
+        let callbacks: Vec<_> = (0..2000)
+            .map(|group| world.callback(group % 10, &mut dice, 5))
+            .collect();
+        let messages = callbacks
+            .iter()
+            .filter(|callback| {
+                callback
+                    .head
+                    .command
+                    .as_ref()
+                    .is_some_and(|name| name.contains("AfterSend"))
+            })
+            .count();
+        assert!((1000..1900).contains(&messages), "{messages} of 2000");
+        assert!(
+            callbacks
+                .iter()
+                .all(|callback| serde_json::from_slice::<Value>(&callback.body).is_ok())
+        );
+        let none = World::new(&root, &catalogue, &senders, &["No.Such".into()]);
+        assert!(none.err().unwrap().to_string().contains("nothing to post"));
+    }
+}

@@ -1,0 +1,332 @@
+//! `imbridge spool stat|list|export`: what a spool holds, read beside a running bridge or without one.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::exported::{Exported, callback_of};
+use super::filter::{Filter, rfc3339, safe};
+use crate::app::Config;
+use crate::callback::Callback;
+use crate::lifecycle::unix_ms;
+use crate::provider::group_of;
+use crate::spool::{FILE, InspectError, Inspector, Overview, Record};
+
+/// Bytes of records that are read at a time: short reads let the bridge go on.
+const READ_BYTES: usize = 256 << 10;
+
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Positions, what waits and since when, bytes, and the forwarder's notes.
+    ///
+    /// Exits with 1 when --verify finds a record whose bytes have changed.
+    Stat {
+        #[command(flatten)]
+        common: Common,
+        /// Read every record and compare its bytes with its checksum.
+        #[arg(long)]
+        verify: bool,
+    },
+    /// A line for each record: number, time, provider, app, command, group, bytes.
+    List {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// JSON lines with head and body, which `imbridge replay --from` reads.
+    Export {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        selection: Selection,
+    },
+}
+
+#[derive(Args)]
+struct Common {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// JSON, for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Selection {
+    #[command(flatten)]
+    filter: Filter,
+    /// Only what Kafka does not have yet.
+    #[arg(long)]
+    undelivered: bool,
+    /// So many at most.
+    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+}
+
+impl Options {
+    pub fn config(&self) -> &Path {
+        match &self.verb {
+            Verb::Stat { common, .. } | Verb::List { common, .. } => &common.config,
+            Verb::Export { config, .. } => config,
+        }
+    }
+}
+
+pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+    let inspector = Inspector::open(&config.spool.dir)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut well = true;
+    match &options.verb {
+        Verb::Stat { common, verify } => {
+            let overview = inspector.overview()?;
+            let health = verify.then(|| verify_all(&inspector, &overview));
+            well = health.as_ref().is_none_or(Health::is_well);
+            if common.json {
+                writeln!(out, "{:#}", machine(config, &overview, health.as_ref()))?;
+            } else {
+                write!(out, "{}", lines(config, &overview, health.as_ref()))?;
+            }
+        }
+        Verb::List { common, selection } => select(&inspector, selection, |overview, record, callback| {
+            let line = Listed::new(overview, record, callback);
+            let text = if common.json { line.json() } else { line.text() };
+            Ok(writeln!(out, "{text}")?)
+        })?,
+        Verb::Export { selection, .. } => select(&inspector, selection, |overview, record, callback| {
+            let delivered = record.seq <= overview.delivered;
+            let line = Exported::new(&overview.name, record, callback, delivered);
+            serde_json::to_writer(&mut out, &line).map_err(std::io::Error::from)?;
+            Ok(writeln!(out)?)
+        })?,
+    }
+    out.flush()?;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Goes through the records that are there now and hands over those that are meant.
+fn select(
+    inspector: &Inspector,
+    selection: &Selection,
+    mut each: impl FnMut(&Overview, &Record, Result<Callback, String>) -> Result<()>,
+) -> Result<()> {
+    let overview = inspector.overview()?;
+    let mut after = if selection.undelivered {
+        overview.delivered
+    } else {
+        overview.retired
+    };
+    let mut left = selection.limit;
+    while left > 0 && after < overview.appended {
+        let records = inspector.read(after, READ_BYTES)?;
+        let Some(last) = records.last() else { break };
+        after = last.seq;
+        for record in records.iter().filter(|record| record.seq <= overview.appended) {
+            let callback = callback_of(record);
+            let meant = match &callback {
+                Ok(Callback { head, body }) => {
+                    let admits = |at_ms| {
+                        selection
+                            .filter
+                            .admits(head.command.as_deref(), at_ms, || group_of(body))
+                    };
+                    admits(head.received_at_ms)
+                }
+                Err(_) => selection.filter.admits(None, record.appended_at_ms, || None),
+            };
+            if meant && left > 0 {
+                left -= 1;
+                each(&overview, record, callback)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One record as `list` shows it.
+struct Listed {
+    seq: u64,
+    delivered: bool,
+    at_ms: i64,
+    bytes: usize,
+    callback: Result<Callback, String>,
+}
+
+impl Listed {
+    fn new(overview: &Overview, record: &Record, callback: Result<Callback, String>) -> Listed {
+        Listed {
+            seq: record.seq,
+            delivered: record.seq <= overview.delivered,
+            at_ms: record.appended_at_ms,
+            bytes: record.data.len(),
+            callback,
+        }
+    }
+
+    fn text(&self) -> String {
+        let state = if self.delivered { "delivered" } else { "waits" };
+        let (seq, time, bytes) = (self.seq, rfc3339(self.at_ms), self.bytes);
+        let rest = match &self.callback {
+            Ok(Callback { head, body }) => {
+                let command = head.command.as_deref().unwrap_or("-");
+                let group = group_of(body).unwrap_or_else(|| "-".into());
+                let source = format!("{}/{}", head.provider.as_str(), head.app);
+                let unreadable = if head.unreadable { "  (refused: not JSON)" } else { "" };
+                format!("{source:<20}  {command:<40}  {group}{unreadable}")
+            }
+            Err(problem) => format!("no callback: {problem}"),
+        };
+        format!("{seq:>10}  {time}  {state:<9}  {bytes:>8}  {}", safe(&rest))
+    }
+
+    fn json(&self) -> String {
+        let mut line = json!({
+            "seq": self.seq, "appended_at_ms": self.at_ms, "delivered": self.delivered, "bytes": self.bytes
+        });
+        match &self.callback {
+            Ok(Callback { head, body }) => {
+                line["head"] = json!(head);
+                line["group"] = json!(group_of(body));
+            }
+            Err(problem) => line["problem"] = json!(problem),
+        }
+        line.to_string()
+    }
+}
+
+/// What reading everything found.
+struct Health {
+    intact: u64,
+    changed: Vec<u64>,
+    /// Why not everything was read.
+    broken: Option<String>,
+}
+
+impl Health {
+    fn is_well(&self) -> bool {
+        self.changed.is_empty() && self.broken.is_none()
+    }
+}
+
+fn verify_all(inspector: &Inspector, overview: &Overview) -> Health {
+    let mut health = Health {
+        intact: 0,
+        changed: Vec::new(),
+        broken: None,
+    };
+    let mut after = overview.retired;
+    while after < overview.appended {
+        match inspector.read(after, READ_BYTES) {
+            Ok(records) => {
+                let Some(last) = records.last() else { break };
+                after = last.seq;
+                for record in records {
+                    if record.intact {
+                        health.intact += 1;
+                    } else {
+                        health.changed.push(record.seq);
+                    }
+                }
+            }
+            Err(InspectError::Unreadable { cause, .. }) => {
+                health.broken = Some(format!("after record {after}: {cause}"));
+                break;
+            }
+            Err(cause) => {
+                health.broken = Some(cause.to_string());
+                break;
+            }
+        }
+    }
+    health
+}
+
+fn age_s(overview: &Overview) -> f64 {
+    overview
+        .oldest_undelivered_ms
+        .map_or(0.0, |at| (unix_ms() - at).max(0) as f64 / 1000.0)
+}
+
+fn lines(config: &Config, overview: &Overview, health: Option<&Health>) -> String {
+    let Overview {
+        name,
+        format,
+        appended,
+        delivered,
+        retired,
+        ..
+    } = overview;
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let waiting = appended - delivered;
+    let oldest = if waiting > 0 {
+        format!(", the oldest for {:.1} s", age_s(overview))
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "spool      {name}
+file       {}, format {format}
+waiting    {waiting} records{oldest}
+positions  appended {appended}, delivered {delivered}, deleted up to {retired}
+bytes      {} in use of {}, file {}, WAL {}
+",
+        config.spool.dir.join(FILE).display(),
+        mib(overview.used_bytes),
+        mib(config.spool.max_bytes),
+        mib(overview.file_bytes),
+        mib(overview.wal_bytes),
+    );
+    for (key, value) in &overview.notes {
+        text.push_str(&format!("note       {key} = {value}\n"));
+    }
+    if let Some(health) = health {
+        text.push_str(&format!("checksums  {} records are intact\n", health.intact));
+        for seq in &health.changed {
+            text.push_str(&format!(
+                "FAIL       record {seq} has other bytes than were appended; it becomes a dead letter\n"
+            ));
+        }
+        if let Some(broken) = &health.broken {
+            text.push_str(&format!("FAIL       {broken}\n"));
+        }
+    }
+    text
+}
+
+fn machine(config: &Config, overview: &Overview, health: Option<&Health>) -> serde_json::Value {
+    let notes: serde_json::Map<_, _> = overview
+        .notes
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    let health =
+        health.map(|health| json!({"intact": health.intact, "changed": health.changed, "broken": health.broken}));
+    json!({
+        "name": overview.name,
+        "path": config.spool.dir.join(FILE),
+        "format": overview.format,
+        "appended": overview.appended,
+        "delivered": overview.delivered,
+        "retired": overview.retired,
+        "undelivered": overview.appended - overview.delivered,
+        "oldest_age_s": age_s(overview),
+        "used_bytes": overview.used_bytes,
+        "max_bytes": config.spool.max_bytes,
+        "file_bytes": overview.file_bytes,
+        "wal_bytes": overview.wal_bytes,
+        "notes": notes,
+        "verified": health,
+    })
+}

@@ -1,0 +1,212 @@
+//! `imbridge tail`: events as they are in Kafka, decoded. It reads like any consumer, by other means than the bridge
+//! writes.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::consume::{Next, Reading, Start};
+use super::filter::time;
+use super::show::Shown;
+use crate::app::{Config, load_schemas};
+use crate::publish::{checkpoint_topic, dead_letter_topic};
+use crate::schema::Decoder;
+use crate::schema::registry::Client;
+
+/// How often topics that are new are looked for.
+const REFRESH: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Only events of this command, and its dead letters; may be given several times.
+    #[arg(long = "command", value_name = "NAME")]
+    commands: Vec<String>,
+    /// Only this topic, by its full name; may be given several times.
+    #[arg(long = "topic", value_name = "NAME")]
+    topics: Vec<String>,
+    /// Only events with this key: the group, or what takes its place.
+    #[arg(long, value_name = "KEY")]
+    group: Option<String>,
+    /// Only events of this IM server.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<Sender>,
+    /// Begin with the oldest event there is, instead of the next one.
+    #[arg(long, conflicts_with = "since")]
+    from_beginning: bool,
+    /// Begin with events that arrived at this time: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<i64>,
+    /// End after so many events.
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+    /// One JSON object a line; the default where the output is no terminal.
+    #[arg(long, conflicts_with = "pretty")]
+    json: bool,
+    /// For people; the default on a terminal.
+    #[arg(long)]
+    pretty: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sender {
+    Tencent,
+    Openim,
+}
+
+impl Sender {
+    fn as_str(self) -> &'static str {
+        match self {
+            Sender::Tencent => "tencent",
+            Sender::Openim => "openim",
+        }
+    }
+}
+
+pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+    super::start_logging(&config.log);
+    let (catalogue, _) = load_schemas(config)?;
+    let registry = config
+        .schemas
+        .registry()
+        .map(|registry| Client::new(&registry))
+        .transpose()?;
+    let mut decoder = Decoder::new(catalogue, registry);
+    let prefix = &config.kafka.topic_prefix;
+    let wanted = |topic: &str| options.wants_topic(prefix, topic);
+    let start = match (options.from_beginning, options.since) {
+        (true, _) => Start::Beginning,
+        (false, Some(since_ms)) => Start::Since(since_ms),
+        (false, None) => Start::Now,
+    };
+    let mut reading = Reading::start(&config.kafka, wanted, start)?;
+    greet(&reading, prefix);
+    let json = options.json || !(options.pretty || std::io::stdout().is_terminal());
+    let mut left = options.count.unwrap_or(u64::MAX);
+    let mut refreshed = Instant::now();
+    let mut trouble = String::new();
+    while left > 0 {
+        match reading.next() {
+            Some(Next::Message(message)) => {
+                let shown = Shown::new(&message, &mut decoder);
+                if options.wants(&shown) {
+                    let text = if json { shown.json() } else { shown.pretty() + "\n" };
+                    // Each at once: who tails waits for it.
+                    let mut out = std::io::stdout().lock();
+                    writeln!(out, "{text}")?;
+                    out.flush()?;
+                    left -= 1;
+                }
+            }
+            Some(Next::Trouble(cause)) if cause.to_string() != trouble => {
+                trouble = cause.to_string();
+                eprintln!("imbridge: {trouble}; going on");
+            }
+            Some(Next::End(_) | Next::Trouble(_)) | None => {}
+        }
+        if refreshed.elapsed() > REFRESH {
+            // A broker that is away for a while is asked again later.
+            reading.refresh(wanted).ok();
+            refreshed = Instant::now();
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn greet(reading: &Reading, prefix: &str) {
+    let partitions = reading.partitions();
+    let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic).collect();
+    if topics.is_empty() {
+        eprintln!("imbridge: no such topic under {prefix}. yet; waiting for one");
+    } else {
+        eprintln!(
+            "imbridge: reading {} topics, {} partitions",
+            topics.len(),
+            partitions.len()
+        );
+    }
+}
+
+impl Options {
+    fn wants_topic(&self, prefix: &str, topic: &str) -> bool {
+        let Some(rest) = topic.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
+            return false;
+        };
+        let mixed = topic == dead_letter_topic(prefix) || rest.ends_with(".unknown");
+        let of_provider = |sender: Sender| {
+            rest.strip_prefix(sender.as_str())
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        topic != checkpoint_topic(prefix)
+            && (self.topics.is_empty() || self.topics.iter().any(|name| name == topic))
+            && self
+                .provider
+                .is_none_or(|sender| topic == dead_letter_topic(prefix) || of_provider(sender))
+            && (self.commands.is_empty()
+                || mixed
+                || self
+                    .commands
+                    .iter()
+                    .any(|name| rest.split_once('.').is_some_and(|(_, command)| command == name)))
+    }
+
+    fn wants(&self, shown: &Shown) -> bool {
+        // `<provider>.<command>`, whichever topic it is in.
+        let kind = shown.header("ce_type").unwrap_or_default();
+        let (provider, command) = kind.split_once('.').unwrap_or((kind, ""));
+        self.group
+            .as_ref()
+            .is_none_or(|group| shown.key.as_ref() == Some(group))
+            && self.provider.is_none_or(|sender| sender.as_str() == provider)
+            && (self.commands.is_empty() || self.commands.iter().any(|name| name == command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(more: &[&str]) -> Options {
+        let line = ["tail", "--config", "c"].iter().chain(more);
+        <Line as clap::Parser>::try_parse_from(line)
+            .expect("good arguments")
+            .options
+    }
+
+    #[test]
+    fn only_topics_that_can_hold_what_is_wanted_are_read() {
+        let topics = [
+            "im.tencent.Group.A",
+            "im.openim.callbackB",
+            "im.tencent.unknown",
+            "im.dead-letter",
+            "im.checkpoints",
+            "imp.tencent.Group.A",
+            "im",
+        ];
+        let read = |more: &[&str]| -> Vec<&str> {
+            let options = options(more);
+            topics
+                .into_iter()
+                .filter(|topic| options.wants_topic("im", topic))
+                .collect()
+        };
+        assert_eq!(read(&[]), &topics[..4]);
+        assert_eq!(read(&["--provider", "tencent"]), [topics[0], topics[2], topics[3]]);
+        assert_eq!(read(&["--command", "Group.A"]), [topics[0], topics[2], topics[3]]);
+        assert_eq!(read(&["--topic", "im.openim.callbackB"]), [topics[1]]);
+    }
+}

@@ -1,0 +1,184 @@
+//! `imbridge topics plan|apply`: the topics that the bridge publishes to, beside what Kafka has. Thin: what is wanted and
+//! what a difference means is `publish`'s.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use prometheus::Registry;
+use serde_json::{Value, json};
+
+use crate::app::{Config, load_schemas};
+use crate::forward::{self, Composer};
+use crate::publish::{self, Drift, Finding, TopicPlan};
+
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Say what is missing and what differs, with the command that mends it. Changes nothing.
+    ///
+    /// Exits with 1 when something is missing or differs.
+    Plan(Common),
+    /// Create the topics that are missing, whatever kafka.create_topics says. Topics that are there stay as they are.
+    ///
+    /// Exits with 1 when a topic is of no use to the bridge afterwards.
+    Apply(Common),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// JSON, for machines.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    pub fn config(&self) -> &Path {
+        let (Verb::Plan(common) | Verb::Apply(common)) = &self.verb;
+        &common.config
+    }
+}
+
+/// How many commands have a schema, and every topic that the bridge of this configuration publishes to.
+pub(super) fn wanted(config: &Config) -> Result<(usize, Vec<String>)> {
+    let (catalogue, commands) = load_schemas(config)?;
+    let count = catalogue.commands().len();
+    let metrics = forward::Metrics::new(&Registry::new())?;
+    let composer = Composer::new(catalogue, commands, &config.kafka, "plan", metrics);
+    Ok((count, composer.topics()))
+}
+
+pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+    let (_, topics) = wanted(config)?;
+    let plans = plan(config, &topics)?;
+    let well = match &options.verb {
+        Verb::Plan(common) => {
+            print(config, &plans, common.json)?;
+            plans
+                .iter()
+                .all(|plan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing)
+        }
+        Verb::Apply(common) => {
+            let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
+            let missing: Vec<String> = missing.map(|plan| plan.topic.clone()).collect();
+            publish::create(&config.kafka, &missing)?;
+            let plans = plan(config, &topics)?;
+            print(config, &plans, common.json)?;
+            if !common.json {
+                writeln!(std::io::stdout(), "{} topics created", missing.len())?;
+            }
+            plans.iter().all(TopicPlan::is_usable)
+        }
+    };
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
+    match publish::plan(&config.kafka, topics) {
+        Ok(plans) => Ok(plans),
+        Err(cause) => bail!(
+            "{cause}; is kafka.brokers ({}) right, does kafka.properties fit its security, and may this user describe topics and their configuration?",
+            config.kafka.brokers
+        ),
+    }
+}
+
+/// A difference in one line.
+pub(super) fn words(drift: &Drift) -> String {
+    let Drift {
+        name,
+        found,
+        wanted,
+        effect,
+        ..
+    } = drift;
+    format!("{name} is {found}, {wanted} is wanted: {effect}")
+}
+
+fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        let topics: Vec<Value> = plans.iter().map(|plan| machine(config, plan)).collect();
+        writeln!(out, "{:#}", json!({ "topics": topics }))?;
+        return Ok(());
+    }
+    for plan in plans {
+        write!(out, "{}", lines(config, plan))?;
+    }
+    let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing).count();
+    let differ = plans.iter().filter(|plan| !plan.drift.is_empty()).count();
+    writeln!(
+        out,
+        "{} topics: {missing} missing, {differ} with another configuration",
+        plans.len()
+    )?;
+    Ok(())
+}
+
+/// What there is to say of a topic, and the command of Kafka's own tools that mends it.
+fn lines(config: &Config, plan: &TopicPlan) -> String {
+    let (topic, wanted, brokers) = (&plan.topic, config.kafka.partitions, &config.kafka.brokers);
+    let replicas = plan.replicas;
+    let mut text = match plan.finding {
+        Finding::Fits => format!("ok      {topic}: {wanted} partitions, {replicas} replicas\n"),
+        Finding::Missing => {
+            let settings: Vec<_> = plan
+                .config
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            format!(
+                "create  {topic}: {wanted} partitions, {} replicas, {}\n",
+                config.kafka.replication_factor,
+                settings.join(", ")
+            )
+        }
+        Finding::MorePartitions(found) => format!(
+            "note    {topic}: {found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}\n"
+        ),
+        Finding::TooFewPartitions(found) => format!(
+            "FAIL    {topic}: {found} partitions, kafka.partitions is {wanted}: nothing is published\n        kafka-topics.sh --bootstrap-server {brokers} --alter --topic {topic} --partitions {wanted}\n"
+        ),
+    };
+    for drift in &plan.drift {
+        let mark = if drift.fatal { "FAIL" } else { "differs" };
+        let Drift { name, wanted, .. } = drift;
+        text.push_str(&format!(
+            "{mark:<7} {topic}: {}\n        kafka-configs.sh --bootstrap-server {brokers} --alter --topic {topic} --add-config {name}={wanted}\n",
+            words(drift)
+        ));
+    }
+    text
+}
+
+fn machine(config: &Config, plan: &TopicPlan) -> Value {
+    let (state, partitions) = match plan.finding {
+        Finding::Fits => ("fits", config.kafka.partitions as usize),
+        Finding::Missing => ("missing", 0),
+        Finding::MorePartitions(found) => ("more_partitions", found),
+        Finding::TooFewPartitions(found) => ("too_few_partitions", found),
+    };
+    let drift = |drift: &Drift| {
+        json!({
+            "name": drift.name, "found": drift.found, "wanted": drift.wanted, "effect": drift.effect, "fatal": drift.fatal
+        })
+    };
+    json!({
+        "topic": plan.topic,
+        "state": state,
+        "partitions": partitions,
+        "replicas": plan.replicas,
+        "wanted": {"partitions": config.kafka.partitions, "replicas": config.kafka.replication_factor, "config": plan.config},
+        "drift": plan.drift.iter().map(drift).collect::<Vec<_>>(),
+    })
+}

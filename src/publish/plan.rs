@@ -1,0 +1,238 @@
+//! What the cluster has of the topics beside what is wanted: for a person to read and decide. It changes nothing on a topic
+//! that is there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::metadata::Metadata;
+
+use super::checkpoint::checkpoint_topic;
+use super::topics::{self, Finding, findings};
+use super::{Config, ConnectError};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A topic as it is and as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Its name.
+    pub topic: String,
+    /// Whether it is there, and its partitions.
+    pub finding: Finding,
+    /// Replicas of its first partition; 0 for a topic that is not there.
+    pub replicas: usize,
+    /// Where its configuration is not the wanted one.
+    pub drift: Vec<Drift>,
+    /// The configuration that it is created with.
+    pub config: BTreeMap<String, String>,
+}
+
+/// One setting of a topic that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// `max.message.bytes`, ...
+    pub name: String,
+    /// What the topic has.
+    pub found: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// What comes of the difference.
+    pub effect: &'static str,
+    /// With it, the bridge publishes nothing.
+    pub fatal: bool,
+}
+
+impl TopicPlan {
+    /// Whether the bridge can publish with it, once it is created where it is missing.
+    pub fn is_usable(&self) -> bool {
+        !matches!(self.finding, Finding::TooFewPartitions(_)) && !self.drift.iter().any(|drift| drift.fatal)
+    }
+}
+
+/// What the cluster has, topic by topic.
+///
+/// # Errors
+/// [`ConnectError`] when it does not answer, or does not tell topics' configuration.
+pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, ConnectError> {
+    let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
+    let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
+    let found = findings(&metadata, topics, config.partitions);
+    let there: Vec<String> = found
+        .iter()
+        .filter(|(_, finding)| *finding != Finding::Missing)
+        .map(|(topic, _)| topic.clone())
+        .collect();
+    let settings = topics::describe(config, &there)?;
+    let replicas = replicas(&metadata);
+    let judge = |(topic, finding): (String, Finding)| TopicPlan {
+        replicas: replicas.get(topic.as_str()).copied().unwrap_or_default(),
+        drift: settings.get(&topic).map_or(Vec::new(), |settings| {
+            let replicas = replicas.get(topic.as_str()).copied().unwrap_or(1);
+            drift(config, &topic, settings, replicas)
+        }),
+        config: topics::wanted(config, &topic),
+        topic,
+        finding,
+    };
+    Ok(found.into_iter().map(judge).collect())
+}
+
+/// Creates these topics and waits until they have leaders.
+///
+/// # Errors
+/// [`ConnectError`] when one cannot be created.
+pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    topics::create(config, missing)?;
+    let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
+    topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)
+}
+
+fn replicas(metadata: &Metadata) -> HashMap<&str, usize> {
+    let count = |topic: &rdkafka::metadata::MetadataTopic| {
+        let least = topic
+            .partitions()
+            .iter()
+            .map(|partition| partition.replicas().len())
+            .min();
+        least.unwrap_or_default()
+    };
+    metadata
+        .topics()
+        .iter()
+        .map(|topic| (topic.name(), count(topic)))
+        .collect()
+}
+
+/// Where a topic's settings are not the wanted ones, and where they take from the promise although nobody asked for others.
+fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, replicas: usize) -> Vec<Drift> {
+    let wanted = topics::wanted(config, topic);
+    let mut found: Vec<Drift> = wanted
+        .iter()
+        .filter_map(|(name, wanted)| {
+            let found = settings.get(name).filter(|found| *found != wanted)?;
+            let drift = Drift {
+                name: name.clone(),
+                found: found.clone(),
+                wanted: wanted.clone(),
+                effect: "kafka.topic_config is for topics that are created",
+                fatal: false,
+            };
+            Some(explain(config, topic, drift))
+        })
+        .flatten()
+        .collect();
+    let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
+    let mut expect = |name: &str, bad: &str, wanted: &str, effect| {
+        if is(name, bad) && !found.iter().any(|drift| drift.name == name) {
+            found.push(Drift {
+                name: name.into(),
+                found: bad.into(),
+                wanted: wanted.into(),
+                effect,
+                fatal: false,
+            });
+        }
+    };
+    if topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy") {
+        let effect = "compaction keeps only the last event of each key";
+        expect("cleanup.policy", "compact", "delete", effect);
+        expect("cleanup.policy", "compact,delete", "delete", effect);
+    }
+    expect(
+        "unclean.leader.election.enable",
+        "true",
+        "false",
+        "a follower that lags may become leader, and what it lacks is lost",
+    );
+    if replicas >= 3 {
+        expect(
+            "min.insync.replicas",
+            "1",
+            "2",
+            "a message may be on one broker only when it counts as delivered",
+        );
+    }
+    found
+}
+
+/// What a difference means; nothing where it means nothing.
+fn explain(config: &Config, topic: &str, drift: Drift) -> Option<Drift> {
+    match drift.name.as_str() {
+        "max.message.bytes" => {
+            let bytes = drift.found.parse::<usize>().unwrap_or(usize::MAX);
+            if bytes >= drift.wanted.parse().unwrap_or(config.max_message_bytes) {
+                return None;
+            }
+            let fatal = bytes < config.batch_bytes();
+            let effect = if fatal {
+                "it takes less than one batch (kafka.properties \"batch.size\")"
+            } else {
+                "a larger event becomes a dead letter"
+            };
+            Some(Drift { effect, fatal, ..drift })
+        }
+        "cleanup.policy" if topic == checkpoint_topic(&config.topic_prefix) => Some(Drift {
+            effect: "a checkpoint that retention deletes is missing after a crash",
+            ..drift
+        }),
+        _ => Some(drift),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drifts(config: &Config, topic: &str, settings: &[(&str, &str)], replicas: usize) -> Vec<(String, bool)> {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let found = drift(config, topic, &settings, replicas).into_iter();
+        found
+            .map(|drift| (format!("{} {}", drift.name, drift.wanted), drift.fatal))
+            .collect()
+    }
+
+    #[test]
+    fn a_topic_that_takes_more_than_wanted_fits_and_one_that_takes_no_batch_is_of_no_use() {
+        let config = Config::default();
+        let of = |bytes| drifts(&config, "im.a.B", &[("max.message.bytes", bytes)], 3);
+        assert_eq!(of("20000000"), []);
+        assert_eq!(of("2000000"), [("max.message.bytes 10485760".to_owned(), false)]);
+        assert_eq!(of("500000"), [("max.message.bytes 10485760".to_owned(), true)]);
+    }
+
+    #[test]
+    fn settings_that_take_from_the_promise_are_found_though_nobody_set_others() {
+        let config = Config::default();
+        let settings = [
+            ("cleanup.policy", "compact"),
+            ("unclean.leader.election.enable", "true"),
+            ("min.insync.replicas", "1"),
+        ];
+        let names: Vec<_> = drifts(&config, "im.a.B", &settings, 3);
+        assert_eq!(names.len(), 3, "{names:?}");
+        assert_eq!(
+            drifts(&config, "im.a.B", &settings[2..], 1),
+            [],
+            "one replica cannot have two in sync"
+        );
+        let checkpoints = drifts(&config, "im.checkpoints", &[("cleanup.policy", "compact")], 3);
+        assert_eq!(checkpoints, []);
+        let checkpoints = drifts(&config, "im.checkpoints", &[("cleanup.policy", "delete")], 3);
+        assert_eq!(checkpoints, [("cleanup.policy compact".to_owned(), false)]);
+    }
+
+    #[test]
+    fn what_is_configured_for_new_topics_is_compared() {
+        let mut config = Config::default();
+        config.topic_config.insert("retention.ms".into(), "1000".into());
+        let found = drifts(&config, "im.a.B", &[("retention.ms", "604800000")], 3);
+        assert_eq!(found, [("retention.ms 1000".to_owned(), false)]);
+    }
+}

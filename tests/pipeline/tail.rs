@@ -1,0 +1,167 @@
+//! `imbridge tail` shows what an independent reader sees, live and from the beginning, in both framings.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::reader::consume;
+use crate::support::{eventually, kafka, registry, run, schemas};
+
+fn tail(home: &Home, arguments: &str) -> Child {
+    home.command(&format!("tail {arguments}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built")
+}
+
+/// What `tail` prints until it ends by itself, as JSON lines.
+fn lines(home: &Home, arguments: &str) -> Vec<Value> {
+    let mut tail = tail(home, arguments);
+    let status = eventually(&format!("tail {arguments} to end"), || {
+        tail.try_wait().expect("a child can be waited for")
+    });
+    let output = tail.wait_with_output().expect("it has ended");
+    assert!(status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause}: {line}")))
+        .collect()
+}
+
+/// The four samples, a command without a schema, and a body that becomes a dead letter.
+fn post_six(bridge: &Bridge) {
+    let mut connection = bridge.connect();
+    let mut post = |target: &str, body: &str| {
+        let answer = connection.post(target, body).expect("an answer");
+        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+    };
+    for folder in schemas::FOUR {
+        let body = std::fs::read_to_string(format!("schemas/{folder}/sample.json")).expect("every command has one");
+        let (provider, command) = folder.split_once('/').expect("provider/command");
+        match provider {
+            "tencent" => post(&format!("/tencent?SdkAppid={APP}&CallbackCommand={command}"), &body),
+            _ => post(&format!("/openim/{command}"), &body),
+        }
+    }
+    let new = "{\"GroupId\":\"g7\",\n\"Big\":123456789012345678901234567890}";
+    post(&format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.New"), new);
+    let created = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
+    post(&created, "[\"\u{9b}2J\"]");
+}
+
+#[test]
+fn tail_shows_what_an_independent_reader_sees() {
+    let home = Home::new("tail");
+    let bridge = home.start();
+    post_six(&bridge);
+    bridge.settle();
+    let seen = lines(&home, "--from-beginning --count 6 --json");
+    let place = |topic: &str, partition: &Value, headers: &BTreeMap<String, String>| {
+        (topic.to_owned(), partition.as_i64(), headers["imbridge-seq"].clone())
+    };
+    let headers =
+        |line: &Value| serde_json::from_value::<BTreeMap<String, String>>(line["headers"].clone()).expect("texts");
+    let by_place: BTreeMap<_, _> = seen
+        .iter()
+        .map(|line| {
+            let topic = line["topic"].as_str().expect("text");
+            (place(topic, &line["partition"], &headers(line)), line)
+        })
+        .collect();
+    let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!((consumed.len(), by_place.len()), (6, 6), "{seen:#?}");
+    for message in consumed {
+        let line = by_place[&place(&message.topic, &message.partition.into(), &message.headers)];
+        assert_eq!(line["key"].as_str(), message.key.as_deref());
+        assert_eq!(line["timestamp"].as_i64(), Some(message.timestamp));
+        assert_eq!(headers(line), message.headers);
+        match &message.value {
+            Some(record) => assert_eq!(&line["event"], record),
+            None if message.topic.ends_with(".unknown") => {
+                assert_eq!(
+                    line["event"],
+                    serde_json::from_slice::<Value>(&message.raw()).expect("JSON")
+                );
+            }
+            None => assert_eq!(line["raw_base64"].as_str(), message.raw_base64.as_deref()),
+        }
+    }
+
+    let only = |arguments: &str, count: usize| {
+        let found = lines(&home, &format!("--from-beginning --json --count {count} {arguments}"));
+        found
+            .iter()
+            .map(|line| {
+                line["topic"]
+                    .as_str()
+                    .expect("text")
+                    .rsplit_once('.')
+                    .expect("a dot")
+                    .1
+                    .to_owned()
+            })
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(only("--group g7", 1).into_iter().collect::<Vec<_>>(), ["unknown"]);
+    assert_eq!(only("--provider openim", 1).len(), 1);
+    assert_eq!(
+        only("--command Group.CallbackAfterCreateGroup", 2)
+            .into_iter()
+            .collect::<Vec<_>>(),
+        ["CallbackAfterCreateGroup", "dead-letter"],
+        "its events and its dead letters"
+    );
+    assert_eq!(lines(&home, "--since 10m --count 6 --json").len(), 6);
+
+    let topic = format!("{}.dead-letter", home.prefix);
+    let (code, text, error) =
+        run(&mut home.command(&format!("tail --pretty --from-beginning --count 1 --topic {topic}")));
+    assert_eq!(code, Some(0), "{error}");
+    assert!(
+        text.contains("imbridge-reason: not_an_object") && text.contains(r#"["\u{9b}2J"]"#),
+        "the reason, and nothing that steers a terminal: {text}"
+    );
+}
+
+#[test]
+fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
+    let mut home = Home::new("follow");
+    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
+    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    // The same six again are no copies.
+    home.set("HISTORY__WINDOW_S", "0");
+    let bridge = home.start();
+    post_six(&bridge);
+    bridge.settle();
+    let mut tail = tail(&home, "--count 4");
+    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("text");
+    assert!(line.contains("reading 7 topics, 28 partitions"), "{line}");
+    post_six(&bridge);
+    let status = eventually("tail to have seen four events", || {
+        tail.try_wait().expect("a child can be waited for")
+    });
+    assert!(status.success());
+    let output = tail.wait_with_output().expect("it has ended");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(text.lines().count(), 4, "no terminal, so JSON lines: {text}");
+    let new: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(
+        new.iter().all(|line| line["offset"].as_i64() >= Some(1)),
+        "only what came after it began: {text}"
+    );
+    let created = &lines(
+        &home,
+        "--from-beginning --count 1 --group @TGS#2J4SZEAEL --command Group.CallbackAfterCreateGroup",
+    )[0];
+    assert_eq!(created["event"]["GroupId"], "@TGS#2J4SZEAEL", "{created}");
+    assert_eq!(created["event"]["meta"]["app"], APP.to_string());
+}

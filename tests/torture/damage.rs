@@ -1,0 +1,219 @@
+//! Spoiled files, opened by the real spool: what can be read comes back in order, what cannot has a mark in its place, and
+//! nothing comes back wrong. Damage is done to the bytes of the file, by a test that knows how its pages lie.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use imbridge::spool::{Config, Metrics, OpenError, Reader, Record, Spool};
+
+use crate::disk::image::{self, Luck, Model};
+use crate::disk::{Disk, scratch};
+use crate::size::{report, size};
+use crate::support::bridge::Home;
+use crate::support::eventually;
+
+pub const PAGE: u64 = 16384;
+/// Where the tables' roots are: the spool makes them in this order, behind the page with the schema.
+const RECORD_ROOT: u64 = 2;
+const STATE_ROOT: u64 = 3;
+
+fn open(folder: &Path) -> Result<Spool, OpenError> {
+    let config = Config {
+        dir: folder.to_owned(),
+        ..Config::default()
+    };
+    Spool::open(
+        &config,
+        Metrics::new(&prometheus::Registry::new()).expect("they are new there"),
+    )
+}
+
+/// A closed spool with these records, of which the first 40 are delivered.
+fn fill(folder: &Path, records: &[Vec<u8>]) {
+    let spool = open(folder).expect("a new spool");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let all = async {
+        let lane = spool.appender().lane();
+        for record in records {
+            lane.append(record.clone()).await.expect("it accepts");
+        }
+    };
+    tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), all);
+    let reader = spool.reader();
+    reader.deliver(DELIVERED, Vec::new());
+    reader.note(vec![("a".into(), "b".into())]).expect("it accepts");
+    drop(reader);
+    spool.close();
+}
+
+const DELIVERED: u64 = 40;
+
+/// Records of every size, some in several pages each.
+fn records(count: u64, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+    let record = |at: u64, random: &mut fastrand::Rng| {
+        let length = [200, 1000, 16_000, 50_000][random.choice([0, 0, 0, 0, 1, 1, 2, 3]).expect("one of them")];
+        let mut bytes = vec![0; random.usize(1..length)];
+        bytes.fill_with(|| random.u8(..));
+        [&at.to_le_bytes()[..], &bytes].concat()
+    };
+    (1..=count).map(|at| record(at, random)).collect()
+}
+
+/// Everything that is not delivered; a reader that fails is asked again, until the spool has repaired itself.
+fn read_all(reader: &mut Reader) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let last = records.last().map_or(reader.delivered(), |record| record.seq);
+        let more = eventually("the spool to be repaired", || reader.read(last, usize::MAX).ok());
+        if more.is_empty() {
+            return records;
+        }
+        records.extend(more);
+    }
+}
+
+/// Opens a damaged folder, judges what comes out, and gives how many records are lost.
+fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
+    let spool = open(folder)?;
+    let mut reader = spool.reader();
+    let found = read_all(&mut reader);
+    drop(reader);
+    spool.close();
+    for (seq, record) in (DELIVERED + 1..).zip(&found) {
+        assert_eq!(record.seq, seq, "numbers have no gap");
+        assert!(
+            !record.intact || record.data == truth[seq as usize - 1],
+            "record {seq} has wrong bytes"
+        );
+    }
+    Ok(truth.len() - DELIVERED as usize - found.iter().filter(|record| record.intact).count())
+}
+
+fn pages(file: &Path) -> u64 {
+    std::fs::metadata(file).expect("it is there").len() / PAGE
+}
+
+pub fn spoil(file: &Path, at: u64, bytes: &[u8]) {
+    let file = File::options().write(true).open(file).expect("it is there");
+    file.write_all_at(bytes, at).expect("it is writable");
+}
+
+pub fn quarantined(folder: &Path) -> usize {
+    std::fs::read_dir(folder.join("quarantine")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_destroyed_way_to_the_records_loses_none_of_them() {
+    let folder = scratch();
+    let truth = records(200, &mut fastrand::Rng::with_seed(1));
+    fill(folder.path(), &truth);
+    spoil(&folder.path().join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0xee; 2000]);
+    assert_eq!(recovered(folder.path(), &truth).expect("it is repaired"), 0);
+    assert_eq!(quarantined(folder.path()), 1);
+    let spool = open(folder.path()).expect("it is whole");
+    assert_eq!(
+        spool.reader().notes().expect("it is whole"),
+        [("a".to_owned(), "b".to_owned())]
+    );
+    spool.close();
+}
+
+#[test]
+fn a_file_that_has_lost_its_head_is_refused_with_what_to_do() {
+    for (page, length) in [(1, 100), (1, PAGE), (STATE_ROOT, PAGE)] {
+        let folder = scratch();
+        let file = folder.path().join("spool.db");
+        fill(folder.path(), &records(200, &mut fastrand::Rng::with_seed(2)));
+        spoil(&file, (page - 1) * PAGE, &vec![0xee; length as usize]);
+        let before = std::fs::read(&file).expect("it is readable");
+        let refused = open(folder.path()).err().expect("it is damaged").to_string();
+        assert!(
+            refused.contains("cannot be repaired") && refused.contains("keep the folder"),
+            "{refused}"
+        );
+        assert_eq!(
+            std::fs::read(&file).expect("it is readable"),
+            before,
+            "it is left as it is"
+        );
+    }
+}
+
+#[test]
+fn damage_anywhere_is_repaired_or_refused_and_never_wrong() {
+    let rounds = size("DAMAGE", 12, 2000);
+    let mut random = fastrand::Rng::with_seed(3);
+    let (mut refused, mut lost, mut repaired) = (0, 0, 0);
+    let truth = records(400, &mut random);
+    let sound = scratch();
+    fill(sound.path(), &truth);
+    for round in 0..rounds {
+        let folder = scratch();
+        let file = folder.path().join("spool.db");
+        std::fs::copy(sound.path().join("spool.db"), &file).expect("a temporary folder is writable");
+        for _ in 0..random.u64(1..4) {
+            let at = random.u64(..pages(&file) * PAGE / 512) * 512;
+            let length = [1, 512, 4096, PAGE as usize][random.usize(..4)].min((pages(&file) * PAGE - at) as usize);
+            let byte = random.u8(..);
+            let bytes: Vec<u8> = (0..length)
+                .map(|_| if round % 2 == 0 { byte } else { random.u8(..) })
+                .collect();
+            spoil(&file, at + if length == 1 { random.u64(..512) } else { 0 }, &bytes);
+        }
+        match recovered(folder.path(), &truth) {
+            Ok(missing) => lost += missing,
+            Err(_) => refused += 1,
+        }
+        repaired += quarantined(folder.path());
+    }
+    report(
+        "damage",
+        &format!(
+            "{rounds} spoiled files: {repaired} repaired, {refused} refused, {lost} records of {} lost in all",
+            rounds * 360
+        ),
+    );
+    assert!(
+        refused < rounds && repaired > 0,
+        "{refused} refused, {repaired} repaired"
+    );
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_repair_costs_nothing_more() {
+    let cuts = size("REPAIR_CUTS", 5, 1000);
+    let mut home = Home::with_brokers("repair", "127.0.0.1:1");
+    let disk = Disk::under(&mut home, true);
+    let spool = disk.spool().clone();
+    let mut random = fastrand::Rng::with_seed(4);
+    let truth = records(120, &mut random);
+    fill(&spool, &truth);
+    let leaf = pages(&spool.join("spool.db")) / 2;
+    spoil(&spool.join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0; 100]);
+    spoil(&spool.join("spool.db"), leaf * PAGE, &[0; PAGE as usize]);
+    let base = image::read(&spool);
+    home.start().kill();
+    let (log, folder) = (disk.take_log(), scratch());
+    let operations = log.operations();
+    let (mut model, mut tried) = (Model::new(&base), 0);
+    let expected = recovered(&spool, &truth).expect("it is repaired");
+    let step = (operations.len() / cuts as usize).max(1);
+    for (at, operation) in operations.iter().enumerate() {
+        model.apply(operation);
+        if (at + 1) % step != 0 {
+            continue;
+        }
+        for luck in [Luck::None, Luck::All, Luck::Some(random.f64())] {
+            image::write(folder.path(), &model.cut(luck, &mut random));
+            let lost = recovered(folder.path(), &truth).unwrap_or_else(|cause| panic!("{luck:?}: {cause}"));
+            assert_eq!(lost, expected, "{luck:?}, after {operation:?}");
+            tried += 1;
+        }
+    }
+    report(
+        "damage",
+        &format!("{tried} power cuts during a repair: {expected} records lost each time, as without one"),
+    );
+    assert!(expected > 0 && tried > cuts, "{expected} lost, {tried} cuts");
+}

@@ -1,0 +1,239 @@
+//! Disks that fail under a running bridge: nothing is acknowledged while they do, readiness says so and why, users are not
+//! held up, and when the disk is well again the bridge goes on without a restart and without a loss.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::disk::acks::target;
+use crate::disk::image::{Folder, Luck};
+use crate::disk::{Disk, EIO, ENOSPC, EROFS, Word, cut_power};
+use crate::size::report;
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::oracle::Plan;
+use crate::support::{eventually, kafka, schemas};
+
+/// One fault: how the disk is made to have it and to lose it again.
+struct Fault<'a> {
+    name: &'a str,
+    begin: &'a dyn Fn(&Home, &Disk),
+    end: &'a dyn Fn(&Home, &Disk),
+    /// One of these is what readiness says.
+    reasons: &'a [&'a str],
+}
+
+/// How long a fault lasts while it is looked at.
+const LASTS: Duration = Duration::from_secs(2);
+
+fn survive(home: Home, disk: &Disk, fault: &Fault<'_>) -> (Home, Bridge) {
+    let before = schemas::add_before_command(&home.schemas());
+    let bridge = home.start();
+    let load = Plan::new(&home).start();
+    eventually("the load to run", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
+    });
+    (fault.begin)(&home, disk);
+    let said = eventually("readiness to be red", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 503)
+    })
+    .1;
+    assert!(
+        fault.reasons.iter().any(|reason| said.contains(reason)),
+        "{}: {said}",
+        fault.name
+    );
+    let (until, mut refused, mut allowed) = (Instant::now() + LASTS, 0, 0);
+    while Instant::now() < until {
+        let after = bridge
+            .connect()
+            .post(&target(), r#"{"GroupId":"probe","Name":"-1"}"#)
+            .expect("an answer");
+        assert_eq!(
+            after.status, 503,
+            "{}: acknowledged on a broken disk: {}",
+            fault.name, after.body
+        );
+        refused += 1;
+        let (asked, target) = (
+            Instant::now(),
+            format!("/tencent?SdkAppid={APP}&CallbackCommand={before}&contenttype=json"),
+        );
+        let answer = bridge
+            .connect()
+            .post(&target, r#"{"GroupId":"probe"}"#)
+            .expect("an answer");
+        assert!(
+            answer.status == 200 && answer.body.contains(r#""ActionStatus":"OK""#),
+            "{}: {answer:?}",
+            fault.name
+        );
+        assert!(
+            asked.elapsed() < Duration::from_millis(1500),
+            "{}: {:?}",
+            fault.name,
+            asked.elapsed()
+        );
+        allowed += 1;
+    }
+    let lines = bridge
+        .log()
+        .lines()
+        .filter(|line| line.contains("WAL could not be copied"))
+        .count();
+    assert!(lines <= 3, "{}: {lines} lines of one kind in {LASTS:?}", fault.name);
+    (fault.end)(&home, disk);
+    let cleared = Instant::now();
+    eventually("readiness to be green again", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    let back = cleared.elapsed();
+    let published = bridge.metric(&["imbridge_messages_published_total"]);
+    eventually("the load to go on", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > published + 500.0).then_some(())
+    });
+    let ledger = load.stop();
+    bridge.settle();
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report(
+        "faults",
+        &format!(
+            "{}: {refused} refused and {allowed} allowed meanwhile, ready {:.1} s after, {}",
+            fault.name,
+            back.as_secs_f64(),
+            verdict.summary()
+        ),
+    );
+    verdict.assert_kept();
+    (home, bridge)
+}
+
+/// A fault that the shim has for as long as a word is set.
+fn by_shim(name: &str, word: Word, errno: i64, reasons: &[&str]) {
+    let mut home = Home::new("fault");
+    let disk = Disk::under(&mut home, false);
+    let begin = move |_: &Home, disk: &Disk| {
+        if errno == EROFS {
+            disk.set(Word::OpenErrno, errno);
+        }
+        // Not at once: somewhere in a group of writes.
+        disk.set(Word::WriteSkip, 7);
+        disk.set(word, errno);
+    };
+    let end = |_: &Home, disk: &Disk| {
+        assert!(errno == 1 || disk.get(Word::Faults) > 0, "nothing has failed");
+        disk.behave();
+    };
+    let fault = Fault {
+        name,
+        begin: &begin,
+        end: &end,
+        reasons,
+    };
+    let (_home, bridge) = survive(home, &disk, &fault);
+    assert!(bridge.terminate().success());
+}
+
+#[test]
+fn a_disk_that_fails_to_write_is_survived() {
+    by_shim("EIO on write", Word::WriteErrno, EIO, &["spool_broken"]);
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_survived() {
+    by_shim("read-only", Word::WriteErrno, EROFS, &["spool_broken"]);
+}
+
+#[test]
+fn a_disk_without_room_is_survived() {
+    by_shim("ENOSPC", Word::WriteErrno, ENOSPC, &["spool_broken"]);
+}
+
+#[test]
+fn a_disk_that_hangs_is_survived() {
+    by_shim("hanging syncs", Word::Hang, 1, &["spool_broken"]);
+}
+
+#[test]
+fn a_disk_that_fails_to_sync_is_survived_and_what_it_dropped_is_not_built_upon() {
+    let mut home = Home::new("fault");
+    let disk = Disk::under(&mut home, true);
+    let begin = |_: &Home, disk: &Disk| {
+        disk.set(Word::SyncSkip, 3);
+        disk.set(Word::SyncErrno, EIO);
+    };
+    let end = |_: &Home, disk: &Disk| disk.behave();
+    let fault = Fault {
+        name: "EIO on fsync",
+        begin: &begin,
+        end: &end,
+        reasons: &["spool_broken"],
+    };
+    let (home, bridge) = survive(home, &disk, &fault);
+    // What a failed sync covered is gone, whatever later ones said: the worst that such a disk does.
+    let load = Plan::new(&home).with("each", 30).start().finish();
+    bridge.kill();
+    cut_power(&disk, &Folder::new(), Luck::None, &mut fastrand::Rng::with_seed(31));
+    let bridge = home.start();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = load.judge(&kafka::shared(), &home);
+    report(
+        "faults",
+        &format!("power cut after EIO on fsync: {}", verdict.summary()),
+    );
+    verdict.assert_kept();
+}
+
+/// A real small disk, where this machine lets us mount one.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn new(at: std::path::PathBuf) -> Option<Mount> {
+        std::fs::create_dir_all(&at).expect("a temporary folder is writable");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=160m", "tmpfs"])
+            .arg(&at)
+            .output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Mount(at))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
+}
+
+#[test]
+fn a_disk_that_others_fill_to_the_last_byte_is_survived() {
+    let mut home = Home::new("fault");
+    let mount = Mount::new(home.path().join("spool"));
+    let disk = Disk::under(&mut home, false);
+    home.set("SPOOL__MIN_FREE_BYTES", "0");
+    let ballast = home.path().join("spool").join("ballast");
+    let fill = |_: &Home, disk: &Disk| {
+        if mount.is_some() {
+            let mut file = std::fs::File::create(&ballast).expect("there is room for a name");
+            let chunk = [1; 4096];
+            while std::io::Write::write(&mut file, &chunk).is_ok_and(|written| written > 0) {}
+        } else {
+            disk.set(Word::WriteErrno, ENOSPC);
+        }
+    };
+    let clear = |_: &Home, disk: &Disk| {
+        disk.behave();
+        std::fs::remove_file(&ballast).ok();
+    };
+    let name = if mount.is_some() {
+        "a full disk"
+    } else {
+        "ENOSPC, since nothing can be mounted here"
+    };
+    let fault = Fault {
+        name,
+        begin: &fill,
+        end: &clear,
+        reasons: &["spool_broken", "spool_full"],
+    };
+    let (_home, bridge) = survive(home, &disk, &fault);
+    assert!(bridge.terminate().success());
+}

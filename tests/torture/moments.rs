@@ -1,0 +1,160 @@
+//! kill -9 at chosen moments, which random ones seldom meet: before a sync and right after it, between delivery and the
+//! note of it, in the middle of copying the WAL, and again and again while the spool is opened.
+
+use crate::disk::{Disk, Moment, Word};
+use crate::size::{report, size};
+use crate::support::bridge::{Bridge, Home};
+use crate::support::oracle::Plan;
+use crate::support::{eventually, kafka};
+
+/// Starts bridges one after the other, each to be killed at its moment, under load; then everything is delivered and judged.
+fn killed_under_load(name: &str, moments: &[Moment], kills: u64, skip: std::ops::Range<i64>, pad_bytes: u64) {
+    let mut home = Home::new("moments");
+    let disk = Disk::under(&mut home, false);
+    let mut random = fastrand::Rng::with_seed(21);
+    let mut bridge = home.start();
+    let load = Plan::new(&home).with("pad-bytes", pad_bytes).start();
+    for kill in 0..kills {
+        disk.kill_at(moments[kill as usize % moments.len()], random.i64(skip.clone()));
+        wait_for_end(&disk, bridge);
+        bridge = home.start();
+    }
+    let ledger = load.stop();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report("moments", &format!("{kills} kills {name}, {}", verdict.summary()));
+    verdict.assert_kept();
+    assert!(
+        ledger.acknowledged > 100,
+        "only {} were acknowledged",
+        ledger.acknowledged
+    );
+}
+
+/// Waits until the shim has killed the bridge, and lets the next one live.
+fn wait_for_end(disk: &Disk, bridge: Bridge) {
+    eventually("the bridge to be killed at its moment", || {
+        bridge.admin("/livez").is_none().then_some(())
+    });
+    disk.behave();
+    bridge.kill();
+}
+
+#[test]
+fn kills_before_and_after_a_sync_lose_nothing_and_repeat_nothing() {
+    let kills = size("SYNC_KILLS", 10, 300);
+    killed_under_load("at a sync", &[Moment::BeforeSync, Moment::AfterSync], kills, 0..60, 0);
+}
+
+#[test]
+fn kills_while_the_wal_is_copied_lose_nothing_and_repeat_nothing() {
+    let kills = size("COPY_KILLS", 8, 300);
+    let moments = [Moment::BeforeDbWrite, Moment::AfterDbWrite];
+    killed_under_load("while the WAL is copied", &moments, kills, 0..100, 4000);
+}
+
+#[test]
+fn kills_between_delivery_and_its_note_repeat_nothing() {
+    let rounds = size("PROGRESS_KILLS", 4, 60);
+    let mut home = Home::with_brokers("progress", "127.0.0.1:1");
+    let disk = Disk::under(&mut home, false);
+    let bridge = home.start();
+    let ledger = Plan::new(&home).with("groups", 200).with("each", 100).start().finish();
+    bridge.kill();
+    home.set("KAFKA__BROKERS", kafka::shared());
+    let mut random = fastrand::Rng::with_seed(22);
+    let mut kills = 0;
+    for round in 0..rounds {
+        let bridge = home.start();
+        // No load any more, and the read-back waits half a second: every sync from here on is one of progress.
+        let moment = [Moment::BeforeSync, Moment::AfterSync][round as usize % 2];
+        disk.kill_at(moment, random.i64(0..4));
+        let killed = eventually("the bridge to be killed, or to have nothing left", || {
+            match bridge.admin("/livez") {
+                None => Some(true),
+                Some(_) => (disk.get(Word::KillMask) != 0 && is_delivered(&bridge)).then_some(false),
+            }
+        });
+        disk.behave();
+        bridge.kill();
+        kills += u64::from(killed);
+    }
+    let bridge = home.start();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report(
+        "moments",
+        &format!("{kills} kills between delivery and its note, {}", verdict.summary()),
+    );
+    verdict.assert_kept();
+    assert!(kills > 0 && ledger.acknowledged == 20_000, "{kills} kills, {ledger:?}");
+}
+
+/// The gauge is from the last tick, and may be from before the first; the oldest record's age is 0 when there is none.
+fn is_delivered(bridge: &Bridge) -> bool {
+    let Some((_, text)) = bridge.admin("/metrics") else {
+        return false;
+    };
+    let published = text.contains("imbridge_messages_published_total{");
+    published && text.lines().any(|line| line == "imbridge_spool_records 0")
+}
+
+#[test]
+fn kills_again_and_again_while_the_spool_is_opened_lose_nothing() {
+    let rounds = size("OPENING_KILLS", 1, 20);
+    let mut home = Home::new("opening");
+    let disk = Disk::under(&mut home, false);
+    let (mut kills, mut ledgers) = (0, Vec::new());
+    for _ in 0..rounds {
+        let bridge = home.start();
+        let load = Plan::new(&home).with("pad-bytes", 2000).start();
+        eventually("the WAL to hold something", || {
+            (disk.get(Word::Writes) > 500).then_some(())
+        });
+        bridge.kill();
+        ledgers.push(load.stop());
+        for skip in 0..40 {
+            disk.behave();
+            disk.set(Word::Writes, 0);
+            disk.kill_at(Moment::BeforeAny, skip);
+            let bridge = home.spawn();
+            let lives = eventually("the bridge to be killed or ready", || {
+                if is_gone(&bridge) {
+                    return Some(false);
+                }
+                bridge
+                    .admin("/readyz")
+                    .filter(|(status, _)| *status == 200)
+                    .map(|_| true)
+            });
+            disk.behave();
+            bridge.kill();
+            if lives {
+                break;
+            }
+            kills += 1;
+        }
+        disk.set(Word::Writes, 0);
+    }
+    let bridge = home.start();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let paths: Vec<_> = ledgers.iter().map(|ledger| ledger.path.as_path()).collect();
+    let verdict = crate::support::oracle::judge(&kafka::shared(), &home, &paths, "read_committed");
+    report(
+        "moments",
+        &format!("{kills} kills while the spool is opened, {}", verdict.summary()),
+    );
+    verdict.assert_kept();
+    assert!(kills > 3, "{kills} kills");
+}
+
+/// Whether a bridge has ended: its state is that of a process that nobody has waited for yet.
+fn is_gone(bridge: &Bridge) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", bridge.pid())).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
+}

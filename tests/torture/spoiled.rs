@@ -1,0 +1,190 @@
+//! A bridge whose spool the disk has spoiled: everything that can be read arrives in order, what cannot is named by a dead
+//! letter of its own, and the bridge goes on, without a restart where it runs.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+
+use crate::damage::{PAGE, quarantined, spoil};
+use crate::disk::acks::{Ack, post};
+use crate::disk::{Disk, EIO, Word};
+use crate::size::report;
+use crate::support::bridge::{Bridge, Home};
+use crate::support::reader::{Consumed, consume};
+use crate::support::{eventually, kafka};
+
+/// A bridge's spool with some thousand events that Kafka has not, and what was acknowledged.
+fn waiting(home: &Home) -> Vec<Ack> {
+    let bridge = home.start();
+    let acks = post(&bridge, 8, 1000, || {
+        let (_, text) = bridge.admin("/metrics").unwrap_or_default();
+        let appended = text
+            .lines()
+            .find_map(|line| line.strip_prefix("imbridge_spool_records "));
+        appended.is_some_and(|count| count.parse::<f64>().is_ok_and(|count| count > 1500.0))
+    });
+    // In order, so that everything is in the file and nothing in the WAL.
+    assert!(bridge.terminate().success());
+    acks
+}
+
+/// The page that holds the middle one of the records that were acknowledged, and where in the file its bytes are.
+fn place_of_the_middle_one(home: &Home, acks: &[Ack]) -> u64 {
+    let bytes = std::fs::read(home.path().join("spool/spool.db")).expect("it is readable");
+    let mut ids: Vec<u64> = acks.iter().map(|ack| ack.id).collect();
+    ids.sort_unstable();
+    let text = format!(r#""Name":"{}""#, ids[ids.len() / 2]);
+    let found = bytes.windows(text.len()).rposition(|window| window == text.as_bytes());
+    found.expect("it is in the file") as u64
+}
+
+/// Everything in Kafka: events by their number in the spool, and dead letters by theirs.
+fn found(home: &Home) -> (BTreeMap<u64, u64>, BTreeMap<u64, Consumed>) {
+    let (mut events, mut letters) = (BTreeMap::new(), BTreeMap::new());
+    let mut last = BTreeMap::<(String, i32), u64>::new();
+    for message in consume(&kafka::shared(), &home.prefix, &home.schemas()) {
+        let (seq, _) = message.header("imbridge-seq").split_once('.').expect("a position");
+        let seq = seq.parse().expect("a number");
+        let before = last.insert((message.topic.clone(), message.partition), seq);
+        assert!(before.is_none_or(|before| before < seq), "{seq} behind {before:?}");
+        if message.topic.ends_with("dead-letter") {
+            assert!(letters.insert(seq, message).is_none(), "{seq} is there twice");
+        } else {
+            let name = message.value.as_ref().expect("a record")["Name"]
+                .as_str()
+                .expect("a number")
+                .parse();
+            assert!(
+                events.insert(seq, name.expect("a number")).is_none(),
+                "{seq} is there twice"
+            );
+        }
+    }
+    (events, letters)
+}
+
+/// Every number is there, as an event or as a dead letter of this reason; acknowledged events are the same but for so many letters.
+fn judge(home: &Home, acks: &[Ack], reason: &str) -> u64 {
+    let (events, letters) = found(home);
+    let numbers: Vec<u64> = events.keys().chain(letters.keys()).copied().collect();
+    let all: std::collections::BTreeSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(all.len(), numbers.len(), "events and dead letters share numbers");
+    assert_eq!(
+        all.into_iter().collect::<Vec<_>>(),
+        (1..=numbers.len() as u64).collect::<Vec<_>>()
+    );
+    assert!(
+        letters
+            .values()
+            .all(|letter| letter.header("imbridge-reason") == reason),
+        "{letters:?}"
+    );
+    let ids: std::collections::HashSet<u64> = events.values().copied().collect();
+    let missing = acks.iter().filter(|ack| !ids.contains(&ack.id)).count();
+    assert!(
+        missing <= letters.len(),
+        "{missing} are missing, {} are named",
+        letters.len()
+    );
+    letters.len() as u64
+}
+
+/// The spool stays closed to Kafka while it is filled; then the damage is done.
+fn filled_home(name: &str) -> (Home, Disk, Vec<Ack>) {
+    let mut home = Home::with_brokers(name, "127.0.0.1:1");
+    let disk = Disk::under(&mut home, false);
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
+    let acks = waiting(&home);
+    home.set("KAFKA__BROKERS", kafka::shared());
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "20");
+    (home, disk, acks)
+}
+
+fn finish(bridge: Bridge) -> (f64, f64) {
+    bridge.settle();
+    let counts = ["imbridge_spool_repairs_total ", "imbridge_spool_lost_records_total "];
+    let [repairs, lost] = counts.map(|name| bridge.metric(&[name]));
+    let lines = bridge.log();
+    assert_eq!(lines.contains("records of the spool are lost"), lost > 0.0, "{lines}");
+    assert!(bridge.terminate().success());
+    (repairs, lost)
+}
+
+#[test]
+fn a_changed_byte_of_a_record_becomes_one_dead_letter_with_its_bytes() {
+    let (home, _disk, acks) = filled_home("byte");
+    let at = place_of_the_middle_one(&home, &acks);
+    spoil(&home.path().join("spool/spool.db"), at + 8, b"?");
+    assert_eq!(finish(home.start()), (0.0, 0.0));
+    assert_eq!(judge(&home, &acks, "corrupt_record"), 1);
+    let letter = found(&home).1.into_values().next().expect("one");
+    assert!(
+        letter.raw().windows(9).any(|window| window == br#""Name":"?"#),
+        "its bytes are kept"
+    );
+}
+
+#[test]
+fn a_destroyed_page_costs_its_own_records_and_each_is_named() {
+    let (home, _disk, acks) = filled_home("page");
+    let page = place_of_the_middle_one(&home, &acks) / PAGE;
+    spoil(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
+    let (repairs, lost) = finish(home.start());
+    assert_eq!(repairs, 1.0);
+    assert!((1.0..=20.0).contains(&lost), "{lost} records of 1 KB in a page of 16");
+    assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+    assert_eq!(quarantined(&home.path().join("spool")), 1);
+    report(
+        "damage",
+        &format!(
+            "a destroyed page: {lost} of {} records lost, each a dead letter, the rest in order",
+            acks.len()
+        ),
+    );
+}
+
+#[test]
+fn a_page_that_the_disk_spoils_under_a_running_bridge_is_repaired_in_passing() {
+    let (mut home, _disk, mut acks) = filled_home("running");
+    let page = place_of_the_middle_one(&home, &acks) / PAGE;
+    // Before it sends anything the bridge waits so long, and has read only the first of the records by then.
+    home.set("KAFKA__SETTLE_MS", "4000");
+    let bridge = home.start();
+    spoil(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
+    let repaired = || bridge.metric(&["imbridge_spool_repairs_total "]) > 0.0;
+    eventually("the spool to be repaired", || repaired().then_some(()));
+    eventually("readiness", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    let begun = std::time::Instant::now();
+    acks.extend(post(&bridge, 4, 100, || begun.elapsed().as_secs() >= 1));
+    let log = bridge.log();
+    let (repairs, lost) = finish(bridge);
+    assert!(
+        repairs == 1.0 && (1.0..=20.0).contains(&lost),
+        "{repairs} repairs, {lost} lost:\n{log}"
+    );
+    assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_given_up_after_a_while_and_named() {
+    let (home, disk, acks) = filled_home("sector");
+    let page = place_of_the_middle_one(&home, &acks) / PAGE;
+    let file = std::fs::metadata(home.path().join("spool/spool.db")).expect("it is there");
+    disk.set(Word::ReadFile, file.ino() as i64);
+    disk.set(Word::ReadFrom, (page * PAGE) as i64);
+    disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
+    disk.set(Word::ReadErrno, EIO);
+    let bridge = home.start();
+    eventually("the spool to be repaired", || {
+        (bridge.metric(&["imbridge_spool_repairs_total "]) > 0.0).then_some(())
+    });
+    disk.behave();
+    let log = bridge.log();
+    let (repairs, lost) = finish(bridge);
+    assert!(
+        repairs == 1.0 && (1.0..=20.0).contains(&lost),
+        "{repairs} repairs, {lost} lost:\n{log}"
+    );
+    assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+}
