@@ -10,4 +10,5 @@ pub mod lifecycle;
 pub mod provider;
 pub mod publish;
 pub mod schema;
+pub mod secret;
 pub mod spool;

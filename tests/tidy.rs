@@ -17,7 +17,7 @@ struct Part {
 }
 
 /// Top to bottom; `ARCHITECTURE.md` draws it.
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part(
@@ -33,6 +33,7 @@ const PARTS: [Part; 13] = [
             "publish",
             "callback",
             "lifecycle",
+            "secret",
         ],
         &[],
     ),
@@ -48,12 +49,13 @@ const PARTS: [Part; 13] = [
             "publish",
             "callback",
             "lifecycle",
+            "secret",
         ],
         &["clap"],
     ),
     part(
         "ingress",
-        &["provider", "spool", "callback", "lifecycle"],
+        &["provider", "spool", "callback", "lifecycle", "secret"],
         &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(
@@ -63,12 +65,12 @@ const PARTS: [Part; 13] = [
     ),
     part(
         "admin",
-        &["spool", "callback", "lifecycle"],
+        &["spool", "callback", "lifecycle", "secret"],
         &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(
         "provider",
-        &["callback", "lifecycle"],
+        &["callback", "lifecycle", "secret"],
         &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(
@@ -93,6 +95,11 @@ const PARTS: [Part; 13] = [
     ),
     part(
         "lifecycle",
+        &[],
+        &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "secret",
         &[],
         &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),

@@ -52,8 +52,8 @@ fn sender(provider: Provider, command: &[u8]) -> Verified {
         method: "POST",
         path,
         query: &query,
-        authorization: None,
-        operation_id: None,
+        client: None,
+        header: &|_| None,
     };
     WORLD.providers.verify(&line, NOW_MS).expect("an open sender")
 }

@@ -12,12 +12,18 @@ pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.splitn(5, '\n');
     let mut next = || lines.next().unwrap_or_default();
+    let [method, path, query, authorization, operation_id] = std::array::from_fn(|_| next());
+    let header = |name: &str| match name {
+        "authorization" => Some(authorization),
+        "operationid" => Some(operation_id),
+        _ => None,
+    };
     let line = RequestLine {
-        method: next(),
-        path: next(),
-        query: next(),
-        authorization: Some(next()).filter(|value| !value.is_empty()),
-        operation_id: Some(next()).filter(|value| !value.is_empty()),
+        method,
+        path,
+        query,
+        client: None,
+        header: &header,
     };
     match WORLD.providers.verify(&line, NOW_MS) {
         Ok(sender) => accepted(&line, sender),

@@ -7,6 +7,8 @@
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /livez` | 200 while the process serves |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
+//!
+//! With `admin.token`, everything but the two probes needs it: `Authorization: Bearer`, or as the password that a browser asks for.
 
 mod history;
 mod readings;
@@ -15,15 +17,21 @@ mod status;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
-use prometheus::{Registry, TextEncoder};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
 use serde::Deserialize;
 use serde_json::json;
 
 pub use status::View;
 
 use crate::lifecycle::{Stop, unix_ms};
+use crate::secret::Secrets;
 use crate::spool::{Appender, Health};
 use history::History;
 use readings::Readings;
@@ -39,12 +47,18 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 pub struct Config {
     /// `address:port` for metrics and probes.
     pub listen: String,
+    /// What `Authorization: Bearer` must hold for everything but the probes.
+    pub token: Option<Secrets>,
 }
+
+/// More connections than probes and scrapers have.
+const CONNECTIONS_MAX: usize = 256;
 
 impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "127.0.0.1:9464".into(),
+            token: None,
         }
     }
 }
@@ -81,15 +95,25 @@ pub struct State {
 /// Serves on a thread of its own until `stop` is raised; gives the address it got.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// When the address is not to be had, or the metrics' registry has `imbridge_ready` already.
 pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(&config.listen)?;
     let address = listener.local_addr()?;
+    let ready = register_int_gauge_with_registry!(
+        "imbridge_ready",
+        "1 while a callback can be made durable, else 0: what /readyz answers.",
+        state.registry
+    )
+    .map_err(std::io::Error::other)?;
+    let token = web::Data::new(config.token.clone());
     let history = Arc::new(Mutex::new(History::default()));
     let sampled = (state.registry.clone(), Arc::clone(&history));
     let app = move || {
         App::new()
+            .wrap(from_fn(authorize))
+            .app_data(token.clone())
             .app_data(web::Data::new(state.clone()))
+            .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
             .route("/", web::get().to(page))
             .route("/status.json", web::get().to(status_json))
@@ -104,6 +128,7 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
         actix_web::rt::System::new().block_on(async {
             let server = HttpServer::new(app)
                 .workers(1)
+                .max_connections(CONNECTIONS_MAX)
                 .disable_signals()
                 .listen(listener)?
                 .run();
@@ -120,7 +145,38 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
     Ok(address)
 }
 
-async fn metrics(state: web::Data<State>) -> HttpResponse {
+/// The probes are everyone's: whoever asks them has no place for a token.
+async fn authorize<B: MessageBody + 'static>(
+    token: web::Data<Option<Secrets>>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> actix_web::Result<ServiceResponse<BoxBody>> {
+    let sent = request.headers().get(AUTHORIZATION);
+    let sent = sent.and_then(|value| sent_token(value.to_str().ok()?));
+    let known = |token: &Secrets| sent.is_some_and(|sent| token.matches(&sent));
+    if matches!(request.path(), "/livez" | "/readyz") || token.as_ref().as_ref().is_none_or(known) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let refusal = HttpResponse::Unauthorized()
+        .insert_header((WWW_AUTHENTICATE, "Basic realm=\"imbridge\""))
+        .json(json!({"error": "authorization", "message": "the token of admin.token is needed: Authorization: Bearer <token>"}));
+    Ok(request.into_response(refusal))
+}
+
+/// The token, where it stands by itself or as a password, for which a browser asks.
+fn sent_token(authorization: &str) -> Option<String> {
+    if let Some(token) = authorization.strip_prefix("Bearer ") {
+        return Some(token.trim().to_owned());
+    }
+    let decoded = BASE64_STANDARD
+        .decode(authorization.strip_prefix("Basic ")?.trim())
+        .ok()?;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(password.to_owned())
+}
+
+async fn metrics(state: web::Data<State>, ready: web::Data<IntGauge>) -> HttpResponse {
+    ready.set(unready(&state).is_none().into());
     match TextEncoder::new().encode_to_string(&state.registry.gather()) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))

@@ -12,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
-use crate::provider::{OpenImConfig, PrivacyConfig, Secret, TencentConfig};
+use crate::provider::{OpenImConfig, PrivacyConfig, TencentConfig};
+use crate::secret::Secret;
 use crate::{admin, forward, ingress, publish, spool};
 
 /// A callback can be in the spool this much later than it arrived.
@@ -217,6 +218,17 @@ impl Config {
     }
 
     fn sender_problem(&self) -> Option<String> {
+        let problems = |table: &str, place: usize, problem: Option<(&str, String)>| {
+            problem.map(|(key, problem)| format!("{table}[{place}].{key}: {problem}"))
+        };
+        let mut tencent = self.tencent.iter().enumerate();
+        let mut openim = self.openim.iter().enumerate();
+        let own = tencent
+            .find_map(|(place, app)| problems("tencent", place, app.problem()))
+            .or_else(|| openim.find_map(|(place, instance)| problems("openim", place, instance.problem())));
+        if own.is_some() {
+            return own;
+        }
         if self.tencent.is_empty() && self.openim.is_empty() {
             return Some(
                 "no sender: at least one [[tencent]] with sdk_app_id or one [[openim]] with name is needed".into(),

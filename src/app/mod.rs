@@ -18,6 +18,7 @@ pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
 
 use crate::callback::{CommandRule, CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder};
+use crate::ingress::tls::Certificates;
 use crate::lifecycle::Stop;
 use crate::provider::{Privacy, Providers};
 use crate::publish;
@@ -31,11 +32,12 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// A bridge that accepts callbacks.
 pub struct Bridge {
-    /// Where callbacks go.
+    /// Where callbacks go: the plain port, or the one with TLS where there is no other.
     pub address: SocketAddr,
     /// Where metrics and probes are.
     pub admin_address: SocketAddr,
     ingress: ServerHandle,
+    certificates: Option<Arc<Certificates>>,
     spool: Spool,
     forwarder: JoinHandle<bool>,
     draining: Stop,
@@ -101,6 +103,17 @@ fn start_registry(config: &Config, metrics: registry::Metrics) -> Result<Option<
     config.schemas.registry().map(start).transpose()
 }
 
+/// The certificate of the public port, and the watch over its files.
+fn load_certificates(config: &Config, registry: &Registry, stop: &Stop) -> Result<Option<Arc<Certificates>>> {
+    let Some(tls) = &config.server.tls else {
+        return Ok(None);
+    };
+    let metrics = ingress::tls::Metrics::new(registry)?;
+    let certificates = Arc::new(Certificates::load(tls, metrics)?);
+    certificates.watch(stop.clone())?;
+    Ok(Some(certificates))
+}
+
 impl Bridge {
     /// Builds and starts every part. Must be called inside an actix system.
     ///
@@ -145,20 +158,24 @@ impl Bridge {
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let providers = Arc::new(Providers::new(&config.tencent, &config.openim, commands));
-        let (server, address) = ingress::bind(
+        let certificates = load_certificates(config, &registry, &draining)?;
+        let bound = ingress::bind(
             &config.server,
             providers,
             spool.appender(),
             ingress::Metrics::new(&registry)?,
-        )
-        .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
-        let handle = server.handle();
-        actix_web::rt::spawn(server);
-        info!(%address, admin = %admin_address, spool = spool.name(), "accepting callbacks");
+            certificates.as_deref(),
+        )?;
+        let handle = bound.server.handle();
+        actix_web::rt::spawn(bound.server);
+        let address = bound.http.or(bound.https).expect("the configuration was checked");
+        let tls = bound.https.map(tracing::field::display);
+        info!(%address, tls, admin = %admin_address, spool = spool.name(), "accepting callbacks");
         Ok(Bridge {
             address,
             admin_address,
             ingress: handle,
+            certificates,
             spool,
             forwarder: std::thread::Builder::new()
                 .name("forward".into())
@@ -169,6 +186,13 @@ impl Bridge {
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
         })
+    }
+
+    /// Looks at the certificate's files now instead of at the next look of their watch.
+    pub fn reload_certificate(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
+        }
     }
 
     /// Stops accepting, answers what is in progress, delivers what is in the spool within its time, closes.

@@ -190,8 +190,8 @@ impl Composer {
             };
             let Some(event) = &cleared(event, &self.privacy) else {
                 let reason = (
-                    "not_json",
-                    "the event is not JSON, and a privacy rule is for its command".into(),
+                    "withheld",
+                    "the event is no JSON object, and a privacy rule is for its command".into(),
                 );
                 let letter = DeadLetter::new(record, head, reason)
                     .with_event(event)

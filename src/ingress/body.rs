@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{Bytes, BytesMut, Payload};
+use prometheus::IntGauge;
 use tokio_stream::StreamExt;
 
 /// Why there is no body.
@@ -20,19 +21,33 @@ pub(super) struct Limits<'a> {
     pub max_body_bytes: usize,
     pub max_held_bytes: usize,
     pub timeout: Duration,
-    pub held: &'a AtomicUsize,
+    pub held: &'a HeldBytes,
+}
+
+/// What all bodies hold at this moment.
+pub(super) struct HeldBytes {
+    bytes: AtomicUsize,
+    shown: IntGauge,
+}
+
+impl HeldBytes {
+    pub fn new(shown: IntGauge) -> HeldBytes {
+        let bytes = AtomicUsize::new(0);
+        HeldBytes { bytes, shown }
+    }
 }
 
 /// A body's share of the memory that all bodies may hold; given back when it is dropped.
 pub(super) struct Held<'a> {
-    held: &'a AtomicUsize,
+    held: &'a HeldBytes,
     bytes: usize,
 }
 
 impl Held<'_> {
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
-        if self.held.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
+        self.held.shown.add(bytes as i64);
+        if self.held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
             Err(BodyError::Overloaded)
         } else {
             Ok(())
@@ -42,8 +57,19 @@ impl Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.held.shown.sub(self.bytes as i64);
+        self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
+}
+
+/// Reads a body to its end and drops it, for who is answered without it.
+pub(super) async fn skip(payload: Payload, limits: &Limits<'_>) {
+    let nothing = Limits {
+        max_held_bytes: 0,
+        ..*limits
+    };
+    // Whatever becomes of it, the answer is the same.
+    read(payload, &nothing).await.ok();
 }
 
 /// The whole body and its share of the memory.
@@ -54,19 +80,21 @@ pub(super) async fn read<'a>(payload: Payload, limits: &Limits<'a>) -> Result<(B
 }
 
 async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    let mut share = Held {
-        held: limits.held,
-        bytes: 0,
-    };
+    let new = |held| Held { held, bytes: 0 };
+    let (mut share, mut read) = (Some(new(limits.held)), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|cause| BodyError::Broken(cause.to_string()))?;
-        if share.bytes + chunk.len() > limits.max_body_bytes {
+        read += chunk.len();
+        if read > limits.max_body_bytes {
             return Err(BodyError::TooLarge);
         }
-        share.grow(chunk.len(), limits.max_held_bytes)?;
-        if first.is_empty() {
+        let Some(held) = &mut share else { continue };
+        if held.grow(chunk.len(), limits.max_held_bytes).is_err() {
+            // The rest is read and dropped: an answer to a caller who still sends breaks the connection under it.
+            (share, first, more) = (None, Bytes::new(), BytesMut::new());
+        } else if first.is_empty() {
             first = chunk;
         } else {
             if more.is_empty() {
@@ -75,5 +103,6 @@ async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes
             more.extend_from_slice(&chunk);
         }
     }
-    Ok((if more.is_empty() { first } else { more.freeze() }, share))
+    let body = if more.is_empty() { first } else { more.freeze() };
+    share.map(|share| (body, share)).ok_or(BodyError::Overloaded)
 }

@@ -2,6 +2,11 @@
 
 use serde::Deserialize;
 
+use super::{ProxyHeader, tls};
+use crate::provider::Networks;
+
+/// The HTTP server reads no more of an HTTP/1 head.
+const HEAD_BYTES_MAX: usize = 128 << 10;
 /// A clock can add a year, whatever it counts in; it cannot add the largest number.
 const YEAR_S: u64 = 366 * 24 * 3600;
 
@@ -9,16 +14,24 @@ const YEAR_S: u64 = 366 * 24 * 3600;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `address:port` for callbacks.
+    /// `address:port` for callbacks over plain HTTP; empty where there is only TLS.
     pub listen: String,
+    /// The port with TLS.
+    pub tls: Option<tls::Config>,
     /// Threads that serve requests; 0 is one for each core.
     pub workers: usize,
+    /// The largest request line with its headers.
+    pub max_head_bytes: usize,
     /// The largest body that is accepted.
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
     /// Connections of one worker; more wait in the operating system's queue. Fewer where the limit on open files is too low.
     pub max_connections: usize,
+    /// Proxies that are believed when they name whom they speak for.
+    pub trusted_proxies: Networks,
+    /// The header in which they do.
+    pub proxy_header: ProxyHeader,
     /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
     /// Seconds for the line and headers of a connection's first request to arrive.
@@ -37,10 +50,14 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "0.0.0.0:8080".into(),
+            tls: None,
             workers: 0,
+            max_head_bytes: 64 << 10,
             max_body_bytes: 8 << 20,
             max_held_bytes: 32 << 20,
             max_connections: 10_000,
+            trusted_proxies: Networks::default(),
+            proxy_header: ProxyHeader::XForwardedFor,
             keep_alive_s: 4 * 3600,
             head_timeout_s: 10,
             body_timeout_s: 10,
@@ -54,13 +71,20 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        if self.listen.parse::<std::net::SocketAddr>().is_err() {
+        let tls_alone = self.listen.is_empty() && self.tls.is_some();
+        if !tls_alone && self.listen.parse::<std::net::SocketAddr>().is_err() {
             return Some((
                 "listen",
                 format!(
-                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"",
+                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"; none where there is a [server.tls]",
                     self.listen
                 ),
+            ));
+        }
+        if !(1024..=HEAD_BYTES_MAX).contains(&self.max_head_bytes) {
+            return Some((
+                "max_head_bytes",
+                format!("{}: 1024 to {HEAD_BYTES_MAX} is allowed", self.max_head_bytes),
             ));
         }
         if self.max_body_bytes < 1024 || self.max_body_bytes > self.max_held_bytes {
@@ -82,7 +106,9 @@ impl Config {
             ("shutdown_timeout_s", self.shutdown_timeout_s, 0, YEAR_S),
         ];
         let outside = |(_, value, least, most): &(_, u64, u64, u64)| !(least..=most).contains(&value);
-        let (key, value, least, most) = bounds.into_iter().find(outside)?;
-        Some((key, format!("{value}: {least} to {most} is allowed")))
+        if let Some((key, value, least, most)) = bounds.into_iter().find(outside) {
+            return Some((key, format!("{value}: {least} to {most} is allowed")));
+        }
+        self.tls.as_ref()?.problem()
     }
 }

@@ -4,25 +4,29 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::body::{self, BodyError, Limits};
+use super::body::{self, BodyError, HeldBytes, Limits};
+use super::client::client;
 use super::connections::Connection;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
+use super::streams::{Answer, Streams};
 use super::{Config, Metrics};
 use crate::callback::{Callback, Provider};
 use crate::lifecycle::unix_ms;
-use crate::provider::{Providers, Refusal, RequestLine, Verified};
+use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane};
 
 const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
+
+const RATE_LIMITED: &str = "rate_limited";
+const OVER_RATE: &str = "more callbacks than the sender's rate_per_s and burst allow; send it again later";
 
 /// What one worker thread serves with.
 pub(super) struct Worker {
@@ -33,42 +37,75 @@ pub(super) struct Worker {
     pub refusals: Refusals,
     pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
-    pub held: Arc<AtomicUsize>,
+    pub held: Arc<HeldBytes>,
 }
 
-pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
+pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
     let started = Instant::now();
     if let Some(connection) = request.conn_data::<Connection>() {
         connection.hear();
     }
-    let header = |name: &str| request.headers().get(name)?.to_str().ok();
-    let line = RequestLine {
-        method: request.method().as_str(),
-        path: request.path(),
-        query: request.query_string(),
-        authorization: header(AUTHORIZATION.as_str()),
-        operation_id: header("operationid"),
+    let Some(stream) = Streams::begin(&request) else {
+        // Without a body: a peer that takes no answers would hold it.
+        worker.metrics.refused.with_label_values(&["none", "streams"]).inc();
+        return respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
-    let outcome = match worker.providers.verify(&line, unix_ms()) {
-        Ok(sender) => worker.receive(sender, payload, started).await,
-        Err(refusal) => {
-            let mut response = worker.refuse(&refusal, &request);
-            // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
-            response.head_mut().set_connection_type(ConnectionType::Close);
-            return response;
-        }
-    };
-    match outcome {
-        Ok(answer) => respond(StatusCode::OK, answer),
-        Err(refusal) => worker.refuse(&refusal, &request),
-    }
+    let response = worker.answer(&request, payload, started).await;
+    response.map_body(|_, mut answer| {
+        answer.stream = Some(stream);
+        answer
+    })
+}
+
+/// Bytes of a request's line and headers, without what HTTP puts between them.
+fn head_bytes(request: &HttpRequest) -> usize {
+    let headers = request.headers().iter();
+    let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    headers + target
 }
 
 impl Worker {
+    async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Answer> {
+        let header = |name: &str| request.headers().get(name)?.to_str().ok();
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let line = RequestLine {
+            method: request.method().as_str(),
+            path: request.path(),
+            query: request.query_string(),
+            client: client(
+                peer,
+                request.headers(),
+                &self.config.trusted_proxies,
+                self.config.proxy_header,
+            ),
+            header: &header,
+        };
+        let verified = if head_bytes(request) > self.config.max_head_bytes {
+            Err(self.head_refusal(request.path()))
+        } else {
+            self.providers.verify(&line, unix_ms())
+        };
+        let outcome = match verified {
+            Ok(sender) => self.receive(sender, payload, started).await,
+            Err(refusal) => {
+                let mut response = self.refuse(&refusal, request);
+                // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
+                response.head_mut().set_connection_type(ConnectionType::Close);
+                return response;
+            }
+        };
+        match outcome {
+            Ok(answer) => respond(StatusCode::OK, answer),
+            Err(refusal) => self.refuse(&refusal, request),
+        }
+    }
+
     /// A verified sender's callback becomes durable.
     async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
         let before = self.providers.is_before_sender(&sender);
+        let over_rate = self.providers.admit(&sender).is_err();
         let limits = Limits {
             max_body_bytes: self.config.max_body_bytes,
             max_held_bytes: self.config.max_held_bytes,
@@ -79,6 +116,10 @@ impl Worker {
             },
             held: &self.held,
         };
+        if over_rate && !before {
+            body::skip(payload, &limits).await;
+            return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
+        }
         let (body, _share) = match body::read(payload, &limits).await {
             Ok(body) => body,
             Err(cause @ (BodyError::TooSlow | BodyError::Overloaded)) if before => {
@@ -88,23 +129,26 @@ impl Worker {
         };
         let callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
+            Err(unreadable) if over_rate => return Err(unreadable.refusal),
             Err(unreadable) => {
                 let refusal = self.keep_unreadable(*unreadable).await;
                 return Err(refusal);
             }
         };
         let answer = self.providers.success(&callback);
-        let outcome = self.append(&callback, started).await;
+        // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
+        let outcome = if over_rate {
+            Err(RATE_LIMITED)
+        } else {
+            self.append(&callback, started).await
+        };
         let command = self.providers.label(&callback.head);
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
             if !self.providers.is_before(&callback.head) {
-                self.metrics
-                    .requests
-                    .with_label_values(&[provider_name, command, "503"])
-                    .inc();
+                metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
             self.metrics
@@ -175,6 +219,17 @@ impl Worker {
         }
     }
 
+    fn head_refusal(&self, path: &str) -> Refusal {
+        let most = self.config.max_head_bytes;
+        let message = format!("the request's line and headers are larger than server.max_head_bytes, {most} bytes");
+        Refusal {
+            provider: provider_of(path),
+            status: 431,
+            reason: "head_too_large",
+            message,
+        }
+    }
+
     fn body_refusal(&self, provider: Provider, cause: &BodyError) -> Refusal {
         match cause {
             BodyError::TooLarge => {
@@ -200,7 +255,7 @@ impl Worker {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse {
+    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse<Answer> {
         let provider = refusal.provider.map_or("none", Provider::as_str);
         self.metrics
             .refused
@@ -210,7 +265,7 @@ impl Worker {
         let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
         let mut response = respond(status, refusal.body());
         let more = match refusal.status {
-            503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
+            429 | 503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
             405 => Some((ALLOW, "POST".to_owned())),
             _ => None,
         };
@@ -223,8 +278,10 @@ impl Worker {
     }
 }
 
-fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, "application/json"))
-        .body(body.into())
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse<Answer> {
+    let (body, stream) = (body.into(), None);
+    let mut response = HttpResponse::with_body(status, Answer { body, stream });
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }

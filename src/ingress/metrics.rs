@@ -10,6 +10,7 @@ use prometheus::{
 #[derive(Clone)]
 pub(super) struct CommandMetrics {
     pub accepted: IntCounter,
+    pub turned_away: IntCounter,
     pub last_arrival: Gauge,
     pub answer_seconds: Histogram,
 }
@@ -21,6 +22,7 @@ pub struct Metrics {
     pub(super) requests: IntCounterVec,
     pub(super) refused: IntCounterVec,
     pub(super) connections: IntGauge,
+    pub(super) held: IntGauge,
     pub(super) failed_open: IntCounterVec,
     pub(super) answer_seconds: HistogramVec,
     pub(super) last_arrival: GaugeVec,
@@ -30,6 +32,8 @@ impl Metrics {
     pub(super) fn of_command(&self, provider: &str, command: &str) -> CommandMetrics {
         CommandMetrics {
             accepted: self.requests.with_label_values(&[provider, command, "200"]),
+            // There from the first callback on, at 0: a rate misses the increase that makes a series appear.
+            turned_away: self.requests.with_label_values(&[provider, command, "503"]),
             last_arrival: self.last_arrival.with_label_values(&[provider, command]),
             answer_seconds: self.answer_seconds.with_label_values(&[provider]),
         }
@@ -67,6 +71,11 @@ impl Metrics {
             connections: register_int_gauge_with_registry!(
                 "imbridge_connections",
                 "Connections of callers that are open.",
+                registry
+            )?,
+            held: register_int_gauge_with_registry!(
+                "imbridge_held_bytes",
+                "Bytes of bodies that are held at this moment, of server.max_held_bytes.",
                 registry
             )?,
             failed_open: register_int_counter_vec_with_registry!(

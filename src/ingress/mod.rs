@@ -1,4 +1,4 @@
-//! The public port: callbacks in, answers out. It knows the HTTP server, the providers and the spool's appender; it knows
+//! The public port: callbacks in, answers out; plain, with TLS, or both. It knows the HTTP server, the providers and the spool's appender; it knows
 //! neither Avro nor Kafka.
 //!
 //! | path | what |
@@ -7,44 +7,62 @@
 //! | `POST /openim/<command>`, `POST /openim/<secret>/<command>` | OpenIM's callbacks |
 
 mod body;
+mod client;
 mod config;
 mod connections;
 mod handler;
 mod metrics;
 mod refusals;
+mod streams;
+pub mod tls;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 
+pub use client::ProxyHeader;
 pub use config::Config;
 pub use metrics::Metrics;
 
 use crate::provider::Providers;
 use crate::spool::Appender;
+use body::HeldBytes;
 use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
+use streams::Streams;
+use tls::Certificates;
 
-/// A server that is bound and not yet running, and the address it got.
+/// A server that is bound and not yet running, and the addresses it got.
+pub struct Bound {
+    /// The server; it runs once it is polled.
+    pub server: Server,
+    /// Where plain HTTP goes, if anywhere.
+    pub http: Option<SocketAddr>,
+    /// Where TLS goes, if anywhere.
+    pub https: Option<SocketAddr>,
+}
+
+/// Binds the public ports.
 ///
 /// # Errors
-/// When the address is not to be had.
+/// When an address is not to be had; the text names its key.
 pub fn bind(
     config: &Config,
     providers: Arc<Providers>,
     appender: Appender,
     metrics: Metrics,
-) -> std::io::Result<(Server, SocketAddr)> {
+    certificates: Option<&Certificates>,
+) -> std::io::Result<Bound> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
     let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
-    let held = Arc::default();
+    let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
     let worker = move || {
         let worker = Worker {
@@ -61,19 +79,40 @@ pub fn bind(
             .app_data(web::Data::new(worker))
             .default_service(web::to(handler::handle))
     };
-    let listener = connections::listen(&config.listen)?;
-    let address = listener.local_addr()?;
-    let server = HttpServer::new(worker)
+    let head_timeout = Duration::from_secs(config.head_timeout_s);
+    let room = connections::room(config.max_connections, workers);
+    let mut server = HttpServer::new(worker)
         .workers(workers)
         .on_connect(move |_, data| {
             data.insert(Connection::new(open.clone(), unheard.clone()));
+            data.insert(Streams::default());
         })
         .tcp_nodelay(true)
-        .max_connections(connections::room(config.max_connections, workers))
+        .max_connections(room)
+        // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
+        .max_connection_rate(room)
         .keep_alive(Duration::from_secs(config.keep_alive_s))
-        .client_request_timeout(Duration::from_secs(config.head_timeout_s))
+        .tls_handshake_timeout(head_timeout)
+        .client_request_timeout(head_timeout)
         .client_disconnect_timeout(Duration::from_secs(2))
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
-    Ok((server.listen(listener)?.run(), address))
+    let (mut http, mut https) = (None, None);
+    if !config.listen.is_empty() {
+        let listener = listen("server.listen", &config.listen)?;
+        http = Some(listener.local_addr()?);
+        server = server.listen(listener)?;
+    }
+    if let Some(certificates) = certificates {
+        let listener = listen("server.tls.listen", certificates.listen())?;
+        https = Some(listener.local_addr()?);
+        server = server.listen_rustls_0_23(listener, certificates.server_config())?;
+    }
+    let server = server.run();
+    Ok(Bound { server, http, https })
+}
+
+fn listen(key: &str, address: &str) -> std::io::Result<TcpListener> {
+    connections::listen(address)
+        .map_err(|cause| std::io::Error::new(cause.kind(), format!("cannot listen on {key} = {address:?}: {cause}")))
 }

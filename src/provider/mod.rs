@@ -7,21 +7,29 @@
 mod answer;
 mod body;
 mod event;
+mod network;
 mod openim;
 mod privacy;
-mod secret;
+mod rate;
+mod signature;
 mod tencent;
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+
+use rate::Rate;
 
 use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider};
 
 pub use event::{Event, ExpandError, expand, group_of};
+pub use network::Networks;
 pub use openim::Config as OpenImConfig;
 pub use privacy::{Privacy, PrivacyConfig};
-pub use secret::{Secret, SecretError};
+pub use signature::Config as SignatureConfig;
 pub use tencent::Config as TencentConfig;
 
 /// What of a request is there before its body.
@@ -32,10 +40,10 @@ pub struct RequestLine<'a> {
     pub path: &'a str,
     /// What stands behind the question mark; empty when nothing does.
     pub query: &'a str,
-    /// The `Authorization` header.
-    pub authorization: Option<&'a str>,
-    /// OpenIM's `Operationid` header.
-    pub operation_id: Option<&'a str>,
+    /// Who sent it, as far as that is known: behind trusted proxies, whom they name.
+    pub client: Option<IpAddr>,
+    /// A header's value, by its name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
 }
 
 /// A sender that has passed its provider's check.
@@ -43,6 +51,8 @@ pub struct RequestLine<'a> {
 pub struct Verified {
     provider: Provider,
     app: String,
+    /// Its place in the configuration, among those of its provider.
+    place: usize,
     command: Option<String>,
     client_ip: Option<String>,
     platform: Option<String>,
@@ -60,6 +70,7 @@ impl Verified {
         let Verified {
             provider,
             app,
+            place: _,
             command,
             client_ip,
             platform,
@@ -123,20 +134,27 @@ impl Providers {
     /// # Errors
     /// A [`Refusal`] with what to answer.
     pub fn verify(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
-        let mut segments = line.path.split('/').filter(|segment| !segment.is_empty());
-        let provider = match segments.next() {
-            Some("tencent") => Provider::Tencent,
-            Some("openim") => Provider::OpenIm,
-            _ => return Err(Refusal::unknown_path()),
-        };
+        let provider = provider_of(line.path).ok_or_else(Refusal::unknown_path)?;
         if line.method != "POST" {
             let message = format!("method {} is not allowed: callbacks are sent with POST", line.method);
             return Err(Refusal::new(provider, 405, "method", message));
         }
         match provider {
             Provider::Tencent => tencent::verify(&self.tencent, line, now_ms),
-            Provider::OpenIm => openim::verify(&self.openim, line, segments),
+            Provider::OpenIm => openim::verify(&self.openim, line, now_ms),
         }
+    }
+
+    /// Takes one more callback of a verified sender, within its rate.
+    ///
+    /// # Errors
+    /// The time until there is room for it.
+    pub fn admit(&self, sender: &Verified) -> Result<(), Duration> {
+        let rate = match sender.provider {
+            Provider::Tencent => &self.tencent[sender.place].rate,
+            Provider::OpenIm => &self.openim[sender.place].rate,
+        };
+        rate.as_ref().map_or(Ok(()), Rate::admit)
     }
 
     /// Reads a verified sender's body.
@@ -196,6 +214,46 @@ impl Providers {
         let rule = self.rule(&callback.head);
         answer::success(callback.head.provider, rule.map(|rule| &rule.answer), &callback.body)
     }
+}
+
+/// Whether a sender may have this address.
+fn check_address(provider: Provider, allow: Option<&Networks>, client: Option<IpAddr>) -> Result<(), Refusal> {
+    let allowed = allow.is_none_or(|allow| client.is_some_and(|client| allow.contain(client)));
+    if allowed {
+        return Ok(());
+    }
+    let client = client.map_or("an unknown address".to_owned(), |client| {
+        client.to_canonical().to_string()
+    });
+    let message = format!("callbacks of this sender are not accepted from {client}: add it to the sender's allow");
+    Err(Refusal::new(provider, 403, "address", message))
+}
+
+/// What is wrong with what senders of both providers can have: the key and what is allowed.
+fn sender_problem(
+    allow: Option<&Networks>,
+    rate_per_s: Option<NonZeroU32>,
+    burst: Option<NonZeroU32>,
+) -> Option<(&'static str, String)> {
+    if allow.is_some_and(Networks::is_empty) {
+        return Some(("allow", "[]: at least one network is needed, or leave it out".into()));
+    }
+    let alone = burst.filter(|_| rate_per_s.is_none())?;
+    Some(("burst", format!("{alone}: set rate_per_s too, or leave it out")))
+}
+
+/// Whose callbacks come to a path.
+pub fn provider_of(path: &str) -> Option<Provider> {
+    match segments(path).next() {
+        Some("tencent") => Some(Provider::Tencent),
+        Some("openim") => Some(Provider::OpenIm),
+        _ => None,
+    }
+}
+
+/// What stands between the slashes, however many of them there are.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
 impl Refusal {

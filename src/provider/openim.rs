@@ -1,13 +1,17 @@
 //! OpenIM's request line: the command at the path's end, behind a secret where the instance has one. Facts from
 //! OpenIM Server's webhook client.
 
+use std::num::NonZeroU32;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
-use super::secret::Secret;
-use super::{Refusal, RequestLine, Verified};
+use super::rate::Rate;
+use super::signature::Signature;
+use super::{Networks, Refusal, RequestLine, SignatureConfig, Verified, check_address, segments, sender_problem};
 use crate::callback::Provider;
+use crate::secret::Secrets;
 
 /// One `[[openim]]` of the configuration: a server whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,16 +21,39 @@ pub struct Config {
     pub name: String,
     /// The path segment between `/openim/` and the command; without it, anyone who reaches the port is this server.
     #[serde(default)]
-    pub secret: Option<Secret>,
+    pub secret: Option<Secrets>,
     /// `user:password`, as it stands before the host in OpenIM's `url`.
     #[serde(default)]
-    pub basic_auth: Option<Secret>,
+    pub basic_auth: Option<Secrets>,
+    /// The Enterprise edition's signature over a nonce.
+    #[serde(default)]
+    pub signature: Option<SignatureConfig>,
+    /// Whose callbacks are accepted; everyone's where it is left out.
+    #[serde(default)]
+    pub allow: Option<Networks>,
+    /// Callbacks that are taken in a second; any number where it is left out.
+    #[serde(default)]
+    pub rate_per_s: Option<NonZeroU32>,
+    /// Callbacks that are taken at once; a second's worth where it is left out.
+    #[serde(default)]
+    pub burst: Option<NonZeroU32>,
+}
+
+impl Config {
+    /// What is wrong with a value: the key and what is allowed.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let signature = || self.signature.as_ref().and_then(SignatureConfig::problem);
+        sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst).or_else(signature)
+    }
 }
 
 pub(super) struct Instance {
     name: String,
-    secret: Option<Secret>,
-    authorization: Option<Secret>,
+    secret: Option<Secrets>,
+    authorization: Option<Secrets>,
+    signature: Option<Signature>,
+    allow: Option<Networks>,
+    pub rate: Option<Rate>,
 }
 
 impl Instance {
@@ -35,6 +62,9 @@ impl Instance {
             name: config.name.clone(),
             secret: config.secret.clone(),
             authorization: config.basic_auth.clone(),
+            signature: config.signature.as_ref().map(Signature::new),
+            allow: config.allow.clone(),
+            rate: config.rate_per_s.map(|per_s| Rate::new(per_s, config.burst)),
         }
     }
 
@@ -61,17 +91,13 @@ impl Instance {
     }
 }
 
-pub(super) fn verify<'a>(
-    instances: &[Instance],
-    line: &RequestLine<'a>,
-    segments: impl Iterator<Item = &'a str>,
-) -> Result<Verified, Refusal> {
-    let segments: Vec<&str> = segments.take(3).collect();
+pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
+    let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        instances.iter().fold(None, |found, instance| {
+        (0..).zip(instances).fold(None, |found, (place, instance)| {
             if instance.secret.as_ref().is_some_and(|secret| secret.matches(first)) {
-                Some(instance)
+                Some((place, instance))
             } else {
                 found
             }
@@ -80,18 +106,22 @@ pub(super) fn verify<'a>(
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),
         None => (
-            instances.iter().find(|instance| instance.secret.is_none()),
+            (0..).zip(instances).find(|(_, instance)| instance.secret.is_none()),
             &segments[..],
         ),
     };
-    let (Some(instance), true) = (instance, rest.len() <= 1) else {
+    let (Some((place, instance)), true) = (instance, rest.len() <= 1) else {
         return Err(refusal(
             404,
             "secret",
             "no such path: OpenIM's url must end with /openim/<secret> of an [[openim]] instance of this bridge",
         ));
     };
-    instance.check_authorization(line.authorization)?;
+    check_address(Provider::OpenIm, instance.allow.as_ref(), line.client)?;
+    instance.check_authorization((line.header)("authorization"))?;
+    if let Some(signature) = &instance.signature {
+        signature.check(line, now_ms)?;
+    }
     let from_query = || {
         let mut pairs = form_urlencoded::parse(line.query.as_bytes());
         pairs
@@ -101,10 +131,13 @@ pub(super) fn verify<'a>(
     Ok(Verified {
         provider: Provider::OpenIm,
         app: instance.name.clone(),
+        place,
         command: rest.first().map(|command| (*command).to_owned()).or_else(from_query),
         client_ip: None,
         platform: None,
-        request_id: line.operation_id.filter(|id| !id.is_empty()).map(str::to_owned),
+        request_id: (line.header)("operationid")
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned),
     })
 }
 

@@ -2,13 +2,15 @@
 //! query. Facts from Tencent's webhook overview and from captured traffic.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::secret::{Secret, same};
-use super::{Refusal, RequestLine, Verified};
+use super::rate::Rate;
+use super::{Networks, Refusal, RequestLine, Verified, check_address, sender_problem};
 use crate::callback::Provider;
+use crate::secret::{Secret, Secrets, same};
 
 /// One `[[tencent]]` of the configuration: an app whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,12 +18,28 @@ use crate::callback::Provider;
 pub struct Config {
     /// The SDKAppID of the console.
     pub sdk_app_id: u64,
-    /// The token of the console's callback authentication; with it, every request must be signed.
+    /// The token of the console's callback authentication; with it, every request must be signed. Two while it is changed.
     #[serde(default)]
-    pub token: Option<Secret>,
+    pub token: Option<Secrets>,
     /// Seconds that `RequestTime` may differ from this machine's clock, either way.
     #[serde(default = "default_skew")]
     pub max_clock_skew_s: u32,
+    /// Whose callbacks are accepted; everyone's where it is left out.
+    #[serde(default)]
+    pub allow: Option<Networks>,
+    /// Callbacks that are taken in a second; any number where it is left out.
+    #[serde(default)]
+    pub rate_per_s: Option<NonZeroU32>,
+    /// Callbacks that are taken at once; a second's worth where it is left out.
+    #[serde(default)]
+    pub burst: Option<NonZeroU32>,
+}
+
+impl Config {
+    /// What is wrong with a value: the key and what is allowed.
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst)
+    }
 }
 
 fn default_skew() -> u32 {
@@ -30,8 +48,10 @@ fn default_skew() -> u32 {
 
 pub(super) struct App {
     sdk_app_id: String,
-    token: Option<Secret>,
+    token: Option<Secrets>,
     max_clock_skew_s: u32,
+    allow: Option<Networks>,
+    pub rate: Option<Rate>,
 }
 
 impl App {
@@ -40,6 +60,8 @@ impl App {
             sdk_app_id: config.sdk_app_id.to_string(),
             token: config.token.clone(),
             max_clock_skew_s: config.max_clock_skew_s,
+            allow: config.allow.clone(),
+            rate: config.rate_per_s.map(|per_s| Rate::new(per_s, config.burst)),
         }
     }
 
@@ -65,13 +87,12 @@ impl App {
                 ),
             ));
         }
-        let expected = hex::encode(
-            Sha256::new()
-                .chain_update(token.expose())
-                .chain_update(time.as_bytes())
-                .finalize(),
-        );
-        if same(&expected, &sign.to_ascii_lowercase()) {
+        let sign = sign.to_ascii_lowercase();
+        let signed_with = |token: &Secret| {
+            let hash = Sha256::new().chain_update(token.expose()).chain_update(time.as_bytes());
+            same(&hex::encode(hash.finalize()), &sign)
+        };
+        if token.any(signed_with) {
             Ok(())
         } else {
             refuse("Sign does not match: the token of the Chat console and the one configured here differ")
@@ -107,17 +128,19 @@ pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Resul
             "SdkAppid is missing from the query: it says which app the callback is of",
         ));
     };
-    let Some(app) = apps.iter().find(|app| app.sdk_app_id == app_id) else {
+    let Some((place, app)) = (0..).zip(apps).find(|(_, app)| app.sdk_app_id == app_id) else {
         return Err(refusal(
             403,
             "app",
             "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id",
         ));
     };
+    check_address(Provider::Tencent, app.allow.as_ref(), line.client)?;
     app.check_signature(&query, now_ms)?;
     Ok(Verified {
         provider: Provider::Tencent,
         app: app.sdk_app_id.clone(),
+        place,
         command: query.owned("CallbackCommand"),
         client_ip: query.owned("ClientIP"),
         platform: query.owned("OptPlatform"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::callback::Answer;
+use crate::secret::Secrets;
 
 const NOW_MS: i64 = 1_669_872_120_000;
 
@@ -33,13 +34,20 @@ fn providers() -> Providers {
     commands.insert(Provider::OpenIm, "callbackBeforeSet", rule(Phase::Before, echo, None));
     let app = |sdk_app_id, token: Option<&str>| TencentConfig {
         sdk_app_id,
-        token: token.map(Secret::of),
+        token: token.map(|token| Secrets::of(&[token, "another"])),
         max_clock_skew_s: 60,
+        allow: None,
+        rate_per_s: None,
+        burst: None,
     };
     let instance = |name: &str, secret: Option<&str>, basic: Option<&str>| OpenImConfig {
         name: name.into(),
-        secret: secret.map(Secret::of),
-        basic_auth: basic.map(Secret::of),
+        secret: secret.map(|secret| Secrets::of(&[secret])),
+        basic_auth: basic.map(|basic| Secrets::of(&["old:one", basic])),
+        signature: None,
+        allow: (name == "near").then(|| Networks::try_from(vec!["10.0.0.0/8".to_owned()]).unwrap()),
+        rate_per_s: None,
+        burst: None,
     };
     Providers::new(
         &[app(1400000000, None), app(1400000001, Some("xxxxyyyy"))],
@@ -47,6 +55,7 @@ fn providers() -> Providers {
             instance("open", None, None),
             instance("hidden", Some("s3cret"), None),
             instance("basic", Some("b"), Some("user:pass")),
+            instance("near", Some("n"), None),
         ],
         Arc::new(commands),
     )
@@ -56,13 +65,18 @@ fn verify(path: &str, query: &str) -> Result<Verified, Refusal> {
     verify_with(path, query, None)
 }
 
-fn verify_with(path: &str, query: &str, authorization: Option<&str>) -> Result<Verified, Refusal> {
+fn verify_with(path: &str, query: &str, authorization: Option<&'static str>) -> Result<Verified, Refusal> {
+    let header = |name: &str| match name {
+        "authorization" => authorization,
+        "operationid" => Some("op1"),
+        _ => None,
+    };
     let line = RequestLine {
         method: "POST",
         path,
         query,
-        authorization,
-        operation_id: Some("op1"),
+        client: None,
+        header: &header,
     };
     providers().verify(&line, NOW_MS)
 }
@@ -118,6 +132,9 @@ fn a_signed_app_needs_the_documented_signature_within_the_window() {
         |sign: &str, time: &str| format!("SdkAppid=1400000001&CallbackCommand=a&Sign={sign}&RequestTime={time}");
     assert!(verify("/tencent", &query(sign, "1669872112")).is_ok());
     assert!(verify("/tencent", &query(&sign.to_uppercase(), "1669872112")).is_ok());
+    // The same over the second token, by `printf another1669872112 | sha256sum`.
+    let other = "5fd64c0a979bdedafd64f1d4ae7a62d49f6d35b252304a523c7604fac1fff72a";
+    assert!(verify("/tencent", &query(other, "1669872112")).is_ok());
     assert_eq!(
         refused(verify("/tencent", &query(&sign.replace('7', "8"), "1669872112"))),
         (403, "signature")
@@ -165,11 +182,36 @@ fn openims_command_is_the_last_segment_behind_the_secret() {
 fn basic_authentication_is_checked_where_it_is_configured() {
     // user:pass, then user:other.
     assert!(verify_with("/openim/b/c", "", Some("Basic dXNlcjpwYXNz")).is_ok());
+    // old:one, which is accepted beside it.
+    assert!(verify_with("/openim/b/c", "", Some("Basic b2xkOm9uZQ==")).is_ok());
     assert_eq!(
         refused(verify_with("/openim/b/c", "", Some("Basic dXNlcjpvdGhlcg=="))),
         (401, "authorization")
     );
     assert_eq!(refused(verify("/openim/b/c", "")), (401, "authorization"));
+}
+
+#[test]
+fn a_sender_with_an_allow_list_is_accepted_from_its_networks_only() {
+    let from = |client: Option<&str>| {
+        let line = RequestLine {
+            method: "POST",
+            path: "/openim/n/c",
+            query: "",
+            client: client.map(|client| client.parse().unwrap()),
+            header: &|_| None,
+        };
+        providers()
+            .verify(&line, NOW_MS)
+            .map_err(|refusal| (refusal.status, refusal.reason, refusal.message))
+    };
+    assert!(from(Some("10.1.2.3")).is_ok());
+    assert!(from(Some("::ffff:10.1.2.3")).is_ok());
+    for (client, named) in [(Some("192.0.2.1"), "192.0.2.1"), (None, "unknown")] {
+        let (status, reason, message) = from(client).unwrap_err();
+        assert_eq!((status, reason), (403, "address"));
+        assert!(message.contains(named) && message.contains("allow"), "{message}");
+    }
 }
 
 #[test]
@@ -179,8 +221,8 @@ fn other_paths_and_methods_are_refused() {
         method: "GET",
         path: "/tencent",
         query: "",
-        authorization: None,
-        operation_id: None,
+        client: None,
+        header: &|_| None,
     };
     assert_eq!(refused(providers().verify(&line, NOW_MS)), (405, "method"));
 }

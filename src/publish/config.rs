@@ -90,7 +90,7 @@ pub struct Config {
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
-    /// arrives or dies, and becomes visible. Without it: 500 with one replica; 50 000 with more, since what a leader has
+    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; 50 000 with more, since what a leader has
     /// taken is visible to readers only when its followers have it, or have been given up: after `replica.lag.time.max.ms`
     /// (30 s) and the half of it that may pass before the leader looks.
     pub settle_ms: Option<u64>,
@@ -182,7 +182,7 @@ impl Config {
 
     /// How long to wait before looking up what reached Kafka.
     pub fn settle(&self) -> Duration {
-        let automatic = if self.replication_factor == 1 { 500 } else { 50_000 };
+        let automatic = if self.replication_factor == 1 { 2_000 } else { 50_000 };
         Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 

@@ -12,6 +12,8 @@ use super::repair::Repaired;
 pub struct Metrics {
     pub(super) records: IntGauge,
     pub(super) bytes: IntGauge,
+    pub(super) max_bytes: IntGauge,
+    pub(super) room_bytes: IntGauge,
     pub(super) oldest_age_seconds: Gauge,
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
@@ -45,6 +47,16 @@ impl Metrics {
             bytes: register_int_gauge_with_registry!(
                 "imbridge_spool_bytes",
                 "Bytes in use in the spool's file, delivered and not yet deleted ones included.",
+                registry
+            )?,
+            max_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_max_bytes",
+                "The configured spool.max_bytes.",
+                registry
+            )?,
+            room_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_room_bytes",
+                "Bytes that the spool still takes: what spool.max_bytes leaves, or the disk above spool.min_free_bytes.",
                 registry
             )?,
             oldest_age_seconds: register_gauge_with_registry!(

@@ -181,6 +181,7 @@ impl Spool {
         let commit_timeout = Duration::from_millis(config.commit_timeout_ms);
         let shared = Arc::new(Shared::new(&state, commit_timeout));
         let (jobs, receiver) = mpsc::channel();
+        metrics.max_bytes.set(config.max_bytes.min(i64::MAX as u64) as i64);
         let writer = Writer {
             path: path.clone(),
             spool_id: config.id.clone(),

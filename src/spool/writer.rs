@@ -270,6 +270,11 @@ impl Writer {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
         let folder = self.path.parent().unwrap_or(&self.path);
         let free_bytes = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        let room_bytes = self
+            .max_bytes
+            .saturating_sub(used_bytes)
+            .min(free_bytes.saturating_sub(self.min_free_bytes));
+        self.metrics.room_bytes.set(room_bytes.min(i64::MAX as u64) as i64);
         let health = if used_bytes >= self.max_bytes {
             Health::Full(format!("{used_bytes} of spool.max_bytes {} are in use", self.max_bytes))
         } else if free_bytes < self.min_free_bytes {

@@ -44,6 +44,12 @@ fn with_a_full_spool_before_callbacks_are_allowed_and_after_callbacks_told_to_co
     let (status, body) = bridge.admin("/readyz").expect("the admin port answers");
     assert_eq!(status, 503);
     assert!(body.contains("spool_full") && body.contains("1048576"), "{body}");
+    let gauges = [
+        "imbridge_ready ",
+        "imbridge_spool_room_bytes ",
+        "imbridge_spool_max_bytes ",
+    ];
+    assert_eq!(gauges.map(|name| bridge.metric(&[name])), [0.0, 0.0, 1_048_576.0]);
     assert_eq!(bridge.admin("/livez").expect("the admin port answers").0, 200);
     assert!(bridge.terminate().success());
 }

@@ -94,7 +94,7 @@ fn what_a_rule_names_leaves_the_bridge_nowhere() {
     let withheld = consumed
         .iter()
         .filter(|message| message.headers.contains_key("imbridge-withheld"));
-    assert_eq!(withheld.count(), 2);
+    assert_eq!(withheld.count(), 3);
 }
 
 fn topic<'a>(consumed: &'a [Consumed], end: &str) -> &'a Consumed {

@@ -64,6 +64,12 @@ impl Connection {
         self.answer().or_else(|| written.ok().and(None))
     }
 
+    /// Sends a request that promises more bytes than it sends, without waiting for an answer.
+    pub fn half_send(&mut self, target: &str, promised: usize, body: &[u8]) {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {promised}\r\n\r\n");
+        self.reader.get_mut().write_all(&[head.as_bytes(), body].concat()).ok();
+    }
+
     /// A request that promises more bytes than it sends, and its answer.
     pub fn half_request(&mut self, target: &str, promised: usize, body: &[u8]) -> Option<Answer> {
         let head = format!("POST {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {promised}\r\n\r\n");

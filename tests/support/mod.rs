@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod bridge;
+pub mod certificates;
 pub mod client;
+pub mod https;
 pub mod kafka;
 pub mod oracle;
 pub mod proxy;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::provider::Secret;
 use crate::schema::registry;
+use crate::secret::Secret;
 
 /// `[schemas]`.
 #[derive(Debug, Clone, Deserialize)]

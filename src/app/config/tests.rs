@@ -82,6 +82,95 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             "[schemas]\nregistry_url = \"https://a\"\nregistry_ca = \"/nowhere.pem\"",
             ["imbridge.toml", "schemas.registry_ca", "/nowhere.pem", "PEM"],
         ),
+        (
+            "[server]\nlisten = \"\"",
+            ["imbridge.toml", "server.listen", "\"\"", "[server.tls]"],
+        ),
+        (
+            "[server]\nmax_head_bytes = 200000",
+            ["imbridge.toml", "server.max_head_bytes", "200000", "1024 to 131072"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"",
+            ["imbridge.toml", "server.tls", "missing", "`key`"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"\nkey = \"k\"\nlisten = \"here\"",
+            ["imbridge.toml", "server.tls.listen", "here", "0.0.0.0:8443"],
+        ),
+        (
+            "[server.tls]\ncert = \"c\"\nkey = \"k\"\nreload_s = 0",
+            ["imbridge.toml", "server.tls.reload_s", "0", "at least 1"],
+        ),
+        (
+            "[server.tls]\ncert = \"/nowhere.pem\"\nkey = \"k\"",
+            ["imbridge.toml", "server.tls.cert", "/nowhere.pem", "PEM"],
+        ),
+        (
+            "[server.tls]\ncert = \"Cargo.toml\"\nkey = \"Cargo.toml\"",
+            ["imbridge.toml", "server.tls.cert", "Cargo.toml", "no certificate"],
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.0/33\"]",
+            ["imbridge.toml", "server.trusted_proxies", "10.0.0.0/33", "10.0.0.0/8"],
+        ),
+        (
+            "[server]\nproxy_header = \"x-real-ip\"",
+            ["imbridge.toml", "server.proxy_header", "x-real-ip", "`x-forwarded-for`"],
+        ),
+        (
+            "[admin]\ntoken = \"literal\"",
+            ["imbridge.toml", "admin.token", "env:NAME", "file:/path"],
+        ),
+        (
+            "[[tencent]]\nsdk_app_id = 1\ntoken = [\"file:Cargo.toml\", \"literal\"]",
+            ["imbridge.toml", "tencent[0].token[1]", "env:NAME", "file:/path"],
+        ),
+        (
+            "[[tencent]]\nsdk_app_id = 1\ntoken = []",
+            ["imbridge.toml", "tencent[0].token", "0 secrets", "one or two"],
+        ),
+        (
+            "[[tencent]]\nsdk_app_id = 1\ntoken = 7",
+            ["imbridge.toml", "tencent[0].token", "7", "env:NAME"],
+        ),
+        (
+            "[[tencent]]\nsdk_app_id = 1\nallow = [\"here\"]",
+            ["imbridge.toml", "tencent[0].allow", "here", "10.0.0.0/8"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nallow = []",
+            ["imbridge.toml", "openim[0].allow", "[]", "at least one"],
+        ),
+        (
+            "[[tencent]]\nsdk_app_id = 1\nrate_per_s = 0",
+            ["imbridge.toml", "tencent[0].rate_per_s", "0", "nonzero"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nburst = 5",
+            ["imbridge.toml", "openim[0].burst", "5", "rate_per_s"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsignature = { secret = \"literal\" }",
+            ["imbridge.toml", "openim[0].signature.secret", "env:NAME", "file:/path"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsignature = { secret = \"file:Cargo.toml\", algorithm = \"rsa\" }",
+            ["imbridge.toml", "openim[0].signature.algorithm", "rsa", "`hmac-sha256`"],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsignature = { secret = \"file:Cargo.toml\", nonce_header = \"X Nonce\" }",
+            [
+                "imbridge.toml",
+                "openim[0].signature.nonce_header",
+                "X Nonce",
+                "A-Z a-z 0-9 -",
+            ],
+        ),
+        (
+            "[[openim]]\nname = \"a\"\nsignature = { secret = \"file:Cargo.toml\", max_nonces = 0 }",
+            ["imbridge.toml", "openim[0].signature.max_nonces", "0", "at least 1"],
+        ),
         ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();

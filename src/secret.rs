@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use subtle::ConstantTimeEq;
 
 /// A secret's value. Its debug form shows nothing of it.
@@ -74,8 +75,66 @@ impl Secret {
 }
 
 /// Compares two texts in a time that does not depend on where they differ.
-pub(super) fn same(left: &str, right: &str) -> bool {
+pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
+}
+
+/// A secret, or two while one takes the other's place: then either will do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets(Vec<Secret>);
+
+impl Secrets {
+    /// Whether one of them passes. All are tried, so that the time does not tell which.
+    pub fn any(&self, passes: impl Fn(&Secret) -> bool) -> bool {
+        self.0.iter().fold(false, |found, secret| found | passes(secret))
+    }
+
+    /// Whether one of them is the candidate, in a time that does not depend on where they differ.
+    pub fn matches(&self, candidate: &str) -> bool {
+        self.any(|secret| secret.matches(candidate))
+    }
+
+    /// All of them, for what must be computed from them.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter()
+    }
+
+    #[cfg(test)]
+    pub fn of(values: &[&str]) -> Secrets {
+        Secrets(values.iter().map(|value| Secret::of(value)).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
+        deserializer.deserialize_any(SecretsVisitor)
+    }
+}
+
+struct SecretsVisitor;
+
+impl<'de> Visitor<'de> for SecretsVisitor {
+    type Value = Secrets;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"env:NAME\", \"file:/path\" or a list of two of them")
+    }
+
+    fn visit_str<E: Error>(self, source: &str) -> Result<Secrets, E> {
+        let secret = Secret::try_from(source.to_owned()).map_err(E::custom)?;
+        Ok(Secrets(vec![secret]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Secrets, A::Error> {
+        let mut secrets = Vec::new();
+        while let Some(secret) = list.next_element()? {
+            secrets.push(secret);
+        }
+        match secrets.len() {
+            1 | 2 => Ok(Secrets(secrets)),
+            count => Err(A::Error::custom(format!("{count} secrets: one or two are allowed"))),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {

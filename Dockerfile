@@ -1,0 +1,28 @@
+# The bridge in a small image: no compiler, no root, nothing written outside /var/lib/imbridge.
+# Build and run on the same Debian, since librdkafka is linked with its OpenSSL and zlib.
+FROM rust:1.89-slim-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN scripts/setup build
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --locked --release && \
+    strip --strip-debug -o /imbridge target/release/imbridge
+
+FROM debian:bookworm-slim
+RUN apt-get update && \
+    apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g && \
+    rm -rf /var/lib/apt/lists/* && \
+    useradd --system --uid 10001 --user-group --home-dir /var/lib/imbridge --create-home --shell /usr/sbin/nologin imbridge
+COPY --from=build /imbridge /usr/local/bin/imbridge
+COPY schemas /usr/share/imbridge/schemas
+ENV IMBRIDGE_SCHEMAS__DIR=/usr/share/imbridge/schemas
+USER 10001:10001
+WORKDIR /var/lib/imbridge
+VOLUME /var/lib/imbridge
+EXPOSE 8080 9464
+STOPSIGNAL SIGTERM
+# The image has no curl; bash speaks enough HTTP to ask /readyz.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
+ENTRYPOINT ["imbridge"]
+CMD ["serve", "--config", "/etc/imbridge/imbridge.toml"]

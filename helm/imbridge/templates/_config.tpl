@@ -1,0 +1,54 @@
+{{/* values.config as TOML. Helm's own toToml writes every number that came from a file as a float, which is no app id. */}}
+{{- define "imbridge.config" -}}
+# Made by the chart from values.config.
+{{- $fixed := dict "server" (dict "listen" "0.0.0.0:8080") "admin" (dict "listen" "0.0.0.0:9464") "spool" (dict "dir" "/var/lib/imbridge") -}}
+{{- $config := mustMergeOverwrite (deepCopy .Values.config) $fixed -}}
+{{- range $name := keys $config | sortAlpha }}
+{{- $part := get $config $name }}
+{{- if kindIs "slice" $part }}
+{{- range $part }}
+
+[[{{ $name }}]]
+{{- include "imbridge.table" (dict "name" $name "table" .) }}
+{{- end }}
+{{- else if $part }}
+
+[{{ $name }}]
+{{- include "imbridge.table" (dict "name" $name "table" $part) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The keys of one table, then the tables inside it; each line begins with its line feed. */}}
+{{- define "imbridge.table" -}}
+{{- $inner := list }}
+{{- range $key := keys .table | sortAlpha }}
+{{- $value := get $.table $key }}
+{{- if kindIs "map" $value }}
+{{- $inner = append $inner $key }}
+{{- else }}
+{{ include "imbridge.key" $key }} = {{ include "imbridge.value" $value }}
+{{- end }}
+{{- end }}
+{{- range $key := $inner }}
+
+[{{ $.name }}.{{ $key }}]
+{{- $texts := get $.table $key }}
+{{- range $name := keys $texts | sortAlpha }}
+{{ include "imbridge.key" $name }} = {{ include "imbridge.text" (get $texts $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "imbridge.key" -}}
+{{- ternary . (toJson .) (regexMatch "^[A-Za-z0-9_-]+$" .) -}}
+{{- end }}
+
+{{- define "imbridge.value" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toJson . }}{{ end -}}
+{{- end }}
+
+{{/* kafka.properties and kafka.topic_config hold texts only, whatever YAML made of them. */}}
+{{- define "imbridge.text" -}}
+{{- if kindIs "string" . }}{{ toJson . }}{{ else }}"{{ include "imbridge.value" . }}"{{ end -}}
+{{- end }}

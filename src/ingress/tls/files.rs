@@ -1,0 +1,119 @@
+//! The files of `[server.tls]`: read, compared, and made into what a handshake needs. Their content is in no message.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::RootCertStore;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
+
+use super::Config;
+use super::not_after::not_after;
+
+/// A file that cannot be used: the key that names it, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("server.{key} = {problem}")]
+pub struct TlsError {
+    /// The key below `[server]`.
+    pub(super) key: &'static str,
+    /// The path, what is wrong with it and what is needed.
+    pub(super) problem: String,
+}
+
+/// What the files held at one moment.
+pub(super) struct Files {
+    cert: (PathBuf, Vec<u8>),
+    key: (PathBuf, Vec<u8>),
+    client_ca: Option<(PathBuf, Vec<u8>)>,
+}
+
+/// What a handshake needs.
+pub(super) struct Identity {
+    pub certified: Arc<CertifiedKey>,
+    /// Who judges client certificates, where there is an authority for them.
+    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub not_after: SystemTime,
+}
+
+impl Files {
+    pub fn read(config: &Config) -> Result<Files, TlsError> {
+        let read = |key, path: &Path| match std::fs::read(path) {
+            Ok(content) => Ok((path.to_owned(), content)),
+            Err(cause) => Err(fault(key, path, format!("{cause}; a PEM file is needed"))),
+        };
+        let client_ca = config.client_ca.as_deref();
+        Ok(Files {
+            cert: read("tls.cert", &config.cert)?,
+            key: read("tls.key", &config.key)?,
+            client_ca: client_ca.map(|path| read("tls.client_ca", path)).transpose()?,
+        })
+    }
+
+    /// Equal for equal contents; says nothing of the key.
+    pub fn digest(&self) -> [u8; 32] {
+        let contents = [&self.cert, &self.key].into_iter().chain(&self.client_ca);
+        let hash = |hash: Sha256, (_, content): &(PathBuf, Vec<u8>)| hash.chain_update(Sha256::digest(content));
+        contents.fold(Sha256::new(), hash).finalize().into()
+    }
+
+    pub fn identity(&self) -> Result<Identity, TlsError> {
+        let provider = provider();
+        let chain = certificates("tls.cert", &self.cert)?;
+        let (path, content) = &self.key;
+        let key = PrivateKeyDer::from_pem_slice(content)
+            .map_err(|_| fault("tls.key", path, "no private key in it; a PEM file with one is needed"))?;
+        let unfit = "cannot be read, or has no time at which it ends; an X.509 certificate is needed";
+        let ends = not_after(&chain[0]).ok_or_else(|| fault("tls.cert", &self.cert.0, unfit))?;
+        let certified = CertifiedKey::from_der(chain, key, &provider)
+            .map_err(|cause| fault("tls.key", path, format!("{cause}; the key of tls.cert is needed")))?;
+        let verifier = self.client_ca.as_ref().map(|file| verifier(file, provider));
+        Ok(Identity {
+            certified: Arc::new(certified),
+            verifier: verifier.transpose()?,
+            not_after: ends,
+        })
+    }
+}
+
+/// The one implementation of TLS' algorithms in this program.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn certificates(
+    key: &'static str,
+    (path, content): &(PathBuf, Vec<u8>),
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(content).collect();
+    match read {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => Err(fault(key, path, "no certificate in it; a PEM file with one is needed")),
+    }
+}
+
+fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let unfit = |cause: String| {
+        fault(
+            "tls.client_ca",
+            &file.0,
+            format!("{cause}; authorities' certificates are needed"),
+        )
+    };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates("tls.client_ca", file)? {
+        roots.add(authority).map_err(|cause| unfit(cause.to_string()))?;
+    }
+    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    built.map_err(|cause| unfit(cause.to_string()))
+}
+
+fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> TlsError {
+    let problem = format!("{:?}: {problem}", path.display().to_string());
+    TlsError { key, problem }
+}

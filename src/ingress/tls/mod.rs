@@ -1,0 +1,240 @@
+//! TLS of the public port: the certificate that is shown, the authorities of client certificates, and their change while
+//! connections are open. Knows no HTTP.
+//!
+//! New files take effect with the next handshake; open connections go on. Files that do not fit are complained of, once
+//! for each content, and what was there before stays.
+
+mod config;
+mod files;
+mod not_after;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use prometheus::{
+    Gauge, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
+};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use tracing::{error, info};
+
+pub use config::Config;
+pub use files::TlsError;
+
+use crate::lifecycle::Stop;
+use files::{Files, Identity};
+
+/// The certificate's metrics; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    expires: Gauge,
+    reloads: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// When the registry has one of these names already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
+        Ok(Metrics {
+            expires: register_gauge_with_registry!(
+                "imbridge_tls_certificate_expires_seconds",
+                "When the certificate that is shown ends, in Unix seconds.",
+                registry
+            )?,
+            reloads: register_int_counter_vec_with_registry!(
+                "imbridge_tls_reloads_total",
+                "Changes of the certificate's files, by outcome: used, or refused and the old ones kept.",
+                &["outcome"],
+                registry
+            )?,
+        })
+    }
+}
+
+/// The certificate in use, and the files that it came from.
+pub struct Certificates {
+    config: Config,
+    metrics: Metrics,
+    current: Arc<Current>,
+    /// What was looked at last, fit or unfit, so that each content is judged once.
+    seen: Mutex<Result<[u8; 32], TlsError>>,
+}
+
+impl Certificates {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`TlsError`], with the key whose file does not fit.
+    pub fn load(config: &Config, metrics: Metrics) -> Result<Certificates, TlsError> {
+        let files = Files::read(config)?;
+        let identity = files.identity()?;
+        if identity.not_after < SystemTime::now() {
+            error!("the certificate of server.tls.cert has ended: IM servers will not connect");
+        }
+        metrics.expires.set(unix_seconds(identity.not_after));
+        for outcome in ["used", "refused"] {
+            metrics.reloads.with_label_values(&[outcome]);
+        }
+        Ok(Certificates {
+            config: config.clone(),
+            metrics,
+            current: Arc::new(Current(RwLock::new(identity))),
+            seen: Mutex::new(Ok(files.digest())),
+        })
+    }
+
+    /// Looks at the files now, and uses them when they have changed and fit.
+    pub fn reload(&self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = Files::read(&self.config);
+        let found = files.as_ref().map(Files::digest).map_err(TlsError::clone);
+        if *seen == found {
+            return;
+        }
+        *seen = found;
+        match files
+            .and_then(|files| files.identity())
+            .and_then(|new| self.refuse_ended(new))
+        {
+            Ok(identity) => {
+                let ends = humantime::format_rfc3339_seconds(identity.not_after);
+                info!(not_after = %ends, "the certificate's files have changed; new connections get the new certificate");
+                self.metrics.expires.set(unix_seconds(identity.not_after));
+                self.metrics.reloads.with_label_values(&["used"]).inc();
+                *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+            }
+            Err(cause) => {
+                self.metrics.reloads.with_label_values(&["refused"]).inc();
+                error!(
+                    "the certificate's files have changed and do not fit; the old certificate stays in use: {cause}"
+                );
+            }
+        }
+    }
+
+    fn refuse_ended(&self, identity: Identity) -> Result<Identity, TlsError> {
+        if identity.not_after > SystemTime::now() {
+            return Ok(identity);
+        }
+        let (key, path) = ("tls.cert", self.config.cert.display().to_string());
+        let problem = format!("{path:?}: it has ended; a certificate that is valid is needed");
+        Err(TlsError { key, problem })
+    }
+
+    /// Looks at the files again and again on a thread of its own, until `stop` is raised.
+    ///
+    /// # Errors
+    /// When the operating system starts no thread.
+    pub fn watch(self: &Arc<Self>, stop: Stop) -> std::io::Result<()> {
+        let certificates = Arc::clone(self);
+        let pause = Duration::from_secs(self.config.reload_s);
+        let watch = move || {
+            stop.pause(pause);
+            while !stop.is_raised() {
+                certificates.reload();
+                stop.pause(pause);
+            }
+        };
+        std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
+    }
+
+    /// Where to listen.
+    pub(super) fn listen(&self) -> &str {
+        &self.config.listen
+    }
+
+    /// What rustls is told.
+    pub(super) fn server_config(&self) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(files::provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring has the algorithms of both versions");
+        let certificates: Arc<Current> = Arc::clone(&self.current);
+        if self.config.client_ca.is_none() {
+            return builder.with_no_client_auth().with_cert_resolver(certificates);
+        }
+        let builder = builder.with_client_cert_verifier(Arc::clone(&certificates) as Arc<dyn ClientCertVerifier>);
+        let mut config = builder.with_cert_resolver(certificates);
+        // A resumed session shows no certificate again, and would outlive its authority.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        config
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// What the next handshake uses.
+struct Current(RwLock<Identity>);
+
+impl Current {
+    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
+        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            identity
+                .verifier
+                .as_ref()
+                .expect("asked only where there is an authority"),
+        )
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Current")
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&identity.certified))
+    }
+}
+
+impl ClientCertVerifier for Current {
+    /// None: they would have to outlive a change, and clients have one certificate for this bridge.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verifier().verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier().verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier().verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier().supported_verify_schemes()
+    }
+}

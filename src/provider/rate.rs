@@ -1,0 +1,41 @@
+//! How many callbacks of one sender are taken in a second.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+/// A sender's limit, over all connections and workers.
+pub(super) struct Rate(DefaultDirectRateLimiter);
+
+impl Rate {
+    /// So many in a second, and so many at once; without a number for that, a second's worth.
+    pub fn new(per_s: NonZeroU32, burst: Option<NonZeroU32>) -> Rate {
+        let quota = Quota::per_second(per_s).allow_burst(burst.unwrap_or(per_s));
+        Rate(RateLimiter::direct(quota))
+    }
+
+    /// Takes one more; the error is the time until there is room for it.
+    pub fn admit(&self) -> Result<(), Duration> {
+        let until = |refused: governor::NotUntil<_>| refused.wait_time_from(DefaultClock::default().now());
+        self.0.check().map_err(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_so_many_in_a_second() {
+        let [one, five] = [1, 5].map(|number| NonZeroU32::new(number).unwrap());
+        let rate = Rate::new(one, Some(five));
+        let admitted = (0..100).filter(|_| rate.admit().is_ok()).count();
+        assert!((5..=6).contains(&admitted), "{admitted} of 100 at once");
+        let wait = rate.admit().unwrap_err();
+        assert!(wait <= Duration::from_secs(1) && wait > Duration::ZERO, "{wait:?}");
+        let plain = Rate::new(five, None);
+        assert!((5..=6).contains(&(0..100).filter(|_| plain.admit().is_ok()).count()));
+    }
+}

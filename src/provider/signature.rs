@@ -1,0 +1,213 @@
+//! Signed nonces, as the Enterprise edition of OpenIM documents them: one header holds a nonce, another its HMAC. The body is
+//! not covered, so a request is worth something to whoever has seen it; each nonce therefore passes once.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use ring::hmac;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::{Refusal, RequestLine};
+use crate::callback::Provider;
+use crate::secret::Secrets;
+
+/// Base64, whether or not it is padded.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// `signature` of an `[[openim]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The key of the HMAC.
+    pub secret: Secrets,
+    /// Which HMAC.
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// The header with the nonce.
+    #[serde(default = "nonce_header")]
+    pub nonce_header: String,
+    /// The header with the nonce's HMAC, in hex or base64.
+    #[serde(default = "signature_header")]
+    pub signature_header: String,
+    /// Seconds that a nonce is remembered.
+    #[serde(default = "replay_window_s")]
+    pub replay_window_s: u32,
+    /// Nonces that are remembered; beyond it, the oldest is forgotten.
+    #[serde(default = "max_nonces")]
+    pub max_nonces: usize,
+}
+
+fn nonce_header() -> String {
+    "X-Nonce".into()
+}
+
+fn signature_header() -> String {
+    "X-Signature".into()
+}
+
+fn replay_window_s() -> u32 {
+    3600
+}
+
+fn max_nonces() -> usize {
+    100_000
+}
+
+/// The hash below the HMAC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum Algorithm {
+    /// 20 bytes.
+    #[serde(rename = "hmac-sha1")]
+    Sha1,
+    /// 32 bytes.
+    #[default]
+    #[serde(rename = "hmac-sha256")]
+    Sha256,
+    /// 64 bytes.
+    #[serde(rename = "hmac-sha512")]
+    Sha512,
+}
+
+impl Algorithm {
+    fn of_ring(self) -> hmac::Algorithm {
+        match self {
+            Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Algorithm::Sha256 => hmac::HMAC_SHA256,
+            Algorithm::Sha512 => hmac::HMAC_SHA512,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with a value: the key and what is allowed.
+    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        let headers = [
+            ("signature.nonce_header", &self.nonce_header),
+            ("signature.signature_header", &self.signature_header),
+        ];
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if let Some((key, name)) = headers.into_iter().find(|(_, name)| !is_name(name)) {
+            return Some((key, format!("{name:?}: a header's name of A-Z a-z 0-9 - is needed")));
+        }
+        let numbers = [
+            ("signature.replay_window_s", self.replay_window_s as usize),
+            ("signature.max_nonces", self.max_nonces),
+        ];
+        let (key, _) = numbers.into_iter().find(|(_, number)| *number == 0)?;
+        Some((key, "0: at least 1 is allowed".into()))
+    }
+}
+
+/// Checks signatures and remembers nonces.
+pub(super) struct Signature {
+    keys: Vec<hmac::Key>,
+    nonce_header: String,
+    signature_header: String,
+    nonces: Mutex<Nonces>,
+}
+
+impl Signature {
+    pub fn new(config: &Config) -> Signature {
+        let algorithm = config.algorithm.of_ring();
+        let key = |secret: &crate::secret::Secret| hmac::Key::new(algorithm, secret.expose().as_bytes());
+        Signature {
+            keys: config.secret.iter().map(key).collect(),
+            nonce_header: config.nonce_header.clone(),
+            signature_header: config.signature_header.clone(),
+            nonces: Mutex::new(Nonces::new(config.max_nonces, i64::from(config.replay_window_s) * 1000)),
+        }
+    }
+
+    /// Whether the request has a nonce that is signed and new.
+    pub fn check(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<(), Refusal> {
+        let header = |name: &str| (line.header)(name).filter(|value| !value.is_empty());
+        let (Some(nonce), Some(signature)) = (header(&self.nonce_header), header(&self.signature_header)) else {
+            let (nonce, signature) = (&self.nonce_header, &self.signature_header);
+            return Err(refusal(
+                "signature",
+                format!("{nonce} or {signature} is missing: callbacks must be signed"),
+            ));
+        };
+        let signature = decode(signature).unwrap_or_default();
+        // Every key is tried, so that the time does not tell which one fits.
+        let verified = |key: &hmac::Key| hmac::verify(key, nonce.as_bytes(), &signature).is_ok();
+        if !self.keys.iter().fold(false, |found, key| found | verified(key)) {
+            let message = format!(
+                "{} does not match: OpenIM's key and the one configured here differ",
+                self.signature_header
+            );
+            return Err(refusal("signature", message));
+        }
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.is_new(nonce, now_ms) {
+            Ok(())
+        } else {
+            Err(refusal(
+                "replayed",
+                format!("{} was used before: each nonce is accepted once", self.nonce_header),
+            ))
+        }
+    }
+}
+
+fn refusal(reason: &'static str, message: String) -> Refusal {
+    Refusal::new(Provider::OpenIm, 403, reason, message)
+}
+
+/// Hex or base64; a digest's length in one is not its length in the other.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    hex::decode(text).ok().or_else(|| BASE64.decode(text).ok())
+}
+
+/// The nonces of the recent past: bounded in number and in time, 16 bytes of hash each, however long they are.
+struct Nonces {
+    known: HashSet<[u8; 16]>,
+    order: VecDeque<(i64, [u8; 16])>,
+    max: usize,
+    window_ms: i64,
+}
+
+impl Nonces {
+    fn new(max: usize, window_ms: i64) -> Nonces {
+        let (known, order) = Default::default();
+        Nonces {
+            known,
+            order,
+            max,
+            window_ms,
+        }
+    }
+
+    /// Remembers the nonce; false when it is known already.
+    fn is_new(&mut self, nonce: &str, now_ms: i64) -> bool {
+        while let Some((seen_ms, oldest)) = self.order.front() {
+            if now_ms - seen_ms <= self.window_ms {
+                break;
+            }
+            self.known.remove(oldest);
+            self.order.pop_front();
+        }
+        let digest = Sha256::digest(nonce);
+        let short: [u8; 16] = digest[..16].try_into().expect("32 bytes begin with 16");
+        if !self.known.insert(short) {
+            return false;
+        }
+        if self.order.len() == self.max {
+            let (_, oldest) = self.order.pop_front().expect("at least one is remembered");
+            self.known.remove(&oldest);
+        }
+        self.order.push_back((now_ms, short));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The compose file: its own reference loader takes it, and what it mounts, names and runs fits the program. No container is started.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::bridge::{APP, Home};
+use crate::support::{kafka, registry};
+use crate::tools::{assert_bridge_takes, document, run, strings, text, tool, well};
+
+const FILE: &str = "docker-compose.yml";
+
+fn services() -> Vec<(String, Value)> {
+    let services = document(FILE)["services"].as_object().cloned().expect("services");
+    services.into_iter().collect()
+}
+
+fn service(name: &str) -> Value {
+    let found = services().into_iter().find(|(found, _)| found == name);
+    found.unwrap_or_else(|| panic!("there is no service {name}")).1
+}
+
+#[test]
+fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
+    let loaded = well(tool("compose").arg(FILE));
+    for name in [
+        "bridge",
+        "kafka",
+        "registry",
+        "consumer",
+        "kafka-ui",
+        "prometheus",
+        "grafana",
+    ] {
+        assert!(
+            loaded.contains(&format!("\n    {name}:\n")),
+            "{name} is not in\n{loaded}"
+        );
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let changed = folder.path().join(FILE);
+    std::fs::write(&changed, text(FILE).replace("stop_grace_period", "stop_grace_periode")).expect("it is writable");
+    let said = run(tool("compose").arg(&changed));
+    assert!(
+        said.code != Some(0) && said.err.contains("stop_grace_periode"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn whatever_is_mounted_is_there_and_every_image_has_a_version() {
+    for (name, service) in services() {
+        for volume in strings(&service["volumes"]) {
+            let source = volume.split(':').next().expect("a source").to_owned();
+            let there = if source.starts_with('.') {
+                Path::new(&source).is_file()
+            } else {
+                document(FILE)["volumes"].get(&source).is_some()
+            };
+            assert!(there, "{name} mounts {source}");
+        }
+        if let Some(image) = service["image"].as_str() {
+            let version = image.rsplit_once(':').map(|(_, version)| version);
+            let dated = version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit() || c == 'v'));
+            assert!(dated, "{name}: {image} has no version");
+        }
+        for port in strings(&service["ports"]) {
+            let local = port.starts_with("127.0.0.1:") || port.starts_with("${BIND:-127.0.0.1}:");
+            assert!(local, "{name} publishes {port} to everyone");
+        }
+    }
+}
+
+#[test]
+fn kafka_and_registry_are_those_that_the_tests_run_against() {
+    let kafka = service("kafka")["image"].as_str().expect("an image").to_owned();
+    let version = kafka.rsplit(':').next().expect("a version");
+    assert!(
+        text("scripts/kafka.pom.xml").contains(&format!("<version>{version}</version>")),
+        "{kafka}"
+    );
+    let registry = service("registry")["image"].as_str().expect("an image").to_owned();
+    let version = registry.rsplit(':').next().expect("a version");
+    assert!(
+        text("scripts/registry").contains(&format!("\nversion={version}\n")),
+        "{registry}"
+    );
+}
+
+#[test]
+fn the_bridge_takes_its_configuration_and_has_no_more_rights_than_it_needs() {
+    let bridge = service("bridge");
+    let environment: Vec<(String, String)> = bridge["environment"]
+        .as_object()
+        .expect("variables")
+        .iter()
+        .map(|(name, value)| (name.clone(), default_of(value.as_str().expect("a text"))))
+        .collect();
+    assert_bridge_takes(&text("deploy/compose/imbridge.toml"), &environment);
+    assert_eq!(bridge["read_only"], true);
+    assert_eq!(strings(&bridge["cap_drop"]), ["ALL"]);
+    assert_eq!(strings(&bridge["security_opt"]), ["no-new-privileges:true"]);
+    let grace = bridge["stop_grace_period"]
+        .as_str()
+        .and_then(|time| time.strip_suffix('s')?.parse::<u32>().ok());
+    assert!(grace.is_some_and(|seconds| seconds > 15 + 20 + 5), "{grace:?}");
+}
+
+/// `${NAME:-default}` as it is without the variable.
+fn default_of(value: &str) -> String {
+    let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let default = inner.and_then(|inner| inner.split_once(":-"));
+    default.map_or(value, |(_, default)| default).to_owned()
+}
+
+#[test]
+fn promtool_takes_the_configuration_of_prometheus() {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    for (from, to) in [
+        ("deploy/compose/prometheus.yml", "prometheus.yml"),
+        ("dashboards/alerts.yml", "alerts.yml"),
+    ] {
+        std::fs::copy(from, folder.path().join(to)).expect("a temporary folder is writable");
+    }
+    let said = well(
+        tool("promtool")
+            .args(["check", "config"])
+            .arg(folder.path().join("prometheus.yml")),
+    );
+    assert!(said.contains("1 rule files found"), "{said}");
+}
+
+#[test]
+fn the_registrys_health_check_tells_a_registry_from_nothing() {
+    let check = strings(&service("registry")["healthcheck"]["test"]);
+    assert_eq!(check[..3], ["CMD", "bash", "-c"]);
+    let url = registry::shared();
+    let port = url
+        .trim_start_matches("http://127.0.0.1:")
+        .split('/')
+        .next()
+        .expect("a port")
+        .to_owned();
+    // Compose writes $ as $$.
+    let script = |port: &str| {
+        check[3]
+            .replace("$$", "$")
+            .replace("127.0.0.1/8080", &format!("127.0.0.1/{port}"))
+    };
+    assert_eq!(run(Command::new("bash").args(["-c", &script(&port)])).code, Some(0));
+    assert_ne!(run(Command::new("bash").args(["-c", &script("1")])).code, Some(0));
+}
+
+#[test]
+fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
+    let mut home = Home::new("sample");
+    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
+    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    let bridge = home.start();
+    let mut connection = bridge.connect();
+    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json");
+    for name in ["one", "two", "three"] {
+        let body = format!(r#"{{"GroupId":"g","Name":"{name}"}}"#);
+        assert_eq!(connection.post(&target, body).expect("an answer").status, 200);
+    }
+    bridge.settle();
+    let mut consumer = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("scripts/test sets it"));
+    let url = registry::shared();
+    consumer.args([
+        "deploy/compose/consumer.py",
+        "--brokers",
+        &kafka::shared(),
+        "--registry",
+        &url,
+    ]);
+    consumer.args(["--topic-prefix", &home.prefix, "--group", &home.prefix, "--until-count"]);
+    let names = |consumer: &mut Command| {
+        let printed = well(consumer);
+        let line = |line: &str| serde_json::from_str::<Value>(line).expect("a line of JSON")["value"]["Name"].clone();
+        printed.lines().map(line).collect::<Vec<_>>()
+    };
+    let mut more = Command::new(consumer.get_program());
+    more.args(consumer.get_args());
+    assert_eq!(names(consumer.arg("2")), ["one", "two"]);
+    assert_eq!(names(more.arg("1")), ["three"]);
+    // What compose passes is what the consumer understands.
+    let flags = strings(&service("consumer")["command"]);
+    for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
+        assert!(
+            text("deploy/compose/consumer.py").contains(&format!("\"{flag}\"")),
+            "{flag}"
+        );
+    }
+}

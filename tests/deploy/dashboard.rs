@@ -1,0 +1,100 @@
+//! The dashboard: each of its queries finds something in a real Prometheus that watches a bridge under load.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::alerts;
+use crate::prometheus::Watched;
+use crate::support::eventually;
+use crate::tools::text;
+
+/// Appears only with a fault of Kafka's; the name is looked up in the source instead.
+const NEEDS_A_FAULT: &str = "imbridge_producer_rebuilds_total";
+
+/// Title and query of every target, as Grafana would send them.
+fn queries() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(&text("dashboards/imbridge.json")).expect("it is JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let mut queries = Vec::new();
+    for panel in panels {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().expect("a query");
+            let query = query
+                .replace("$__rate_interval", "15s")
+                .replace("$job", ".*")
+                .replace("$instance", ".*");
+            assert!(
+                !query.contains('$'),
+                "a variable that Grafana would replace is left: {query}"
+            );
+            queries.push((panel["title"].as_str().expect("a title").to_owned(), query));
+        }
+    }
+    assert!(queries.len() > 30, "{} queries", queries.len());
+    queries
+}
+
+/// The metrics that an expression names.
+fn metrics(expression: &str) -> BTreeSet<String> {
+    let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let ours = words.filter(|word| word.starts_with("imbridge_") || word.starts_with("imbridge:"));
+    ours.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_metric_of_the_dashboard_and_the_alerts_is_one_of_a_running_bridge() {
+    let watched = Watched::start();
+    watched.post_a_dead_letter();
+    let recorded: BTreeSet<String> = alerts::rules()
+        .iter()
+        .filter_map(|rule| rule["record"].as_str().map(str::to_owned))
+        .collect();
+    let expressions = alerts::rules()
+        .into_iter()
+        .map(|rule| rule["expr"].as_str().expect("an expression").to_owned());
+    let wanted: BTreeSet<String> = expressions
+        .chain(queries().into_iter().map(|(_, query)| query))
+        .flat_map(|expression| metrics(&expression))
+        .filter(|metric| !recorded.contains(metric))
+        .collect();
+    assert!(wanted.len() > 20, "{wanted:?}");
+    eventually("all metrics", || {
+        let texts = [&watched.bridge, &watched.waiting].map(|bridge| bridge.admin("/metrics").expect("an answer").1);
+        let is_there = |metric: &str| {
+            let starts = |line: &str| {
+                line.strip_prefix(metric)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            texts.iter().flat_map(|text| text.lines()).any(starts)
+        };
+        let missing: Vec<_> = wanted.iter().filter(|metric| !is_there(metric)).collect();
+        (missing == [NEEDS_A_FAULT]).then_some(()).or_else(|| {
+            println!("not there yet: {missing:?}");
+            None
+        })
+    });
+    assert!(text("src/forward/metrics.rs").contains(&format!("\"{NEEDS_A_FAULT}\"")));
+}
+
+#[test]
+fn every_query_of_the_dashboard_finds_something_in_a_real_prometheus() {
+    let mut watched = Watched::start();
+    watched.post_a_dead_letter();
+    let mut left = queries();
+    left.retain(|(_, query)| !query.contains(NEEDS_A_FAULT));
+    let faulty = format!("sum(increase({NEEDS_A_FAULT}[1m]))");
+    assert_eq!(watched.query(&faulty), Ok(Vec::new()), "no producer was rebuilt");
+    assert!(watched.query("sum(").is_err(), "a broken query is an error");
+    eventually("something for each query", || {
+        watched.load();
+        left.retain(|(title, query)| {
+            let found = watched
+                .query(query)
+                .unwrap_or_else(|cause| panic!("{title}: {query}: {cause}"));
+            found.is_empty()
+        });
+        println!("nothing yet: {left:?}");
+        left.is_empty().then_some(())
+    });
+}

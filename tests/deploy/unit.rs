@@ -1,0 +1,52 @@
+//! The systemd unit, judged by systemd's own tools where there are any.
+
+use std::process::Command;
+
+use crate::support::bridge::PROGRAM;
+use crate::tools::{assert_command_line, run, text, well};
+
+const UNIT: &str = "deploy/imbridge.service";
+
+fn setting(key: &str) -> String {
+    let unit = text(UNIT);
+    let found = unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("{UNIT} has no {key}")).to_owned()
+}
+
+#[test]
+fn the_unit_fits_the_program() {
+    let line = setting("ExecStart");
+    let mut words = line.split(' ').map(str::to_owned);
+    assert!(
+        words.next().is_some_and(|program| program.ends_with("/imbridge")),
+        "{line}"
+    );
+    assert_command_line(&words.collect::<Vec<_>>());
+    assert_eq!(setting("Type"), "notify");
+    assert_eq!(setting("RestartPreventExitStatus"), "64");
+    let example = text("config/imbridge.example.toml");
+    assert!(example.contains(&format!("dir = \"/var/lib/{}\"", setting("StateDirectory"))));
+    let stop = setting("TimeoutStopSec");
+    let stop: u32 = stop.trim_end_matches('s').parse().expect("seconds");
+    assert!(stop > 15 + 20 + 5, "{stop} s are not enough to drain");
+}
+
+#[test]
+fn systemd_takes_the_unit_and_finds_it_well_locked_up() {
+    if run(Command::new("bash").args(["-c", "command -v systemd-analyze"])).code != Some(0) {
+        // Elsewhere than on Linux with systemd there is nobody to ask.
+        assert_eq!(setting("ProtectSystem"), "strict");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let unit = folder.path().join("imbridge.service");
+    std::fs::write(&unit, text(UNIT).replace("/usr/local/bin/imbridge", PROGRAM)).expect("it is writable");
+    let said = run(Command::new("systemd-analyze").arg("verify").arg(&unit));
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
+    // 0 is locked up completely, 100 not at all.
+    well(
+        Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--threshold=20"])
+            .arg(&unit),
+    );
+}

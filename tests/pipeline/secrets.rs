@@ -1,0 +1,172 @@
+//! Secrets are planted in every place that takes one, sent and mis-sent, and looked for wherever the bridge speaks.
+
+use serde_json::json;
+
+use crate::support::bridge::{APP, Home, free_ports};
+use crate::support::certificates::Authority;
+use crate::support::eventually;
+use crate::support::https::Https;
+
+/// Each is in the environment under its own name.
+const PLANTED: [(&str, &str); 11] = [
+    ("TOKEN_NEW", "planted-token-new"),
+    ("TOKEN_OLD", "planted-token-old"),
+    ("PATH_NEW", "planted-path-new"),
+    ("PATH_OLD", "planted-path-old"),
+    ("BASIC_NEW", "user:planted-basic-new"),
+    ("BASIC_OLD", "user:planted-basic-old"),
+    ("HMAC_NEW", "planted-hmac-new"),
+    ("HMAC_OLD", "planted-hmac"),
+    ("ADMIN_NEW", "planted-admin-new"),
+    ("ADMIN_OLD", "planted-admin-old"),
+    ("SASL", "planted-sasl-password"),
+];
+/// Of the nonce `n-1` under `planted-hmac`, by Python's hmac with SHA-256.
+const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
+/// What is sent and must not be told either: the above in the forms in which they travel.
+const SENT: [&str; 6] = [
+    "planted-wrong",
+    "planted-body",
+    HMAC,
+    "dXNlcjpwbGFudGVkLWJhc2ljLW9sZA==",
+    "n-1",
+    "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061",
+];
+
+const SENDERS: &str = r#"
+[[tencent]]
+sdk_app_id = 1400000001
+token = ["env:TOKEN_NEW", "env:TOKEN_OLD"]
+
+[[openim]]
+name = "basic"
+secret = ["env:PATH_NEW", "env:PATH_OLD"]
+basic_auth = ["env:BASIC_NEW", "env:BASIC_OLD"]
+
+[openim.signature]
+secret = ["env:HMAC_NEW", "env:HMAC_OLD"]
+
+[admin]
+token = ["env:ADMIN_NEW", "env:ADMIN_OLD"]
+
+[kafka.properties]
+"security.protocol" = "SASL_PLAINTEXT"
+"sasl.mechanism" = "PLAIN"
+"sasl.username" = "bridge"
+"sasl.password" = "env:SASL"
+"#;
+
+#[test]
+fn planted_secrets_come_out_nowhere() {
+    let authority = Authority::new("authority");
+    let pair = authority.issue("bridge");
+    let mut home = Home::with_brokers("planted", "127.0.0.1:1");
+    home.configure(SENDERS);
+    for (name, secret) in PLANTED {
+        home.environment(name, secret);
+    }
+    let [port] = free_ports();
+    pair.write(home.path());
+    home.set("SERVER__TLS__LISTEN", format!("127.0.0.1:{port}"));
+    home.set("SERVER__TLS__CERT", home.path().join("cert.pem").display().to_string());
+    home.set("SERVER__TLS__KEY", home.path().join("key.pem").display().to_string());
+    home.set("SERVER__TLS__RELOAD_S", "1");
+    home.set("LOG__LEVEL", "trace");
+    let bridge = home.start();
+    let mut told = Vec::new();
+
+    let mut https = Https::new(port, &authority.pem);
+    let signed =
+        |sign: &str| format!("/tencent?SdkAppid=1400000001&CallbackCommand=A&Sign={sign}&RequestTime=1669872112");
+    let headers = |basic: &str, signature: &str| json!({"authorization": format!("Basic {basic}"), "x-nonce": "n-1", "x-signature": signature});
+    let requests = [
+        (signed(SENT[5]), json!({}), 403),
+        (
+            format!("/tencent?SdkAppid={APP}&CallbackCommand=A"),
+            json!({"x-secret": "planted-wrong"}),
+            400,
+        ),
+        ("/openim/planted-wrong/callbackX".to_owned(), json!({}), 404),
+        (
+            "/openim/planted-path-new/callbackX".to_owned(),
+            headers("cGxhbnRlZC13cm9uZw==", HMAC),
+            401,
+        ),
+        (
+            "/openim/planted-path-new/callbackX".to_owned(),
+            headers(SENT[3], "planted-wrong"),
+            403,
+        ),
+        (
+            "/openim/planted-path-old/callbackX".to_owned(),
+            headers(SENT[3], HMAC),
+            400,
+        ),
+        (
+            "/openim/planted-path-old/callbackX".to_owned(),
+            headers(SENT[3], HMAC),
+            403,
+        ),
+    ];
+    for (protocol, repeated) in [("h2", false), ("http/1.1", true)] {
+        for (path, headers, status) in &requests {
+            // Strangers keep no connection with HTTP/1.1; and the second time, no nonce is new.
+            assert_eq!(https.open(protocol, protocol, None)["protocol"], *protocol);
+            let request = json!({"path": path, "headers": headers, "body": "\"planted-body"});
+            let answer = https.post_with(protocol, request);
+            let status = if repeated && headers["x-signature"] == HMAC && *status == 400 {
+                403
+            } else {
+                *status
+            };
+            assert_eq!(answer["answers"][0]["status"], status, "{path}: {answer}");
+            told.push(answer.to_string());
+        }
+    }
+    std::fs::write(home.path().join("key.pem"), pair.key.replace("PRIVATE", "PLANTED")).unwrap();
+    eventually("the bad key", || {
+        bridge.log().contains("the old certificate stays in use").then_some(())
+    });
+
+    for (authorization, status) in [
+        (None, 401),
+        (Some("Bearer planted-wrong"), 401),
+        (Some("Bearer planted-admin-new"), 200),
+        (Some("Bearer planted-admin-old"), 200),
+        // x:planted-admin-old
+        (Some("Basic eDpwbGFudGVkLWFkbWluLW9sZA=="), 200),
+    ] {
+        for path in ["/metrics", "/status.json", "/"] {
+            let headers: Vec<_> = authorization.iter().map(|value| ("Authorization", *value)).collect();
+            let mut connection = crate::support::client::Connection::open(home.admin_port).expect("it listens");
+            let answer = connection.request("GET", path, &headers, b"").expect("an answer");
+            assert_eq!(answer.status, status, "{path} {authorization:?}: {}", answer.body);
+            told.push(answer.body);
+        }
+    }
+    for probe in ["/livez", "/readyz"] {
+        let (status, body) = bridge.admin(probe).expect("probes need no token");
+        assert_eq!(status, 200);
+        told.push(body);
+    }
+    told.push(bridge.log());
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
+    drop(bridge);
+    std::fs::write(home.path().join("key.pem"), &pair.key).unwrap();
+    for verb in ["check", "serve --nonsense"] {
+        let output = home.command(verb).output().expect("the program was built");
+        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+    }
+
+    let told = told.join("\n");
+    assert!(
+        told.contains("reason=\"signature\"") && told.contains("h2::"),
+        "it was as talkative as it can be"
+    );
+    let key_line = pair.key.lines().nth(1).expect("a key has lines").to_owned();
+    let secrets = PLANTED.iter().map(|(_, secret)| secret.trim_start_matches("user:"));
+    for secret in secrets.chain(SENT).chain([key_line.as_str()]) {
+        let line = told.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is told: {line:?}");
+    }
+}

@@ -1,0 +1,168 @@
+//! TLS on the public port, as Node's TLS and HTTP/2 see it: both versions of HTTP, certificates that change while connections
+//! are open, and client certificates.
+
+use serde_json::Value;
+
+use crate::support::bridge::{APP, Bridge, Home, free_ports};
+use crate::support::certificates::{Authority, Pair};
+use crate::support::eventually;
+use crate::support::https::Https;
+use crate::support::kafka;
+use crate::support::reader::consume;
+
+/// A home whose bridge serves TLS too, with its files in `tls`; gives the port.
+fn home(name: &str, brokers: &str, pair: &Pair) -> (Home, u16) {
+    let mut home = Home::with_brokers(name, brokers);
+    let [port] = free_ports();
+    let folder = home.path().join("tls");
+    std::fs::create_dir(&folder).unwrap();
+    pair.write(&folder);
+    let file = |name: &str| folder.join(name).display().to_string();
+    home.set("SERVER__TLS__LISTEN", format!("127.0.0.1:{port}"));
+    home.set("SERVER__TLS__CERT", file("cert.pem"));
+    home.set("SERVER__TLS__KEY", file("key.pem"));
+    home.set("SERVER__TLS__RELOAD_S", "1");
+    (home, port)
+}
+
+fn target() -> String {
+    format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json")
+}
+
+fn statuses(answer: &Value) -> Vec<u64> {
+    let answers = answer["answers"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no answers: {answer}"));
+    answers
+        .iter()
+        .map(|answer| answer["status"].as_u64().expect("a status"))
+        .collect()
+}
+
+fn reloads(bridge: &Bridge, outcome: &str, count: f64) {
+    let labels = ["imbridge_tls_reloads_total", outcome];
+    eventually(&format!("{count} reloads {outcome}"), || {
+        (bridge.metric(&labels) >= count).then_some(())
+    });
+}
+
+#[test]
+fn both_versions_of_http_are_served_beside_the_plain_port() {
+    let authority = Authority::new("authority");
+    let (home, port) = home("https", &kafka::shared(), &authority.issue_until("first", 2033));
+    let bridge = home.start();
+    let mut https = Https::new(port, &authority.pem);
+    for (name, protocol, count) in [("one", "http/1.1", 1), ("two", "h2", 200)] {
+        let opened = https.open(name, protocol, None);
+        assert_eq!(
+            (&opened["protocol"], &opened["subject"]),
+            (&protocol.into(), &"first".into())
+        );
+        let body = format!(r#"{{"GroupId":"{name}","Name":"{}"}}"#, "x".repeat(20_000));
+        let answer = https.post(name, &target(), &body, count);
+        assert_eq!(statuses(&answer), vec![200; count as usize]);
+        assert_eq!(
+            answer["answers"][0]["body"],
+            r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
+        );
+    }
+    assert_eq!(
+        bridge
+            .connect()
+            .post(&target(), r#"{"GroupId":"plain"}"#)
+            .expect("an answer")
+            .status,
+        200
+    );
+    // 2033-12-31T00:00:00Z, as `date` has it.
+    assert_eq!(
+        bridge.metric(&["imbridge_tls_certificate_expires_seconds"]),
+        2_019_600_000.0
+    );
+    bridge.settle();
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 202);
+}
+
+#[test]
+fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
+    let authority = Authority::new("authority");
+    let (home, port) = home("reload", "127.0.0.1:1", &authority.issue("first"));
+    let bridge = home.start();
+    let folder = home.path().join("tls");
+    let mut https = Https::new(port, &authority.pem);
+    let mut subject = |name: &str| https.open(name, "h2", None)["subject"].clone();
+    assert_eq!(subject("old"), "first");
+
+    authority.issue("second").write(&folder);
+    reloads(&bridge, "used", 1.0);
+    assert_eq!(subject("new"), "second");
+
+    let refused = bridge.metric(&["imbridge_tls_reloads_total", "refused"]);
+    let bad = [
+        ("cert.pem", "no certificate".to_owned()),
+        ("key.pem", authority.issue("other").key),
+        ("cert.pem", authority.issue_until("ended", 2020).cert),
+    ];
+    for ((file, content), count) in bad.into_iter().zip(1..) {
+        let good = std::fs::read(folder.join(file)).unwrap();
+        std::fs::write(folder.join(file), content).unwrap();
+        reloads(&bridge, "refused", refused + f64::from(count));
+        assert_eq!(subject("bad"), "second", "{file} {count}");
+        std::fs::write(folder.join(file), good).unwrap();
+    }
+    assert!(
+        bridge
+            .log()
+            .contains("the old certificate stays in use: server.tls.cert"),
+        "{}",
+        bridge.log()
+    );
+
+    authority.issue("third").write(&folder);
+    eventually("the third certificate", || (subject("newest") == "third").then_some(()));
+    for name in ["old", "new", "newest"] {
+        assert_eq!(
+            statuses(&https.post(name, &target(), r#"{"GroupId":"g"}"#, 5)),
+            vec![200; 5],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn where_client_certificates_are_wanted_nobody_gets_in_without_one() {
+    let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let (mut home, port) = home("mutual", "127.0.0.1:1", &authority.issue("bridge"));
+    let file = home.path().join("clients.pem");
+    std::fs::write(&file, &clients.pem).unwrap();
+    home.set("SERVER__TLS__CLIENT_CA", file.display().to_string());
+    let bridge = home.start();
+    let mut https = Https::new(port, &authority.pem);
+    let mut outcome = |name: &str, client: Option<&Pair>| {
+        for protocol in ["h2", "http/1.1"] {
+            let opened = https.open(name, protocol, client);
+            let answer = match opened["error"].as_str() {
+                Some(error) => error.to_owned(),
+                None => https.post(name, &target(), r#"{"GroupId":"g"}"#, 1).to_string(),
+            };
+            if !answer.contains(r#""status":200"#) {
+                return answer;
+            }
+        }
+        "in".to_owned()
+    };
+    let (known, foreign) = (clients.issue("im"), authority.issue("im"));
+    assert_eq!(outcome("known", Some(&known)), "in");
+    let refused = outcome("none", None);
+    assert!(refused.contains("CERTIFICATE_REQUIRED"), "{refused}");
+    let refused = outcome("foreign", Some(&foreign));
+    assert!(refused.contains("UNKNOWN_CA"), "{refused}");
+
+    std::fs::write(&file, &authority.pem).unwrap();
+    reloads(&bridge, "used", 1.0);
+    assert_eq!(outcome("new", Some(&foreign)), "in");
+    let refused = outcome("former", Some(&known));
+    assert!(refused.contains("UNKNOWN_CA"), "{refused}");
+    let accepted = bridge.metric(&["imbridge_requests_total", "200"]);
+    assert_eq!(accepted, 4.0, "two certificates, two versions of HTTP");
+}
