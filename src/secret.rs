@@ -94,11 +94,6 @@ impl Secrets {
         self.any(|secret| secret.matches(candidate))
     }
 
-    /// The one to use for sending: the first that is configured.
-    pub fn first(&self) -> &Secret {
-        self.0.first().expect("there is one or two")
-    }
-
     /// All of them, for what must be computed from them.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter()
@@ -107,12 +102,6 @@ impl Secrets {
     #[cfg(test)]
     pub fn of(values: &[&str]) -> Secrets {
         Secrets(values.iter().map(|value| Secret::of(value)).collect())
-    }
-}
-
-impl From<Secret> for Secrets {
-    fn from(secret: Secret) -> Secrets {
-        Secrets(vec![secret])
     }
 }
 

@@ -14,6 +14,7 @@ use crate::callback::{Callback, Head, Provider};
 use crate::lifecycle::unix_ms;
 use crate::provider::{OpenImConfig, TencentConfig};
 use crate::schema::registry;
+use crate::secret::{Secret, Secrets};
 
 /// IM servers give up after seconds; who posts by hand may wait for a disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -142,10 +143,7 @@ impl Senders {
         }
         if let Some(token) = &app.token {
             let time = (now_ms / 1000).to_string();
-            let sign = Sha256::new()
-                .chain_update(token.first().expose())
-                .chain_update(&time)
-                .finalize();
+            let sign = Sha256::new().chain_update(first(token)).chain_update(&time).finalize();
             query
                 .append_pair("Sign", &hex::encode(sign))
                 .append_pair("RequestTime", &time);
@@ -159,10 +157,13 @@ impl Senders {
     fn openim(&self, head: &Head, command: &str) -> Result<Request, String> {
         let instance = self.openim.iter().find(|instance| instance.name == head.app);
         let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
-        let secret = instance
-            .secret
-            .as_ref()
-            .map(|secret| format!("/{}", secret.first().expose()));
+        if instance.signature.is_some() {
+            return Err(format!(
+                "{:?} signs over a nonce, which only OpenIM itself does",
+                head.app
+            ));
+        }
+        let secret = instance.secret.as_ref().map(|secret| format!("/{}", first(secret)));
         let mut target = format!("/openim{}", secret.unwrap_or_default());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if command.bytes().all(plain) {
@@ -174,11 +175,16 @@ impl Senders {
         let mut headers = Vec::new();
         headers.extend(head.request_id.clone().map(|id| ("operationID", id)));
         headers.extend(instance.basic_auth.as_ref().map(|auth| {
-            let encoded = BASE64_STANDARD.encode(auth.first().expose());
+            let encoded = BASE64_STANDARD.encode(first(auth));
             ("authorization", format!("Basic {encoded}"))
         }));
         Ok(Request { target, headers })
     }
+}
+
+/// Either of two passes while one takes the other's place.
+fn first(secrets: &Secrets) -> &str {
+    secrets.iter().next().map_or("", Secret::expose)
 }
 
 impl Poster {
@@ -280,10 +286,8 @@ mod tests {
             let Request { target, headers } = senders.request(&head, NOW_MS).unwrap();
             let (path, query) = target.split_once('?').unwrap_or((&target, ""));
             let header = |wanted: &str| {
-                headers
-                    .iter()
-                    .find(|(name, _)| *name == wanted)
-                    .map(|(_, value)| value.as_str())
+                let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+                found.map(|(_, value)| value.as_str())
             };
             let line = RequestLine {
                 method: "POST",

@@ -68,7 +68,7 @@ impl Shown {
         Some(value)
     }
 
-    /// Several lines, for a terminal.
+    /// Several lines, for a terminal. Fields that are null are left out: a record has many.
     pub fn pretty(&self) -> String {
         let key = self.key.as_deref().unwrap_or_default();
         let mut text = format!(
@@ -83,7 +83,7 @@ impl Shown {
         }
         match &self.content {
             Content::Event(event) => {
-                let lines = format!("{event:#}");
+                let lines = format!("{:#}", without_nulls(event.clone()));
                 let lines: Vec<_> = lines.lines().map(safe).collect();
                 text.push_str(&lines.join("\n"));
             }
@@ -127,6 +127,17 @@ impl Shown {
             }
         }
         line.to_string()
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(name, value)| (name, without_nulls(value))).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
     }
 }
 

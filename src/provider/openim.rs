@@ -40,19 +40,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// A server whose callbacks anyone may send.
-    pub fn open(name: &str) -> Config {
-        Config {
-            name: name.to_owned(),
-            secret: None,
-            basic_auth: None,
-            signature: None,
-            allow: None,
-            rate_per_s: None,
-            burst: None,
-        }
-    }
-
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let signature = || self.signature.as_ref().and_then(SignatureConfig::problem);

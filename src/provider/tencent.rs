@@ -36,18 +36,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// An app whose callbacks anyone may send.
-    pub fn open(sdk_app_id: u64) -> Config {
-        Config {
-            sdk_app_id,
-            token: None,
-            max_clock_skew_s: default_skew(),
-            allow: None,
-            rate_per_s: None,
-            burst: None,
-        }
-    }
-
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst)

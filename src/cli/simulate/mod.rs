@@ -16,9 +16,7 @@ use clap::Args;
 use super::post::{Pace, Poster, Senders, own_url, rate};
 use crate::app::Config;
 use crate::lifecycle::{Stop, unix_ms};
-use crate::provider::{OpenImConfig, TencentConfig};
 use crate::schema::Catalogue;
-use crate::secret::{Secret, SecretError};
 use tally::{Second, Tally};
 use world::{Dice, World};
 
@@ -37,14 +35,14 @@ pub(super) struct Options {
     #[arg(long, value_name = "ID", conflicts_with = "config")]
     sdk_app_id: Option<u64>,
     /// Without --config: the Tencent app's token, as env:NAME or file:PATH.
-    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "sdk_app_id")]
-    token: Option<Secret>,
+    #[arg(long, value_name = "SECRET", requires = "sdk_app_id")]
+    token: Option<String>,
     /// Without --config: post as an OpenIM server too; its secret, as env:NAME or file:PATH, is --openim-secret.
     #[arg(long, conflicts_with = "config")]
     openim: bool,
     /// Without --config: the secret in OpenIM's path, as env:NAME or file:PATH.
-    #[arg(long, value_name = "SECRET", value_parser = secret, requires = "openim")]
-    openim_secret: Option<Secret>,
+    #[arg(long, value_name = "SECRET", requires = "openim")]
+    openim_secret: Option<String>,
     /// Without --config: the schemas folder, whose samples are what is posted.
     #[arg(long, value_name = "DIR", default_value = "schemas", conflicts_with = "config")]
     schemas: PathBuf,
@@ -68,31 +66,34 @@ pub(super) struct Options {
     json: bool,
 }
 
-fn secret(source: &str) -> Result<Secret, SecretError> {
-    Secret::try_from(source.to_owned())
-}
-
 impl Options {
     pub fn config(&self) -> Option<&Path> {
         self.config.as_deref()
     }
 
+    /// The senders that the flags describe, read as a configuration is.
     fn senders(&self) -> Result<Senders> {
-        let tencent = self.sdk_app_id.map(|sdk_app_id| TencentConfig {
-            token: self.token.clone().map(Into::into),
-            ..TencentConfig::open(sdk_app_id)
-        });
-        let openim = self.openim.then(|| OpenImConfig {
-            secret: self.openim_secret.clone().map(Into::into),
-            ..OpenImConfig::open("openim")
-        });
-        if tencent.is_none() && openim.is_none() {
+        let secret = |key: &str, source: &Option<String>| {
+            let line = source
+                .as_ref()
+                .map(|source| format!("{key} = {}\n", serde_json::json!(source)));
+            line.unwrap_or_default()
+        };
+        let mut text = String::new();
+        if let Some(id) = self.sdk_app_id {
+            text.push_str(&format!(
+                "[[tencent]]\nsdk_app_id = {id}\n{}",
+                secret("token", &self.token)
+            ));
+        }
+        if self.openim {
+            let secret = secret("secret", &self.openim_secret);
+            text.push_str(&format!("[[openim]]\nname = \"openim\"\n{secret}"));
+        }
+        if text.is_empty() {
             bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");
         }
-        Ok(Senders {
-            tencent: tencent.into_iter().collect(),
-            openim: openim.into_iter().collect(),
-        })
+        Ok(Senders::of(&Config::parse("the flags", &text, std::iter::empty())?))
     }
 }
 

@@ -277,10 +277,9 @@ mod tests {
     fn every_shipped_sample_can_be_simulated_and_messages_are_most_of_it() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         let catalogue = Catalogue::load(&root).unwrap();
-        let senders = Senders {
-            tencent: vec![crate::provider::TencentConfig::open(7)],
-            openim: vec![crate::provider::OpenImConfig::open("m")],
-        };
+        let text = "[[tencent]]\nsdk_app_id = 7\n[[openim]]\nname = \"m\"\n";
+        let config = crate::app::Config::parse("test", text, std::iter::empty()).unwrap();
+        let senders = Senders::of(&config);
         let world = World::new(&root, &catalogue, &senders, &[]).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
         let mut dice = Dice::new(3);
