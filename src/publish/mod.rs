@@ -29,6 +29,14 @@ pub enum ConnectError {
     /// librdkafka's words.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    /// There is a broker, and its security and `kafka.properties` do not fit.
+    #[error("{advice} in kafka.properties ({cause})")]
+    Refused {
+        /// What to do.
+        advice: &'static str,
+        /// librdkafka's words.
+        cause: String,
+    },
     /// A topic could not be created.
     #[error("cannot create the topic {topic}: {cause}")]
     Create {

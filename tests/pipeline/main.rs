@@ -15,5 +15,6 @@ mod outage;
 mod registry;
 mod repeats;
 mod samples;
+mod security;
 mod shutdown;
 mod status;
