@@ -17,7 +17,7 @@ use super::context::advice;
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, Context, Delivery, Fault, topics};
+use super::{Config, ConnectError, Context, Delivery, EVENTS_MAX, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,8 +26,6 @@ const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
 
 /// A topic that takes less holds up publishing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
 const LEAST_LIMIT_BYTES: usize = 65_536;
-/// Of what came of the attempts to reach a cluster, how much is looked at.
-const UNREACHED_EVENTS_MAX: usize = 100;
 /// A batch's own bytes, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
 
@@ -106,7 +104,7 @@ fn unreached(producer: &BaseProducer<Reports>, cause: KafkaError) -> ConnectErro
     let reports = producer.context();
     reports.quiet.store(true, Ordering::Relaxed);
     // Each call takes one event, and most of them are lines of log.
-    for _ in 0..UNREACHED_EVENTS_MAX {
+    for _ in 0..EVENTS_MAX {
         producer.poll(Duration::ZERO);
         if let Some((advice, cause)) = reports.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return ConnectError::Refused { advice, cause };

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::eventually;
-use crate::support::kafka::{Doors, Kafka, PASSWORD};
+use crate::support::kafka::{Doors, Kafka, PASSWORD, one_cluster_at_a_time};
 use crate::support::oracle::Plan;
 use crate::support::reader::consume;
 
@@ -95,6 +95,7 @@ fn publishes(kafka: &Kafka, mut home: Home, delivery: &str) {
 
 #[test]
 fn each_way_to_show_who_one_is_serves_for_everything_that_the_bridge_does() {
+    let _alone = one_cluster_at_a_time();
     let (kafka, doors) = Kafka::secure("secure");
     let ca = file(&doors, "ca.crt");
     for mechanism in ["PLAIN", "OAUTHBEARER", "SCRAM-SHA-512"] {
@@ -133,6 +134,7 @@ fn drafted_from_a_topic(doors: &Doors, ca: &str) {
 
 #[test]
 fn what_does_not_fit_holds_up_no_callback_says_what_to_do_and_is_mended() {
+    let _alone = one_cluster_at_a_time();
     let (kafka, doors) = Kafka::secure("refused");
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     let trusted = folder.path().join("trusted.crt").display().to_string();
@@ -168,7 +170,10 @@ fn refused(home: &Home, advice: &str) -> Bridge {
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
     assert_eq!(bridge.metric(&["imbridge_messages_published_total"]), 0.0);
     let (well, words) = words_of(home, "check", &[]);
-    assert!(!well && words.contains("kafka.properties"), "{words}");
+    assert!(
+        !well && words.contains(advice) && words.contains("kafka.properties"),
+        "{words}"
+    );
     bridge
 }
 

@@ -132,7 +132,8 @@ impl Drop for Kafka {
     }
 }
 
-/// Held by a test with three nodes: the machine of a test run carries one such cluster at a time.
+/// Held by a test with three nodes, or with one whose speed is looked at beside others: the machine of a test run carries
+/// one such cluster at a time.
 pub fn one_cluster_at_a_time() -> MutexGuard<'static, ()> {
     static CLUSTER: Mutex<()> = Mutex::new(());
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)

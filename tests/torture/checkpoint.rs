@@ -9,10 +9,11 @@ use crate::disk::{Disk, EIO, Word};
 use crate::network::behind_a_proxy;
 use crate::size::{report, size};
 use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::kafka::{self, Kafka};
 use crate::support::oracle::Plan;
 use crate::support::proxy::{Loss, Proxy, Request};
 use crate::support::reader::consume;
-use crate::support::{eventually, kafka, within};
+use crate::support::{eventually, within};
 
 const CREATED: &str = "Group.CallbackAfterCreateGroup";
 const DROPPED: [&str; 2] = ["imbridge_duplicates_dropped_total", CREATED];
@@ -149,4 +150,34 @@ fn unknown_outcome(home: &Home, proxy: &Proxy, mut bridge: Bridge, (loss, then):
         (published(&bridge) > before + 50.0).then_some(())
     });
     bridge
+}
+
+#[test]
+fn an_outage_ends_one_producer_and_no_more_however_long_it_lasts() {
+    let mut kafka = Kafka::start("transactional-outage");
+    let mut home = Home::with_brokers("outage", &kafka.brokers);
+    home.set("KAFKA__DELIVERY", "transactional");
+    home.configure("[kafka.properties]\n\"transaction.timeout.ms\" = \"3000\"\n\"socket.timeout.ms\" = \"2000\"");
+    let bridge = home.start();
+    let load = Plan::new(&home).with("groups", 16).with("rate", 100).start();
+    eventually("some events in Kafka", || {
+        (bridge.metric(&PUBLISHED) > 50.0).then_some(())
+    });
+    kafka.stop();
+    within(Duration::from_secs(90), "two attempts to connect again", || {
+        bridge.log().contains("attempts=2").then_some(())
+    });
+    assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0, "{}", bridge.log());
+    kafka.up();
+    let ledger = load.stop();
+    bridge.settle();
+    let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
+    assert_eq!(rebuilds, 1.0, "{}", bridge.log());
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka.brokers, &home);
+    report(
+        "checkpoint",
+        &format!("an outage, one producer given up, {}", verdict.summary()),
+    );
+    verdict.assert_kept();
 }
