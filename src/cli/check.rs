@@ -96,6 +96,12 @@ fn spool(config: &Config) -> Result<String> {
 fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> {
     let client = publish::consumer(&config.kafka, "imbridge-check", &[])?;
     let Ok(metadata) = client.fetch_metadata(None, TIMEOUT) else {
+        if let Some(advice) = publish::refusal(&client) {
+            bail!(
+                "{} refuses, or is refused: {advice} in kafka.properties",
+                config.kafka.brokers
+            );
+        }
         bail!(
             "no answer from {} within 5 s; is kafka.brokers right, and does kafka.properties fit its security?",
             config.kafka.brokers

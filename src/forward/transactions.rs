@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::source::{Completed, Source};
 use super::{Forwarder, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, Extent, Publisher, Slot, last_checkpoint};
+use crate::publish::{Checkpoint, ConnectError, Extent, Publisher, Slot, last_checkpoint};
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
@@ -58,7 +58,9 @@ impl Claim {
         }
         // The transaction of the producer before may still be open, and would hide everything for a minute. Whoever took
         // over has ended it.
-        self.compare(last_checkpoint(&parts.config, &parts.spool, Extent::Visible)?.as_ref())
+        // A Kafka that does not answer is no fault of a producer: there is none yet.
+        let last = last_checkpoint(&parts.config, &parts.spool, Extent::Visible).map_err(ConnectError::Claim)?;
+        self.compare(last.as_ref())
     }
 
     fn compare(&self, last: Option<&Checkpoint>) -> Result<(), Trouble> {

@@ -4,7 +4,7 @@
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// The context of every client but the producer, which wraps it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,3 +26,16 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+/// What to do about an error of a connection that another attempt does not mend; `None` for any other.
+pub(super) fn advice(error: &KafkaError) -> Option<&'static str> {
+    match error.rdkafka_error_code()? {
+        RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
+            Some("Kafka does not let the bridge in: look at sasl.mechanism, sasl.username and sasl.password")
+        }
+        RDKafkaErrorCode::SSL => Some(
+            "no TLS with Kafka: look at ssl.ca.location (whom to trust), ssl.certificate.location and ssl.key.location (who the bridge is)",
+        ),
+        _ => None,
+    }
+}

@@ -12,6 +12,8 @@ mod read_back;
 mod topics;
 mod transaction;
 
+use std::time::Duration;
+
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
@@ -25,12 +27,26 @@ pub use publisher::Publisher;
 pub use read_back::Present;
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 
+/// Of what came of the attempts to reach a cluster, how much is looked at.
+const EVENTS_MAX: usize = 100;
+
 /// Why there is no producer yet.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// librdkafka's words.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    /// There is a broker, and its security and `kafka.properties` do not fit.
+    #[error("{advice} in kafka.properties ({cause})")]
+    Refused {
+        /// What to do.
+        advice: &'static str,
+        /// librdkafka's words.
+        cause: String,
+    },
+    /// Who publishes a spool id now cannot be read.
+    #[error("cannot read who publishes this spool id now: {0}")]
+    Claim(Fault),
     /// A topic could not be created.
     #[error("cannot create the topic {topic}: {cause}")]
     Create {
@@ -84,6 +100,12 @@ impl Fault {
             text: text.into(),
         }
     }
+}
+
+/// What a client that got no answer was told of the configuration's security, when that is why: what to do about it.
+pub fn refusal(client: &BaseConsumer<Context>) -> Option<&'static str> {
+    // Each call takes one event, and most of them are lines of log.
+    (0..EVENTS_MAX).find_map(|_| context::advice(&client.poll(Duration::ZERO)?.err()?))
 }
 
 /// A consumer of the same cluster, without a group; `more` are its own properties.

@@ -2,6 +2,7 @@
 //! is in Kafka in order, or the life ends and the caller starts over from the spool.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
+use super::context::advice;
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, Context, Delivery, Fault, topics};
+use super::{Config, ConnectError, Context, Delivery, EVENTS_MAX, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -29,14 +31,27 @@ const BATCH_HEADROOM_BYTES: usize = 1024;
 
 /// What librdkafka tells between two polls.
 #[derive(Default)]
-pub(super) struct Reports(Mutex<(Vec<Receipt>, Option<Fault>)>);
+pub(super) struct Reports {
+    deliveries: Mutex<(Vec<Receipt>, Option<Fault>)>,
+    /// Why no broker was reached, where that can be mended by the configuration: what to do, and librdkafka's words.
+    refusal: Mutex<Option<(&'static str, String)>>,
+    /// The caller says once what has gone wrong: librdkafka's lines about it are for those who look for them.
+    quiet: AtomicBool,
+}
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Context.log(level, facility, message);
+        if self.quiet.load(Ordering::Relaxed) {
+            tracing::debug!(target: "librdkafka", facility, "{message}");
+        } else {
+            Context.log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if let Some(advice) = advice(&error) {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((advice, reason.to_owned()));
+        }
         Context.error(error, reason);
     }
 }
@@ -45,7 +60,7 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(message) => reports.0.push(Receipt {
                 ticket,
@@ -84,6 +99,20 @@ fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Result<Optio
     Ok(Some(least - BATCH_HEADROOM_BYTES))
 }
 
+/// Why the cluster did not answer: what came of the attempts to connect tells more than that there was no answer.
+fn unreached(producer: &BaseProducer<Reports>, cause: KafkaError) -> ConnectError {
+    let reports = producer.context();
+    reports.quiet.store(true, Ordering::Relaxed);
+    // Each call takes one event, and most of them are lines of log.
+    for _ in 0..EVENTS_MAX {
+        producer.poll(Duration::ZERO);
+        if let Some((advice, cause)) = reports.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return ConnectError::Refused { advice, cause };
+        }
+    }
+    ConnectError::Kafka(cause)
+}
+
 /// A connected producer.
 pub struct Publisher {
     pub(super) producer: BaseProducer<Reports>,
@@ -105,7 +134,7 @@ impl Publisher {
         let metadata = producer
             .client()
             .fetch_metadata(None, METADATA_TIMEOUT)
-            .map_err(ConnectError::Kafka)?;
+            .map_err(|cause| unreached(&producer, cause))?;
         if topics::ensure(config, &metadata, topics)? {
             topics::await_leaders(
                 || producer.client().fetch_metadata(None, METADATA_TIMEOUT),
@@ -227,13 +256,23 @@ impl Publisher {
         let mut served = 0;
         loop {
             self.producer.poll(Duration::ZERO);
-            let reports = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+            let reports = self
+                .producer
+                .context()
+                .deliveries
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if reports.0.len() == served || reports.1.is_some() {
                 break;
             }
             served = reports.0.len();
         }
-        let mut reports = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = self
+            .producer
+            .context()
+            .deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(fault) = reports.1.take() {
             return Err(fault);
         }

@@ -1,7 +1,7 @@
 //! Kafka transactions of a [`Publisher`]: messages and the checkpoint that speaks of them become visible together, and
 //! whoever takes over the same spool id fences off the producer before.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer};
@@ -14,7 +14,6 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two attempts of a call that librdkafka calls retriable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-const RETRIES: u32 = 100;
 
 /// The id in a spool's name, `<id>.<incarnation>`.
 pub(super) fn spool_id(spool: &str) -> &str {
@@ -29,7 +28,7 @@ pub(super) fn transactional_id(spool_id: &str) -> String {
 impl Publisher {
     /// Fences off an earlier producer of this spool id, and ends what it left open.
     pub(super) fn take_over(&self) -> Result<(), ConnectError> {
-        retried(|| self.producer.init_transactions(INIT_TIMEOUT)).map_err(ConnectError::Kafka)
+        retried(INIT_TIMEOUT, |left| self.producer.init_transactions(left)).map_err(ConnectError::Kafka)
     }
 
     /// Begins a transaction.
@@ -60,7 +59,7 @@ impl Publisher {
             }
         }
         // Serves the reports too: the first message that failed says more than the commit that fails for it.
-        let committed = retried(|| self.producer.commit_transaction(COMMIT_TIMEOUT));
+        let committed = retried(COMMIT_TIMEOUT, |left| self.producer.commit_transaction(left));
         self.poll()?;
         committed.map_err(fault)
     }
@@ -73,13 +72,14 @@ fn is_queue_full(cause: &KafkaError) -> bool {
     )
 }
 
-/// Calls again while librdkafka says that the same call can succeed.
-fn retried(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let mut attempts = 0;
+/// Calls again while librdkafka says that the same call can succeed, with the time that is left. A call that timed out is
+/// among those: without an end, a coordinator that does not answer would be waited for as if it did.
+fn retried(limit: Duration, call: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + limit;
     loop {
-        match call() {
-            Err(KafkaError::Transaction(cause)) if cause.is_retriable() && attempts < RETRIES => {
-                attempts += 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        match call(left) {
+            Err(KafkaError::Transaction(cause)) if cause.is_retriable() && Instant::now() + RETRY_PAUSE < deadline => {
                 std::thread::sleep(RETRY_PAUSE);
             }
             outcome => return outcome,

@@ -18,6 +18,7 @@ mod repeats;
 mod replay;
 mod samples;
 mod secrets;
+mod security;
 mod senders;
 mod shutdown;
 mod simulate;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crate::support::bridge::Home;
 use crate::support::eventually;
-use crate::support::kafka::Kafka;
+use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::oracle::{Interval, Plan};
 
 const OUTAGE: Duration = Duration::from_secs(30);
 
 #[test]
 fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
+    let _alone = one_cluster_at_a_time();
     let mut kafka = Kafka::start("outage");
     let home = Home::with_brokers("outage", &kafka.brokers);
     let bridge = home.start();

@@ -11,6 +11,19 @@ pub fn shared() -> String {
     std::env::var("IMBRIDGE_TEST_KAFKA").expect("these tests need a Kafka: run them by `make test` or `scripts/test`")
 }
 
+/// The password of the user `imbridge` on [`Kafka::secure`].
+pub const PASSWORD: &str = "sEcr3tOfTheTest9f41";
+
+/// The doors of [`Kafka::secure`] that ask who is there.
+pub struct Doors {
+    /// SASL_SSL: the user `imbridge` by PLAIN, SCRAM-SHA-512 or OAUTHBEARER (unsecured tokens).
+    pub sasl: String,
+    /// SSL, for who shows a certificate.
+    pub tls: String,
+    /// `ca.crt`, whom to trust; `client.crt` and `client.key`; `other.*`, of nobody's authority.
+    pub certificates: PathBuf,
+}
+
 /// A cluster of one test's own; its data go when it is dropped.
 pub struct Kafka {
     dir: PathBuf,
@@ -26,16 +39,34 @@ impl Kafka {
 
     /// A new cluster of 1 or 3 nodes, each broker and controller, with these settings (`key=value`) beside those of `scripts/kafka`.
     pub fn create(name: &str, nodes: u32, settings: &[&str]) -> Kafka {
+        let nodes = nodes.to_string();
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let more: Vec<&str> = ["--nodes", &nodes].into_iter().chain(settings).collect();
+        Kafka::with(name, &more)
+    }
+
+    fn with(name: &str, more: &[&str]) -> Kafka {
         let dir = PathBuf::from(format!("target/kafka/run/{name}-{}", std::process::id()));
         let mut kafka = Kafka {
             dir,
             brokers: String::new(),
         };
-        let nodes = nodes.to_string();
-        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
-        let more: Vec<&str> = ["--nodes", &nodes].into_iter().chain(settings).collect();
-        kafka.brokers = last_line(&kafka.script("up", &more));
+        kafka.brokers = last_line(&kafka.script("up", more));
         kafka
+    }
+
+    /// A new broker that listens in two more ways; [`Kafka::brokers`] stays without any security.
+    pub fn secure(name: &str) -> (Kafka, Doors) {
+        let kafka = Kafka::with(name, &["--secure", PASSWORD]);
+        let dir = kafka.dir.canonicalize().expect("it was made");
+        let text = std::fs::read_to_string(dir.join("secure")).expect("the script has written it");
+        let (sasl, tls) = text.trim().split_once('\n').expect("two addresses");
+        let doors = Doors {
+            sasl: sasl.to_owned(),
+            tls: tls.to_owned(),
+            certificates: dir.join("tls"),
+        };
+        (kafka, doors)
     }
 
     /// Starts what does not run, again with its data and ports.
@@ -101,7 +132,8 @@ impl Drop for Kafka {
     }
 }
 
-/// Held by a test with three nodes: the machine of a test run carries one such cluster at a time.
+/// Held by a test with three nodes, or with one whose speed is looked at beside others: the machine of a test run carries
+/// one such cluster at a time.
 pub fn one_cluster_at_a_time() -> MutexGuard<'static, ()> {
     static CLUSTER: Mutex<()> = Mutex::new(());
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)

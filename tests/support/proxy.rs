@@ -1,8 +1,8 @@
-//! A bad network between the bridge and one broker: delay, little bandwidth, connections that break, and Produce requests
-//! that vanish. It knows of Kafka's protocol only that a request is a length of four bytes and begins with two that tell its kind.
+//! A bad network between the bridge and one broker: delay, little bandwidth, connections that break, requests that vanish
+//! and answers that do. It knows of Kafka's protocol only that a request is a length of four bytes and begins with two that tell its kind.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,17 +11,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-const PRODUCE: [u8; 2] = [0, 0];
+/// A kind of request, as its first two bytes tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    Produce = 0,
+    /// The end of a transaction.
+    EndTxn = 26,
+}
+
+/// What becomes of requests of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// They vanish, and everything else passes.
+    Request,
+    /// They arrive; nothing comes back any more on their connection.
+    Answer,
+}
+
+/// No request is of this kind, and no answer is lost.
+const NONE: u8 = u8::MAX;
 /// Pieces between the reader and the writer of a direction: what is on the wire.
 const ON_THE_WIRE: usize = 64;
 
 /// What the network does; changes apply at once, also to open connections.
-#[derive(Default)]
 struct Weather {
     delay_ms: AtomicU64,
     bytes_per_s: AtomicU64,
-    swallow_produce: AtomicBool,
-    swallowed: AtomicU64,
+    /// The kinds of request that vanish, and whose answers do.
+    lost: [AtomicU8; 2],
+    losses: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -37,7 +55,13 @@ impl Proxy {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let (cut, cuts) = watch::channel(0);
-        let weather = Arc::new(Weather::default());
+        let weather = Arc::new(Weather {
+            delay_ms: AtomicU64::new(0),
+            bytes_per_s: AtomicU64::new(0),
+            lost: [const { AtomicU8::new(NONE) }; 2],
+            losses: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+        });
         let shared = Arc::clone(&weather);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the operating system gives an event queue");
@@ -63,14 +87,22 @@ impl Proxy {
         self.cut.send_modify(|count| *count += 1);
     }
 
-    /// Whether Produce requests vanish, while everything else passes.
-    pub fn swallow_produce(&self, swallow: bool) {
-        self.weather.swallow_produce.store(swallow, Ordering::Relaxed);
+    /// Loses requests of this kind, or their answers, until [`Proxy::lose_nothing`].
+    pub fn lose(&self, request: Request, loss: Loss) {
+        self.weather.lost[loss as usize].store(request as u8, Ordering::Relaxed);
     }
 
-    /// How many Produce requests vanished.
-    pub fn swallowed(&self) -> u64 {
-        self.weather.swallowed.load(Ordering::Relaxed)
+    /// Lets everything pass; a connection that lost answers stays without them.
+    pub fn lose_nothing(&self) {
+        self.weather
+            .lost
+            .iter()
+            .for_each(|lost| lost.store(NONE, Ordering::Relaxed));
+    }
+
+    /// How many requests were lost, or their answers.
+    pub fn lost(&self) -> u64 {
+        self.weather.losses.load(Ordering::Relaxed)
     }
 
     /// How many connections there were.
@@ -92,8 +124,18 @@ async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut c
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let requests = direction(from_client, to_server, &weather, true);
-    let answers = direction(from_server, to_client, &weather, false);
+    let mute = AtomicBool::new(false);
+    let requests = async {
+        let (wire, out) = mpsc::channel(ON_THE_WIRE);
+        tokio::try_join!(
+            read_requests(from_client, wire, &weather, &mute),
+            write(to_server, out, &weather)
+        )
+    };
+    let answers = async {
+        let (wire, out) = mpsc::channel(ON_THE_WIRE);
+        tokio::try_join!(read_answers(from_server, wire, &mute), write(to_client, out, &weather))
+    };
     tokio::select! {
         _ = requests => {}
         _ = answers => {}
@@ -101,41 +143,49 @@ async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut c
     }
 }
 
-/// One direction of a connection, until either end is closed.
-async fn direction(from: OwnedReadHalf, to: OwnedWriteHalf, weather: &Weather, requests: bool) -> std::io::Result<()> {
-    let (wire, out) = mpsc::channel(ON_THE_WIRE);
-    if requests {
-        tokio::try_join!(read_requests(from, wire, weather), write(to, out, weather))?;
-    } else {
-        tokio::try_join!(read_bytes(from, wire), write(to, out, weather))?;
-    }
-    Ok(())
-}
-
 type Piece = (Instant, Vec<u8>);
 
-async fn read_bytes(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>) -> std::io::Result<()> {
+/// Answers as they come, until one of them is to be lost.
+async fn read_answers(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, mute: &AtomicBool) -> std::io::Result<()> {
     loop {
         let mut piece = vec![0; 16 << 10];
         let count = from.read(&mut piece).await?;
         piece.truncate(count);
-        if count == 0 || wire.send((Instant::now(), piece)).await.is_err() {
+        if count == 0 {
+            return Ok(());
+        }
+        if !mute.load(Ordering::Relaxed) && wire.send((Instant::now(), piece)).await.is_err() {
             return Ok(());
         }
     }
 }
 
 /// Whole requests, so that one of them can vanish without its half.
-async fn read_requests(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, weather: &Weather) -> std::io::Result<()> {
+async fn read_requests(
+    mut from: OwnedReadHalf,
+    wire: mpsc::Sender<Piece>,
+    weather: &Weather,
+    mute: &AtomicBool,
+) -> std::io::Result<()> {
     loop {
         let mut length = [0; 4];
         from.read_exact(&mut length).await?;
         let mut request = length.to_vec();
         request.resize(4 + u32::from_be_bytes(length) as usize, 0);
         from.read_exact(&mut request[4..]).await?;
-        if request[4..].starts_with(&PRODUCE) && weather.swallow_produce.load(Ordering::Relaxed) {
-            weather.swallowed.fetch_add(1, Ordering::Relaxed);
-        } else if wire.send((Instant::now(), request)).await.is_err() {
+        // All kinds are below 256.
+        let [vanishes, unanswered] =
+            [Loss::Request, Loss::Answer].map(|loss| weather.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
+        weather
+            .losses
+            .fetch_add(u64::from(vanishes || unanswered), Ordering::Relaxed);
+        if unanswered {
+            mute.store(true, Ordering::Relaxed);
+        }
+        if vanishes {
+            continue;
+        }
+        if wire.send((Instant::now(), request)).await.is_err() {
             return Ok(());
         }
     }

@@ -7,6 +7,7 @@ mod support;
 
 mod brokers;
 mod campaign;
+mod checkpoint;
 mod damage;
 mod disk;
 mod endurance;

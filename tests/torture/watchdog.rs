@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::campaign::Campaign;
 use crate::network::behind_a_proxy;
 use crate::support::bridge::Home;
+use crate::support::proxy::{Loss, Request};
 use crate::support::within;
 
 const STALLED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"stalled\""];
@@ -18,24 +19,21 @@ fn a_kafka_that_takes_nothing_is_noticed_and_nothing_is_lost_or_sent_twice() {
     let mut campaign = Campaign::begin("watchdog", &kafka.brokers, home);
     assert_eq!(campaign.bridge.metric(&STALLED), 0.0, "{}", campaign.bridge.log());
     campaign.fault("Produce requests vanish", |campaign| {
-        proxy.swallow_produce(true);
+        proxy.lose(Request::Produce, Loss::Request);
         within(Duration::from_secs(60), "the producer to be given up twice", || {
             (campaign.bridge.metric(&STALLED) >= 2.0).then_some(())
         });
-        assert!(
-            proxy.swallowed() > 0,
-            "the producer was given up although nothing vanished"
-        );
-        proxy.swallow_produce(false);
+        assert!(proxy.lost() > 0, "the producer was given up although nothing vanished");
+        proxy.lose_nothing();
     });
     // Once more, too short for the watchdog: the producer itself sends again what vanished.
     campaign.fault("Produce requests vanish for a second", |_| {
-        let before = proxy.swallowed();
-        proxy.swallow_produce(true);
+        let before = proxy.lost();
+        proxy.lose(Request::Produce, Loss::Request);
         within(Duration::from_secs(10), "a request to vanish", || {
-            (proxy.swallowed() > before).then_some(())
+            (proxy.lost() > before).then_some(())
         });
-        proxy.swallow_produce(false);
+        proxy.lose_nothing();
     });
     campaign.end();
 }

@@ -85,7 +85,13 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
                 Err(code) => code,
             });
         }
-        Verb::New(options) => new::run(&dir, &options)?,
+        Verb::New(options) => {
+            let config = match options.config().map(super::load).transpose() {
+                Ok(config) => config,
+                Err(code) => return Ok(code),
+            };
+            new::run(&dir, &options, config.map(|config| config.kafka))?;
+        }
         Verb::Docs { out, prefix } => {
             let page = docs(&Catalogue::load(&dir)?, &prefix);
             match out {

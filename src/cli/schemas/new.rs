@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use crate::publish;
 use crate::schema::{Draft, Sample, draft};
 
 /// Whether the IM server waits for the answer.
@@ -33,11 +34,14 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     from_unmapped: Vec<PathBuf>,
     /// A topic of raw bodies, read from its beginning: that of a provider's unknown commands.
-    #[arg(long, value_name = "TOPIC", requires = "brokers")]
+    #[arg(long, value_name = "TOPIC", requires = "where")]
     from_topic: Option<String>,
-    /// Where the topic is: host:port of one or more brokers, separated by commas.
-    #[arg(long, value_name = "BROKERS")]
+    /// Where the topic is, when nothing but an address is needed: host:port of one or more brokers, separated by commas.
+    #[arg(long, value_name = "BROKERS", group = "where")]
     brokers: Option<String>,
+    /// Where the topic is: the bridge's configuration, with kafka.brokers and kafka.properties (passwords, certificates).
+    #[arg(long, value_name = "FILE", group = "where")]
+    config: Option<PathBuf>,
     /// How many bodies of the command are read from the topic at most.
     #[arg(long, default_value_t = 1000)]
     max: usize,
@@ -49,14 +53,28 @@ pub(super) struct Options {
     phase: Phase,
 }
 
-pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
+impl Options {
+    /// The configuration that tells where the topic is.
+    pub fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+/// `kafka` is that of the configuration, where one was given.
+pub(super) fn run(dir: &Path, options: &Options, kafka: Option<publish::Config>) -> Result<()> {
     let phase = match options.phase {
         Phase::After => "after",
         Phase::Before => "before",
     };
     let mut bodies = read(&options.from)?;
-    if let (Some(topic), Some(brokers)) = (&options.from_topic, &options.brokers) {
-        bodies.extend(super::topic::bodies(brokers, topic, &options.command, options.max)?);
+    if let Some(topic) = &options.from_topic {
+        let at = |brokers: &String| publish::Config {
+            brokers: brokers.clone(),
+            ..publish::Config::default()
+        };
+        let kafka = kafka.or(options.brokers.as_ref().map(at));
+        let kafka = kafka.context("--from-topic wants --brokers or --config")?;
+        bodies.extend(super::topic::bodies(&kafka, topic, &options.command, options.max)?);
     }
     let first = bodies.first().map(|body| body.get().to_owned());
     let drafted = draft(

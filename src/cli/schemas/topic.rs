@@ -17,15 +17,12 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads the topic from its beginning to its end, at most `max` bodies. A message that names another command is passed
 /// over, and so is one that is no JSON.
-pub(super) fn bodies(brokers: &str, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
-    let config = Config {
-        brokers: brokers.to_owned(),
-        ..Config::default()
-    };
-    let consumer = publish::consumer(&config, "imbridge-schemas", &[("enable.partition.eof", "true")])?;
+pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
+    let brokers = &kafka.brokers;
+    let consumer = publish::consumer(kafka, "imbridge-schemas", &[("enable.partition.eof", "true")])?;
     let metadata = consumer
         .fetch_metadata(Some(topic), METADATA_TIMEOUT)
-        .with_context(|| format!("no answer from {brokers}"))?;
+        .with_context(|| format!("no answer from {brokers}; does --config give what its security asks for?"))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let mut open: HashSet<i32> = found
         .into_iter()
