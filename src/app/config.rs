@@ -1,6 +1,7 @@
 //! The whole configuration: one TOML file, each key of which an environment variable can override. Every part has its own
 //! table and its own checks; here they are read and put together.
 
+mod changes;
 mod schemas;
 
 use std::collections::BTreeMap;
@@ -8,10 +9,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 use toml::{Table, Value};
-use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
+use crate::lifecycle::Levels;
 use crate::provider::{OpenImConfig, PrivacyConfig, Secret, TencentConfig};
 use crate::{admin, forward, ingress, publish, spool};
 
@@ -45,6 +46,9 @@ pub struct Config {
     pub log: Log,
     /// Shutting down.
     pub shutdown: Shutdown,
+    /// The keys as they were written, to tell what a later reading changed.
+    #[serde(skip)]
+    written: Table,
 }
 
 /// `[log]`.
@@ -135,7 +139,8 @@ impl Config {
                 overrides.insert(path, (name, value));
             }
         }
-        let mut config = Config::from_table(file, table, overrides)?;
+        let (mut config, written) = Config::from_table(file, table, overrides)?;
+        config.written = written;
         config.resolve_property_secrets(file)?;
         config.check(file)?;
         config.spool.keep = config.keep();
@@ -155,10 +160,10 @@ impl Config {
         file: &str,
         mut table: Table,
         mut overrides: BTreeMap<String, (String, String)>,
-    ) -> Result<Config, ConfigError> {
+    ) -> Result<(Config, Table), ConfigError> {
         loop {
             let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
-                Ok(config) => return Ok(config),
+                Ok(config) => return Ok((config, table)),
                 Err(problem) => problem,
             };
             let path = problem.path().to_string().replace('[', ".").replace(']', "");
@@ -193,9 +198,9 @@ impl Config {
             problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
         };
         let kafka = self.kafka.problem();
-        let level = EnvFilter::try_new(&self.log.level).err().map(|cause| {
-            ("level", format!("{:?}: {cause}; error, warn, info, debug, trace or <part>=<level>, separated by commas, are allowed", self.log.level))
-        });
+        let level = Levels::check(&self.log.level)
+            .err()
+            .map(|cause| ("level", cause.to_string()));
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))

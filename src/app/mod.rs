@@ -2,6 +2,7 @@
 //! the end drained. Nothing else knows all of them.
 
 mod config;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,14 +11,16 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tracing::{info, warn};
 
 pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
+pub use reload::Reloader;
 
 use crate::callback::{CommandRule, CommandTable, Provider};
-use crate::forward::{self, Composer, Forwarder};
-use crate::lifecycle::Stop;
+use crate::forward::{self, Composer, Forwarder, Renewals};
+use crate::lifecycle::{Levels, Pulse, Stop};
 use crate::provider::Providers;
 use crate::publish;
 use crate::schema::Catalogue;
@@ -42,6 +45,7 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
+    pulses: [Pulse; 2],
 }
 
 /// Loads the schemas folder and the table of commands that it gives.
@@ -101,11 +105,11 @@ fn start_registry(config: &Config, metrics: registry::Metrics) -> Result<Option<
 }
 
 impl Bridge {
-    /// Builds and starts every part. Must be called inside an actix system.
+    /// Builds and starts every part; gives also what changes them while they run. Must be called inside an actix system.
     ///
     /// # Errors
     /// When the schemas, the spool or an address is not to be had; Kafka may be absent.
-    pub fn start(config: &Config) -> Result<Bridge> {
+    pub fn start(config: &Config, levels: Levels) -> Result<(Bridge, Reloader)> {
         let (catalogue, commands) = load_schemas(config)?;
         let registry = Registry::new();
         register_build_info(&registry)?;
@@ -113,6 +117,7 @@ impl Bridge {
         refuse_another_delivery(&mut spool.reader(), &config.kafka)?;
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
+        let renewals = Renewals::default();
         let metrics = forward::Metrics::new(&registry)?;
         let composer = Composer::new(
             catalogue,
@@ -129,6 +134,7 @@ impl Bridge {
             config: config.kafka.clone(),
             spool: spool.name(),
             metrics,
+            renewals: renewals.clone(),
             drain: drain.clone(),
             abandon: abandon.clone(),
         };
@@ -137,35 +143,59 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
+            levels: levels.clone(),
             views: Vec::new(),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
-        let providers = Arc::new(Providers::new(&config.tencent, &config.openim, commands));
+        let providers = Arc::new(ArcSwap::from_pointee(Providers::new(
+            &config.tencent,
+            &config.openim,
+            commands,
+        )));
         let (server, address) = ingress::bind(
             &config.server,
-            providers,
+            Arc::clone(&providers),
             spool.appender(),
             ingress::Metrics::new(&registry)?,
         )
         .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
         let handle = server.handle();
+        let spool_pulse = spool.pulse();
         actix_web::rt::spawn(server);
         info!(%address, admin = %admin_address, spool = spool.name(), "accepting callbacks");
-        Ok(Bridge {
+        let reloader = Reloader {
+            running: config.clone(),
+            providers,
+            renewals,
+            levels,
+            metrics: reload::Metrics::new(&registry)?,
+        };
+        let pulse = Pulse::default();
+        let watched = pulse.watch();
+        let bridge = Bridge {
             address,
             admin_address,
             ingress: handle,
             spool,
-            forwarder: std::thread::Builder::new()
-                .name("forward".into())
-                .spawn(move || forwarder.run())?,
+            forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || {
+                let _watched = watched;
+                forwarder.run()
+            })?,
             draining,
             drain,
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-        })
+            pulses: [pulse, spool_pulse],
+        };
+        Ok((bridge, reloader))
+    }
+
+    /// Whether the threads that forward and that write the spool are there, for as long as the process lives.
+    pub fn pulse(&self) -> impl Fn() -> bool + Send + 'static {
+        let pulses = self.pulses.clone();
+        move || pulses.iter().all(Pulse::beats)
     }
 
     /// Stops accepting, answers what is in progress, delivers what is in the spool within its time, closes.

@@ -3,17 +3,18 @@
 mod check;
 mod dev;
 mod embedded;
+mod logging;
 mod registry;
 mod schemas;
 mod serve;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::app::{Config, Log, LogFormat};
+use crate::app::{Config, ConfigError};
 
 /// `EX_USAGE` of sysexits: the configuration is bad, and a restart does not help.
 const BAD_CONFIG: u8 = 64;
@@ -32,7 +33,8 @@ enum Command {
     /// Accept callbacks and publish them, until SIGTERM or Ctrl-C.
     ///
     /// Kafka may be absent at the start and at any time later: callbacks are acknowledged and kept in the spool. At SIGTERM
-    /// the bridge stops accepting, answers what is in progress, delivers what is in the spool and exits with 0.
+    /// the bridge stops accepting, answers what is in progress, delivers what is in the spool and exits with 0. At SIGHUP it
+    /// reads senders, secrets, schemas and log levels again; where anything is wrong, everything stays as it was.
     Serve {
         /// The configuration; config/imbridge.example.toml documents every key. IMBRIDGE_<TABLE>__<KEY> overrides one.
         #[arg(long, value_name = "FILE")]
@@ -59,10 +61,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => match load(&config) {
-            Ok(config) => {
-                start_logging(&config.log);
-                serve::run(&config)
-            }
+            Ok(loaded) => serve::run(&config, &loaded),
             Err(code) => return code,
         },
         Command::Dev(options) => dev::run(&options),
@@ -85,30 +84,16 @@ pub fn run() -> ExitCode {
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
-    // A variable that is no text cannot be one of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(path, environment).map_err(|cause| {
+    read(path).map_err(|cause| {
         eprintln!("imbridge: {cause}");
         ExitCode::from(BAD_CONFIG)
     })
 }
 
-fn start_logging(log: &Log) {
-    // The HTTP server has a line for each request that is none, as many as a caller likes; those are counted instead.
-    let level = if log.level.contains("actix_http") {
-        log.level.clone()
-    } else {
-        format!("{},actix_http=off", log.level)
-    };
-    let filter = EnvFilter::try_new(level).expect("the configuration was checked");
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Pretty => builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+/// The file and the environment, as they are now.
+fn read(path: &Path) -> Result<Config, ConfigError> {
+    // A variable that is no text cannot be one of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(path, environment)
 }

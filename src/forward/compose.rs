@@ -11,7 +11,7 @@ use super::history::{self, History, Seen};
 use super::metrics::Metrics;
 use super::repeats::{Arrival, ContentId};
 use super::sequences::Irregularities;
-use crate::callback::{Callback, CommandTable, Head, Provider};
+use crate::callback::{Callback, CommandTable, Head, Provider, Trace};
 use crate::provider::{Event, expand, group_of};
 use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
@@ -35,11 +35,14 @@ pub struct Composer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting;
 
+/// The topic of each command.
+type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
+
 /// The names that go into messages.
 pub(super) struct Names {
     spool: String,
     partitions: i32,
-    topics: HashMap<Provider, HashMap<String, Arc<str>>>,
+    topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,
     dead_letter: Arc<str>,
     /// Where delivery is transactional.
@@ -58,6 +61,7 @@ pub(super) struct Draft<'a> {
     pub time_ms: i64,
     pub received_at_ms: i64,
     pub content_type: &'static str,
+    pub trace: Option<&'a Trace>,
     pub payload: Vec<u8>,
 }
 
@@ -74,22 +78,12 @@ impl Composer {
         metrics: Metrics,
     ) -> Composer {
         let prefix = &config.topic_prefix;
-        let topics_of = |provider: Provider| {
-            let own = catalogue
-                .commands()
-                .filter(|command| command.provider() == provider.as_str());
-            let topic = |command: &Command| {
-                let topic = publish::command_topic(prefix, command.provider(), command.name());
-                (command.name().to_owned(), topic.into())
-            };
-            (provider, own.map(topic).collect())
-        };
         let unknown =
             Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
         let names = Names {
             spool: spool.to_owned(),
             partitions: config.partitions,
-            topics: Provider::ALL.into_iter().map(topics_of).collect(),
+            topics: topics_of(&catalogue, prefix),
             unknown: unknown.into_iter().collect(),
             dead_letter: publish::dead_letter_topic(prefix).into(),
             checkpoints: (config.delivery == Delivery::Transactional).then(|| publish::checkpoint_topic(prefix)),
@@ -122,6 +116,13 @@ impl Composer {
     #[must_use]
     pub fn with_registry(self, registry: Option<Ids>) -> Composer {
         Composer { registry, ..self }
+    }
+
+    /// From here on with other schemas; what is remembered of earlier events stays.
+    pub(super) fn renew(&mut self, catalogue: Arc<Catalogue>, commands: Arc<CommandTable>, topic_prefix: &str) {
+        self.names.topics = topics_of(&catalogue, topic_prefix);
+        self.catalogue = catalogue;
+        self.commands = commands;
     }
 
     /// Every topic that something can go to.
@@ -259,6 +260,7 @@ impl Composer {
             time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
             received_at_ms: head.received_at_ms,
             content_type: "application/avro",
+            trace: head.trace.as_ref(),
             payload,
         };
         Ok(Some(self.names.finish(draft, Vec::new())))
@@ -277,10 +279,25 @@ impl Composer {
             time_ms: head.received_at_ms,
             received_at_ms: head.received_at_ms,
             content_type: "application/json",
+            trace: head.trace.as_ref(),
             payload: event.body.to_vec(),
         };
         self.names.finish(draft, vec![("imbridge-command", command)])
     }
+}
+
+fn topics_of(catalogue: &Catalogue, prefix: &str) -> Topics {
+    let topics_of = |provider: Provider| {
+        let own = catalogue
+            .commands()
+            .filter(|command| command.provider() == provider.as_str());
+        let topic = |command: &Command| {
+            let topic = publish::command_topic(prefix, command.provider(), command.name());
+            (command.name().to_owned(), topic.into())
+        };
+        (provider, own.map(topic).collect())
+    };
+    Provider::ALL.into_iter().map(topics_of).collect()
 }
 
 pub(super) fn open(record: &Record) -> Result<Callback, Reason> {
@@ -348,6 +365,10 @@ impl Names {
             ("content-type", draft.content_type.to_owned()),
         ];
         headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
+        if let Some(trace) = draft.trace {
+            headers.push(("traceparent", trace.parent.clone()));
+            headers.extend(trace.state.clone().map(|state| ("tracestate", state)));
+        }
         headers.extend(more);
         let partition = draft
             .key

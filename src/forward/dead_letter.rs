@@ -110,6 +110,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
             time_ms: received_at_ms,
             received_at_ms,
             content_type: "application/octet-stream",
+            trace: letter.head.and_then(|head| head.trace.as_ref()),
             payload: bytes.to_vec(),
         };
         names.finish(draft, more)

@@ -31,27 +31,35 @@ pub(super) struct Source {
     pub bare: Option<Completed>,
     /// The last record that was composed.
     pub read: u64,
-    /// The one after it waits for the registry.
+    /// Records after this one were never composed before.
+    horizon: u64,
+    /// The one after it waits for the registry, or for new schemas.
     pub held_up: bool,
 }
 
 impl Source {
-    /// Goes on after this record.
-    pub fn after(seq: u64) -> Source {
+    /// Goes on after this record; up to `horizon`, earlier lives may have sent messages.
+    pub fn after(seq: u64, horizon: u64) -> Source {
         Source {
             pending: VecDeque::new(),
             bare: None,
             read: seq,
+            horizon,
             held_up: false,
         }
+    }
+
+    /// New schemas wait, and everything that was ever composed with the old ones was read again.
+    pub fn is_done(&self, parts: &Forwarder) -> bool {
+        self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()
     }
 
     /// Reads some records and composes their messages, up to one that waits for the registry.
     pub fn fill(&mut self, parts: &mut Forwarder, publisher: &Publisher) -> Result<(), Trouble> {
         // One is enough to ask after.
         let bytes = if self.held_up { 1 } else { READ_BYTES };
-        let records = parts.reader.read(self.read, bytes)?;
-        self.held_up = false;
+        let records = parts.renewals.read(&mut parts.reader, self.read, bytes, self.horizon)?;
+        self.held_up = self.is_done(parts);
         for record in &records {
             let limit = |topic: &str| publisher.max_message_bytes(topic);
             let Ok(messages) = parts.composer.compose(record, &limit) else {

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -11,13 +12,14 @@ use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
 
 use super::body::{self, BodyError, Limits};
 use super::connections::Connection;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::{Config, Metrics};
-use crate::callback::{Callback, Provider};
+use crate::callback::{Callback, Provider, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified};
 use crate::spool::{AppendError, Lane};
@@ -27,7 +29,7 @@ const COME_AGAIN: &str = "the callback could not be made durable; send it again 
 /// What one worker thread serves with.
 pub(super) struct Worker {
     pub config: Config,
-    pub providers: Arc<Providers>,
+    pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
     pub refusals: Refusals,
@@ -36,11 +38,29 @@ pub(super) struct Worker {
     pub held: Arc<AtomicUsize>,
 }
 
+/// One request's view of its worker: a reload in its middle does not change who may send, or how it is answered.
+struct Serving<'a> {
+    worker: &'a Worker,
+    providers: Arc<Providers>,
+}
+
+impl Deref for Serving<'_> {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        self.worker
+    }
+}
+
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
     let started = Instant::now();
     if let Some(connection) = request.conn_data::<Connection>() {
         connection.hear();
     }
+    let worker = Serving {
+        providers: worker.providers.load_full(),
+        worker: &worker,
+    };
     let header = |name: &str| request.headers().get(name)?.to_str().ok();
     let line = RequestLine {
         method: request.method().as_str(),
@@ -50,7 +70,11 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
         operation_id: header("operationid"),
     };
     let outcome = match worker.providers.verify(&line, unix_ms()) {
-        Ok(sender) => worker.receive(sender, payload, started).await,
+        Ok(sender) => {
+            worker
+                .receive(sender.traced(trace_of(&request)), payload, started)
+                .await
+        }
         Err(refusal) => {
             let mut response = worker.refuse(&refusal, &request);
             // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
@@ -64,7 +88,18 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
     }
 }
 
-impl Worker {
+/// The request's trace context; one `traceparent` only, and the lines of `tracestate` as one list.
+fn trace_of(request: &HttpRequest) -> Option<Trace> {
+    let mut parents = request.headers().get_all("traceparent");
+    let (parent, None) = (parents.next()?.to_str().ok(), parents.next()) else {
+        return None;
+    };
+    let states = request.headers().get_all("tracestate");
+    let states: Option<Vec<&str>> = states.map(|state| state.to_str().ok()).collect();
+    Trace::of(parent, states.map(|states| states.join(",")).as_deref())
+}
+
+impl Serving<'_> {
     /// A verified sender's callback becomes durable.
     async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();

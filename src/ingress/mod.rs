@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use arc_swap::ArcSwap;
 
 pub use config::Config;
 pub use metrics::Metrics;
@@ -29,13 +30,14 @@ use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
 
-/// A server that is bound and not yet running, and the address it got.
+/// A server that is bound and not yet running, and the address it got. Requests that come after a change of `providers`
+/// are judged by the new ones.
 ///
 /// # Errors
 /// When the address is not to be had.
 pub fn bind(
     config: &Config,
-    providers: Arc<Providers>,
+    providers: Arc<ArcSwap<Providers>>,
     appender: Appender,
     metrics: Metrics,
 ) -> std::io::Result<(Server, SocketAddr)> {

@@ -105,6 +105,7 @@ pub(super) fn verify<'a>(
         client_ip: None,
         platform: None,
         request_id: line.operation_id.filter(|id| !id.is_empty()).map(str::to_owned),
+        trace: None,
     })
 }
 
