@@ -3,6 +3,7 @@
 
 mod config;
 mod reload;
+mod views;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub use reload::Reloader;
 use crate::callback::{CommandRule, CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder, Renewals};
 use crate::lifecycle::{Levels, Pulse, Stop};
-use crate::provider::Providers;
+use crate::provider::{Privacy, Providers};
 use crate::publish;
 use crate::schema::Catalogue;
 use crate::schema::registry::{self, Ids};
@@ -127,7 +128,9 @@ impl Bridge {
             metrics.clone(),
         )
         .with_history(&config.history)
+        .with_privacy(Privacy::new(&config.privacy))
         .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
+        let (letters, groups) = (composer.recent_letters(), composer.irregularities());
         let forwarder = Forwarder {
             reader: spool.reader(),
             composer,
@@ -144,7 +147,7 @@ impl Bridge {
             appender: spool.appender(),
             draining: draining.clone(),
             levels: levels.clone(),
-            views: Vec::new(),
+            views: views::all(letters, groups),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;

@@ -1,4 +1,5 @@
-//! What of a running bridge changes without a restart: senders and their secrets, schemas, log levels. A new
+//! What of a running bridge changes without a restart: senders and their secrets, schemas, privacy rules, log
+//! levels. A new
 //! configuration is used as far as it can be, or, where anything in it is wrong, not at all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +16,10 @@ use super::config::{Config, ConfigError};
 use super::load_schemas;
 use crate::forward::{Renewal, Renewals};
 use crate::lifecycle::{Levels, unix_ms};
-use crate::provider::Providers;
+use crate::provider::{Privacy, Providers};
 
 /// Tables whose every key is read again.
-const TABLES: [&str; 2] = ["tencent", "openim"];
+const TABLES: [&str; 3] = ["tencent", "openim", "privacy"];
 /// Keys of other tables that are read again.
 const KEYS: [&str; 2] = ["log.level", "schemas.dir"];
 
@@ -111,7 +112,11 @@ impl Reloader {
         }
         // What is accepted under the new rules is composed with the new schemas: the forwarder first.
         let count = catalogue.commands().len();
-        self.renewals.post(Renewal { catalogue, commands });
+        self.renewals.post(Renewal {
+            catalogue,
+            commands,
+            privacy: Privacy::new(&new.privacy),
+        });
         self.providers.store(Arc::new(providers));
         info!(
             commands = count,

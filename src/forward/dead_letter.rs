@@ -1,6 +1,7 @@
 //! Dead letters: what cannot become an event, as its raw bytes, with a reason that a program can read.
 
-use super::compose::{Draft, Names, source_of};
+use super::names::{Draft, Names, source_of};
+use super::recent::{Sample, shape};
 use crate::callback::Head;
 use crate::provider::{Event, group_of};
 use crate::publish::{Message, Position};
@@ -22,6 +23,8 @@ pub(super) struct DeadLetter<'a> {
     key: Option<String>,
     index: u32,
     bytes: &'a [u8],
+    /// How many bytes a privacy rule keeps back.
+    withheld: Option<usize>,
 }
 
 impl<'a> DeadLetter<'a> {
@@ -37,6 +40,7 @@ impl<'a> DeadLetter<'a> {
             key: None,
             index: 0,
             bytes: &record.data,
+            withheld: None,
         }
     }
 
@@ -64,6 +68,35 @@ impl<'a> DeadLetter<'a> {
         DeadLetter { key, ..self }
     }
 
+    /// Without its bytes and its key, if a privacy rule may be for something in them that cannot be told from the rest.
+    pub fn withheld_if(self, concerned: bool) -> DeadLetter<'a> {
+        if !concerned {
+            return self;
+        }
+        DeadLetter {
+            withheld: Some(self.bytes.len()),
+            bytes: &[],
+            key: None,
+            ..self
+        }
+    }
+
+    /// What the status page shows of it.
+    pub fn sample(&self) -> Sample {
+        Sample {
+            at_ms: self.received_at_ms(),
+            provider: self.provider(),
+            command: self.command.map(|command| clip(command).to_owned()),
+            reason: self.reason,
+            bytes: self.withheld.unwrap_or(self.bytes.len()),
+            shape: shape(self.bytes),
+        }
+    }
+
+    fn received_at_ms(&self) -> i64 {
+        self.head.map_or(self.record.appended_at_ms, |head| head.received_at_ms)
+    }
+
     /// A label for metrics.
     pub fn provider(&self) -> &'static str {
         self.head.map_or("unknown", |head| head.provider.as_str())
@@ -83,9 +116,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     } else {
         letter.bytes.chunks(room).collect()
     };
-    let received_at_ms = letter
-        .head
-        .map_or(letter.record.appended_at_ms, |head| head.received_at_ms);
+    let received_at_ms = letter.received_at_ms();
     let command = letter.command.map(clip);
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
@@ -93,6 +124,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
             ("imbridge-error", clip(&letter.error).to_owned()),
         ];
         more.extend(command.map(|command| ("imbridge-command", command.to_owned())));
+        more.extend(letter.withheld.map(|bytes| ("imbridge-withheld", bytes.to_string())));
         if parts.len() > 1 {
             more.push(("imbridge-part", format!("{}/{}", part + 1, parts.len())));
         }

@@ -10,7 +10,9 @@ mod history;
 mod life;
 mod marks;
 mod metrics;
+mod names;
 mod recall;
+mod recent;
 mod renewal;
 mod repeats;
 mod sequences;
@@ -18,6 +20,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod unfold;
 mod window;
 
 use std::any::Any;
@@ -29,6 +32,7 @@ use tracing::{error, info, warn};
 pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
+pub use recent::{RecentLetters, Sample};
 pub use renewal::{Renewal, Renewals};
 pub use sequences::{Irregularities, Irregularity};
 

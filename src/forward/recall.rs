@@ -3,8 +3,9 @@
 
 use tracing::{info, warn};
 
-use super::compose::{Composer, events_of, meta, open};
+use super::compose::{Composer, meta};
 use super::repeats::{Arrival, ContentId};
+use super::unfold::{clear_head, cleared, events_of, open};
 use crate::spool::{Reader, Record};
 
 /// Bytes of records that are read at a time.
@@ -38,10 +39,11 @@ impl Composer {
 
     /// As composing it did, up to what becomes of it.
     fn remember(&mut self, record: &Record) {
-        let Ok(callback) = open(record) else { return };
+        let Ok(mut callback) = open(record) else { return };
+        clear_head(&mut callback, &self.privacy);
         let events = events_of(&callback, &self.commands).unwrap_or_default();
         let (head, mut unused) = (&callback.head, Vec::new());
-        for event in &events {
+        for event in events.iter().filter_map(|event| cleared(event, &self.privacy)) {
             let command = self.catalogue.command(head.provider.as_str(), &event.command);
             let Some(command) = command.filter(|command| command.has_identity()) else {
                 continue;

@@ -1,10 +1,11 @@
-//! New schemas for a forwarder that runs. They wait until everything that was composed with the old ones is in Kafka, so
+//! New schemas and privacy rules for a forwarder that runs. They wait until everything that was composed with the old ones is in Kafka, so
 //! a record is never looked up, or sent a second time, as something else than it was.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::compose::Composer;
 use crate::callback::CommandTable;
+use crate::provider::Privacy;
 use crate::schema::Catalogue;
 use crate::spool::{ReadError, Reader, Record};
 
@@ -14,6 +15,8 @@ pub struct Renewal {
     pub catalogue: Arc<Catalogue>,
     /// The rules of the commands.
     pub commands: Arc<CommandTable>,
+    /// What must not leave the bridge.
+    pub privacy: Privacy,
 }
 
 /// Where a renewal is left for the forwarder. Clones share the place; the latest replaces one that still waits.
@@ -33,9 +36,7 @@ impl Renewals {
     /// Gives the composer what waits; true when something did.
     pub(super) fn apply(&self, composer: &mut Composer, topic_prefix: &str) -> bool {
         let waiting = self.place().take();
-        waiting
-            .map(|renewal| composer.renew(renewal.catalogue, renewal.commands, topic_prefix))
-            .is_some()
+        waiting.map(|renewal| composer.renew(renewal, topic_prefix)).is_some()
     }
 
     /// What [`Reader::read`] gives; while a renewal waits, only what may have been composed already, up to `composed`.

@@ -67,17 +67,15 @@ fn filter(text: &str) -> Result<EnvFilter, LevelError> {
         return Err(LevelError(format!("{} bytes are too many", text.len())));
     }
     // A word that is no level would be read as a part of which everything is logged, and nothing of any other.
-    for piece in text.split(',').map(str::trim) {
-        if !piece.contains('=') && piece.parse::<LevelFilter>().is_err() || piece.is_empty() {
+    let pieces: Vec<&str> = text.split(',').map(str::trim).collect();
+    for piece in &pieces {
+        if !piece.contains('=') && (piece.is_empty() || piece.parse::<LevelFilter>().is_err()) {
             return refuse(&format!("{piece:?} is no level"));
         }
     }
     // The HTTP server has a line for each request that is none, as many as a caller likes; those are counted instead.
-    let full = if text.contains("actix_http") {
-        text.to_owned()
-    } else {
-        format!("{text},actix_http=off")
-    };
+    let quiet = (!text.contains("actix_http")).then_some("actix_http=off");
+    let full = [&pieces[..], quiet.as_slice()].concat().join(",");
     EnvFilter::try_new(full).or_else(|cause| refuse(&cause.to_string()))
 }
 

@@ -28,6 +28,7 @@ impl Config {
         self.schemas.dir = new.schemas.dir;
         self.tencent = new.tencent;
         self.openim = new.openim;
+        self.privacy = new.privacy;
     }
 }
 

@@ -145,13 +145,16 @@ impl Privacy {
         }
     }
 
-    /// A body without what may not leave; the same bytes where no rule is for its command. `None` when it is no JSON, so
-    /// that nobody can tell what stands in it.
+    /// A body without what may not leave; the same bytes where no rule is for its command. `None` when it is no JSON
+    /// object, so that nobody can tell what stands in it.
     pub fn body<'a>(&self, command: &str, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         if !self.concerns(Some(command)) {
             return Some(Cow::Borrowed(body));
         }
-        let text = std::str::from_utf8(body).ok()?;
+        let text = std::str::from_utf8(body).ok()?.trim();
+        if !text.starts_with('{') {
+            return None;
+        }
         let rules = self.rules(command).flat_map(|rule| {
             let fields = rule.paths.iter().filter(|path| Meta::of(path).is_none());
             fields.map(move |path| rewrite::Step {

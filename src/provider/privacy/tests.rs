@@ -76,7 +76,7 @@ fn other_commands_stay_byte_for_byte_and_what_is_no_json_does_not_pass() {
     let privacy = Privacy::new(&[rule(Action::Drop, &["a"])]);
     let body = b"{ \"a\" : 1 } ";
     assert_eq!(privacy.body("D", body).expect("untouched").as_ref(), body);
-    for broken in [&b"not JSON"[..], b"{\"a\":1", b"{\"a\":1}}", b"\xff"] {
+    for broken in [&b"not JSON"[..], b"[1]", b"7", b"{\"a\":1", b"{\"a\":1}}", b"\xff"] {
         assert_eq!(privacy.body("C", broken), None);
     }
     assert!(privacy.concerns(None) && privacy.concerns(Some("C")) && !privacy.concerns(Some("D")));

@@ -1,0 +1,134 @@
+//! The latest dead letters, for people who look at the status page: what kind they were, and the shape of their bytes.
+//! Bounded. The bytes themselves are not kept: every letter and digit that could be somebody's data is replaced.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Dead letters that are remembered.
+const LETTERS_MAX: usize = 20;
+/// Bytes of each that are looked at.
+const SAMPLE_BYTES: usize = 300;
+
+/// One dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// When its callback arrived, in Unix milliseconds.
+    pub at_ms: i64,
+    /// `tencent`, `openim`, or `unknown`.
+    pub provider: &'static str,
+    /// The command, where it is known.
+    pub command: Option<String>,
+    /// As in the header `imbridge-reason`.
+    pub reason: &'static str,
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Its beginning, redacted.
+    pub shape: String,
+}
+
+/// The latest ones; a handle for other threads, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct RecentLetters(Arc<Mutex<VecDeque<Sample>>>);
+
+impl RecentLetters {
+    pub(super) fn add(&self, sample: Sample) {
+        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.truncate(LETTERS_MAX - 1);
+        samples.push_front(sample);
+    }
+
+    /// The latest first.
+    pub fn list(&self) -> Vec<Sample> {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.iter().cloned().collect()
+    }
+}
+
+/// The beginning of JSON text, or of anything: names of fields stay, other letters become `x`, digits `0`.
+pub(super) fn shape(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SAMPLE_BYTES)]);
+    let mut shape = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(quote) = rest.find('"') {
+        shape.extend(rest[..quote].chars().map(redacted));
+        let inside = &rest[quote + 1..];
+        let Some(end) = closing_quote(inside) else {
+            rest = inside;
+            shape.push('"');
+            break;
+        };
+        rest = &inside[end + 1..];
+        let is_name = rest.trim_start().starts_with(':');
+        let content = inside[..end].chars();
+        shape.push('"');
+        shape.extend(content.map(|character| if is_name { character } else { redacted(character) }));
+        shape.push('"');
+    }
+    shape.extend(rest.chars().map(redacted));
+    if bytes.len() > SAMPLE_BYTES {
+        shape.push('…');
+    }
+    shape
+}
+
+fn closing_quote(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.bytes().position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    })
+}
+
+fn redacted(character: char) -> char {
+    match character {
+        '0'..='9' => '0',
+        ' ' | '\n' | '\r' | '\t' => ' ',
+        character if character.is_ascii_punctuation() => character,
+        _ => 'x',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_has_names_and_structure_and_nobodys_data() {
+        for (bytes, expected) in [
+            (
+                &br#"{"GroupId": "@TGS#2J", "n":[12, true]}"#[..],
+                r#"{"GroupId": "@xxx#0x", "n":[00, xxxx]}"#,
+            ),
+            ("not JSON: Zoë 7".as_bytes(), "xxx xxxx: xxx 0"),
+            (b"\xff\x00a", "xxx"),
+            (
+                br#"{"secret":"with \" quote: a","b":1}"#,
+                r#"{"secret":"xxxx \" xxxxx: x","b":0}"#,
+            ),
+        ] {
+            assert_eq!(shape(bytes), expected);
+        }
+        assert_eq!(
+            shape(&[b'a'; 400]).chars().filter(|it| *it == 'x').count(),
+            SAMPLE_BYTES
+        );
+    }
+
+    #[test]
+    fn only_the_latest_are_kept() {
+        let recent = RecentLetters::default();
+        for at_ms in 0..50 {
+            recent.add(Sample {
+                at_ms,
+                provider: "tencent",
+                command: None,
+                reason: "not_json",
+                bytes: 0,
+                shape: String::new(),
+            });
+        }
+        let times: Vec<i64> = recent.list().iter().map(|sample| sample.at_ms).collect();
+        assert_eq!(times, (30..50).rev().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,50 @@
+//! A record becomes its callback, and that its events, without what a privacy rule keeps back. Pure: no schema, no Kafka.
+
+use std::borrow::Cow;
+
+use crate::callback::{Callback, CommandTable};
+use crate::provider::{Event, Privacy, expand};
+use crate::spool::Record;
+
+/// Why there is no event, as a label and in words.
+pub(super) type Reason = (&'static str, String);
+
+pub(super) fn open(record: &Record) -> Result<Callback, Reason> {
+    if !record.intact && record.data.is_empty() {
+        let error = "the page of the spool's file that held the record cannot be read; the file is in the quarantine";
+        return Err(("corrupt_page", error.into()));
+    }
+    if !record.intact {
+        return Err(("corrupt_record", "the record's bytes do not have its checksum".into()));
+    }
+    Callback::from_record(&record.data).map_err(|cause| ("unknown_record", cause.to_string()))
+}
+
+pub(super) fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, Reason> {
+    if callback.head.unreadable {
+        return Err((
+            "not_json",
+            "the body was refused: it is not JSON, or names no command".into(),
+        ));
+    }
+    match expand(callback, commands) {
+        Ok(events) if events.is_empty() => Err(("empty_batch", "the batch has no events".into())),
+        Ok(events) => Ok(events),
+        Err(cause) => Err(("no_batch", cause.to_string())),
+    }
+}
+
+/// The head without what may not leave.
+pub(super) fn clear_head(callback: &mut Callback, privacy: &Privacy) {
+    let command = callback.head.command.clone().unwrap_or_default();
+    privacy.head(&command, &mut callback.head);
+}
+
+/// The event without what may not leave; `None` where nobody can tell what stands in it.
+pub(super) fn cleared<'a>(event: &'a Event<'_>, privacy: &Privacy) -> Option<Event<'a>> {
+    Some(Event {
+        index: event.index,
+        command: Cow::Borrowed(&event.command),
+        body: privacy.body(&event.command, &event.body)?,
+    })
+}
