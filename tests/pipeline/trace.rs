@@ -6,6 +6,9 @@ use crate::support::reader::consume;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+/// The group, the target, the body, the headers.
+type Case<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn a_trace_context_goes_through_the_spool_and_a_kill_into_the_headers() {
     let mut home = Home::with_brokers("trace", "127.0.0.1:1");
@@ -14,7 +17,7 @@ fn a_trace_context_goes_through_the_spool_and_a_kill_into_the_headers() {
     let unknown = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackNobodyKnows");
     let two_states = [("traceparent", PARENT), ("tracestate", "a=b"), ("tracestate", "c=d")];
     let long = format!("a={}", "b".repeat(511));
-    let cases: [(&str, &str, &str, &[(&str, &str)]); 7] = [
+    let cases: [Case; 7] = [
         ("plain", &known, r#"{"GroupId":"plain"}"#, &[]),
         ("both", &known, r#"{"GroupId":"both"}"#, &two_states),
         (
