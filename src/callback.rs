@@ -1,6 +1,7 @@
 //! The plain words every part shares: what a provider sent ([`Callback`]), what is known of its command ([`Phase`],
 //! [`Answer`], [`CommandTable`]). It knows no part of the bridge: no HTTP server, no spool, no Avro, no Kafka.
 
+mod span;
 mod trace;
 
 use std::collections::HashMap;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use span::{Span, Spans};
 pub use trace::Trace;
 
 /// An IM server whose webhooks the bridge speaks.

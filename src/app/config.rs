@@ -59,6 +59,8 @@ pub struct Log {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// An OpenTelemetry collector that takes spans of sampled requests: `http://host:4318`.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for Log {
@@ -66,7 +68,26 @@ impl Default for Log {
         Log {
             level: "info".into(),
             format: LogFormat::Pretty,
+            otlp_endpoint: None,
         }
+    }
+}
+
+impl Log {
+    /// What is wrong with a value: the key and what is allowed.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        if let Err(cause) = Levels::check(&self.level) {
+            return Some(("level", cause.to_string()));
+        }
+        let endpoint = self.otlp_endpoint.as_ref()?;
+        let host = endpoint.strip_prefix("http://").filter(|host| !host.is_empty());
+        let plain = host.is_some_and(|host| !host.contains(['@', '?', '#', ' ']));
+        (!plain).then(|| {
+            (
+                "otlp_endpoint",
+                format!("{endpoint:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP"),
+            )
+        })
     }
 }
 
@@ -198,15 +219,12 @@ impl Config {
             problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
         };
         let kafka = self.kafka.problem();
-        let level = Levels::check(&self.log.level)
-            .err()
-            .map(|cause| ("level", cause.to_string()));
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
             .or_else(|| own("history", self.history.problem()))
             .or_else(|| self.privacy_problem(file))
-            .or_else(|| own("log", level))
+            .or_else(|| own("log", self.log.problem()))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))

@@ -2,6 +2,7 @@
 //! the end drained. Nothing else knows all of them.
 
 mod config;
+mod otlp;
 mod reload;
 mod views;
 
@@ -47,6 +48,7 @@ pub struct Bridge {
     stop_admin: Stop,
     drain_timeout: Duration,
     pulses: [Pulse; 2],
+    exporter: Option<otlp::Exporter>,
 }
 
 /// Loads the schemas folder and the table of commands that it gives.
@@ -119,6 +121,7 @@ impl Bridge {
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
         let renewals = Renewals::default();
+        let (spans, exporter) = otlp::start(config.log.otlp_endpoint.as_deref(), &registry)?;
         let metrics = forward::Metrics::new(&registry)?;
         let composer = Composer::new(
             catalogue,
@@ -137,6 +140,7 @@ impl Bridge {
             config: config.kafka.clone(),
             spool: spool.name(),
             metrics,
+            spans: spans.clone(),
             renewals: renewals.clone(),
             drain: drain.clone(),
             abandon: abandon.clone(),
@@ -160,7 +164,7 @@ impl Bridge {
             &config.server,
             Arc::clone(&providers),
             spool.appender(),
-            ingress::Metrics::new(&registry)?,
+            ingress::Metrics::new(&registry)?.with_spans(spans),
         )
         .with_context(|| format!("cannot listen on server.listen = {:?}", config.server.listen))?;
         let handle = server.handle();
@@ -191,6 +195,7 @@ impl Bridge {
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
             pulses: [pulse, spool_pulse],
+            exporter,
         };
         Ok((bridge, reloader))
     }
@@ -220,6 +225,9 @@ impl Bridge {
                 warn!("records stay in the spool and are delivered after the next start");
             }
             self.spool.close();
+            if let Some(exporter) = self.exporter {
+                exporter.finish();
+            }
         });
         // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
         match tokio::time::timeout(self.drain_timeout + GRACE, joined).await {

@@ -25,6 +25,26 @@ impl Trace {
         let state = state.map(str::trim).filter(|state| is_state(state)).map(str::to_owned);
         Some(Trace { parent, state })
     }
+
+    /// 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        self.part(1)
+    }
+
+    /// The caller's span, 16 hexadecimal digits.
+    pub fn span_id(&self) -> &str {
+        self.part(2)
+    }
+
+    /// Whether the caller records this trace.
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(self.part(3), 16).is_ok_and(|flags| flags & 1 == 1)
+    }
+
+    /// Empty where a spooled one was changed by hand.
+    fn part(&self, index: usize) -> &str {
+        self.parent.split('-').nth(index).unwrap_or_default()
+    }
 }
 
 fn is_parent(text: &str) -> bool {
@@ -53,6 +73,15 @@ mod tests {
     fn a_context_is_passed_on_as_it_came() {
         let trace = Trace::of(Some(PARENT), Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")).unwrap();
         assert_eq!(trace.parent, PARENT);
+        assert_eq!(
+            (trace.trace_id(), trace.span_id(), trace.is_sampled()),
+            ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", true)
+        );
+        assert!(
+            !Trace::of(Some(&PARENT.replace("-01", "-00")), None)
+                .unwrap()
+                .is_sampled()
+        );
         assert_eq!(trace.state.as_deref(), Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"));
     }
 

@@ -217,6 +217,7 @@ impl<'a> Life<'a> {
             }
             if let Some(seq) = delivered.completes {
                 self.delivered = seq;
+                self.source.deliver(seq, &self.parts.spans);
                 self.unfinished
                     .drain(..)
                     .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));

@@ -36,6 +36,7 @@ pub use recent::{RecentLetters, Sample};
 pub use renewal::{Renewal, Renewals};
 pub use sequences::{Irregularities, Irregularity};
 
+use crate::callback::Spans;
 use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Publisher};
 use crate::spool::{ReadError, Reader};
@@ -68,6 +69,8 @@ pub struct Forwarder {
     pub spool: String,
     /// Where to count.
     pub metrics: Metrics,
+    /// Where spans of what is delivered are left.
+    pub spans: Spans,
     /// Where new schemas are left while it runs.
     pub renewals: Renewals,
     /// Raised when nothing more is appended: deliver the rest and return.

@@ -1,9 +1,12 @@
 //! Records become steps, in order: what both ways of delivery have in common.
 
 use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Forwarder, Trouble};
+use crate::callback::{Span, Spans, Trace};
 use crate::publish::{Message, Publisher};
+use crate::spool::Record;
 
 /// Bytes of records that are composed at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -33,6 +36,8 @@ pub(super) struct Source {
     pub read: u64,
     /// Records after this one were never composed before.
     horizon: u64,
+    /// Spans of records that are composed and not delivered, in order; they end with the delivery.
+    traced: VecDeque<(u64, Span)>,
     /// The one after it waits for the registry, or for new schemas.
     pub held_up: bool,
 }
@@ -44,6 +49,7 @@ impl Source {
             pending: VecDeque::new(),
             bare: None,
             read: seq,
+            traced: VecDeque::new(),
             horizon,
             held_up: false,
         }
@@ -52,6 +58,15 @@ impl Source {
     /// New schemas wait, and everything that was ever composed with the old ones was read again.
     pub fn is_done(&self, parts: &Forwarder) -> bool {
         self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()
+    }
+
+    /// Everything up to this record is in Kafka.
+    pub fn deliver(&mut self, seq: u64, spans: &Spans) {
+        while self.traced.front().is_some_and(|(traced, _)| *traced <= seq) {
+            let (_, mut span) = self.traced.pop_front().expect("it was looked at");
+            span.ended = SystemTime::now();
+            spans.leave(span);
+        }
     }
 
     /// Reads some records and composes their messages, up to one that waits for the registry.
@@ -66,6 +81,7 @@ impl Source {
                 self.held_up = true;
                 break;
             };
+            self.traced.extend(span_of(record, &messages, &parts.spans));
             let count = messages.len();
             let completed = Completed {
                 seq: record.seq,
@@ -86,4 +102,27 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// From the moment when a record was durable; the end is not known yet. Its messages all have the same context.
+fn span_of(record: &Record, messages: &[Message], spans: &Spans) -> Option<(u64, Span)> {
+    let first = messages.first()?;
+    let header = |name: &str| {
+        let found = first.headers.iter().find(|(found, _)| *found == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let trace = Trace::of(header("traceparent"), header("tracestate")).filter(|trace| spans.want(trace))?;
+    let durable = UNIX_EPOCH + Duration::from_millis(record.appended_at_ms.max(0) as u64);
+    let span = Span {
+        trace,
+        name: "publish",
+        started: durable,
+        ended: durable,
+        attributes: vec![
+            ("messaging.system", "kafka".to_owned()),
+            ("messaging.destination.name", first.slot.topic.to_string()),
+            ("imbridge.seq", first.position.to_string()),
+        ],
+    };
+    Some((record.seq, span))
 }

@@ -179,6 +179,7 @@ impl<'a> Transactions<'a> {
         self.publisher
             .commit(&self.claim.checkpoint(&self.parts.spool, complete))?;
         self.delivered = complete.seq;
+        self.source.deliver(complete.seq, &self.parts.spans);
         let replays = complete.seq <= self.horizon;
         let now_ms = unix_ms();
         let metrics = &self.parts.metrics;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
@@ -19,7 +19,7 @@ use super::connections::Connection;
 use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::{Config, Metrics};
-use crate::callback::{Callback, Provider, Trace};
+use crate::callback::{Callback, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified};
 use crate::spool::{AppendError, Lane};
@@ -147,9 +147,29 @@ impl Serving<'_> {
                 .with_label_values(&[provider_name, command, reason])
                 .inc();
         }
+        self.trace(&callback, command, started);
         metrics.accepted.inc();
         metrics.answer_seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    /// From the request's head to the moment when it was durable.
+    fn trace(&self, callback: &Callback, command: &str, started: Instant) {
+        let spans = &self.metrics.spans;
+        let Some(trace) = callback.head.trace.as_ref().filter(|trace| spans.want(trace)) else {
+            return;
+        };
+        let ended = SystemTime::now();
+        spans.leave(Span {
+            trace: trace.clone(),
+            name: "receive",
+            started: ended.checked_sub(started.elapsed()).unwrap_or(ended),
+            ended,
+            attributes: vec![
+                ("imbridge.provider", callback.head.provider.as_str().to_owned()),
+                ("imbridge.command", command.to_owned()),
+            ],
+        });
     }
 
     /// The metrics of a known command, or of all unknown ones: as many as there are schemas.
