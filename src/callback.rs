@@ -1,10 +1,16 @@
 //! The plain words every part shares: what a provider sent ([`Callback`]), what is known of its command ([`Phase`],
 //! [`Answer`], [`CommandTable`]). It knows no part of the bridge: no HTTP server, no spool, no Avro, no Kafka.
 
+mod span;
+mod trace;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+pub use span::{Span, Spans};
+pub use trace::Trace;
 
 /// An IM server whose webhooks the bridge speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -116,6 +122,9 @@ pub struct Head {
     /// Tencent's `RequestID` or OpenIM's `Operationid` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The caller's trace context; records of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// The body was no JSON object; it goes to the dead-letter topic as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
@@ -173,6 +182,10 @@ mod tests {
             client_ip: None,
             platform: Some("iOS".into()),
             request_id: None,
+            trace: Trace::of(
+                Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                Some("a=b"),
+            ),
             unreadable: true,
         };
         let callback = Callback {

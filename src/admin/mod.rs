@@ -5,6 +5,7 @@
 //! | `GET /` | the status page, live, for people |
 //! | `GET /status.json` | what it shows |
 //! | `GET /metrics` | Prometheus' text format |
+//! | `GET /log/level`, `PUT /log/level` | the log's levels, as `log.level` has them |
 //! | `GET /livez` | 200 while the process serves |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
 //!
@@ -27,10 +28,11 @@ use base64::prelude::BASE64_STANDARD;
 use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
 use serde::Deserialize;
 use serde_json::json;
+use tracing::info;
 
 pub use status::View;
 
-use crate::lifecycle::{Stop, unix_ms};
+use crate::lifecycle::{Levels, Stop, unix_ms};
 use crate::secret::Secrets;
 use crate::spool::{Appender, Health};
 use history::History;
@@ -88,6 +90,8 @@ pub struct State {
     pub appender: Appender,
     /// Raised when the bridge shuts down.
     pub draining: Stop,
+    /// The log's levels.
+    pub levels: Levels,
     /// What other parts show on the status page.
     pub views: Vec<View>,
 }
@@ -118,6 +122,8 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
             .route("/", web::get().to(page))
             .route("/status.json", web::get().to(status_json))
             .route("/metrics", web::get().to(metrics))
+            .route("/log/level", web::get().to(level))
+            .route("/log/level", web::put().to(set_level))
             .route(
                 "/livez",
                 web::get().to(async || HttpResponse::Ok().json(json!({"status": "ok"}))),
@@ -182,6 +188,20 @@ async fn metrics(state: web::Data<State>, ready: web::Data<IntGauge>) -> HttpRes
             .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))
             .body(text),
         Err(cause) => HttpResponse::InternalServerError().body(cause.to_string()),
+    }
+}
+
+async fn level(state: web::Data<State>) -> String {
+    format!("{}\n", state.levels.get())
+}
+
+async fn set_level(state: web::Data<State>, wanted: String) -> HttpResponse {
+    match state.levels.set(wanted.trim()) {
+        Ok(()) => {
+            info!(level = wanted.trim(), "the log's levels were set by the admin port");
+            HttpResponse::NoContent().finish()
+        }
+        Err(cause) => HttpResponse::BadRequest().body(format!("{cause}\n")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The whole configuration: one TOML file, each key of which an environment variable can override. Every part has its own
 //! table and its own checks; here they are read and put together.
 
+mod changes;
 mod schemas;
 
 use std::collections::BTreeMap;
@@ -8,10 +9,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 use toml::{Table, Value};
-use tracing_subscriber::EnvFilter;
 
 pub use schemas::Schemas;
 
+use crate::lifecycle::Levels;
 use crate::provider::{OpenImConfig, PrivacyConfig, TencentConfig};
 use crate::secret::Secret;
 use crate::{admin, forward, ingress, publish, spool};
@@ -46,6 +47,9 @@ pub struct Config {
     pub log: Log,
     /// Shutting down.
     pub shutdown: Shutdown,
+    /// The keys as they were written, to tell what a later reading changed.
+    #[serde(skip)]
+    written: Table,
 }
 
 /// `[log]`.
@@ -56,6 +60,8 @@ pub struct Log {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// An OpenTelemetry collector that takes spans of sampled requests: `http://host:4318`.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for Log {
@@ -63,7 +69,26 @@ impl Default for Log {
         Log {
             level: "info".into(),
             format: LogFormat::Pretty,
+            otlp_endpoint: None,
         }
+    }
+}
+
+impl Log {
+    /// What is wrong with a value: the key and what is allowed.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        if let Err(cause) = Levels::check(&self.level) {
+            return Some(("level", cause.to_string()));
+        }
+        let endpoint = self.otlp_endpoint.as_ref()?;
+        let host = endpoint.strip_prefix("http://").filter(|host| !host.is_empty());
+        let plain = host.is_some_and(|host| !host.contains(['@', '?', '#', ' ']));
+        (!plain).then(|| {
+            (
+                "otlp_endpoint",
+                format!("{endpoint:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP"),
+            )
+        })
     }
 }
 
@@ -136,7 +161,8 @@ impl Config {
                 overrides.insert(path, (name, value));
             }
         }
-        let mut config = Config::from_table(file, table, overrides)?;
+        let (mut config, written) = Config::from_table(file, table, overrides)?;
+        config.written = written;
         config.resolve_property_secrets(file)?;
         config.check(file)?;
         config.spool.keep = config.keep();
@@ -156,10 +182,10 @@ impl Config {
         file: &str,
         mut table: Table,
         mut overrides: BTreeMap<String, (String, String)>,
-    ) -> Result<Config, ConfigError> {
+    ) -> Result<(Config, Table), ConfigError> {
         loop {
             let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
-                Ok(config) => return Ok(config),
+                Ok(config) => return Ok((config, table)),
                 Err(problem) => problem,
             };
             let path = problem.path().to_string().replace('[', ".").replace(']', "");
@@ -194,15 +220,12 @@ impl Config {
             problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
         };
         let kafka = self.kafka.problem();
-        let level = EnvFilter::try_new(&self.log.level).err().map(|cause| {
-            ("level", format!("{:?}: {cause}; error, warn, info, debug, trace or <part>=<level>, separated by commas, are allowed", self.log.level))
-        });
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
             .or_else(|| own("history", self.history.problem()))
             .or_else(|| self.privacy_problem(file))
-            .or_else(|| own("log", level))
+            .or_else(|| own("log", self.log.problem()))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))

@@ -2,6 +2,8 @@
 //! the end drained. Nothing else knows all of them.
 
 mod config;
+mod otlp;
+mod reload;
 mod views;
 
 use std::net::SocketAddr;
@@ -11,15 +13,17 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
+use arc_swap::ArcSwap;
 use prometheus::Registry;
 use tracing::{info, warn};
 
 pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
+pub use reload::Reloader;
 
 use crate::callback::{CommandRule, CommandTable, Provider};
-use crate::forward::{self, Composer, Forwarder};
+use crate::forward::{self, Composer, Forwarder, Renewals};
 use crate::ingress::tls::Certificates;
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Levels, Pulse, Stop};
 use crate::provider::{Privacy, Providers};
 use crate::publish;
 use crate::schema::Catalogue;
@@ -37,7 +41,6 @@ pub struct Bridge {
     /// Where metrics and probes are.
     pub admin_address: SocketAddr,
     ingress: ServerHandle,
-    certificates: Option<Arc<Certificates>>,
     spool: Spool,
     forwarder: JoinHandle<bool>,
     draining: Stop,
@@ -45,6 +48,8 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
+    pulses: [Pulse; 2],
+    exporter: Option<otlp::Exporter>,
 }
 
 /// Loads the schemas folder and the table of commands that it gives.
@@ -115,11 +120,11 @@ fn load_certificates(config: &Config, registry: &Registry, stop: &Stop) -> Resul
 }
 
 impl Bridge {
-    /// Builds and starts every part. Must be called inside an actix system.
+    /// Builds and starts every part; gives also what changes them while they run. Must be called inside an actix system.
     ///
     /// # Errors
     /// When the schemas, the spool or an address is not to be had; Kafka may be absent.
-    pub fn start(config: &Config) -> Result<Bridge> {
+    pub fn start(config: &Config, levels: Levels) -> Result<(Bridge, Reloader)> {
         let (catalogue, commands) = load_schemas(config)?;
         let registry = Registry::new();
         register_build_info(&registry)?;
@@ -127,6 +132,8 @@ impl Bridge {
         refuse_another_delivery(&mut spool.reader(), &config.kafka)?;
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
+        let renewals = Renewals::default();
+        let (spans, exporter) = otlp::start(config.log.otlp_endpoint.as_deref(), &registry)?;
         let metrics = forward::Metrics::new(&registry)?;
         let composer = Composer::new(
             catalogue,
@@ -145,6 +152,8 @@ impl Bridge {
             config: config.kafka.clone(),
             spool: spool.name(),
             metrics,
+            spans: spans.clone(),
+            renewals: renewals.clone(),
             drain: drain.clone(),
             abandon: abandon.clone(),
         };
@@ -153,46 +162,64 @@ impl Bridge {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
+            levels: levels.clone(),
             views: views::all(letters, groups),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
-        let providers = Arc::new(Providers::new(&config.tencent, &config.openim, commands));
+        let providers = Arc::new(ArcSwap::from_pointee(Providers::new(
+            &config.tencent,
+            &config.openim,
+            commands,
+        )));
         let certificates = load_certificates(config, &registry, &draining)?;
         let bound = ingress::bind(
             &config.server,
-            providers,
+            Arc::clone(&providers),
             spool.appender(),
-            ingress::Metrics::new(&registry)?,
+            ingress::Metrics::new(&registry)?.with_spans(spans),
             certificates.as_deref(),
         )?;
         let handle = bound.server.handle();
+        let spool_pulse = spool.pulse();
         actix_web::rt::spawn(bound.server);
         let address = bound.http.or(bound.https).expect("the configuration was checked");
         let tls = bound.https.map(tracing::field::display);
         info!(%address, tls, admin = %admin_address, spool = spool.name(), "accepting callbacks");
-        Ok(Bridge {
+        let reloader = Reloader {
+            running: config.clone(),
+            providers,
+            renewals,
+            levels,
+            certificates,
+            metrics: reload::Metrics::new(&registry)?,
+        };
+        let pulse = Pulse::default();
+        let watched = pulse.watch();
+        let bridge = Bridge {
             address,
             admin_address,
             ingress: handle,
-            certificates,
             spool,
-            forwarder: std::thread::Builder::new()
-                .name("forward".into())
-                .spawn(move || forwarder.run())?,
+            forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || {
+                let _watched = watched;
+                forwarder.run()
+            })?,
             draining,
             drain,
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-        })
+            pulses: [pulse, spool_pulse],
+            exporter,
+        };
+        Ok((bridge, reloader))
     }
 
-    /// Looks at the certificate's files now instead of at the next look of their watch.
-    pub fn reload_certificate(&self) {
-        if let Some(certificates) = &self.certificates {
-            certificates.reload();
-        }
+    /// Whether the threads that forward and that write the spool are there, for as long as the process lives.
+    pub fn pulse(&self) -> impl Fn() -> bool + Send + 'static {
+        let pulses = self.pulses.clone();
+        move || pulses.iter().all(Pulse::beats)
     }
 
     /// Stops accepting, answers what is in progress, delivers what is in the spool within its time, closes.
@@ -214,6 +241,9 @@ impl Bridge {
                 warn!("records stay in the spool and are delivered after the next start");
             }
             self.spool.close();
+            if let Some(exporter) = self.exporter {
+                exporter.finish();
+            }
         });
         // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
         match tokio::time::timeout(self.drain_timeout + GRACE, joined).await {

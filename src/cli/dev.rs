@@ -50,14 +50,14 @@ pub(super) fn run(options: &Options) -> Result<()> {
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     let broker = Broker::start(options.kafka_port).await?;
     let config = config(options, folder, &broker)?;
-    super::start_logging(&config.log);
+    let levels = super::logging::start(&config.log);
     let (catalogue, commands) = load_schemas(&config)?;
     let metrics = forward::Metrics::new(&Registry::new())?;
     let topics = Composer::new(Arc::clone(&catalogue), commands, &config.kafka, "dev", metrics).topics();
     broker.create_topics(&topics, PARTITIONS)?;
     let stop = Stop::default();
     let printer = print_events(&config.kafka, topics, Arc::clone(&catalogue), stop.clone())?;
-    let bridge = Bridge::start(&config)?;
+    let (bridge, _) = Bridge::start(&config, levels)?;
     greet(&config, &bridge, &broker, catalogue.commands().len());
     until_signal().await?;
     bridge.drain().await;

@@ -7,11 +7,13 @@ mod disk;
 mod embedded;
 mod exported;
 mod filter;
+mod logging;
 mod post;
 mod registry;
 mod replay;
 mod schemas;
 mod serve;
+mod service;
 mod show;
 mod simulate;
 mod spool;
@@ -23,9 +25,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
-use crate::app::{Config, Log, LogFormat};
+use crate::app::{Config, ConfigError};
 use crate::lifecycle::Stop;
 
 /// `EX_USAGE` of sysexits: the configuration is bad, and a restart does not help.
@@ -45,7 +46,8 @@ enum Command {
     /// Accept callbacks and publish them, until SIGTERM or Ctrl-C.
     ///
     /// Kafka may be absent at the start and at any time later: callbacks are acknowledged and kept in the spool. At SIGTERM
-    /// the bridge stops accepting, answers what is in progress, delivers what is in the spool and exits with 0.
+    /// the bridge stops accepting, answers what is in progress, delivers what is in the spool and exits with 0. At SIGHUP it
+    /// reads senders, secrets, schemas and log levels again; where anything is wrong, everything stays as it was.
     Serve {
         /// The configuration; config/imbridge.example.toml documents every key. IMBRIDGE_<TABLE>__<KEY> overrides one.
         #[arg(long, value_name = "FILE")]
@@ -90,10 +92,7 @@ enum Command {
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { config } => with(&config, |config| {
-            start_logging(&config.log);
-            serve::run(config).map(|()| ExitCode::SUCCESS)
-        }),
+        Command::Serve { config: path } => with(&path, |config| serve::run(&path, config).map(|()| ExitCode::SUCCESS)),
         Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Check { config } => with(&config, |config| Ok(check::run(config))),
         Command::Spool(options) => with(options.config(), |config| spool::run(config, &options)),
@@ -130,10 +129,7 @@ fn is_closed_pipe(cause: &anyhow::Error) -> bool {
 }
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
-    // A variable that is no text cannot be one of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Config::load(path, environment).map_err(|cause| {
+    read(path).map_err(|cause| {
         eprintln!("imbridge: {cause}");
         ExitCode::from(BAD_CONFIG)
     })
@@ -152,21 +148,10 @@ fn stop_at_signal() -> Result<Stop> {
     Ok(stop)
 }
 
-fn start_logging(log: &Log) {
-    // The HTTP server has a line for each request that is none, as many as a caller likes; those are counted instead.
-    let level = if log.level.contains("actix_http") {
-        log.level.clone()
-    } else {
-        format!("{},actix_http=off", log.level)
-    };
-    let filter = EnvFilter::try_new(level).expect("the configuration was checked");
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Pretty => builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+/// The file and the environment, as they are now.
+fn read(path: &Path) -> Result<Config, ConfigError> {
+    // A variable that is no text cannot be one of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::load(path, environment)
 }

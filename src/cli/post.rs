@@ -270,6 +270,7 @@ mod tests {
             client_ip: (provider == Provider::Tencent).then(|| "10.0.0.1".into()),
             platform: (provider == Provider::Tencent).then(|| "iOS & more".into()),
             request_id: Some("r/1".into()),
+            trace: None,
             unreadable: false,
         }
     }

@@ -1,19 +1,29 @@
-//! `imbridge serve`: the bridge until a signal.
+//! `imbridge serve`: the bridge until a signal, reloaded by another.
 
-use anyhow::Result;
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 
-use crate::app::{Bridge, Config};
+use super::{logging, read, service};
+use crate::app::{Bridge, Config, Reloader};
 
-pub(super) fn run(config: &Config) -> Result<()> {
+pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
+    let levels = logging::start(&config.log);
     actix_web::rt::System::new().block_on(async {
-        let bridge = Bridge::start(config)?;
-        until_signal().await?;
+        let mut signals = Signals::listen()?;
+        let (bridge, mut reloader) = Bridge::start(config, levels)?;
+        service::watch(bridge.pulse())?;
+        service::ready();
+        while signals.next().await == Asked::Reload {
+            reloader = reload(reloader, path).await?;
+        }
+        service::stopping();
         // A second signal ends it at once; what is not delivered stays in the spool.
         tokio::select! {
             () = bridge.drain() => {}
-            _ = until_signal() => {
+            () = signals.stop() => {
                 warn!("asked twice: leaving at once, the rest stays in the spool");
                 std::process::exit(1);
             }
@@ -22,13 +32,57 @@ pub(super) fn run(config: &Config) -> Result<()> {
     })
 }
 
+async fn reload(mut reloader: Reloader, path: &Path) -> Result<Reloader> {
+    let path = path.to_owned();
+    service::reloading();
+    let work = move || {
+        reloader.reload(|| read(&path));
+        reloader
+    };
+    let reloader = actix_web::rt::task::spawn_blocking(work).await;
+    service::ready();
+    reloader.context("a reload does not panic")
+}
+
+/// What a signal asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+/// Heard from the beginning: none that comes meanwhile is lost, or ends the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Waits until it is asked to stop.
+    async fn stop(&mut self) {
+        while self.next().await == Asked::Reload {}
+    }
+}
+
 /// Waits for SIGTERM or SIGINT.
 pub(super) async fn until_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    Signals::listen()?.stop().await;
     Ok(())
 }

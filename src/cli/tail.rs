@@ -71,7 +71,7 @@ impl Sender {
 }
 
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    super::start_logging(&config.log);
+    super::logging::start(&config.log);
     let (catalogue, _) = load_schemas(config)?;
     let registry = config
         .schemas

@@ -2,22 +2,22 @@
 //! schema, as dead letters where encoding is impossible. Every event becomes at least one message, unless it is a copy of
 //! an earlier one; or its record waits until the registry has told the number of its schema. No I/O here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::dead_letter::{self, DeadLetter};
 use super::history::{self, History, Seen};
 use super::metrics::Metrics;
+use super::names::{Draft, Names, source_of};
 use super::recent::RecentLetters;
+use super::renewal::Renewal;
 use super::repeats::{Arrival, ContentId};
 use super::sequences::Irregularities;
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
-use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
+use crate::publish::{self, Message, Position};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
+use crate::schema::{Catalogue, Encoder, Framing, Meta};
 use crate::spool::Record;
 
 /// Where messages go and how they are made.
@@ -39,32 +39,6 @@ pub struct Composer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting;
 
-/// The names that go into messages.
-pub(super) struct Names {
-    spool: String,
-    partitions: i32,
-    topics: HashMap<Provider, HashMap<String, Arc<str>>>,
-    unknown: HashMap<Provider, Arc<str>>,
-    dead_letter: Arc<str>,
-    /// Where delivery is transactional.
-    checkpoints: Option<String>,
-}
-
-/// A message's share of what is common to all kinds.
-pub(super) struct Draft<'a> {
-    pub position: Position,
-    /// `ce_id`, where it is not made of the position.
-    pub id: Option<String>,
-    pub topic: &'a Arc<str>,
-    pub source: String,
-    pub kind: String,
-    pub key: Option<String>,
-    pub time_ms: i64,
-    pub received_at_ms: i64,
-    pub content_type: &'static str,
-    pub payload: Vec<u8>,
-}
-
 impl Composer {
     /// A composer for this spool's records.
     pub fn new(
@@ -74,27 +48,7 @@ impl Composer {
         spool: &str,
         metrics: Metrics,
     ) -> Composer {
-        let prefix = &config.topic_prefix;
-        let topics_of = |provider: Provider| {
-            let own = catalogue
-                .commands()
-                .filter(|command| command.provider() == provider.as_str());
-            let topic = |command: &Command| {
-                let topic = publish::command_topic(prefix, command.provider(), command.name());
-                (command.name().to_owned(), topic.into())
-            };
-            (provider, own.map(topic).collect())
-        };
-        let unknown =
-            Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
-        let names = Names {
-            spool: spool.to_owned(),
-            partitions: config.partitions,
-            topics: Provider::ALL.into_iter().map(topics_of).collect(),
-            unknown: unknown.into_iter().collect(),
-            dead_letter: publish::dead_letter_topic(prefix).into(),
-            checkpoints: (config.delivery == Delivery::Transactional).then(|| publish::checkpoint_topic(prefix)),
-        };
+        let names = Names::new(&catalogue, config, spool);
         Composer {
             catalogue,
             commands,
@@ -138,19 +92,17 @@ impl Composer {
         Composer { registry, ..self }
     }
 
+    /// From here on with other schemas and rules; what is remembered of earlier events stays.
+    pub(super) fn renew(&mut self, renewal: Renewal, topic_prefix: &str) {
+        self.names.rename(&renewal.catalogue, topic_prefix);
+        self.catalogue = renewal.catalogue;
+        self.commands = renewal.commands;
+        self.privacy = renewal.privacy;
+    }
+
     /// Every topic that something can go to.
     pub fn topics(&self) -> Vec<String> {
-        let names = &self.names;
-        let all = names
-            .topics
-            .values()
-            .flat_map(HashMap::values)
-            .chain(names.unknown.values())
-            .chain([&names.dead_letter]);
-        let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
-        topics.extend(names.checkpoints.clone());
-        topics.sort();
-        topics
+        self.names.all_topics()
     }
 
     /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
@@ -226,7 +178,7 @@ impl Composer {
             return Ok(Some(command.framing()));
         };
         let question = Question {
-            topic: &self.names.topics[&provider][command.name()],
+            topic: self.names.topic(provider, command.name()),
             fingerprint: command.fingerprint(),
             schema: command.schema(),
         };
@@ -240,7 +192,7 @@ impl Composer {
             .with_label_values(&[letter.provider(), letter.reason()])
             .inc();
         self.recent.add(letter.sample());
-        dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
+        dead_letter::messages(&self.names, &letter, limit(self.names.dead_letter()))
     }
 
     /// The message of an event; none for a copy.
@@ -286,13 +238,14 @@ impl Composer {
         let draft = Draft {
             position,
             id: content_text.filter(|_| encoded.identified),
-            topic: &self.names.topics[&head.provider][command.name()],
+            topic: self.names.topic(head.provider, command.name()),
             source: source_of(head),
             kind: format!("{}.{}", command.provider(), command.name()),
             key: Some(encoded.key.unwrap_or_else(|| head.app.clone())),
             time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
             received_at_ms: head.received_at_ms,
             content_type: "application/avro",
+            trace: head.trace.as_ref(),
             payload,
         };
         Ok(Some(self.names.finish(draft, Vec::new())))
@@ -304,13 +257,14 @@ impl Composer {
         let draft = Draft {
             position,
             id: None,
-            topic: &self.names.unknown[&head.provider],
+            topic: self.names.unknown(head.provider),
             source: source_of(head),
             kind: format!("{}.{command}", head.provider.as_str()),
             key: group_of(&event.body).or_else(|| Some(command.clone())),
             time_ms: head.received_at_ms,
             received_at_ms: head.received_at_ms,
             content_type: "application/json",
+            trace: head.trace.as_ref(),
             payload: event.body.to_vec(),
         };
         self.names.finish(draft, vec![("imbridge-command", command)])
@@ -327,58 +281,4 @@ pub(super) fn meta<'a>(head: &'a Head, event_id: &'a str, content_id: Option<&'a
         platform: head.platform.as_deref(),
         request_id: head.request_id.as_deref(),
     }
-}
-
-/// `ce_source`: which app of which provider.
-pub(super) fn source_of(head: &Head) -> String {
-    format!("/{}/{}", head.provider.as_str(), head.app)
-}
-
-impl Names {
-    /// The dead-letter topic.
-    pub fn dead_letter(&self) -> &Arc<str> {
-        &self.dead_letter
-    }
-
-    /// The id of an event without an identity of its own: the same however often the record goes through.
-    pub fn event_id(&self, position: Position) -> String {
-        format!("{}.{position}", self.spool)
-    }
-
-    /// Places the message and writes its CloudEvents headers (Kafka protocol binding, binary mode).
-    pub fn finish(&self, mut draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
-        let id = draft.id.take().unwrap_or_else(|| self.event_id(draft.position));
-        let mut headers = vec![
-            ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", id),
-            ("ce_source", draft.source),
-            ("ce_type", draft.kind),
-            ("ce_time", rfc3339(draft.time_ms)),
-            ("content-type", draft.content_type.to_owned()),
-        ];
-        headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
-        headers.extend(more);
-        let partition = draft
-            .key
-            .as_ref()
-            .map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
-        Message {
-            position: draft.position,
-            slot: Slot {
-                topic: Arc::clone(draft.topic),
-                partition,
-            },
-            key: draft.key,
-            headers,
-            payload: draft.payload,
-            received_at_ms: draft.received_at_ms,
-        }
-    }
-}
-
-fn rfc3339(unix_ms: i64) -> String {
-    // The range that RFC 3339 can write: years 1970 to 9999. A provider's nonsense outside of it becomes its nearest end.
-    const LAST_MS: i64 = 253_402_300_799_999;
-    let time = UNIX_EPOCH + Duration::from_millis(unix_ms.clamp(0, LAST_MS) as u64);
-    humantime::format_rfc3339_millis(time).to_string()
 }

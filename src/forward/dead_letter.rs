@@ -1,6 +1,6 @@
 //! Dead letters: what cannot become an event, as its raw bytes, with a reason that a program can read.
 
-use super::compose::{Draft, Names, source_of};
+use super::names::{Draft, Names, source_of};
 use super::recent::{Sample, shape};
 use crate::callback::Head;
 use crate::provider::{Event, group_of};
@@ -142,6 +142,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
             time_ms: received_at_ms,
             received_at_ms,
             content_type: "application/octet-stream",
+            trace: letter.head.and_then(|head| head.trace.as_ref()),
             payload: bytes.to_vec(),
         };
         names.finish(draft, more)

@@ -8,7 +8,7 @@ use tracing::info;
 use super::marks::Marks;
 use super::source::Source;
 use super::window::Window;
-use super::{Forwarder, Trouble};
+use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
 use crate::publish::{Fault, Present, Publisher, Slot};
 
@@ -39,7 +39,7 @@ pub(super) struct Life<'a> {
 
 /// What may be in Kafka from earlier lives.
 struct Recovery {
-    /// Records after this one were appended in this life: nobody has sent them before.
+    /// Records after this one were never composed before: nobody has sent them.
     horizon: u64,
     marks: Marks,
     /// Partitions whose earlier messages have been looked up.
@@ -49,22 +49,22 @@ struct Recovery {
 }
 
 impl<'a> Life<'a> {
-    pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, delivered: u64) -> Life<'a> {
-        let horizon = parts.reader.appended();
+    pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, progress: Progress) -> Life<'a> {
+        let Progress { delivered, composed } = progress;
         let reported = parts.reader.delivered();
         let now = Instant::now();
         Life {
             parts,
             publisher,
             window: Window::default(),
-            source: Source::after(delivered),
+            source: Source::after(delivered, composed),
             unfinished: Vec::new(),
             delivered,
             reported,
             reported_at: now,
             progress_at: now,
             recovery: Recovery {
-                horizon,
+                horizon: composed,
                 marks,
                 looked_up: HashSet::new(),
                 present: Present::default(),
@@ -76,6 +76,11 @@ impl<'a> Life<'a> {
     /// Every record up to here is in Kafka.
     pub fn delivered(&self) -> u64 {
         self.delivered
+    }
+
+    /// Nothing of the records after this one was sent.
+    pub fn composed(&self) -> u64 {
+        self.source.read
     }
 
     pub fn run(&mut self) -> Result<(), Trouble> {
@@ -90,7 +95,7 @@ impl<'a> Life<'a> {
             let sent = self.send()?;
             let collected = self.collect()?;
             self.report();
-            if self.parts.abandon.is_raised() || self.is_drained() {
+            if self.parts.abandon.is_raised() || self.is_drained() || self.is_renewable() {
                 return Ok(());
             }
             if !sent && !collected {
@@ -104,6 +109,11 @@ impl<'a> Life<'a> {
         self.parts.drain.is_raised()
             && self.delivered >= self.parts.reader.appended()
             && self.delivered == self.reported
+    }
+
+    /// New schemas wait, and nothing that was composed is on its way.
+    fn is_renewable(&self) -> bool {
+        self.delivered == self.source.read && self.delivered == self.reported && self.source.is_done(self.parts)
     }
 
     /// Before anything is sent to a partition, it has a mark in the spool; and before anything is sent that an earlier
@@ -207,6 +217,7 @@ impl<'a> Life<'a> {
             }
             if let Some(seq) = delivered.completes {
                 self.delivered = seq;
+                self.source.deliver(seq, &self.parts.spans);
                 self.unfinished
                     .drain(..)
                     .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));

@@ -10,8 +10,10 @@ mod history;
 mod life;
 mod marks;
 mod metrics;
+mod names;
 mod recall;
 mod recent;
+mod renewal;
 mod repeats;
 mod sequences;
 mod source;
@@ -31,8 +33,10 @@ pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
 pub use recent::{RecentLetters, Sample};
+pub use renewal::{Renewal, Renewals};
 pub use sequences::{Irregularities, Irregularity};
 
+use crate::callback::Spans;
 use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Publisher};
 use crate::spool::{ReadError, Reader};
@@ -65,10 +69,23 @@ pub struct Forwarder {
     pub spool: String,
     /// Where to count.
     pub metrics: Metrics,
+    /// Where spans of what is delivered are left.
+    pub spans: Spans,
+    /// Where new schemas are left while it runs.
+    pub renewals: Renewals,
     /// Raised when nothing more is appended: deliver the rest and return.
     pub drain: Stop,
     /// Raised when the time to drain is over: return, the rest stays in the spool.
     pub abandon: Stop,
+}
+
+/// How far lives of producers have come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// Every record up to here is in Kafka.
+    delivered: u64,
+    /// Messages of records after this one were never made, so nobody has sent them; of those up to it, Kafka may have some.
+    composed: u64,
 }
 
 /// What ends a producer's life before its time.
@@ -106,16 +123,34 @@ impl Forwarder {
     /// Forwards until it is drained or abandoned; true when everything is delivered.
     pub fn run(mut self) -> bool {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut delivered = self.reader.delivered();
+        // What was appended before this start, an earlier process may have sent.
+        let mut progress = Progress {
+            delivered: self.reader.delivered(),
+            composed: self.reader.appended(),
+        };
         let mut connect_failures = 0u64;
         let mut claim = Claim::new();
         loop {
-            if self.abandon.is_raised() || (self.drain.is_raised() && self.reader.appended() <= delivered) {
-                return self.reader.appended() <= delivered;
+            let everything = self.reader.appended() <= progress.delivered;
+            if self.abandon.is_raised() || (self.drain.is_raised() && everything) {
+                return everything;
+            }
+            if progress.delivered >= progress.composed
+                && self.renewals.apply(&mut self.composer, &self.config.topic_prefix)
+            {
+                info!(
+                    from = progress.delivered + 1,
+                    topics = self.composer.topics().len(),
+                    "publishing goes on with the schemas that were loaded"
+                );
             }
             // A panic in this thread must not leave a bridge that accepts and never delivers.
-            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut delivered, &mut backoff, &mut claim)));
-            match life.unwrap_or_else(|panic| Err(Trouble::Panic(words_of(panic.as_ref())))) {
+            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut progress, &mut backoff, &mut claim)));
+            let life = life.unwrap_or_else(|panic| {
+                progress.composed = self.reader.appended();
+                Err(Trouble::Panic(words_of(panic.as_ref())))
+            });
+            match life {
                 Ok(()) => continue,
                 Err(trouble @ Trouble::Connect(_)) => {
                     connect_failures += 1;
@@ -125,7 +160,7 @@ impl Forwarder {
                     }
                 }
                 Err(trouble @ Trouble::Replaced { .. }) => {
-                    error!(%trouble, delivered, "replaced");
+                    error!(%trouble, delivered = progress.delivered, "replaced");
                     self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
                     self.metrics.connected.set(0);
                     self.reader.give_up(&trouble.to_string());
@@ -133,7 +168,7 @@ impl Forwarder {
                 }
                 Err(trouble) => {
                     connect_failures = 0;
-                    error!(%trouble, delivered, "publishing starts over from the first record that is not delivered");
+                    error!(%trouble, delivered = progress.delivered, "publishing starts over from the first record that is not delivered");
                     self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
                 }
             }
@@ -142,35 +177,38 @@ impl Forwarder {
         }
     }
 
-    /// One life of a producer; `Ok` when it was drained or abandoned.
-    fn live(&mut self, delivered: &mut u64, backoff: &mut Backoff, claim: &mut Claim) -> Result<(), Trouble> {
+    /// One life of a producer; `Ok` when it was drained or abandoned, or new schemas can be used.
+    fn live(&mut self, progress: &mut Progress, backoff: &mut Backoff, claim: &mut Claim) -> Result<(), Trouble> {
         claim.verify(self)?;
         let publisher = Publisher::connect(&self.config, &self.composer.topics(), &self.spool)?;
         info!(
             brokers = self.config.brokers,
-            from = *delivered + 1,
+            from = progress.delivered + 1,
             "connected to Kafka"
         );
         let delivery = self.config.delivery.as_str();
         self.reader
             .note(vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
-        let (outcome, reached) = match self.config.delivery {
+        let (outcome, delivered, composed) = match self.config.delivery {
             Delivery::Idempotent => {
-                self.composer.recall(&mut self.reader, *delivered);
+                self.composer.recall(&mut self.reader, progress.delivered);
                 let marks = Marks::from_notes(self.reader.notes()?);
                 self.metrics.connected.set(1);
-                let mut life = Life::new(self, publisher, marks, *delivered);
-                (life.run(), life.delivered())
+                let mut life = Life::new(self, publisher, marks, *progress);
+                (life.run(), life.delivered(), life.composed())
             }
             Delivery::Transactional => {
-                let mut life = Transactions::begin(self, publisher, *delivered, claim)?;
-                (life.run(), life.delivered())
+                let mut life = Transactions::begin(self, publisher, *progress, claim)?;
+                (life.run(), life.delivered(), life.composed())
             }
         };
-        if reached > *delivered {
+        if delivered > progress.delivered {
             backoff.reset();
         }
-        *delivered = reached;
+        *progress = Progress {
+            delivered,
+            composed: composed.max(progress.composed),
+        };
         outcome
     }
 }

@@ -155,6 +155,7 @@ mod tests {
             client_ip: None,
             platform: None,
             request_id: None,
+            trace: None,
             unreadable: false,
         }
     }

@@ -1,9 +1,12 @@
 //! Records become steps, in order: what both ways of delivery have in common.
 
 use std::collections::VecDeque;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Forwarder, Trouble};
+use crate::callback::{Span, Spans, Trace};
 use crate::publish::{Message, Publisher};
+use crate::spool::Record;
 
 /// Bytes of records that are composed at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -31,18 +34,38 @@ pub(super) struct Source {
     pub bare: Option<Completed>,
     /// The last record that was composed.
     pub read: u64,
-    /// The one after it waits for the registry.
+    /// Records after this one were never composed before.
+    horizon: u64,
+    /// Spans of records that are composed and not delivered, in order; they end with the delivery.
+    traced: VecDeque<(u64, Span)>,
+    /// The one after it waits for the registry, or for new schemas.
     pub held_up: bool,
 }
 
 impl Source {
-    /// Goes on after this record.
-    pub fn after(seq: u64) -> Source {
+    /// Goes on after this record; up to `horizon`, earlier lives may have sent messages.
+    pub fn after(seq: u64, horizon: u64) -> Source {
         Source {
             pending: VecDeque::new(),
             bare: None,
             read: seq,
+            traced: VecDeque::new(),
+            horizon,
             held_up: false,
+        }
+    }
+
+    /// New schemas wait, and everything that was ever composed with the old ones was read again.
+    pub fn is_done(&self, parts: &Forwarder) -> bool {
+        self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()
+    }
+
+    /// Everything up to this record is in Kafka.
+    pub fn deliver(&mut self, seq: u64, spans: &Spans) {
+        while self.traced.front().is_some_and(|(traced, _)| *traced <= seq) {
+            let (_, mut span) = self.traced.pop_front().expect("it was looked at");
+            span.ended = SystemTime::now();
+            spans.leave(span);
         }
     }
 
@@ -50,14 +73,15 @@ impl Source {
     pub fn fill(&mut self, parts: &mut Forwarder, publisher: &Publisher) -> Result<(), Trouble> {
         // One is enough to ask after.
         let bytes = if self.held_up { 1 } else { READ_BYTES };
-        let records = parts.reader.read(self.read, bytes)?;
-        self.held_up = false;
+        let records = parts.renewals.read(&mut parts.reader, self.read, bytes, self.horizon)?;
+        self.held_up = self.is_done(parts);
         for record in &records {
             let limit = |topic: &str| publisher.max_message_bytes(topic);
             let Ok(messages) = parts.composer.compose(record, &limit) else {
                 self.held_up = true;
                 break;
             };
+            self.traced.extend(span_of(record, &messages, &parts.spans));
             let count = messages.len();
             let completed = Completed {
                 seq: record.seq,
@@ -78,4 +102,27 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// From the moment when a record was durable; the end is not known yet. Its messages all have the same context.
+fn span_of(record: &Record, messages: &[Message], spans: &Spans) -> Option<(u64, Span)> {
+    let first = messages.first()?;
+    let header = |name: &str| {
+        let found = first.headers.iter().find(|(found, _)| *found == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let trace = Trace::of(header("traceparent"), header("tracestate")).filter(|trace| spans.want(trace))?;
+    let durable = UNIX_EPOCH + Duration::from_millis(record.appended_at_ms.max(0) as u64);
+    let span = Span {
+        trace,
+        name: "publish",
+        started: durable,
+        ended: durable,
+        attributes: vec![
+            ("messaging.system", "kafka".to_owned()),
+            ("messaging.destination.name", first.slot.topic.to_string()),
+            ("imbridge.seq", first.position.to_string()),
+        ],
+    };
+    Some((record.seq, span))
 }

@@ -43,6 +43,7 @@ fn head(command: &str) -> Head {
         client_ip: None,
         platform: None,
         request_id: None,
+        trace: None,
         unreadable: false,
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::source::{Completed, Source};
-use super::{Forwarder, Trouble};
+use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
 use crate::publish::{Checkpoint, ConnectError, Extent, Publisher, Slot, last_checkpoint};
 
@@ -29,7 +29,7 @@ pub(super) struct Transactions<'a> {
     delivered: u64,
     reported: u64,
     reported_at: Instant,
-    /// Records after this one were appended in this life: nobody has sent them before.
+    /// Records after this one were never composed before: nobody has sent them.
     horizon: u64,
     claim: &'a Claim,
 }
@@ -87,12 +87,12 @@ impl<'a> Transactions<'a> {
     pub fn begin(
         parts: &'a mut Forwarder,
         publisher: Publisher,
-        delivered: u64,
+        progress: Progress,
         claim: &'a mut Claim,
     ) -> Result<Transactions<'a>, Trouble> {
         let last = last_checkpoint(&parts.config, &parts.spool, Extent::Everything)?;
         claim.compare(last.as_ref())?;
-        let start = go_on(parts, delivered, last)?;
+        let start = go_on(parts, progress.delivered, last)?;
         publisher.begin()?;
         publisher.commit(&claim.checkpoint(&parts.spool, start))?;
         claim.made = true;
@@ -101,11 +101,11 @@ impl<'a> Transactions<'a> {
         info!(from = start.seq + 1, "took over publishing for this spool id");
         Ok(Transactions {
             reported: parts.reader.delivered(),
-            horizon: parts.reader.appended(),
+            horizon: progress.composed,
             claim,
             parts,
             publisher,
-            source: Source::after(start.seq),
+            source: Source::after(start.seq, progress.composed),
             delivered: start.seq,
             reported_at: Instant::now(),
         })
@@ -114,6 +114,11 @@ impl<'a> Transactions<'a> {
     /// Every record up to here is in Kafka.
     pub fn delivered(&self) -> u64 {
         self.delivered
+    }
+
+    /// Nothing of the records after this one was sent.
+    pub fn composed(&self) -> u64 {
+        self.source.read
     }
 
     pub fn run(&mut self) -> Result<(), Trouble> {
@@ -133,7 +138,8 @@ impl<'a> Transactions<'a> {
             let drained = self.parts.drain.is_raised()
                 && self.delivered >= self.parts.reader.appended()
                 && self.delivered == self.reported;
-            if self.parts.abandon.is_raised() || drained {
+            let renewable = self.delivered == self.source.read && self.source.is_done(self.parts);
+            if self.parts.abandon.is_raised() || drained || (renewable && self.delivered == self.reported) {
                 return Ok(());
             }
         }
@@ -175,6 +181,7 @@ impl<'a> Transactions<'a> {
         self.publisher
             .commit(&self.claim.checkpoint(&self.parts.spool, complete))?;
         self.delivered = complete.seq;
+        self.source.deliver(complete.seq, &self.parts.spans);
         let replays = complete.seq <= self.horizon;
         let now_ms = unix_ms();
         let metrics = &self.parts.metrics;

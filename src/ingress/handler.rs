@@ -3,13 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use arc_swap::ArcSwap;
 
 use super::body::{self, BodyError, HeldBytes, Limits};
 use super::client::client;
@@ -18,7 +20,7 @@ use super::metrics::CommandMetrics;
 use super::refusals::Refusals;
 use super::streams::{Answer, Streams};
 use super::{Config, Metrics};
-use crate::callback::{Callback, Provider};
+use crate::callback::{Callback, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane};
@@ -31,13 +33,27 @@ const OVER_RATE: &str = "more callbacks than the sender's rate_per_s and burst a
 /// What one worker thread serves with.
 pub(super) struct Worker {
     pub config: Config,
-    pub providers: Arc<Providers>,
+    pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
     pub refusals: Refusals,
     pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
     pub held: Arc<HeldBytes>,
+}
+
+/// One request's view of its worker: a reload in its middle does not change who may send, or how it is answered.
+struct Serving<'a> {
+    worker: &'a Worker,
+    providers: Arc<Providers>,
+}
+
+impl Deref for Serving<'_> {
+    type Target = Worker;
+
+    fn deref(&self) -> &Worker {
+        self.worker
+    }
 }
 
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
@@ -50,7 +66,11 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
         worker.metrics.refused.with_label_values(&["none", "streams"]).inc();
         return respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
     };
-    let response = worker.answer(&request, payload, started).await;
+    let serving = Serving {
+        providers: worker.providers.load_full(),
+        worker: &worker,
+    };
+    let response = serving.answer(&request, payload, started).await;
     response.map_body(|_, mut answer| {
         answer.stream = Some(stream);
         answer
@@ -65,7 +85,18 @@ fn head_bytes(request: &HttpRequest) -> usize {
     headers + target
 }
 
-impl Worker {
+/// The request's trace context; one `traceparent` only, and the lines of `tracestate` as one list.
+fn trace_of(request: &HttpRequest) -> Option<Trace> {
+    let mut parents = request.headers().get_all("traceparent");
+    let (parent, None) = (parents.next()?.to_str().ok(), parents.next()) else {
+        return None;
+    };
+    let states = request.headers().get_all("tracestate");
+    let states: Option<Vec<&str>> = states.map(|state| state.to_str().ok()).collect();
+    Trace::of(parent, states.map(|states| states.join(",")).as_deref())
+}
+
+impl Serving<'_> {
     async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Answer> {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let peer = request.peer_addr().map(|peer| peer.ip());
@@ -87,7 +118,7 @@ impl Worker {
             self.providers.verify(&line, unix_ms())
         };
         let outcome = match verified {
-            Ok(sender) => self.receive(sender, payload, started).await,
+            Ok(sender) => self.receive(sender.traced(trace_of(request)), payload, started).await,
             Err(refusal) => {
                 let mut response = self.refuse(&refusal, request);
                 // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
@@ -156,9 +187,29 @@ impl Worker {
                 .with_label_values(&[provider_name, command, reason])
                 .inc();
         }
+        self.trace(&callback, command, started);
         metrics.accepted.inc();
         metrics.answer_seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    /// From the request's head to the moment when it was durable.
+    fn trace(&self, callback: &Callback, command: &str, started: Instant) {
+        let spans = &self.metrics.spans;
+        let Some(trace) = callback.head.trace.as_ref().filter(|trace| spans.want(trace)) else {
+            return;
+        };
+        let ended = SystemTime::now();
+        spans.leave(Span {
+            trace: trace.clone(),
+            name: "receive",
+            started: ended.checked_sub(started.elapsed()).unwrap_or(ended),
+            ended,
+            attributes: vec![
+                ("imbridge.provider", callback.head.provider.as_str().to_owned()),
+                ("imbridge.command", command.to_owned()),
+            ],
+        });
     }
 
     /// The metrics of a known command, or of all unknown ones: as many as there are schemas.

@@ -6,6 +6,8 @@ use prometheus::{
     register_int_counter_vec_with_registry, register_int_gauge_with_registry,
 };
 
+use crate::callback::Spans;
+
 /// The handles that every accepted callback of one command needs, looked up once.
 #[derive(Clone)]
 pub(super) struct CommandMetrics {
@@ -26,6 +28,7 @@ pub struct Metrics {
     pub(super) failed_open: IntCounterVec,
     pub(super) answer_seconds: HistogramVec,
     pub(super) last_arrival: GaugeVec,
+    pub(super) spans: Spans,
 }
 
 impl Metrics {
@@ -91,6 +94,13 @@ impl Metrics {
                 &["provider", "command"],
                 registry
             )?,
+            spans: Spans::default(),
         })
+    }
+
+    /// The same, with a place for spans of what is received.
+    #[must_use]
+    pub fn with_spans(self, spans: Spans) -> Metrics {
+        Metrics { spans, ..self }
     }
 }

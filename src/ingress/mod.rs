@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
+use arc_swap::ArcSwap;
 
 pub use client::ProxyHeader;
 pub use config::Config;
@@ -46,13 +47,13 @@ pub struct Bound {
     pub https: Option<SocketAddr>,
 }
 
-/// Binds the public ports.
+/// Binds the public ports. Requests that come after a change of `providers` are judged by the new ones.
 ///
 /// # Errors
 /// When an address is not to be had; the text names its key.
 pub fn bind(
     config: &Config,
-    providers: Arc<Providers>,
+    providers: Arc<ArcSwap<Providers>>,
     appender: Appender,
     metrics: Metrics,
     certificates: Option<&Certificates>,

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use rate::Rate;
 
-use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider};
+use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider, Trace};
 
 pub use event::{Event, ExpandError, expand, group_of};
 pub use network::Networks;
@@ -57,12 +57,19 @@ pub struct Verified {
     client_ip: Option<String>,
     platform: Option<String>,
     request_id: Option<String>,
+    trace: Option<Trace>,
 }
 
 impl Verified {
     /// Who it is.
     pub fn provider(&self) -> Provider {
         self.provider
+    }
+
+    /// The same, with the trace that the request is part of.
+    #[must_use]
+    pub fn traced(self, trace: Option<Trace>) -> Verified {
+        Verified { trace, ..self }
     }
 
     /// The callback that its request line and this body make.
@@ -75,6 +82,7 @@ impl Verified {
             client_ip,
             platform,
             request_id,
+            trace,
         } = self;
         let head = Head {
             provider,
@@ -84,6 +92,7 @@ impl Verified {
             client_ip,
             platform,
             request_id,
+            trace,
             unreadable: false,
         };
         Callback { head, body }

@@ -138,6 +138,7 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
         request_id: (line.header)("operationid")
             .filter(|id| !id.is_empty())
             .map(str::to_owned),
+        trace: None,
     })
 }
 

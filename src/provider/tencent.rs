@@ -145,6 +145,7 @@ pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Resul
         client_ip: query.owned("ClientIP"),
         platform: query.owned("OptPlatform"),
         request_id: query.owned("RequestID").or_else(|| query.owned("RequestId")),
+        trace: None,
     })
 }
 

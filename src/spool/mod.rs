@@ -31,7 +31,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tracing::error;
 
+use crate::lifecycle::Pulse;
 pub use inspect::{InspectError, Inspector, Overview};
+
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
 pub use reader::{ReadError, Reader};
@@ -164,6 +166,7 @@ pub struct Spool {
     incarnation: String,
     jobs: Sender<Job>,
     shared: Arc<Shared>,
+    pulse: Pulse,
     writer: JoinHandle<()>,
     checkpointer: JoinHandle<()>,
     _lock: File,
@@ -205,13 +208,19 @@ impl Spool {
             shared: shared.clone(),
             metrics,
         };
+        let pulse = Pulse::default();
+        let watched = pulse.watch();
         Ok(Spool {
             path,
+            pulse,
             config: config.clone(),
             incarnation: state.incarnation,
             jobs,
             shared,
-            writer: spawn("spool-writer", move || writer.run()),
+            writer: spawn("spool-writer", move || {
+                let _watched = watched;
+                writer.run();
+            }),
             checkpointer: spawn("spool-wal", move || checkpointer.run()),
             _lock: lock,
         })
@@ -220,6 +229,11 @@ impl Spool {
     /// `<id>.<incarnation>`: never the same for two spools, even when one folder is emptied and used again.
     pub fn name(&self) -> String {
         format!("{}.{}", self.config.id, self.incarnation)
+    }
+
+    /// Whether the writer is there.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// For the threads that append.

@@ -165,6 +165,14 @@ impl Bridge {
         Some((answer.status, answer.body))
     }
 
+    /// Status and body of any request to the admin port.
+    pub fn administer(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut connection = Connection::open(self.admin_port).expect("the admin port listens");
+        let answer = connection.request(method, path, &[], body.as_bytes());
+        let answer = answer.expect("an answer");
+        (answer.status, answer.body)
+    }
+
     /// The address of a path of the admin port.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.admin_port)

@@ -20,6 +20,7 @@ mod lagging;
 mod moments;
 mod network;
 mod power;
+mod reload;
 mod size;
 mod spoiled;
 mod two_bridges;

@@ -205,6 +205,7 @@ fn callback(letter: &Letter) -> Result<Callback, String> {
             client_ip: None,
             platform: None,
             request_id: None,
+            trace: None,
             unreadable: false,
         },
         body: letter.parts.values().flatten().copied().collect::<Vec<u8>>().into(),

@@ -141,6 +141,7 @@ impl World {
             client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.below(256), dice.below(256), dice.below(256))),
             platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.below(4)].to_owned()),
             request_id: Some(format!("sim-{:016x}", dice.roll())),
+            trace: None,
             unreadable: false,
         };
         Callback {

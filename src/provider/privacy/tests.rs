@@ -92,6 +92,7 @@ fn what_the_request_said_is_covered_too() {
         client_ip: Some("192.0.2.1".into()),
         platform: Some("iOS".into()),
         request_id: None,
+        trace: None,
         unreadable: false,
     };
     let rules = [

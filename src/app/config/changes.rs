@@ -1,0 +1,86 @@
+//! What differs between two readings of the configuration, by the names that its author knows.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use super::Config;
+
+impl Config {
+    /// The keys whose values are not those of `before`, as `kafka.brokers`; of a list, its name.
+    pub fn differences(&self, before: &Config) -> Vec<String> {
+        let mut keys = BTreeSet::new();
+        compare("", &before.written, &self.written, &mut keys);
+        // Secrets in files can change behind their names.
+        if self.kafka.properties != before.kafka.properties {
+            keys.insert("kafka.properties".to_owned());
+        }
+        if self.schemas.registry_auth != before.schemas.registry_auth {
+            keys.insert("schemas.registry_auth".to_owned());
+        }
+        keys.into_iter().collect()
+    }
+
+    /// Takes from a later reading what a running bridge has taken from it; what needs a restart stays, so that it is told
+    /// again.
+    pub(in crate::app) fn adopt(&mut self, new: Config) {
+        self.log.level = new.log.level;
+        self.schemas.dir = new.schemas.dir;
+        self.tencent = new.tencent;
+        self.openim = new.openim;
+        self.privacy = new.privacy;
+    }
+}
+
+/// Tables below the second level count as one value.
+fn compare(place: &str, before: &Table, after: &Table, found: &mut BTreeSet<String>) {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if old == new {
+            continue;
+        }
+        let empty = Table::new();
+        let inside = |value: Option<&Value>| value.is_none_or(Value::is_table);
+        if place.is_empty() && inside(old) && inside(new) {
+            let table = |value: Option<&'_ Value>| value.and_then(Value::as_table).unwrap_or(&empty).clone();
+            compare(&format!("{name}."), &table(old), &table(new), found);
+        } else {
+            found.insert(format!("{place}{name}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse(
+            "test",
+            &format!("{text}\n[[openim]]\nname = \"a\"\n"),
+            std::iter::empty(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn differences_have_the_names_of_their_keys() {
+        let before =
+            config("[server]\nworkers = 1\n[kafka]\nbrokers = \"a:1\"\npartitions = 3\n[log]\nlevel = \"info\"");
+        let after = config(
+            "[spool]\nid = \"b\"\n[kafka]\nbrokers = \"b:1\"\npartitions = 3\n[kafka.properties]\n\"client.rack\" = \"r\"\n[log]\nlevel = \"warn\"",
+        );
+        assert_eq!(
+            after.differences(&before),
+            [
+                "kafka.brokers",
+                "kafka.properties",
+                "log.level",
+                "server.workers",
+                "spool.id"
+            ]
+        );
+        assert_eq!(before.differences(&before.clone()), [""; 0]);
+    }
+}

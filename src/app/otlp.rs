@@ -1,0 +1,191 @@
+//! Spans go to an OpenTelemetry collector: OTLP over HTTP in its JSON encoding, from a thread of its own. A collector that
+//! is slow or away costs spans, which are counted, and nothing else.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use prometheus::{
+    IntCounter, IntCounterVec, Registry, register_int_counter_vec_with_registry, register_int_counter_with_registry,
+};
+use serde_json::{Value, json};
+use tracing::warn;
+use ureq::Agent;
+
+use crate::callback::{Span, Spans};
+use crate::lifecycle::Stop;
+
+/// Spans that wait for the collector.
+const QUEUE: usize = 8192;
+/// Spans of one request.
+const BATCH: usize = 512;
+/// How long a span waits for others to go with.
+const LINGER: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// The protocol's numbers for who takes a request and who sends a message.
+const SERVER: u8 = 2;
+const PRODUCER: u8 = 4;
+
+/// The thread that exports.
+pub(super) struct Exporter {
+    thread: JoinHandle<()>,
+    stop: Stop,
+}
+
+/// Where to leave spans, and who exports them; neither where there is no collector.
+pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Result<(Spans, Option<Exporter>)> {
+    let Some(endpoint) = endpoint else {
+        return Ok((Spans::default(), None));
+    };
+    let dropped = register_int_counter_vec_with_registry!(
+        "imbridge_spans_dropped_total",
+        "Spans that did not get to the collector: there was no room, or it did not take them.",
+        &["reason"],
+        registry
+    )?;
+    let exported = register_int_counter_with_registry!(
+        "imbridge_spans_exported_total",
+        "Spans that the collector has taken.",
+        registry
+    )?;
+    let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
+    let stop = Stop::default();
+    let desk = Desk {
+        url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
+        agent: Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .build()
+            .new_agent(),
+        queue,
+        dropped,
+        exported,
+        stop: stop.clone(),
+        failures: 0,
+    };
+    let thread = std::thread::Builder::new()
+        .name("otlp".into())
+        .spawn(move || desk.serve())?;
+    Ok((spans, Some(Exporter { thread, stop })))
+}
+
+impl Exporter {
+    /// Exports what is left, as long as the collector takes it, and ends the thread.
+    pub fn finish(self) {
+        self.stop.raise();
+        if self.thread.join().is_err() {
+            warn!("the exporter of spans has panicked");
+        }
+    }
+}
+
+/// The thread's side.
+struct Desk {
+    url: String,
+    agent: Agent,
+    queue: Receiver<Span>,
+    dropped: IntCounterVec,
+    exported: IntCounter,
+    stop: Stop,
+    /// In a row.
+    failures: u64,
+}
+
+impl Desk {
+    fn serve(mut self) {
+        loop {
+            let batch = self.batch();
+            if !batch.is_empty() {
+                self.export(&batch);
+            }
+            if self.stop.is_raised() && (self.queue.is_empty() || self.failures > 0) {
+                return;
+            }
+        }
+    }
+
+    /// What comes within the time that a span waits for others.
+    fn batch(&self) -> Vec<Span> {
+        let mut batch = Vec::new();
+        let deadline = Instant::now() + LINGER;
+        while batch.len() < BATCH && !self.stop.is_raised() {
+            match self
+                .queue
+                .recv_timeout(Duration::from_millis(50).min(deadline - Instant::now().min(deadline)))
+            {
+                Ok(span) => batch.push(span),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(RecvTimeoutError::Timeout) => return batch,
+                // Nobody is left who could leave one.
+                Err(RecvTimeoutError::Disconnected) => self.stop.raise(),
+            }
+        }
+        batch.extend(self.queue.try_iter().take(BATCH - batch.len()));
+        batch
+    }
+
+    fn export(&mut self, batch: &[Span]) {
+        let request = self.agent.post(&self.url).header("content-type", "application/json");
+        match request.send(request_body(batch).to_string()) {
+            Ok(_) => {
+                self.failures = 0;
+                self.exported.inc_by(batch.len() as u64);
+            }
+            Err(cause) => {
+                self.failures += 1;
+                self.dropped.with_label_values(&["export"]).inc_by(batch.len() as u64);
+                // An outage of hours is a few lines, not a flood.
+                if self.failures.is_power_of_two() {
+                    warn!(url = self.url, %cause, attempts = self.failures, "the collector does not take spans; they are dropped");
+                }
+            }
+        }
+    }
+}
+
+/// `ExportTraceServiceRequest`.
+fn request_body(batch: &[Span]) -> Value {
+    let ids = RandomState::new();
+    let spans: Vec<Value> = (0u64..)
+        .zip(batch)
+        .map(|(number, span)| json_of(span, &ids, number))
+        .collect();
+    let resource = [
+        ("service.name", "imbridge"),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+    ];
+    json!({"resourceSpans": [{
+        "resource": {"attributes": resource.map(|(key, value)| attribute(key, value))},
+        "scopeSpans": [{"scope": {"name": "imbridge"}, "spans": spans}],
+    }]})
+}
+
+fn json_of(span: &Span, ids: &RandomState, number: u64) -> Value {
+    let mut hasher = ids.build_hasher();
+    hasher.write_u64(number);
+    let attributes = span.attributes.iter().map(|(key, value)| attribute(key, value));
+    json!({
+        "traceId": span.trace.trace_id(),
+        // Zero is no id.
+        "spanId": format!("{:016x}", hasher.finish().max(1)),
+        "parentSpanId": span.trace.span_id(),
+        "traceState": span.trace.state.as_deref().unwrap_or_default(),
+        "flags": 1,
+        "name": span.name,
+        "kind": if span.name == "receive" { SERVER } else { PRODUCER },
+        "startTimeUnixNano": unix_ns(span.started),
+        "endTimeUnixNano": unix_ns(span.ended.max(span.started)),
+        "attributes": attributes.collect::<Vec<_>>(),
+    })
+}
+
+fn attribute(key: &str, value: &str) -> Value {
+    json!({"key": key, "value": {"stringValue": value}})
+}
+
+/// As text: JSON's numbers are not for 64 bits.
+fn unix_ns(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos().to_string()
+}

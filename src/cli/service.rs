@@ -1,0 +1,50 @@
+//! What a service manager is told, over the socket that systemd names in `NOTIFY_SOCKET`; nothing where there is none.
+
+use sd_notify::NotifyState;
+use tracing::{error, warn};
+
+/// Callbacks are accepted, or are accepted on after a reload.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// A reload begins; [`ready`] ends it, whether it went well or not.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(cause) => warn!(%cause, "the monotonic clock does not tell the time"),
+    }
+}
+
+/// Callbacks are no longer accepted.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Twice in each interval that the service manager waits for a sign of life, gives one, as long as there is life; from a
+/// thread of its own.
+///
+/// # Errors
+/// When the thread does not start.
+pub(super) fn watch(is_alive: impl Fn() -> bool + Send + 'static) -> std::io::Result<()> {
+    let Some(interval) = sd_notify::watchdog_enabled() else {
+        return Ok(());
+    };
+    let signs = move || {
+        while is_alive() {
+            tell(&[NotifyState::Watchdog]);
+            std::thread::sleep(interval / 2);
+        }
+        error!("a thread has ended that the bridge cannot do without: the watchdog gets no more signs of life");
+    };
+    std::thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(signs)
+        .map(drop)
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(cause) = sd_notify::notify(state) {
+        warn!(%cause, "the service manager does not hear");
+    }
+}

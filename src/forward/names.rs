@@ -1,0 +1,156 @@
+//! Where messages go and what they are called: topics, places, ids and the headers that all kinds share. It knows no
+//! body and no schema's inside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::callback::{Head, Provider, Trace};
+use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
+use crate::schema::{Catalogue, Command};
+
+/// The topic of each command.
+type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
+
+/// The names that go into messages.
+pub(super) struct Names {
+    spool: String,
+    partitions: i32,
+    topics: Topics,
+    unknown: HashMap<Provider, Arc<str>>,
+    dead_letter: Arc<str>,
+    /// Where delivery is transactional.
+    checkpoints: Option<String>,
+}
+
+/// A message's share of what is common to all kinds.
+pub(super) struct Draft<'a> {
+    pub position: Position,
+    /// `ce_id`, where it is not made of the position.
+    pub id: Option<String>,
+    pub topic: &'a Arc<str>,
+    pub source: String,
+    pub kind: String,
+    pub key: Option<String>,
+    pub time_ms: i64,
+    pub received_at_ms: i64,
+    pub content_type: &'static str,
+    pub trace: Option<&'a Trace>,
+    pub payload: Vec<u8>,
+}
+
+/// `ce_source`: which app of which provider.
+pub(super) fn source_of(head: &Head) -> String {
+    format!("/{}/{}", head.provider.as_str(), head.app)
+}
+
+impl Names {
+    /// For this spool's messages.
+    pub fn new(catalogue: &Catalogue, config: &publish::Config, spool: &str) -> Names {
+        let prefix = &config.topic_prefix;
+        let unknown =
+            Provider::ALL.map(|provider| (provider, publish::unknown_topic(prefix, provider.as_str()).into()));
+        Names {
+            spool: spool.to_owned(),
+            partitions: config.partitions,
+            topics: topics_of(catalogue, prefix),
+            unknown: unknown.into_iter().collect(),
+            dead_letter: publish::dead_letter_topic(prefix).into(),
+            checkpoints: (config.delivery == Delivery::Transactional).then(|| publish::checkpoint_topic(prefix)),
+        }
+    }
+
+    /// The topics are those of other schemas from here on.
+    pub fn rename(&mut self, catalogue: &Catalogue, prefix: &str) {
+        self.topics = topics_of(catalogue, prefix);
+    }
+
+    /// The topic of a command that has a schema.
+    pub fn topic(&self, provider: Provider, command: &str) -> &Arc<str> {
+        &self.topics[&provider][command]
+    }
+
+    /// The topic of commands that have none.
+    pub fn unknown(&self, provider: Provider) -> &Arc<str> {
+        &self.unknown[&provider]
+    }
+
+    /// Every topic that something can go to.
+    pub fn all_topics(&self) -> Vec<String> {
+        let all = self
+            .topics
+            .values()
+            .flat_map(HashMap::values)
+            .chain(self.unknown.values())
+            .chain([&self.dead_letter]);
+        let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
+        topics.extend(self.checkpoints.clone());
+        topics.sort();
+        topics
+    }
+
+    /// The dead-letter topic.
+    pub fn dead_letter(&self) -> &Arc<str> {
+        &self.dead_letter
+    }
+
+    /// The id of an event without an identity of its own: the same however often the record goes through.
+    pub fn event_id(&self, position: Position) -> String {
+        format!("{}.{position}", self.spool)
+    }
+
+    /// Places the message and writes its CloudEvents headers (Kafka protocol binding, binary mode).
+    pub fn finish(&self, mut draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
+        let id = draft.id.take().unwrap_or_else(|| self.event_id(draft.position));
+        let mut headers = vec![
+            ("ce_specversion", "1.0".to_owned()),
+            ("ce_id", id),
+            ("ce_source", draft.source),
+            ("ce_type", draft.kind),
+            ("ce_time", rfc3339(draft.time_ms)),
+            ("content-type", draft.content_type.to_owned()),
+        ];
+        headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
+        if let Some(trace) = draft.trace {
+            headers.push(("traceparent", trace.parent.clone()));
+            headers.extend(trace.state.clone().map(|state| ("tracestate", state)));
+        }
+        headers.extend(more);
+        let partition = draft
+            .key
+            .as_ref()
+            .map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
+        Message {
+            position: draft.position,
+            slot: Slot {
+                topic: Arc::clone(draft.topic),
+                partition,
+            },
+            key: draft.key,
+            headers,
+            payload: draft.payload,
+            received_at_ms: draft.received_at_ms,
+        }
+    }
+}
+
+fn rfc3339(unix_ms: i64) -> String {
+    // The range that RFC 3339 can write: years 1970 to 9999. A provider's nonsense outside of it becomes its nearest end.
+    const LAST_MS: i64 = 253_402_300_799_999;
+    let time = UNIX_EPOCH + Duration::from_millis(unix_ms.clamp(0, LAST_MS) as u64);
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+fn topics_of(catalogue: &Catalogue, prefix: &str) -> Topics {
+    let topics_of = |provider: Provider| {
+        let own = catalogue
+            .commands()
+            .filter(|command| command.provider() == provider.as_str());
+        let topic = |command: &Command| {
+            let topic = publish::command_topic(prefix, command.provider(), command.name());
+            (command.name().to_owned(), topic.into())
+        };
+        (provider, own.map(topic).collect())
+    };
+    Provider::ALL.into_iter().map(topics_of).collect()
+}

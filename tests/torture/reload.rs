@@ -1,0 +1,71 @@
+//! New schemas while it is not known what Kafka has: what may be there is looked up as what the old ones made of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::network::behind_a_proxy;
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::reader::consume;
+use crate::support::within;
+
+const COMMAND: &str = "Group.CallbackAfterCreateGroup";
+const EVENTS: usize = 50;
+const STALLED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"stalled\""];
+
+fn post(bridge: &Bridge, kind: &str) {
+    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}");
+    let mut connection = bridge.connect();
+    for number in 0..EVENTS {
+        let body = format!(r#"{{"GroupId":"{kind}-{number}","Owner_Account":"owner-{kind}-{number}"}}"#);
+        assert_eq!(connection.post(&target, body).expect("an answer").status, 200);
+    }
+}
+
+#[test]
+fn a_reload_that_changes_keys_while_answers_are_on_their_way_sends_nothing_twice() {
+    let (kafka, proxy) = behind_a_proxy("reload");
+    let mut home = Home::with_brokers("reload", &kafka.brokers);
+    home.set("KAFKA__STALL_TIMEOUT_S", "1");
+    home.set("HISTORY__WINDOW_S", "0");
+    let bridge = home.start();
+    post(&bridge, "first");
+    bridge.settle();
+
+    // Kafka takes everything, and the producer is given up before it hears of it.
+    proxy.slow(Duration::from_millis(900), 0);
+    post(&bridge, "old");
+    within(Duration::from_secs(60), "the producer to be given up", || {
+        (bridge.metric(&STALLED) >= 1.0).then_some(())
+    });
+    let schema = home.schemas().join("tencent").join(COMMAND).join("v1.avsc");
+    let text = std::fs::read_to_string(&schema).expect("it is there");
+    let other = text.replace("\"key\": \"GroupId\"", "\"key\": \"Owner_Account\"");
+    assert_ne!(text, other);
+    std::fs::write(&schema, other).expect("a temporary folder is writable");
+    bridge.signal("HUP");
+    within(Duration::from_secs(60), "the reload", || {
+        (bridge.metric(&["imbridge_reloads_total", "outcome=\"ok\""]) >= 1.0).then_some(())
+    });
+    post(&bridge, "new");
+    proxy.slow(Duration::ZERO, 0);
+    bridge.settle();
+
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for message in consume(&kafka.brokers, &home.prefix, &home.schemas()) {
+        *found.entry(message.key.expect("each has one")).or_default() += 1;
+    }
+    let keys = |kind: &str| (0..EVENTS).map(|number| format!("{kind}-{number}")).collect::<Vec<_>>();
+    let expected: BTreeMap<String, usize> = ["first", "old", "owner-new"]
+        .into_iter()
+        .flat_map(keys)
+        .map(|key| (key, 1))
+        .collect();
+    assert_eq!(found, expected, "{}", bridge.log());
+    let skipped = bridge.metric(&["imbridge_messages_skipped_total "]);
+    assert!(
+        skipped >= EVENTS as f64,
+        "only {skipped} were in Kafka already: {}",
+        bridge.log()
+    );
+    assert!(bridge.terminate().success());
+}
