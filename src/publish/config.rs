@@ -201,7 +201,7 @@ impl Config {
         if self.delivery == Delivery::Transactional {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
-            client.set("transactional.id", transactional_id(spool_id));
+            client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
         }
         client
     }

@@ -20,9 +20,10 @@ pub(super) fn spool_id(spool: &str) -> &str {
     spool.rsplit_once('.').map_or(spool, |(id, _)| id)
 }
 
-/// The name by which Kafka knows that two producers are of one spool.
-pub(super) fn transactional_id(spool_id: &str) -> String {
-    format!("imbridge-{spool_id}")
+/// The name by which Kafka knows that two producers are of one spool. The checkpoints' topic tells a producer that is fenced
+/// off by whom, so bridges with other topics must not fence it off.
+pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
+    format!("imbridge.{topic_prefix}.{spool_id}")
 }
 
 impl Publisher {

@@ -65,11 +65,28 @@ fn a_second_bridge_of_the_same_spool_id_fences_off_the_first() {
 
     let more = Plan::new(&second).with("groups", 8).with("each", 40).start().finish();
     successor.settle();
-    assert_eq!(successor.metric(&["imbridge_producer_rebuilds_total"]), 0.0);
+    let rebuilds = successor.metric(&["imbridge_producer_rebuilds_total"]);
+    assert_eq!(rebuilds, 0.0, "{}\n{}", zombie.log(), successor.log());
     let verdict = judge(&kafka::shared(), &first, &[&ledger.path, &more.path], "read_committed");
     report("fencing", &format!("the first bridge stopped; {}", verdict.summary()));
     verdict.assert_kept();
     assert_eq!(verdict.found, 8 * 20 + 8 * 40, "{verdict:#?}");
+}
+
+#[test]
+fn bridges_of_one_spool_id_with_topics_of_their_own_leave_each_other_alone() {
+    let homes = ["apart-a", "apart-b"].map(transactional);
+    let bridges = homes.each_ref().map(Home::start);
+    for (home, bridge) in homes.iter().zip(&bridges) {
+        let ledger = Plan::new(home).with("groups", 8).with("each", 10).start().finish();
+        bridge.settle();
+        ledger.judge(&kafka::shared(), home).assert_kept();
+        assert_eq!(ledger.acknowledged, 80);
+    }
+    for bridge in &bridges {
+        let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
+        assert_eq!(rebuilds, 0.0, "{}", bridge.log());
+    }
 }
 
 fn post(bridge: &Bridge, command: &str, expected: u16) {
