@@ -7,6 +7,7 @@
 
 mod database;
 mod fresh;
+mod group;
 mod inspect;
 mod lane;
 mod metrics;

@@ -15,7 +15,8 @@ use tracing::{error, info};
 
 use super::Keep;
 use super::database::{Database, DatabaseError};
-use super::lane::{AppendError, LaneQueue};
+use super::group::Group;
+use super::lane::AppendError;
 use super::metrics::Metrics;
 use super::repair::repair;
 use super::shared::{Health, Progress, Shared};
@@ -51,16 +52,6 @@ pub(super) enum Job {
     Sync(oneshot::Sender<Result<(), AppendError>>),
     /// Write everything down and end.
     Close,
-}
-
-/// What goes into one commit.
-#[derive(Default)]
-struct Group {
-    appends: Vec<(Arc<LaneQueue>, Vec<Vec<u8>>)>,
-    progress: Option<Progress>,
-    syncs: Vec<oneshot::Sender<Result<(), AppendError>>>,
-    close: bool,
-    damage: Option<String>,
 }
 
 pub(super) struct Writer {
@@ -374,30 +365,5 @@ struct End(Arc<Shared>);
 impl Drop for End {
     fn drop(&mut self) {
         self.0.set_health(Health::Broken("the writer has ended".into()));
-    }
-}
-
-impl Group {
-    fn records(&self) -> usize {
-        self.appends.iter().map(|(_, records)| records.len()).sum()
-    }
-
-    fn bytes(&self) -> usize {
-        self.appends.iter().flat_map(|(_, records)| records).map(Vec::len).sum()
-    }
-
-    /// How much there is to write.
-    fn work(&self) -> usize {
-        self.records() + usize::from(self.progress.is_some()) + self.syncs.len()
-    }
-
-    /// Tells everyone, where `last` is the last sequence number of the group. Who has gone away needs no answer.
-    fn acknowledge(self, last: u64) {
-        let mut first = last + 1 - self.records() as u64;
-        for (lane, records) in self.appends {
-            lane.tell(records.len(), Ok(first));
-            first += records.len() as u64;
-        }
-        self.syncs.into_iter().for_each(|done| _ = done.send(Ok(())));
     }
 }
