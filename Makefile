@@ -19,7 +19,7 @@ check: ## the gate: format, lints, documents, dependencies, a minute of each fuz
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	scripts/deny
-	scripts/fuzz 60
+	scripts/fuzz $${FUZZ_SECONDS:-60}
 	scripts/test
 
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size

@@ -19,7 +19,7 @@ use super::group::Group;
 use super::lane::AppendError;
 use super::metrics::Metrics;
 use super::repair::repair;
-use super::shared::{Health, Progress, Shared};
+use super::shared::{Health, Shared};
 use crate::lifecycle::unix_ms;
 
 /// Records deleted in one commit at most, so that deletion never delays an acknowledgement much.
