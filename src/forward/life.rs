@@ -100,6 +100,8 @@ impl<'a> Life<'a> {
             }
             if !sent && !collected {
                 self.wait();
+                let reachable = self.publisher.is_reachable();
+                self.parts.metrics.connected.set(reachable.into());
                 self.watch_for_stall()?;
             }
         }

@@ -132,7 +132,7 @@ impl<'a> Transactions<'a> {
                 // Nothing is in flight between transactions, and nothing was sent: no checkpoint is needed.
                 self.delivered = bare.seq;
             } else {
-                self.rest();
+                self.rest()?;
             }
             self.report();
             let drained = self.parts.drain.is_raised()
@@ -206,7 +206,11 @@ impl<'a> Transactions<'a> {
         }
     }
 
-    fn rest(&self) {
+    fn rest(&self) -> Result<(), Trouble> {
+        // Serves what librdkafka tells of its brokers.
+        self.publisher.poll()?;
+        let reachable = self.publisher.is_reachable();
+        self.parts.metrics.connected.set(reachable.into());
         let short = self.source.held_up || self.delivered > self.reported;
         let time = if short { WAIT_SHORT } else { WAIT_IDLE };
         if self.source.held_up {
@@ -214,6 +218,7 @@ impl<'a> Transactions<'a> {
         } else {
             self.parts.reader.wait(self.source.read, time);
         }
+        Ok(())
     }
 }
 

@@ -1,10 +1,11 @@
 //! One life of a producer: from the connection to the first fault. It keeps no order of its own: what is sent in order
 //! is in Kafka in order, or the life ends and the caller starts over from the spool.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -20,6 +21,8 @@ use super::transaction::spool_id;
 use super::{Config, ConnectError, Context, Delivery, EVENTS_MAX, Fault, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two questions whether a cluster that had gone is back.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// What a topic takes that does not tell: Kafka's default, rounded down.
 const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
@@ -37,6 +40,8 @@ pub(super) struct Reports {
     refusal: Mutex<Option<(&'static str, String)>>,
     /// The caller says once what has gone wrong: librdkafka's lines about it are for those who look for them.
     quiet: AtomicBool,
+    /// No broker was reached, and nothing was delivered since.
+    down: AtomicBool,
 }
 
 impl ClientContext for Reports {
@@ -49,6 +54,9 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.down.store(true, Ordering::Relaxed);
+        }
         if let Some(advice) = advice(&error) {
             *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((advice, reason.to_owned()));
         }
@@ -119,6 +127,7 @@ pub struct Publisher {
     pub(super) config: Config,
     spool: String,
     limits: HashMap<String, usize>,
+    asked_at: Cell<Instant>,
 }
 
 impl Publisher {
@@ -163,6 +172,7 @@ impl Publisher {
             config: config.clone(),
             spool: spool.to_owned(),
             limits,
+            asked_at: Cell::new(Instant::now()),
         };
         if config.delivery == Delivery::Transactional {
             publisher.take_over()?;
@@ -278,10 +288,29 @@ impl Publisher {
         }
         let deliveries = std::mem::take(&mut reports.0);
         drop(reports);
+        if !deliveries.is_empty() {
+            self.producer.context().down.store(false, Ordering::Relaxed);
+        }
         match self.producer.client().fatal_error() {
             Some((code, text)) => Err(Fault::new("fatal", format!("{code}: {text}"))),
             None => Ok(deliveries),
         }
+    }
+
+    /// Whether any broker is there, as far as is known: librdkafka tells when the last one has gone, and nothing when one is
+    /// back, so that is asked for now and then, for up to 5 seconds.
+    pub fn is_reachable(&self) -> bool {
+        let down = &self.producer.context().down;
+        if !down.load(Ordering::Relaxed) {
+            return true;
+        }
+        if self.asked_at.get().elapsed() < ASK_EVERY {
+            return false;
+        }
+        let is_back = self.answers();
+        self.asked_at.set(Instant::now());
+        down.store(!is_back, Ordering::Relaxed);
+        is_back
     }
 
     /// Whether the cluster answers at all, within 5 seconds. On a connection of its own: one that has as many produce

@@ -22,12 +22,15 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
     let before = load.intervals().len();
     kafka.stop();
     let stopped = load.intervals().len();
+    let connected = |wanted: f64| (bridge.metric(&["imbridge_kafka_connected "]) == wanted).then_some(());
+    eventually("the bridge to say that Kafka has gone", || connected(0.0));
     std::thread::sleep(OUTAGE);
     let back = load.intervals().len();
     kafka.up();
     eventually("events in Kafka again", || {
         (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(())
     });
+    eventually("the bridge to say that Kafka is back", || connected(1.0));
     let ledger = load.stop();
     bridge.settle();
     ledger.judge(&kafka.brokers, &home).assert_kept();

@@ -8,14 +8,14 @@ use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
 
 /// What a browser saw: light and dark, on a desk and on a phone.
-fn look(bridge: &Bridge) -> Vec<Value> {
+fn look(bridge: &Bridge, kind: &str) -> Vec<Value> {
     let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
     let mut node = Command::new("node");
     node.env("NODE_PATH", modules)
         .arg("tests/readers/status.js")
         .arg(bridge.admin_url("/"));
     // `IMBRIDGE_PICTURES=docs/images` renews the pictures of the documents.
-    node.args(std::env::var("IMBRIDGE_PICTURES").ok());
+    node.args(std::env::var("IMBRIDGE_PICTURES").ok()).env("KIND", kind);
     let output = node.output().expect("node is there");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the browser failed: {words}");
@@ -57,7 +57,7 @@ fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
     let markup = r#"["<img src=x onerror=alert(1)>"]"#;
     assert_eq!(bridge.connect().post(&broken, markup).expect("an answer").status, 200);
     bridge.settle();
-    let seen = look(&bridge);
+    let seen = look(&bridge, "well");
     well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
     for it in &seen {
         let tiles = [&it["tiles"]["accepting"], &it["tiles"]["kafka"], &it["tiles"]["behind"]];
@@ -72,7 +72,7 @@ fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
     home.set("KAFKA__BROKERS", "127.0.0.1:1");
     home.set("SPOOL__MIN_FREE_BYTES", i64::MAX.to_string());
     let bridge = home.start_unready();
-    let seen = look(&bridge);
+    let seen = look(&bridge, "broken");
     well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
     assert_eq!(seen[0]["tiles"]["accepting"], "not accepting");
     assert_eq!(seen[0]["tiles"]["kafka"], "not connected");

@@ -40,7 +40,7 @@ async function look(browser, colorScheme, size) {
       scripts_run: document.querySelectorAll("table script, table img").length,
     };
   });
-  if (folder) await page.screenshot({ path: `${folder}/status-${colorScheme}-${size}.png`, fullPage: true });
+  if (folder) await page.screenshot({ path: `${folder}/status-${process.env.KIND}-${colorScheme}-${size}.png`, fullPage: true });
   await context.close();
   return { colorScheme, size, faults, hosts: [...hosts], ...seen };
 }
