@@ -149,7 +149,7 @@ impl<'a> Life<'a> {
         }
         let notes = recovery.marks.take_notes();
         if !notes.is_empty() {
-            self.parts.reader.note(notes)?;
+            self.parts.reader.deliver_durably(self.delivered, notes)?;
         }
         if !look_up.is_empty() {
             let since_ms = self

@@ -188,7 +188,7 @@ impl Forwarder {
         );
         let delivery = self.config.delivery.as_str();
         self.reader
-            .note(vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
+            .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
         let (outcome, delivered, composed) = match self.config.delivery {
             Delivery::Idempotent => {
                 self.composer.recall(&mut self.reader, progress.delivered);

@@ -109,13 +109,14 @@ impl Reader {
         self.shared.give_up(reason);
     }
 
-    /// Writes notes down and returns after the sync.
+    /// The same, and returns after the sync. Notes of what was delivered never stand there without its `seq`: a start that
+    /// goes by the one would look for the other in the wrong place.
     ///
     /// # Errors
-    /// [`AppendError`] when they were not made durable.
-    pub fn note(&self, notes: Vec<(String, String)>) -> Result<(), AppendError> {
+    /// [`AppendError`] when it was not made durable.
+    pub fn deliver_durably(&self, seq: u64, notes: Vec<(String, String)>) -> Result<(), AppendError> {
         let (done, answer) = oneshot::channel();
-        self.shared.leave_progress(0, notes);
+        self.shared.leave_progress(seq, notes);
         self.jobs.send(Job::Sync(done)).map_err(|_| AppendError::Closed)?;
         self.shared.wake_writer();
         answer.blocking_recv().map_err(|_| AppendError::Closed)?

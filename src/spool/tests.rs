@@ -107,7 +107,7 @@ fn numbers_are_never_used_again_after_everything_was_delivered_and_deleted() {
     spool.reader().deliver(10, Vec::new());
     spool.close();
     let spool = open(folder.path());
-    spool.reader().note(Vec::new()).unwrap();
+    spool.reader().deliver_durably(0, Vec::new()).unwrap();
     assert!(spool.reader().read(0, usize::MAX).unwrap().is_empty());
     assert_eq!(append_all(&spool, [vec![9]]), [Ok(11)]);
 }
@@ -125,7 +125,7 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
     assert!(matches!(spool.appender().health(), Health::Full(_)));
     assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
     spool.reader().deliver(accepted, Vec::new());
-    spool.reader().note(Vec::new()).unwrap();
+    spool.reader().deliver_durably(0, Vec::new()).unwrap();
     // The room is looked at after those who waited for the commit were told.
     let deadline = Instant::now() + Duration::from_secs(10);
     while spool.appender().health() != Health::Accepting {
@@ -138,7 +138,7 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
 /// Asks until it is so; the writer deletes in its own time.
 fn wait_until(spool: &Spool, what: &str, so: impl Fn(&[u64]) -> bool) {
     // Who reads while somebody else's report is under way finds a gap; the forwarder does both.
-    spool.reader().note(Vec::new()).unwrap();
+    spool.reader().deliver_durably(0, Vec::new()).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let records = spool.reader().read(0, usize::MAX).unwrap();
@@ -170,7 +170,7 @@ fn what_is_delivered_is_kept_for_its_time_and_over_a_restart_and_then_deleted_wi
     let spool = open_with(folder.path(), keep(3_600_000, 1000));
     let mut reader = spool.reader();
     assert_eq!((reader.appended(), reader.delivered()), (10, 7));
-    spool.reader().note(Vec::new()).unwrap();
+    spool.reader().deliver_durably(0, Vec::new()).unwrap();
     assert_eq!(reader.read(0, usize::MAX).unwrap().len(), 10);
     spool.close();
     let spool = open_with(folder.path(), keep(1, 1000));

@@ -107,18 +107,17 @@ impl Writer {
     fn next_group(&self) -> Group {
         let open = self.database.is_some();
         let gather = || {
-            let mut group = Group {
-                appends: self.shared.take_appends(),
-                progress: open.then(|| self.shared.take_progress()).flatten(),
-                damage: self.shared.take_damage(),
-                ..Group::default()
-            };
+            let mut group = Group::default();
+            // Before the progress: whoever asks for a sync has left his own, which this commit has to hold.
             for job in self.jobs.try_iter() {
                 match job {
                     Job::Sync(done) => group.syncs.push(done),
                     Job::Close => group.close = true,
                 }
             }
+            group.appends = self.shared.take_appends();
+            group.progress = open.then(|| self.shared.take_progress()).flatten();
+            group.damage = self.shared.take_damage();
             (group.close || group.damage.is_some() || group.work() > 0).then_some(group)
         };
         self.shared.wait_as_writer(TICK, gather).unwrap_or_default()

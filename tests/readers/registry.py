@@ -27,7 +27,7 @@ def milliseconds(value):
 
 
 def run(options):
-    deserialize = AvroDeserializer(SchemaRegistryClient({"url": options.registry}))
+    deserialize = AvroDeserializer(SchemaRegistryClient({"url": options.registry, "timeout": 20}))
     consumer = Consumer({
         "bootstrap.servers": options.brokers,
         "group.id": "unused: partitions are assigned by hand",
