@@ -17,6 +17,7 @@ mod hostile;
 mod judge;
 mod kill;
 mod lagging;
+mod marks;
 mod moments;
 mod network;
 mod power;
