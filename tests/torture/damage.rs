@@ -42,7 +42,9 @@ fn fill(folder: &Path, records: &[Vec<u8>]) {
     tokio::task::LocalSet::new().block_on(&runtime.expect("a runtime"), all);
     let reader = spool.reader();
     reader.deliver(DELIVERED, Vec::new());
-    reader.deliver_durably(0, vec![("a".into(), "b".into())]).expect("it accepts");
+    reader
+        .deliver_durably(0, vec![("a".into(), "b".into())])
+        .expect("it accepts");
     drop(reader);
     spool.close();
 }

@@ -3,15 +3,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::size::{report, size};
 use crate::support::bridge::Home;
-use crate::support::kafka;
 use crate::support::oracle::Plan;
 use crate::support::reader::consume;
+use crate::support::{eventually, kafka};
 
 /// What stood in the file at one moment.
 struct Look {
@@ -26,16 +25,17 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     // New partitions all the time: it is then that marks are noted out of turn.
     home.set("KAFKA__PARTITIONS", "32");
     let bridge = home.start();
-    let load = Plan::new(&home)
-        .with("groups", 600)
-        .with("each", size("MARKS", 15, 300))
-        .start();
-    let mut looks = Vec::new();
-    let until = Instant::now() + Duration::from_secs(size("MARKS_S", 5, 60));
+    let (groups, each) = (600, size("MARKS", 15, 300));
+    let events = groups * each;
+    let load = Plan::new(&home).with("groups", groups).with("each", each).start();
     let file = home.path().join("spool/spool.db");
-    while Instant::now() < until {
-        looks.push(look(&file));
-    }
+    let mut looks = Vec::new();
+    let published = || bridge.metric(&["imbridge_messages_published_total"]);
+    // Publishing begins when the topics are made; from then on, for as long as it lasts.
+    eventually("the first look at a mark, and the last event", || {
+        looks.extend((0..50).map(|_| look(&file)).filter(|look| !look.marks.is_empty()));
+        (published() >= events as f64).then_some(())
+    });
     let ledger = load.finish();
     bridge.settle();
     assert!(bridge.terminate().success());
