@@ -27,7 +27,8 @@ const LASTS: Duration = Duration::from_secs(2);
 fn survive(home: Home, disk: &Disk, fault: &Fault<'_>) -> (Home, Bridge) {
     let before = schemas::add_before_command(&home.schemas());
     let bridge = home.start();
-    let load = Plan::new(&home).start();
+    // Not as fast as it goes: a small disk would be full before Kafka has its topics.
+    let load = Plan::new(&home).with("rate", 2000).start();
     eventually("the load to run", || {
         (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
     });

@@ -39,7 +39,8 @@ static const char *folder;
 static size_t folder_length;
 static int log_fd = -1;
 static uint64_t sync_number;
-/* As in Linux: every handle on a file is told of a failed sync, once. */
+/* As in Linux: every handle on a file is told of a failed sync, once. One that is told late has been synced all the same: the
+ * error is that of an earlier sync, and what was written since is on the disk. */
 static uint64_t errors[256];
 
 static uint64_t now_ns(void) {
@@ -250,13 +251,12 @@ static int syncs(int fd, int how) {
     control[SYNCS]++;
     die_at(BEFORE_SYNC | BEFORE_ANY);
     uint64_t number = ++sync_number, start = now_ns();
-    int failing = fails(SYNC_ERRNO, SYNC_SKIP), error = errno;
+    int failing = fails(SYNC_ERRNO, SYNC_SKIP), error = errno, late = 0;
     uint64_t *count = &errors[w->file % 256];
     if (failing) {
         *count += 1;
     } else if (*count != w->errors_seen) {
-        failing = 1;
-        error = EIO;
+        late = 1;
     }
     w->errors_seen = *count;
     int ignoring = control[IGNORE_SYNCS] != 0;
@@ -280,6 +280,10 @@ static int syncs(int fd, int how) {
         note(ended, NULL);
         die_at(AFTER_SYNC);
         pthread_mutex_unlock(&order);
+    }
+    if (done == 0 && late) {
+        errno = EIO;
+        return -1;
     }
     return done;
 }
