@@ -19,6 +19,7 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
     eventually("some events in Kafka", || {
         (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
     });
+    eventually("answers to compare with", || (load.intervals().len() > 3).then_some(()));
     let before = load.intervals().len();
     kafka.stop();
     let stopped = load.intervals().len();
