@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use sha2::{Digest, Sha256};
 use ureq::Agent;
 
 use crate::app::Config;
 use crate::callback::{Callback, Head, Provider};
 use crate::lifecycle::unix_ms;
-use crate::provider::{OpenImConfig, TencentConfig};
+use crate::provider::{OpenImConfig, TencentConfig, sign_of};
 use crate::schema::registry;
 use crate::secret::{Secret, Secrets};
 
@@ -143,9 +142,8 @@ impl Senders {
         }
         if let Some(token) = &app.token {
             let time = (now_ms / 1000).to_string();
-            let sign = Sha256::new().chain_update(first(token)).chain_update(&time).finalize();
             query
-                .append_pair("Sign", &hex::encode(sign))
+                .append_pair("Sign", &sign_of(first(token), &time))
                 .append_pair("RequestTime", &time);
         }
         Ok(Request {

@@ -100,8 +100,7 @@ impl<'a> Life<'a> {
             }
             if !sent && !collected {
                 self.wait();
-                let reachable = self.publisher.is_reachable();
-                self.parts.metrics.connected.set(reachable.into());
+                self.parts.tell_reachability(&self.publisher);
                 self.watch_for_stall()?;
             }
         }
@@ -210,11 +209,7 @@ impl<'a> Life<'a> {
         while let Some(delivered) = self.window.pop() {
             any = true;
             if let Some((slot, received_at_ms)) = delivered.message {
-                self.parts.metrics.published.with_label_values(&[&slot.topic]).inc();
-                self.parts
-                    .metrics
-                    .publish_seconds
-                    .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
+                self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
                 self.unfinished.push((slot, delivered.offset + 1));
             }
             if let Some(seq) = delivered.completes {

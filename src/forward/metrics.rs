@@ -15,8 +15,8 @@ const FIELDS: usize = 1000;
 /// Handles on the forwarder's metrics; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
-    pub(super) published: IntCounterVec,
-    pub(super) publish_seconds: Histogram,
+    published: IntCounterVec,
+    publish_seconds: Histogram,
     pub(super) replayed: IntCounter,
     pub(super) skipped: IntCounter,
     pub(super) producers: IntCounterVec,
@@ -107,6 +107,13 @@ impl Metrics {
             )?,
             fields: Arc::default(),
         })
+    }
+
+    /// Counts a message that Kafka has acknowledged, and how long after its callback's arrival.
+    pub(super) fn published(&self, topic: &str, received_at_ms: i64, now_ms: i64) {
+        self.published.with_label_values(&[topic]).inc();
+        self.publish_seconds
+            .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
     }
 
     /// Counts a value that travels in `unmapped`. The number of different labels is bounded.

@@ -177,6 +177,11 @@ impl Forwarder {
         }
     }
 
+    /// For the status page and alerts, when there is nothing else to do.
+    fn tell_reachability(&self, publisher: &Publisher) {
+        self.metrics.connected.set(publisher.is_reachable().into());
+    }
+
     /// One life of a producer; `Ok` when it was drained or abandoned, or new schemas can be used.
     fn live(&mut self, progress: &mut Progress, backoff: &mut Backoff, claim: &mut Claim) -> Result<(), Trouble> {
         claim.verify(self)?;

@@ -186,10 +186,7 @@ impl<'a> Transactions<'a> {
         let now_ms = unix_ms();
         let metrics = &self.parts.metrics;
         for (slot, received_at_ms) in sent {
-            metrics.published.with_label_values(&[&slot.topic]).inc();
-            metrics
-                .publish_seconds
-                .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
+            metrics.published(&slot.topic, received_at_ms, now_ms);
             if replays {
                 metrics.replayed.inc();
             }
@@ -209,8 +206,7 @@ impl<'a> Transactions<'a> {
     fn rest(&self) -> Result<(), Trouble> {
         // Serves what librdkafka tells of its brokers.
         self.publisher.poll()?;
-        let reachable = self.publisher.is_reachable();
-        self.parts.metrics.connected.set(reachable.into());
+        self.parts.tell_reachability(&self.publisher);
         let short = self.source.held_up || self.delivered > self.reported;
         let time = if short { WAIT_SHORT } else { WAIT_IDLE };
         if self.source.held_up {

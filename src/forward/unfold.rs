@@ -36,8 +36,9 @@ pub(super) fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> 
 
 /// The head without what may not leave.
 pub(super) fn clear_head(callback: &mut Callback, privacy: &Privacy) {
-    let command = callback.head.command.clone().unwrap_or_default();
-    privacy.head(&command, &mut callback.head);
+    let command = callback.head.command.take();
+    privacy.head(command.as_deref().unwrap_or_default(), &mut callback.head);
+    callback.head.command = command;
 }
 
 /// The event without what may not leave; `None` where nobody can tell what stands in it.

@@ -30,7 +30,7 @@ pub use network::Networks;
 pub use openim::Config as OpenImConfig;
 pub use privacy::{Privacy, PrivacyConfig};
 pub use signature::Config as SignatureConfig;
-pub use tencent::Config as TencentConfig;
+pub use tencent::{Config as TencentConfig, sign_of};
 
 /// What of a request is there before its body.
 pub struct RequestLine<'a> {

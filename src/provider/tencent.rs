@@ -88,16 +88,19 @@ impl App {
             ));
         }
         let sign = sign.to_ascii_lowercase();
-        let signed_with = |token: &Secret| {
-            let hash = Sha256::new().chain_update(token.expose()).chain_update(time.as_bytes());
-            same(&hex::encode(hash.finalize()), &sign)
-        };
+        let signed_with = |token: &Secret| same(&sign_of(token.expose(), time), &sign);
         if token.any(signed_with) {
             Ok(())
         } else {
             refuse("Sign does not match: the token of the Chat console and the one configured here differ")
         }
     }
+}
+
+/// What stands as `Sign` in a callback that was posted at `RequestTime`, in Unix seconds.
+pub fn sign_of(token: &str, request_time: &str) -> String {
+    let hash = Sha256::new().chain_update(token).chain_update(request_time);
+    hex::encode(hash.finalize())
 }
 
 /// The query's parameters; of two with one name, the first.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::bridge::{Bridge, Home};
 use crate::support::eventually;
 use crate::support::kafka::{Doors, Kafka, PASSWORD, one_cluster_at_a_time};
 use crate::support::oracle::Plan;
@@ -44,9 +44,8 @@ fn file(doors: &Doors, name: &str) -> String {
 }
 
 fn post(bridge: &Bridge, command: &str, group: &str) {
-    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
     let body = json!({"CallbackCommand": command, "GroupId": group, "Name": "n"}).to_string();
-    let answer = bridge.connect().post(&target, &body).expect("an answer");
+    let answer = bridge.post(command, &body);
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 

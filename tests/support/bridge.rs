@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::client::Connection;
+use super::client::{Answer, Connection};
 use super::{eventually, kafka, schemas, within};
 
 /// The program under test.
@@ -157,6 +157,12 @@ impl Bridge {
     /// A connection to the public port.
     pub fn connect(&self) -> Connection {
         Connection::open(self.port).expect("the bridge listens")
+    }
+
+    /// Posts a Tencent callback of a command, on a connection of its own.
+    pub fn post(&self, command: &str, body: &str) -> Answer {
+        let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
+        self.connect().post(&target, body).expect("an answer")
     }
 
     /// Status and body of a path of the admin port; nothing when it does not answer.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::disk::{Disk, EIO, Word};
 use crate::network::behind_a_proxy;
 use crate::size::{report, size};
-use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::bridge::{Bridge, Home};
 use crate::support::kafka::{self, Kafka};
 use crate::support::oracle::Plan;
 use crate::support::proxy::{Loss, Proxy, Request};
@@ -22,10 +22,9 @@ const FAILED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"transac
 
 /// Posts an event with an identity of its own, numbered.
 fn post(bridge: &Bridge, number: u64) {
-    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}&contenttype=json");
     let time_ms = 1_670_574_414_001 + number * 7;
     let body = json!({"CallbackCommand": CREATED, "GroupId": "g", "Name": number.to_string(), "EventTime": time_ms.to_string()});
-    let answer = bridge.connect().post(&target, body.to_string()).expect("an answer");
+    let answer = bridge.post(CREATED, &body.to_string());
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 

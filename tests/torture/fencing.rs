@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::size::{report, size};
-use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::bridge::{Bridge, Home};
 use crate::support::oracle::{Plan, judge};
 use crate::support::{eventually, kafka, schemas};
 
@@ -90,11 +90,7 @@ fn bridges_of_one_spool_id_with_topics_of_their_own_leave_each_other_alone() {
 }
 
 fn post(bridge: &Bridge, command: &str, expected: u16) {
-    let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
-    let answer = bridge
-        .connect()
-        .post(&target, r#"{"GroupId":"g","Name":"1"}"#)
-        .expect("an answer");
+    let answer = bridge.post(command, r#"{"GroupId":"g","Name":"1"}"#);
     assert_eq!(answer.status, expected, "{command}: {}", answer.body);
 }
 
