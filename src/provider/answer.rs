@@ -7,6 +7,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Refusal;
+use super::object::Object;
 use crate::callback::{Answer, Provider};
 
 const TENCENT_OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
@@ -63,10 +64,10 @@ struct ResultItem<'a> {
 
 fn result_item(neutral: &str, list: &str, body: &[u8]) -> Option<Vec<u8>> {
     let request = fields_of(body)?;
-    let accounts: Vec<Account<'_>> = serde_json::from_str(request.get(list)?.get()).ok()?;
+    let accounts: Vec<Object<Account<'_>>> = serde_json::from_str(request.get(list)?.get()).ok()?;
     let items: Vec<_> = accounts
         .iter()
-        .map(|account| ResultItem {
+        .map(|Object(account)| ResultItem {
             to_account: account.to_account,
             result_code: 0,
             result_info: "",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
+use super::object::Object;
 use crate::callback::Provider;
 
 #[derive(Deserialize)]
@@ -48,9 +49,9 @@ impl<'de> Visitor<'de> for FirstVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let first = list.next_element::<PushEvent<'de>>()?;
+        let first = list.next_element::<Object<PushEvent<'de>>>()?;
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first.and_then(|event| event.command))
+        Ok(first.and_then(|Object(event)| event.command))
     }
 }
 
@@ -60,8 +61,10 @@ impl<'de> Visitor<'de> for FirstVisitor {
 /// serde_json's, when the body is not JSON. Its text names a position, never the content.
 pub(super) fn command_in(provider: Provider, body: &[u8]) -> serde_json::Result<Option<String>> {
     let found = match provider {
-        Provider::Tencent => serde_json::from_slice::<Tencent<'_>>(body).map(|body| body.command.or(body.events.0)),
-        Provider::OpenIm => serde_json::from_slice::<OpenIm<'_>>(body).map(|body| body.command),
+        Provider::Tencent => {
+            serde_json::from_slice::<Object<Tencent<'_>>>(body).map(|Object(body)| body.command.or(body.events.0))
+        }
+        Provider::OpenIm => serde_json::from_slice::<Object<OpenIm<'_>>>(body).map(|Object(body)| body.command),
     };
     match found {
         Ok(command) => Ok(command.filter(|command| !command.is_empty()).map(Cow::into_owned)),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::object::Object;
 use crate::callback::{Callback, CommandTable};
 
 /// Events of one batch at most; Tencent documents 100. A batch of more is kept whole, as what it is.
@@ -77,9 +78,9 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
         return Err(ExpandError::NoFirst);
     }
     let events = (0..).zip(elements).map(|(index, element)| {
-        let own = serde_json::from_str::<Element<'_>>(element.get())
+        let own = serde_json::from_str::<Object<Element<'_>>>(element.get())
             .ok()
-            .and_then(|element| element.command);
+            .and_then(|Object(element)| element.command);
         let command = own.map_or(Cow::Borrowed(command), |own| Cow::Owned(own.into_owned()));
         let body = if index == 0 {
             with_fields(element.get(), &beside)

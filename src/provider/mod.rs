@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod event;
 mod network;
+mod object;
 mod openim;
 mod privacy;
 mod rate;

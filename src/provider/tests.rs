@@ -258,6 +258,10 @@ fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
         r#"{"CallbackCommand":7}"#,
         r#"{"Events":7}"#,
         r#"{"Events":[]}"#,
+        r#"["Group.After"]"#,
+        r#"["Group.After", ["x"]]"#,
+        r#"{"Events":[["Group.After"]]}"#,
+        r#"{"Events":[["Group.After", 1]]}"#,
     ] {
         let unreadable = read("/tencent", "SdkAppid=1400000000", body).unwrap_err();
         assert_eq!(
