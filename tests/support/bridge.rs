@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::client::{Answer, Connection};
-use super::{eventually, kafka, schemas, within};
+use super::{eventually, kafka, schemas};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
@@ -195,23 +195,28 @@ impl Bridge {
             .sum()
     }
 
-    /// Waits until everything that was appended is delivered and written down, for a minute.
+    /// Waits until everything that was appended is delivered and written down, while it becomes less.
     pub fn settle(&self) {
         self.settle_within(Duration::from_secs(60));
     }
 
-    /// The same with another patience.
-    pub fn settle_within(&self, limit: Duration) {
+    /// The same, with another patience for as long as it does not become less.
+    pub fn settle_within(&self, patience: Duration) {
         // The gauge is from the last tick: two readings a tick apart, both zero.
-        let mut zeros = 0;
-        within(limit, "the spool to be delivered", || {
-            zeros = if self.metric(&["imbridge_spool_records "]) == 0.0 {
-                zeros + 1
-            } else {
-                0
-            };
-            (zeros > 15).then_some(())
-        });
+        let (mut zeros, mut least, mut since) = (0, f64::INFINITY, Instant::now());
+        while zeros <= 15 {
+            let waiting = self.metric(&["imbridge_spool_records "]);
+            zeros = if waiting == 0.0 { zeros + 1 } else { 0 };
+            if waiting < least || waiting == 0.0 {
+                (least, since) = (waiting, Instant::now());
+            }
+            let stalled = since.elapsed();
+            assert!(
+                stalled < patience,
+                "{waiting} records wait, never fewer than {least} for {stalled:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The most memory that the process ever had, in bytes.
