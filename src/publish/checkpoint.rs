@@ -11,12 +11,11 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::transaction::spool_id;
-use super::{Config, Context, Fault, partition_of};
+use super::{Config, Context, Fault, partition_of, topics};
 
 /// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after a
 /// minute (`transaction.timeout.ms`).
 const TIMEOUT: Duration = Duration::from_secs(90);
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `<prefix>.checkpoints`: the last [`Checkpoint`] of each spool, by spool id.
 pub fn checkpoint_topic(prefix: &str) -> String {
@@ -92,12 +91,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
     };
     let everything = consumer("read_uncommitted")?;
     let committed = consumer("read_committed")?;
-    let end = |consumer: &BaseConsumer<Context>| {
-        let (_, end) = consumer
-            .fetch_watermarks(&topic, partition, CALL_TIMEOUT)
-            .map_err(fault)?;
-        Ok::<i64, Fault>(end)
-    };
+    let end = |consumer: &BaseConsumer<Context>| topics::end_of(consumer.client(), &topic, partition).map_err(fault);
     let wanted = match extent {
         Extent::Visible => 0,
         Extent::Everything => end(&everything)?,

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -128,6 +129,8 @@ pub struct Publisher {
     spool: String,
     limits: HashMap<String, usize>,
     asked_at: Cell<Instant>,
+    /// Whether the cluster is back, while that is being asked.
+    question: Cell<Option<JoinHandle<bool>>>,
 }
 
 impl Publisher {
@@ -173,6 +176,7 @@ impl Publisher {
             spool: spool.to_owned(),
             limits,
             asked_at: Cell::new(Instant::now()),
+            question: Cell::new(None),
         };
         if config.delivery == Delivery::Transactional {
             publisher.take_over()?;
@@ -196,22 +200,8 @@ impl Publisher {
     /// # Errors
     /// A [`Fault`] when the broker does not answer.
     pub fn end_offset(&self, slot: &Slot) -> Result<i64, Fault> {
-        let mut attempts = 0;
-        loop {
-            match self
-                .producer
-                .client()
-                .fetch_watermarks(&slot.topic, slot.partition, METADATA_TIMEOUT)
-            {
-                Ok((_, high)) => return Ok(high),
-                // Just after a topic was created, its leader may not know of it yet.
-                Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if attempts < 25 => {
-                    attempts += 1;
-                    std::thread::sleep(Duration::from_millis(200));
-                }
-                Err(cause) => return Err(Fault::new("watermarks", format!("{}: {cause}", slot.topic))),
-            }
-        }
+        topics::end_of(self.producer.client(), &slot.topic, slot.partition)
+            .map_err(|cause| Fault::new("watermarks", format!("{}: {cause}", slot.topic)))
     }
 
     /// What of this spool each partition holds at or behind its offset, of callbacks that arrived at `since_ms` or later.
@@ -298,28 +288,41 @@ impl Publisher {
     }
 
     /// Whether any broker is there, as far as is known: librdkafka tells when the last one has gone, and nothing when one is
-    /// back, so that is asked for now and then, for up to 5 seconds.
+    /// back, so that is asked for now and then. Does not wait for the answer.
     pub fn is_reachable(&self) -> bool {
         let down = &self.producer.context().down;
+        let question = self.question.take();
         if !down.load(Ordering::Relaxed) {
             return true;
         }
-        if self.asked_at.get().elapsed() < ASK_EVERY {
-            return false;
+        match question {
+            Some(question) if question.is_finished() => {
+                let is_back = question.join().unwrap_or(false);
+                self.asked_at.set(Instant::now());
+                down.store(!is_back, Ordering::Relaxed);
+                return is_back;
+            }
+            None if self.asked_at.get().elapsed() >= ASK_EVERY => {
+                let config = self.config.clone();
+                let asking = std::thread::Builder::new().name("ask-kafka".into());
+                self.question.set(asking.spawn(move || answers(&config)).ok());
+            }
+            still_asked => self.question.set(still_asked),
         }
-        let is_back = self.answers();
-        self.asked_at.set(Instant::now());
-        down.store(!is_back, Ordering::Relaxed);
-        is_back
+        false
     }
 
     /// Whether the cluster answers at all, within 5 seconds. On a connection of its own: one that has as many produce
     /// requests in flight as it may carries no other question, and a broker answers each connection in order.
     pub fn answers(&self) -> bool {
-        super::consumer(&self.config, "imbridge-watchdog", &[])
-            .and_then(|client| client.fetch_metadata(None, METADATA_TIMEOUT).map(drop))
-            .is_ok()
+        answers(&self.config)
     }
+}
+
+fn answers(config: &Config) -> bool {
+    super::consumer(config, "imbridge-watchdog", &[])
+        .and_then(|client| client.fetch_metadata(None, METADATA_TIMEOUT).map(drop))
+        .is_ok()
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::error::KafkaResult;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::{info, warn};
@@ -15,6 +17,7 @@ use super::checkpoint::checkpoint_topic;
 use super::{Config, ConnectError, Context};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `<prefix>.<provider>.<Command>`.
 pub fn command_topic(prefix: &str, provider: &str, command: &str) -> String {
@@ -126,6 +129,22 @@ pub(super) fn await_leaders(
             });
         }
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The offset that the next message of a partition gets, as far as this client's consumers can see.
+pub(super) fn end_of<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> KafkaResult<i64> {
+    let mut attempts = 0;
+    loop {
+        match client.fetch_watermarks(topic, partition, WATERMARKS_TIMEOUT) {
+            Ok((_, end)) => return Ok(end),
+            // Just after a topic was created, its leader may not know of it yet.
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if attempts < 25 => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Err(cause) => return Err(cause),
+        }
     }
 }
 
