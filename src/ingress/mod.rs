@@ -11,8 +11,10 @@ mod client;
 mod config;
 mod connections;
 mod handler;
+mod heads;
 mod metrics;
 mod refusals;
+mod serve;
 mod streams;
 pub mod tls;
 
@@ -20,8 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::{App, HttpServer, web};
+use actix_server::Server;
 use arc_swap::ArcSwap;
 
 pub use client::ProxyHeader;
@@ -31,10 +32,9 @@ pub use metrics::Metrics;
 use crate::provider::Providers;
 use crate::spool::Appender;
 use body::HeldBytes;
-use connections::Connection;
 use handler::Worker;
 use refusals::Refusals;
-use streams::Streams;
+use serve::Port;
 use tls::Certificates;
 
 /// A server that is bound and not yet running, and the addresses it got.
@@ -65,49 +65,43 @@ pub fn bind(
     let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
     let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
-    let worker = move || {
-        let worker = Worker {
-            config: settings.clone(),
-            providers: Arc::clone(&providers),
-            lane: appender.lane(),
-            metrics: metrics.clone(),
-            refusals: Refusals::default(),
-            commands: Default::default(),
-            held: Arc::clone(&held),
-        };
-        // A worker's state stays in its thread; actix wants it behind its own pointer.
-        App::new()
-            .app_data(web::Data::new(worker))
-            .default_service(web::to(handler::handle))
+    let worker = move || Worker {
+        config: settings.clone(),
+        providers: Arc::clone(&providers),
+        lane: appender.lane(),
+        metrics: metrics.clone(),
+        refusals: Refusals::default(),
+        commands: Default::default(),
+        held: Arc::clone(&held),
     };
-    let head_timeout = Duration::from_secs(config.head_timeout_s);
     let room = connections::room(config.max_connections, workers);
-    let mut server = HttpServer::new(worker)
+    // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
+    actix_tls::accept::max_concurrent_tls_connect(room);
+    let mut server = Server::build()
         .workers(workers)
-        .on_connect(move |_, data| {
-            data.insert(Connection::new(open.clone(), unheard.clone()));
-            data.insert(Streams::default());
-        })
-        .tcp_nodelay(true)
-        .max_connections(room)
-        // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
-        .max_connection_rate(room)
-        .keep_alive(Duration::from_secs(config.keep_alive_s))
-        .tls_handshake_timeout(head_timeout)
-        .client_request_timeout(head_timeout)
-        .client_disconnect_timeout(Duration::from_secs(2))
+        .max_concurrent_connections(room)
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
+    let port = Port {
+        worker,
+        keep_alive: Duration::from_secs(config.keep_alive_s),
+        head_timeout: Duration::from_secs(config.head_timeout_s),
+        open,
+        unheard,
+        stop: server.graceful_shutdown_signal(),
+    };
     let (mut http, mut https) = (None, None);
     if !config.listen.is_empty() {
         let listener = listen("server.listen", &config.listen)?;
         http = Some(listener.local_addr()?);
-        server = server.listen(listener)?;
+        let port = port.clone();
+        server = server.listen("http", listener, move || port.http())?;
     }
     if let Some(certificates) = certificates {
         let listener = listen("server.tls.listen", certificates.listen())?;
         https = Some(listener.local_addr()?);
-        server = server.listen_rustls_0_23(listener, certificates.server_config())?;
+        let tls = certificates.server_config();
+        server = server.listen("https", listener, move || port.https(tls.clone()))?;
     }
     let server = server.run();
     Ok(Bound { server, http, https })

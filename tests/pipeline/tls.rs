@@ -84,6 +84,30 @@ fn both_versions_of_http_are_served_beside_the_plain_port() {
 }
 
 #[test]
+fn a_head_that_is_too_long_ends_its_own_connection_and_no_other() {
+    let authority = Authority::new("authority");
+    let (home, port) = home("heads", "127.0.0.1:1", &authority.issue("first"));
+    let bridge = home.start();
+    let mut https = Https::new(port, &authority.pem);
+    for name in ["honest", "hostile"] {
+        assert_eq!(https.open(name, "h2", None)["protocol"], "h2");
+    }
+    // Of letters that take a byte each when they are packed.
+    let mut post = |name: &str, letters: usize| {
+        let headers = serde_json::json!({"x-long": "Z".repeat(letters)});
+        let request = serde_json::json!({"path": target(), "body": "{}", "headers": headers});
+        https.post_with(name, request)["answers"][0].clone()
+    };
+    for letters in [10, 15_000] {
+        assert_eq!(post("hostile", letters)["status"], 200);
+    }
+    let cut = post("hostile", 17_000);
+    assert!(cut["status"].is_null(), "{cut}");
+    assert_eq!(post("honest", 10)["status"], 200);
+    assert_eq!(bridge.metric(&["imbridge_connections "]), 1.0, "{}", bridge.log());
+}
+
+#[test]
 fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
     let authority = Authority::new("authority");
     let (home, port) = home("reload", "127.0.0.1:1", &authority.issue("first"));
