@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{Answer, Connection};
-use super::{eventually, kafka, schemas};
+use super::{eventually, kafka, schemas, within};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
@@ -202,21 +202,19 @@ impl Bridge {
 
     /// The same, with another patience for as long as it does not become less.
     pub fn settle_within(&self, patience: Duration) {
-        // The gauge is from the last tick: two readings a tick apart, both zero.
-        let (mut zeros, mut least, mut since) = (0, f64::INFINITY, Instant::now());
-        while zeros <= 15 {
-            let waiting = self.metric(&["imbridge_spool_records "]);
-            zeros = if waiting == 0.0 { zeros + 1 } else { 0 };
-            if waiting < least || waiting == 0.0 {
-                (least, since) = (waiting, Instant::now());
-            }
-            let stalled = since.elapsed();
-            assert!(
-                stalled < patience,
-                "{waiting} records wait, never fewer than {least} for {stalled:?}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
+        let waiting = || self.metric(&["imbridge_spool_records "]);
+        let mut least = f64::INFINITY;
+        while least > 0.0 {
+            least = within(patience, "fewer records to wait", || {
+                Some(waiting()).filter(|waiting| *waiting < least)
+            });
         }
+        // The gauge is from the last tick: two readings a tick apart, both zero.
+        let mut zeros = 0;
+        within(patience, "the spool to be delivered", || {
+            zeros = if waiting() == 0.0 { zeros + 1 } else { 0 };
+            (zeros > 15).then_some(())
+        });
     }
 
     /// The most memory that the process ever had, in bytes.
