@@ -2,15 +2,14 @@
 //! partition from where on undelivered messages would be found, and none lies in front of that.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::size::{report, size};
 use crate::support::bridge::Home;
-use crate::support::oracle::Plan;
+use crate::support::kafka;
+use crate::support::oracle::{Plan, judge};
 use crate::support::reader::consume;
-use crate::support::{eventually, kafka};
 
 /// What stood in the file at one moment.
 struct Look {
@@ -22,25 +21,37 @@ struct Look {
 #[test]
 fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     let mut home = Home::new("marks");
-    // New partitions all the time: it is then that marks are noted out of turn.
-    home.set("KAFKA__PARTITIONS", "32");
+    home.set("KAFKA__PARTITIONS", "256");
     let bridge = home.start();
-    let (groups, each) = (600, size("MARKS", 15, 300));
-    let events = groups * each;
-    let load = Plan::new(&home).with("groups", groups).with("each", each).start();
+    // What waits for the topics to be made would meet its partitions all at once.
+    let first = Plan::new(&home).with("groups", 4).with("each", 1).start().finish();
+    bridge.settle();
+    // Marks move all the time, and now and then a group is the first of its partition: its mark is noted out of turn.
+    let steady = Plan::new(&home)
+        .with("groups", 4)
+        .with("connections", 4)
+        .with("rate", 1000)
+        .start();
+    let newcomers = Plan::new(&home)
+        .with("groups", size("MARKS", 200, 4000))
+        .with("connections", 1);
+    let newcomers = newcomers.with("each", 1).with("rate", 25).start();
     let file = home.path().join("spool/spool.db");
+    let file = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the bridge made it");
     let mut looks = Vec::new();
-    let published = || bridge.metric(&["imbridge_messages_published_total"]);
-    // Publishing begins when the topics are made; from then on, for as long as it lasts.
-    eventually("the first look at a mark, and the last event", || {
-        looks.extend((0..50).map(|_| look(&file)).filter(|look| !look.marks.is_empty()));
-        (published() >= events as f64).then_some(())
+    let newcomers = std::thread::scope(|scope| {
+        let end = scope.spawn(|| newcomers.finish());
+        while !end.is_finished() {
+            looks.push(look(&file));
+        }
+        end.join().expect("it has ended")
     });
-    let ledger = load.finish();
+    let steady = steady.stop();
     bridge.settle();
     assert!(bridge.terminate().success());
     let brokers = kafka::shared();
-    ledger.judge(&brokers, &home).assert_kept();
+    let ledgers = [&*first.path, &*newcomers.path, &*steady.path];
+    judge(&brokers, &home, &ledgers, "read_uncommitted").assert_kept();
 
     // Nothing but events is in these topics, so that a message's place in its partition is its offset.
     let mut sequences: HashMap<(String, i32), Vec<u64>> = HashMap::new();
@@ -67,7 +78,12 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     }
     report(
         "marks",
-        &format!("{} looks, {judged} marks, {} events", looks.len(), ledger.acknowledged),
+        &format!(
+            "{} looks, {judged} marks, {} events, {} of them the first of a group",
+            looks.len(),
+            steady.acknowledged + newcomers.acknowledged,
+            newcomers.acknowledged
+        ),
     );
     assert!(
         looks.len() > 100 && judged > 1000,
@@ -76,11 +92,10 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     );
 }
 
-fn look(file: &Path) -> Look {
-    let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the bridge made it");
+fn look(file: &Connection) -> Look {
     // One statement is one moment.
     let sql = "SELECT key, value FROM note WHERE key LIKE 'mark/%' UNION ALL SELECT key, value FROM state WHERE key = 'delivered'";
-    let mut statement = database.prepare(sql).expect("these are its tables");
+    let mut statement = file.prepare(sql).expect("these are its tables");
     let rows = statement.query_map([], |row| {
         let value = row.get_ref(1)?;
         let number = value.as_i64().ok().or_else(|| value.as_str().ok()?.parse().ok());
