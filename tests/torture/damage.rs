@@ -217,5 +217,7 @@ fn a_power_cut_at_any_moment_of_a_repair_costs_nothing_more() {
         "damage",
         &format!("{tried} power cuts during a repair: {expected} records lost each time, as without one"),
     );
-    assert!(expected > 0 && tried > cuts, "{expected} lost, {tried} cuts");
+    // A repair has no more moments than operations.
+    let wanted = (operations.len() as u64).min(cuts);
+    assert!(expected > 0 && tried > wanted, "{expected} lost, {tried} cuts");
 }

@@ -35,7 +35,7 @@ fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer(
     });
     proxy.slow(Duration::from_millis(20), 0);
     let mut random = fastrand::Rng::with_seed(11);
-    let cuts = size("CUTS", 10, 300);
+    let cuts = size("RESETS", 10, 300);
     campaign.fault(&format!("connections cut {cuts} times"), |_| {
         for _ in 0..cuts {
             // The moment is what is varied, not what is waited for.
