@@ -2,8 +2,10 @@
 # Build and run on the same Debian, since librdkafka is linked with its OpenSSL and zlib.
 FROM rust:1.89-slim-bookworm AS build
 WORKDIR /src
-COPY . .
+# On its own, so that a change of the source installs nothing anew.
+COPY scripts/setup scripts/setup
 RUN scripts/setup build
+COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release && \
     strip --strip-debug -o /imbridge target/release/imbridge
@@ -12,7 +14,9 @@ FROM debian:bookworm-slim
 RUN apt-get update && \
     apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g && \
     rm -rf /var/lib/apt/lists/* && \
-    useradd --system --uid 10001 --user-group --home-dir /var/lib/imbridge --create-home --shell /usr/sbin/nologin imbridge
+    groupadd --gid 10001 imbridge && \
+    useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/imbridge --shell /usr/sbin/nologin imbridge && \
+    install --directory --owner=10001 --group=10001 --mode=0750 /var/lib/imbridge
 COPY --from=build /imbridge /usr/local/bin/imbridge
 COPY schemas /usr/share/imbridge/schemas
 ENV IMBRIDGE_SCHEMAS__DIR=/usr/share/imbridge/schemas

@@ -12,12 +12,15 @@ use crate::tools::text;
 /// Appears only with a fault of Kafka's; the name is looked up in the source instead.
 const NEEDS_A_FAULT: &str = "imbridge_producer_rebuilds_total";
 
+fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(&text("dashboards/imbridge.json")).expect("it is JSON");
+    dashboard["panels"].as_array().cloned().expect("panels")
+}
+
 /// Title and query of every target, as Grafana would send them.
 fn queries() -> Vec<(String, String)> {
-    let dashboard: Value = serde_json::from_str(&text("dashboards/imbridge.json")).expect("it is JSON");
-    let panels = dashboard["panels"].as_array().expect("panels");
     let mut queries = Vec::new();
-    for panel in panels {
+    for panel in panels() {
         for target in panel["targets"].as_array().into_iter().flatten() {
             let query = target["expr"].as_str().expect("a query");
             let query = query
@@ -33,6 +36,26 @@ fn queries() -> Vec<(String, String)> {
     }
     assert!(queries.len() > 30, "{} queries", queries.len());
     queries
+}
+
+/// Grafana's own thresholds make every stat red from 80 on, and a column is sorted by under the name that it is shown with.
+#[test]
+fn a_stat_says_what_is_bad_and_a_table_sorts_by_a_column_that_it_shows() {
+    let of = |kind: &'static str| panels().into_iter().filter(move |panel| panel["type"] == kind);
+    for stat in of("stat") {
+        let steps = &stat["fieldConfig"]["defaults"]["thresholds"]["steps"];
+        assert!(steps[0]["color"].is_string(), "{}: {steps}", stat["title"]);
+    }
+    for table in of("table") {
+        let shown = &table["transformations"][0]["options"]["renameByName"]["Value"];
+        assert!(shown.is_string(), "{}: {shown}", table["title"]);
+        assert_eq!(
+            table["options"]["sortBy"][0]["displayName"], *shown,
+            "{}",
+            table["title"]
+        );
+    }
+    assert_eq!((of("stat").count(), of("table").count()), (6, 3));
 }
 
 /// The metrics that an expression names.
