@@ -6,6 +6,7 @@
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
+mod frames;
 mod fresh;
 mod group;
 mod inspect;
@@ -30,7 +31,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::lifecycle::Pulse;
 pub use inspect::{InspectError, Inspector, Overview};
@@ -308,6 +309,10 @@ fn open_or_repair(path: &Path, id: &str, metrics: &Metrics) -> Result<(Database,
         path: path.to_owned(),
         cause: cause.to_string(),
     };
+    if let Err(cause) = frames::mend(path) {
+        // SQLite reads it next, and says what is to be said.
+        warn!(%cause, "the spool's WAL could not be looked through");
+    }
     let damage = match Database::open_writer(path, id) {
         Err(cause) if cause.is_damage() => cause.to_string(),
         opened => return opened.map_err(fail),

@@ -84,17 +84,23 @@ fn rebuild(path: &Path, fresh: &Path, appended: u64) -> Result<Vec<(u64, u64)>, 
 
 /// The damaged file keeps a name at every moment; the new one takes its place in one step.
 fn swap(path: &Path, fresh: &Path) -> io::Result<PathBuf> {
-    let folder = path.parent().expect("a file is in a folder");
-    let quarantine = folder.join(QUARANTINE);
-    std::fs::create_dir_all(&quarantine)?;
-    let kept = quarantine.join(format!("spool-{}.db", unix_ms()));
-    std::fs::hard_link(path, &kept).or_else(|_| std::fs::copy(path, &kept).map(drop))?;
-    sync_folder(&quarantine)?;
+    let kept = quarantine(path)?;
     // The WAL is empty, and the new file must not find the old one's.
     remove(&path.with_extension("db-wal"))?;
     remove(&path.with_extension("db-shm"))?;
     std::fs::rename(fresh, path)?;
-    sync_folder(folder)?;
+    sync_folder(path.parent().expect("a file is in a folder"))?;
+    Ok(kept)
+}
+
+/// Gives a damaged file a second name, in the quarantine beside it.
+pub(super) fn quarantine(path: &Path) -> io::Result<PathBuf> {
+    let quarantine = path.with_file_name(QUARANTINE);
+    std::fs::create_dir_all(&quarantine)?;
+    let extension = path.extension().unwrap_or_default().display();
+    let kept = quarantine.join(format!("spool-{}.{extension}", unix_ms()));
+    std::fs::hard_link(path, &kept).or_else(|_| std::fs::copy(path, &kept).map(drop))?;
+    sync_folder(&quarantine)?;
     limit(&quarantine)?;
     Ok(kept)
 }

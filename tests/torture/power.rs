@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use imbridge::spool::{Config, Metrics, Record, Spool};
 
+use crate::damage::quarantined;
 use crate::disk::acks::{Ack, id_of, post};
 use crate::disk::image::{self, Folder, Luck, Model};
 use crate::disk::log::{Log, What};
@@ -40,7 +41,7 @@ fn recover(folder: &Path) -> Result<Vec<Record>, String> {
     outcome.map(|()| records)
 }
 
-/// Judges one folder: a prefix of the truth without gaps, as far as was acknowledged at least.
+/// Judges one folder: a prefix of the truth without gaps, as far as was acknowledged at least, and nothing repaired.
 fn judge(folder: &Path, truth: &[Record], acknowledged: u64) -> Result<(), String> {
     let records = recover(folder)?;
     for (record, true_one) in records.iter().zip(truth) {
@@ -58,7 +59,10 @@ fn judge(folder: &Path, truth: &[Record], acknowledged: u64) -> Result<(), Strin
             records.len()
         ));
     }
-    Ok(())
+    match quarantined(folder) {
+        0 => Ok(()),
+        files => Err(format!("taken for damage: {files} files in quarantine")),
+    }
 }
 
 /// What a run left: its operations, what was acknowledged when, and everything that was appended.
