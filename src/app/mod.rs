@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use tracing::{info, warn};
 
@@ -158,11 +158,13 @@ impl Bridge {
             abandon: abandon.clone(),
         };
 
+        let admin_token = Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone()));
         let state = admin::State {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
             levels: levels.clone(),
+            token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
@@ -189,6 +191,7 @@ impl Bridge {
         let reloader = Reloader {
             running: config.clone(),
             providers,
+            admin_token,
             renewals,
             levels,
             certificates,

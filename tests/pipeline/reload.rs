@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::support::bridge::{APP, Bridge, Home};
-use crate::support::client::Answer;
+use crate::support::client::{Answer, Connection};
 use crate::support::oracle::Plan;
 use crate::support::reader::{Consumed, consume};
 use crate::support::{eventually, kafka, schemas};
@@ -174,6 +174,27 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
     let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(messages.len(), cases.len(), "encoded by the schema as it was");
     assert!(messages.iter().all(|message| message.value.is_some()));
+}
+
+#[test]
+fn a_new_admin_token_is_asked_for_from_a_reload_on() {
+    let home = Home::with_brokers("admin-token", "127.0.0.1:1");
+    let token = home.path().join("token");
+    std::fs::write(&token, "first").unwrap();
+    home.configure(&format!("[admin]\ntoken = \"file:{}\"\n", token.display()));
+    let bridge = home.start();
+    let status = |token: &str| {
+        let mut connection = Connection::open(home.admin_port).expect("it listens");
+        let sent = format!("Bearer {token}");
+        let answer = connection.request("GET", "/metrics", &[("Authorization", &sent)], b"");
+        answer.expect("an answer").status
+    };
+    assert_eq!([status("first"), status("second")], [200, 401]);
+    std::fs::write(&token, "second").unwrap();
+    bridge.signal("HUP");
+    eventually("the new token to be taken", || (status("second") == 200).then_some(()));
+    assert_eq!(status("first"), 401);
+    assert!(!bridge.log().contains("only after a restart"), "{}", bridge.log());
 }
 
 #[test]
