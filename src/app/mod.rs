@@ -169,11 +169,9 @@ impl Bridge {
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
-        let providers = Arc::new(ArcSwap::from_pointee(Providers::new(
-            &config.tencent,
-            &config.openim,
-            commands,
-        )));
+        let providers = Providers::new(&config.tencent, &config.openim, commands);
+        providers.register(&registry)?;
+        let providers = Arc::new(ArcSwap::from_pointee(providers));
         let certificates = load_certificates(config, &registry, &draining)?;
         let bound = ingress::bind(
             &config.server,

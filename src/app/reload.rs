@@ -99,7 +99,10 @@ impl Reloader {
     /// Everything that can fail comes first.
     fn apply(&mut self, new: Config) -> Result<()> {
         let (catalogue, commands) = load_schemas(&new)?;
-        let providers = Providers::new(&new.tencent, &new.openim, Arc::clone(&commands));
+        let providers = self
+            .providers
+            .load()
+            .renewed(&new.tencent, &new.openim, Arc::clone(&commands));
         // A bad one is told by itself, and keeps the old one.
         if let Some(certificates) = &self.certificates {
             certificates.reload();
