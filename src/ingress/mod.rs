@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use arc_swap::ArcSwap;
 
@@ -80,11 +81,17 @@ pub fn bind(
             .app_data(web::Data::new(worker))
             .default_service(web::to(handler::handle))
     };
+    let done = certificates.map(Certificates::done);
     let head_timeout = Duration::from_secs(config.head_timeout_s);
     let room = connections::room(config.max_connections, workers);
     let mut server = HttpServer::new(worker)
         .workers(workers)
-        .on_connect(move |_, data| {
+        .on_connect(move |stream, data| {
+            if !stream.is::<TcpStream>()
+                && let Some(done) = &done
+            {
+                done.inc();
+            }
             data.insert(Connection::new(open.clone(), unheard.clone()));
             data.insert(Streams::default());
         })

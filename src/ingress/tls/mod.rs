@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use prometheus::{
-    Gauge, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
+    Gauge, IntCounter, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -34,6 +34,7 @@ use files::{Files, Identity};
 pub struct Metrics {
     expires: Gauge,
     reloads: IntCounterVec,
+    handshakes: IntCounterVec,
 }
 
 impl Metrics {
@@ -52,6 +53,12 @@ impl Metrics {
                 "imbridge_tls_reloads_total",
                 "Changes of the certificate's files, by outcome: used, or refused and the old ones kept.",
                 &["outcome"],
+                registry
+            )?,
+            handshakes: register_int_counter_vec_with_registry!(
+                "imbridge_tls_handshakes_total",
+                "Handshakes by stage: begun, with what a client first says; done. The difference failed, or is under way.",
+                &["stage"],
                 registry
             )?,
         })
@@ -82,10 +89,15 @@ impl Certificates {
         for outcome in ["used", "refused"] {
             metrics.reloads.with_label_values(&[outcome]);
         }
+        metrics.handshakes.with_label_values(&["done"]);
+        let begun = metrics.handshakes.with_label_values(&["begun"]);
         Ok(Certificates {
             config: config.clone(),
             metrics,
-            current: Arc::new(Current(RwLock::new(identity))),
+            current: Arc::new(Current {
+                identity: RwLock::new(identity),
+                begun,
+            }),
             seen: Mutex::new(Ok(files.digest())),
         })
     }
@@ -108,7 +120,7 @@ impl Certificates {
                 info!(not_after = %ends, "the certificate's files have changed; new connections get the new certificate");
                 self.metrics.expires.set(unix_seconds(identity.not_after));
                 self.metrics.reloads.with_label_values(&["used"]).inc();
-                *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+                *self.current.identity.write().unwrap_or_else(PoisonError::into_inner) = identity;
             }
             Err(cause) => {
                 self.metrics.reloads.with_label_values(&["refused"]).inc();
@@ -150,6 +162,11 @@ impl Certificates {
         &self.config.listen
     }
 
+    /// Counts handshakes that went well; rustls and the HTTP server tell of no others.
+    pub(super) fn done(&self) -> IntCounter {
+        self.metrics.handshakes.with_label_values(&["done"])
+    }
+
     /// What rustls is told.
     pub(super) fn server_config(&self) -> ServerConfig {
         let builder = ServerConfig::builder_with_provider(files::provider())
@@ -174,11 +191,14 @@ fn unix_seconds(time: SystemTime) -> f64 {
 }
 
 /// What the next handshake uses.
-struct Current(RwLock<Identity>);
+struct Current {
+    identity: RwLock<Identity>,
+    begun: IntCounter,
+}
 
 impl Current {
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(
             identity
                 .verifier
@@ -196,7 +216,8 @@ impl fmt::Debug for Current {
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        self.begun.inc();
+        let identity = self.identity.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&identity.certified))
     }
 }
