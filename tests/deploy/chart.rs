@@ -329,6 +329,35 @@ fn rules_and_dashboard_are_those_of_the_repository() {
     );
 }
 
+/// Whether a rule of a NetworkPolicy lets a pod of the same namespace reach a port.
+fn lets_in(rule: &Value, labels: &Value, port: &str) -> bool {
+    let ports = rule["ports"].as_array().into_iter().flatten();
+    let is_it = |peer: &Value| {
+        let wanted = peer["podSelector"]["matchLabels"].as_object();
+        peer["podSelector"].is_object()
+            && peer["namespaceSelector"].is_null()
+            && wanted.is_none_or(|wanted| wanted.iter().all(|(name, value)| labels[name] == *value))
+    };
+    let from = rule["from"].as_array();
+    ports.into_iter().any(|found| found["port"] == port) && from.is_none_or(|from| from.iter().any(is_it))
+}
+
+#[test]
+fn the_charts_own_test_reaches_what_it_asks_whoever_else_may() {
+    for values in VALUES {
+        let objects = documents(&render(values));
+        let labels = &of_kind(&objects, "Pod")[0]["metadata"]["labels"];
+        let rules = of_kind(&objects, "NetworkPolicy")[0]["spec"]["ingress"].clone();
+        for port in ["http", "admin"] {
+            let mut rules = rules.as_array().expect("a list").iter();
+            assert!(
+                rules.any(|rule| lets_in(rule, labels, port)),
+                "{values}: {port}, {labels}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_charts_own_test_passes_against_a_bridge_and_fails_without() {
     let home = Home::with_brokers("helm-test", "127.0.0.1:1");
