@@ -273,7 +273,8 @@ fn check_address(provider: Provider, allow: Option<&Networks>, client: Option<Ip
     Err(Refusal::new(provider, 403, "address", message))
 }
 
-/// What is wrong with what senders of both providers can have: the key and what is allowed.
+/// What is wrong with what senders of both providers can have: the key and what is allowed. Each has the fields to itself: of
+/// a flattened struct, serde's errors name neither the key nor those that there are.
 fn sender_problem(
     allow: Option<&Networks>,
     rate_per_s: Option<NonZeroU32>,
