@@ -23,6 +23,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
+use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
@@ -92,6 +93,8 @@ pub struct State {
     pub draining: Stop,
     /// The log's levels.
     pub levels: Levels,
+    /// `admin.token`; another takes its place at a reload.
+    pub token: Arc<ArcSwapOption<Secrets>>,
     /// What other parts show on the status page.
     pub views: Vec<View>,
 }
@@ -109,13 +112,11 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
         state.registry
     )
     .map_err(std::io::Error::other)?;
-    let token = web::Data::new(config.token.clone());
     let history = Arc::new(Mutex::new(History::default()));
     let sampled = (state.registry.clone(), Arc::clone(&history));
     let app = move || {
         App::new()
             .wrap(from_fn(authorize))
-            .app_data(token.clone())
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
@@ -153,14 +154,14 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
 
 /// The probes are everyone's: whoever asks them has no place for a token.
 async fn authorize<B: MessageBody + 'static>(
-    token: web::Data<Option<Secrets>>,
+    state: web::Data<State>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> actix_web::Result<ServiceResponse<BoxBody>> {
     let sent = request.headers().get(AUTHORIZATION);
     let sent = sent.and_then(|value| sent_token(value.to_str().ok()?));
     let known = |token: &Secrets| sent.is_some_and(|sent| token.matches(&sent));
-    if matches!(request.path(), "/livez" | "/readyz") || token.as_ref().as_ref().is_none_or(known) {
+    if matches!(request.path(), "/livez" | "/readyz") || state.token.load().as_deref().is_none_or(known) {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let refusal = HttpResponse::Unauthorized()

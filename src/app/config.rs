@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use changes::Written;
 pub use schemas::Schemas;
 
 use crate::lifecycle::Levels;
@@ -49,7 +50,7 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The keys as they were written, to tell what a later reading changed.
     #[serde(skip)]
-    written: Table,
+    written: Written,
 }
 
 /// `[log]`.
@@ -162,7 +163,7 @@ impl Config {
             }
         }
         let (mut config, written) = Config::from_table(file, table, overrides)?;
-        config.written = written;
+        config.written = Written(written);
         config.resolve_property_secrets(file)?;
         config.check(file)?;
         config.spool.keep = config.keep();
@@ -203,7 +204,7 @@ impl Config {
 
     /// Values of `kafka.properties` may be secrets.
     fn resolve_property_secrets(&mut self, file: &str) -> Result<(), ConfigError> {
-        for (name, value) in &mut self.kafka.properties {
+        for (name, value) in self.kafka.properties.iter_mut() {
             if value.starts_with("env:") || value.starts_with("file:") {
                 let place = format!("{file}: kafka.properties.{name:?}");
                 *value = Secret::try_from(value.clone())

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use tracing::{info, warn};
 
@@ -158,20 +158,20 @@ impl Bridge {
             abandon: abandon.clone(),
         };
 
+        let admin_token = Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone()));
         let state = admin::State {
             registry: registry.clone(),
             appender: spool.appender(),
             draining: draining.clone(),
             levels: levels.clone(),
+            token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
         };
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
-        let providers = Arc::new(ArcSwap::from_pointee(Providers::new(
-            &config.tencent,
-            &config.openim,
-            commands,
-        )));
+        let providers = Providers::new(&config.tencent, &config.openim, commands);
+        providers.register(&registry)?;
+        let providers = Arc::new(ArcSwap::from_pointee(providers));
         let certificates = load_certificates(config, &registry, &draining)?;
         let bound = ingress::bind(
             &config.server,
@@ -189,6 +189,7 @@ impl Bridge {
         let reloader = Reloader {
             running: config.clone(),
             providers,
+            admin_token,
             renewals,
             levels,
             certificates,

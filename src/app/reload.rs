@@ -1,12 +1,11 @@
-//! What of a running bridge changes without a restart: senders and their secrets, schemas, privacy rules, log
-//! levels. A new
-//! configuration is used as far as it can be, or, where anything in it is wrong, not at all.
+//! What of a running bridge changes without a restart: senders and their secrets, the admin port's token, schemas, privacy
+//! rules, log levels. A new configuration is used as far as it can be, or, where anything in it is wrong, not at all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::{
     IntCounterVec, IntGauge, Registry, register_int_counter_vec_with_registry, register_int_gauge_with_registry,
 };
@@ -18,16 +17,18 @@ use crate::forward::{Renewal, Renewals};
 use crate::ingress::tls::Certificates;
 use crate::lifecycle::{Levels, unix_ms};
 use crate::provider::{Privacy, Providers};
+use crate::secret::Secrets;
 
 /// Tables whose every key is read again.
 const TABLES: [&str; 3] = ["tencent", "openim", "privacy"];
 /// Keys of other tables that are read again.
-const KEYS: [&str; 2] = ["log.level", "schemas.dir"];
+const KEYS: [&str; 3] = ["admin.token", "log.level", "schemas.dir"];
 
 /// Changes what a running bridge works with.
 pub struct Reloader {
     pub(super) running: Config,
     pub(super) providers: Arc<ArcSwap<Providers>>,
+    pub(super) admin_token: Arc<ArcSwapOption<Secrets>>,
     pub(super) renewals: Renewals,
     pub(super) levels: Levels,
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -98,7 +99,10 @@ impl Reloader {
     /// Everything that can fail comes first.
     fn apply(&mut self, new: Config) -> Result<()> {
         let (catalogue, commands) = load_schemas(&new)?;
-        let providers = Providers::new(&new.tencent, &new.openim, Arc::clone(&commands));
+        let providers = self
+            .providers
+            .load()
+            .renewed(&new.tencent, &new.openim, Arc::clone(&commands));
         // A bad one is told by itself, and keeps the old one.
         if let Some(certificates) = &self.certificates {
             certificates.reload();
@@ -123,6 +127,7 @@ impl Reloader {
             privacy: Privacy::new(&new.privacy),
         });
         self.providers.store(Arc::new(providers));
+        self.admin_token.store(new.admin.token.clone().map(Arc::new));
         info!(
             commands = count,
             senders = new.tencent.len() + new.openim.len(),

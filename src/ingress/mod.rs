@@ -101,7 +101,10 @@ pub fn bind(
         let listener = listen("server.tls.listen", certificates.listen())?;
         https = Some(listener.local_addr()?);
         let tls = certificates.server_config();
-        server = server.listen("https", listener, move || port.https(tls.clone()))?;
+        let [done, failed] = ["done", "failed"].map(|outcome| certificates.handshakes(outcome));
+        server = server.listen("https", listener, move || {
+            port.https(tls.clone(), done.clone(), failed.clone())
+        })?;
     }
     let server = server.run();
     Ok(Bound { server, http, https })

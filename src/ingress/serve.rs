@@ -48,17 +48,23 @@ impl<W: Fn() -> Worker> Port<W> {
         .and_then(self.requests())
     }
 
-    /// TLS, and HTTP/2 where the peer wants it.
+    /// TLS, and HTTP/2 where the peer wants it; counts handshakes.
     pub fn https(
         &self,
         mut config: ServerConfig,
+        done: IntCounter,
+        failed: IntCounter,
     ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut acceptor = Acceptor::new(config);
         acceptor.set_handshake_timeout(self.head_timeout);
         acceptor
-            .map_err(TlsError::into_service_error)
-            .map(|connection: TlsStream<TcpStream>| {
+            .map_err(move |failure| {
+                failed.inc();
+                TlsError::into_service_error(failure)
+            })
+            .map(move |connection: TlsStream<TcpStream>| {
+                done.inc();
                 let (stream, session) = connection.get_ref();
                 stream.set_nodelay(true).ok();
                 let peer = stream.peer_addr().ok();

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus::{IntCounter, Registry};
 
 use rate::Rate;
 
@@ -127,16 +128,49 @@ pub struct Providers {
     tencent: Vec<tencent::App>,
     openim: Vec<openim::Instance>,
     commands: Arc<CommandTable>,
+    forgotten: IntCounter,
 }
 
 impl Providers {
     /// Builds them; secrets are resolved already.
     pub fn new(tencent: &[TencentConfig], openim: &[OpenImConfig], commands: Arc<CommandTable>) -> Providers {
+        let forgotten = IntCounter::new(
+            "imbridge_nonces_forgotten_total",
+            "Nonces that were pushed out by later ones within replay_window_s, and could pass again.",
+        );
+        let nobody = Providers {
+            tencent: Vec::new(),
+            openim: Vec::new(),
+            commands: Arc::clone(&commands),
+            forgotten: forgotten.expect("the name is a metric's"),
+        };
+        nobody.renewed(tencent, openim, commands)
+    }
+
+    /// Those of another configuration. A sender who stays goes on with the nonces and the rate that he had.
+    #[must_use]
+    pub fn renewed(
+        &self,
+        tencent: &[TencentConfig],
+        openim: &[OpenImConfig],
+        commands: Arc<CommandTable>,
+    ) -> Providers {
+        let app = |config| tencent::App::new(config, &self.tencent);
+        let instance = |config| openim::Instance::new(config, &self.openim, &self.forgotten);
         Providers {
-            tencent: tencent.iter().map(tencent::App::new).collect(),
-            openim: openim.iter().map(openim::Instance::new).collect(),
+            tencent: tencent.iter().map(app).collect(),
+            openim: openim.iter().map(instance).collect(),
             commands,
+            forgotten: self.forgotten.clone(),
         }
+    }
+
+    /// Registers their metric.
+    ///
+    /// # Errors
+    /// When the registry has its name already.
+    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.forgotten.clone()))
     }
 
     /// Checks the sender by what stands before the body.
@@ -239,7 +273,8 @@ fn check_address(provider: Provider, allow: Option<&Networks>, client: Option<Ip
     Err(Refusal::new(provider, 403, "address", message))
 }
 
-/// What is wrong with what senders of both providers can have: the key and what is allowed.
+/// What is wrong with what senders of both providers can have: the key and what is allowed. Each has the fields to itself: of
+/// a flattened struct, serde's errors name neither the key nor those that there are.
 fn sender_problem(
     allow: Option<&Networks>,
     rate_per_s: Option<NonZeroU32>,

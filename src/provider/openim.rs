@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use prometheus::IntCounter;
 use serde::Deserialize;
 
 use super::rate::Rate;
@@ -57,14 +58,19 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub fn new(config: &Config) -> Instance {
+    /// Goes on from what the same instance has had before.
+    pub fn new(config: &Config, before: &[Instance], forgotten: &IntCounter) -> Instance {
+        let before = before.iter().find(|instance| instance.name == config.name);
+        let rate = before.and_then(|instance| instance.rate.as_ref());
+        let signature = before.and_then(|instance| instance.signature.as_ref());
+        let signed = |config| Signature::new(config, signature, forgotten);
         Instance {
             name: config.name.clone(),
             secret: config.secret.clone(),
             authorization: config.basic_auth.clone(),
-            signature: config.signature.as_ref().map(Signature::new),
+            signature: config.signature.as_ref().map(signed),
             allow: config.allow.clone(),
-            rate: config.rate_per_s.map(|per_s| Rate::new(per_s, config.burst)),
+            rate: config.rate_per_s.map(|per_s| Rate::renewed(per_s, config.burst, rate)),
         }
     }
 

@@ -1,25 +1,41 @@
 //! How many callbacks of one sender are taken in a second.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 /// A sender's limit, over all connections and workers.
-pub(super) struct Rate(DefaultDirectRateLimiter);
+#[derive(Clone)]
+pub(super) struct Rate {
+    per_s: NonZeroU32,
+    burst: Option<NonZeroU32>,
+    limiter: Arc<DefaultDirectRateLimiter>,
+}
 
 impl Rate {
     /// So many in a second, and so many at once; without a number for that, a second's worth.
     pub fn new(per_s: NonZeroU32, burst: Option<NonZeroU32>) -> Rate {
         let quota = Quota::per_second(per_s).allow_burst(burst.unwrap_or(per_s));
-        Rate(RateLimiter::direct(quota))
+        Rate {
+            per_s,
+            burst,
+            limiter: Arc::new(RateLimiter::direct(quota)),
+        }
+    }
+
+    /// The one that there was before where the numbers are the same, with what it has admitted; else a new one.
+    pub fn renewed(per_s: NonZeroU32, burst: Option<NonZeroU32>, before: Option<&Rate>) -> Rate {
+        let same = before.filter(|before| (before.per_s, before.burst) == (per_s, burst));
+        same.cloned().unwrap_or_else(|| Rate::new(per_s, burst))
     }
 
     /// Takes one more; the error is the time until there is room for it.
     pub fn admit(&self) -> Result<(), Duration> {
         let until = |refused: governor::NotUntil<_>| refused.wait_time_from(DefaultClock::default().now());
-        self.0.check().map_err(until)
+        self.limiter.check().map_err(until)
     }
 }
 
@@ -35,6 +51,13 @@ mod tests {
         assert!((5..=6).contains(&admitted), "{admitted} of 100 at once");
         let wait = rate.admit().unwrap_err();
         assert!(wait <= Duration::from_secs(1) && wait > Duration::ZERO, "{wait:?}");
+        let again = Rate::renewed(one, Some(five), Some(&rate));
+        assert!(
+            (0..100).filter(|_| again.admit().is_ok()).count() <= 1,
+            "the same is used up"
+        );
+        let other = Rate::renewed(one, None, Some(&rate));
+        assert!(other.admit().is_ok(), "other numbers begin anew");
         let plain = Rate::new(five, None);
         assert!((5..=6).contains(&(0..100).filter(|_| plain.admit().is_ok()).count()));
     }

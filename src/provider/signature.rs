@@ -2,11 +2,12 @@
 //! not covered, so a request is worth something to whoever has seen it; each nonce therefore passes once.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use prometheus::IntCounter;
 use ring::hmac;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -111,18 +112,27 @@ pub(super) struct Signature {
     keys: Vec<hmac::Key>,
     nonce_header: String,
     signature_header: String,
-    nonces: Mutex<Nonces>,
+    bounds: Bounds,
+    nonces: Arc<Mutex<Nonces>>,
 }
 
 impl Signature {
-    pub fn new(config: &Config) -> Signature {
+    /// Goes on with the nonces of the one before; counts those that it has no room for.
+    pub fn new(config: &Config, before: Option<&Signature>, forgotten: &IntCounter) -> Signature {
         let algorithm = config.algorithm.of_ring();
         let key = |secret: &crate::secret::Secret| hmac::Key::new(algorithm, secret.expose().as_bytes());
         Signature {
             keys: config.secret.iter().map(key).collect(),
             nonce_header: config.nonce_header.clone(),
             signature_header: config.signature_header.clone(),
-            nonces: Mutex::new(Nonces::new(config.max_nonces, i64::from(config.replay_window_s) * 1000)),
+            bounds: Bounds {
+                max: config.max_nonces,
+                window_ms: i64::from(config.replay_window_s) * 1000,
+            },
+            nonces: before.map_or_else(
+                || Arc::new(Mutex::new(Nonces::new(forgotten.clone()))),
+                |before| Arc::clone(&before.nonces),
+            ),
         }
     }
 
@@ -147,7 +157,7 @@ impl Signature {
             return Err(refusal("signature", message));
         }
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.is_new(nonce, now_ms) {
+        if nonces.is_new(nonce, now_ms, self.bounds) {
             Ok(())
         } else {
             Err(refusal(
@@ -167,29 +177,35 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     hex::decode(text).ok().or_else(|| BASE64.decode(text).ok())
 }
 
-/// The nonces of the recent past: bounded in number and in time, 16 bytes of hash each, however long they are.
-struct Nonces {
-    known: HashSet<[u8; 16]>,
-    order: VecDeque<(i64, [u8; 16])>,
+/// How many nonces are remembered, and for how long.
+#[derive(Clone, Copy)]
+struct Bounds {
     max: usize,
     window_ms: i64,
 }
 
+/// The nonces of the recent past: bounded in number and in time, 16 bytes of hash each, however long they are.
+struct Nonces {
+    known: HashSet<[u8; 16]>,
+    order: VecDeque<(i64, [u8; 16])>,
+    /// Those that there was no room for, and that could pass again.
+    forgotten: IntCounter,
+}
+
 impl Nonces {
-    fn new(max: usize, window_ms: i64) -> Nonces {
+    fn new(forgotten: IntCounter) -> Nonces {
         let (known, order) = Default::default();
         Nonces {
             known,
             order,
-            max,
-            window_ms,
+            forgotten,
         }
     }
 
     /// Remembers the nonce; false when it is known already.
-    fn is_new(&mut self, nonce: &str, now_ms: i64) -> bool {
+    fn is_new(&mut self, nonce: &str, now_ms: i64, bounds: Bounds) -> bool {
         while let Some((seen_ms, oldest)) = self.order.front() {
-            if now_ms - seen_ms <= self.window_ms {
+            if now_ms - seen_ms <= bounds.window_ms {
                 break;
             }
             self.known.remove(oldest);
@@ -200,9 +216,10 @@ impl Nonces {
         if !self.known.insert(short) {
             return false;
         }
-        if self.order.len() == self.max {
+        while self.order.len() >= bounds.max {
             let (_, oldest) = self.order.pop_front().expect("at least one is remembered");
             self.known.remove(&oldest);
+            self.forgotten.inc();
         }
         self.order.push_back((now_ms, short));
         true

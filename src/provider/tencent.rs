@@ -55,13 +55,17 @@ pub(super) struct App {
 }
 
 impl App {
-    pub fn new(config: &Config) -> App {
+    /// Goes on from what the same app has had before.
+    pub fn new(config: &Config, before: &[App]) -> App {
+        let sdk_app_id = config.sdk_app_id.to_string();
+        let before = before.iter().find(|app| app.sdk_app_id == sdk_app_id);
+        let rate = before.and_then(|app| app.rate.as_ref());
         App {
-            sdk_app_id: config.sdk_app_id.to_string(),
+            sdk_app_id,
             token: config.token.clone(),
             max_clock_skew_s: config.max_clock_skew_s,
             allow: config.allow.clone(),
-            rate: config.rate_per_s.map(|per_s| Rate::new(per_s, config.burst)),
+            rate: config.rate_per_s.map(|per_s| Rate::renewed(per_s, config.burst, rate)),
         }
     }
 

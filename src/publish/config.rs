@@ -1,6 +1,8 @@
 //! `[kafka]` of the configuration, and what librdkafka is told because of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -67,6 +69,31 @@ impl Delivery {
     }
 }
 
+/// Properties of librdkafka, by name. Their debug form has the names only: any value can be a secret.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Deref for Properties {
+    type Target = BTreeMap<String, String>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Properties {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.keys()).finish()
+    }
+}
+
 /// Where and how to publish.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,7 +122,7 @@ pub struct Config {
     /// (30 s) and the half of it that may pass before the leader looks.
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
-    pub properties: BTreeMap<String, String>,
+    pub properties: Properties,
     /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
     #[serde(skip)]
     pub mock: bool,
@@ -114,7 +141,7 @@ impl Default for Config {
             max_message_bytes: 10 << 20,
             stall_timeout_s: 120,
             settle_ms: None,
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
             mock: false,
         }
     }
@@ -212,7 +239,7 @@ impl Config {
         for (name, value) in DEFAULTS {
             config.set(name, value);
         }
-        for (name, value) in &self.properties {
+        for (name, value) in self.properties.iter() {
             config.set(name, value);
         }
         for (name, value) in FIXED {
@@ -239,7 +266,7 @@ mod tests {
     #[test]
     fn properties_that_the_promise_rests_on_cannot_be_set() {
         let config = |name: &str, value: &str| Config {
-            properties: [(name.into(), value.into())].into(),
+            properties: Properties([(name.into(), value.into())].into()),
             ..Config::default()
         };
         assert!(config("acks", "1").problem().unwrap().0.contains("acks"));

@@ -18,7 +18,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
-pub use config::{Config, Delivery};
+pub use config::{Config, Delivery, Properties};
 pub use context::Context;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;

@@ -8,6 +8,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::metadata::Metadata;
 
 use super::checkpoint::checkpoint_topic;
+use super::publisher::LEAST_LIMIT_BYTES;
 use super::topics::{self, Finding, findings};
 use super::{Config, ConnectError};
 
@@ -167,9 +168,9 @@ fn explain(config: &Config, topic: &str, drift: Drift) -> Option<Drift> {
             if bytes >= drift.wanted.parse().unwrap_or(config.max_message_bytes) {
                 return None;
             }
-            let fatal = bytes < config.batch_bytes();
+            let fatal = bytes < LEAST_LIMIT_BYTES;
             let effect = if fatal {
-                "it takes less than one batch (kafka.properties \"batch.size\")"
+                "below 65536, nothing is published"
             } else {
                 "a larger event becomes a dead letter"
             };
@@ -199,12 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_takes_more_than_wanted_fits_and_one_that_takes_no_batch_is_of_no_use() {
+    fn a_topic_that_takes_more_than_wanted_fits_and_one_that_the_publisher_refuses_is_of_no_use() {
         let config = Config::default();
         let of = |bytes| drifts(&config, "im.a.B", &[("max.message.bytes", bytes)], 3);
         assert_eq!(of("20000000"), []);
         assert_eq!(of("2000000"), [("max.message.bytes 10485760".to_owned(), false)]);
-        assert_eq!(of("500000"), [("max.message.bytes 10485760".to_owned(), true)]);
+        assert_eq!(of("65536"), [("max.message.bytes 10485760".to_owned(), false)]);
+        assert_eq!(of("65535"), [("max.message.bytes 10485760".to_owned(), true)]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
 
 /// A topic that takes less holds up publishing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
-const LEAST_LIMIT_BYTES: usize = 65_536;
+pub(super) const LEAST_LIMIT_BYTES: usize = 65_536;
 /// A batch's own bytes, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
 

@@ -111,7 +111,7 @@ impl<R: Read> Frames<R> {
 /// The operating system's; the WAL is as it was.
 pub(super) fn mend(database: &Path) -> io::Result<()> {
     let path = database.with_extension("db-wal");
-    let open = || Ok::<_, io::Error>(Frames::open(BufReader::new(File::open(&path)?))?);
+    let open = || Frames::open(BufReader::new(File::open(&path)?));
     let frames = match open() {
         Err(cause) if cause.kind() == ErrorKind::NotFound => None,
         frames => frames?,

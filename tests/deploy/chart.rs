@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
-use crate::support::bridge::Home;
+use crate::support::bridge::{Home, PROGRAM};
+use crate::support::{kafka, registry};
 use crate::tools::{
     assert_bridge_takes, assert_command_line, document, documents, kubernetes_faults, run, strings, text, tool, well,
 };
@@ -225,9 +226,58 @@ fn command_lines_are_the_programs_own() {
         }
     }
     assert!(
-        verbs.contains(&"serve".to_owned()) && verbs.contains(&"schemas".to_owned()),
+        ["serve", "schemas", "topics"]
+            .iter()
+            .all(|verb| verbs.contains(&(*verb).to_owned())),
         "{verbs:?}"
     );
+}
+
+#[test]
+fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_run_again() {
+    let home = Home::new("setup-job");
+    let more = [
+        format!("config.kafka.brokers={}", kafka::shared()),
+        format!("config.kafka.topic_prefix={}", home.prefix),
+        "config.kafka.replication_factor=1".to_owned(),
+        format!("config.schemas.registry_url={}", registry::shared()),
+    ];
+    let more: Vec<&str> = more.iter().flat_map(|value| ["--set", value]).collect();
+    let objects = documents(&well(&mut template("replicas", &more)));
+    let config = of_kind(&objects, "ConfigMap")[0]["data"]["imbridge.toml"].clone();
+    std::fs::write(home.config(), config.as_str().expect("a text")).expect("a temporary folder is writable");
+    let run = |arguments: &[String]| {
+        let path = home.config().display().to_string();
+        let arguments = arguments
+            .iter()
+            .map(|word| word.replace("/etc/imbridge/imbridge.toml", &path));
+        let mut program = Command::new(PROGRAM);
+        // The environment of the image, and the secret.
+        program.env_clear().args(arguments).env("OPENIM_SECRET", "secret");
+        run(program.env("IMBRIDGE_SCHEMAS__DIR", home.schemas()))
+    };
+    let checks = [["topics", "plan"], ["schemas", "verify"]].map(|verb| {
+        verb.into_iter()
+            .chain(["--config", "/etc/imbridge/imbridge.toml"])
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    });
+    for check in &checks {
+        assert_eq!(run(check).code, Some(1), "{check:?} finds everything there already");
+    }
+    for _ in ["installation", "upgrade"] {
+        for container in of_kind(&objects, "Job")
+            .iter()
+            .flat_map(|job| containers(&job["spec"]["template"]["spec"]))
+        {
+            let said = run(&strings(&container["args"]));
+            assert_eq!(said.code, Some(0), "{}: {}{}", container["name"], said.out, said.err);
+        }
+        for check in &checks {
+            let said = run(check);
+            assert_eq!(said.code, Some(0), "{check:?}: {}{}", said.out, said.err);
+        }
+    }
 }
 
 #[test]
@@ -277,6 +327,35 @@ fn rules_and_dashboard_are_those_of_the_repository() {
         dashboard.map(str::trim_end),
         Some(text("dashboards/imbridge.json").trim_end())
     );
+}
+
+/// Whether a rule of a NetworkPolicy lets a pod of the same namespace reach a port.
+fn lets_in(rule: &Value, labels: &Value, port: &str) -> bool {
+    let ports = rule["ports"].as_array().into_iter().flatten();
+    let is_it = |peer: &Value| {
+        let wanted = peer["podSelector"]["matchLabels"].as_object();
+        peer["podSelector"].is_object()
+            && peer["namespaceSelector"].is_null()
+            && wanted.is_none_or(|wanted| wanted.iter().all(|(name, value)| labels[name] == *value))
+    };
+    let from = rule["from"].as_array();
+    ports.into_iter().any(|found| found["port"] == port) && from.is_none_or(|from| from.iter().any(is_it))
+}
+
+#[test]
+fn the_charts_own_test_reaches_what_it_asks_whoever_else_may() {
+    for values in VALUES {
+        let objects = documents(&render(values));
+        let labels = &of_kind(&objects, "Pod")[0]["metadata"]["labels"];
+        let rules = of_kind(&objects, "NetworkPolicy")[0]["spec"]["ingress"].clone();
+        for port in ["http", "admin"] {
+            let mut rules = rules.as_array().expect("a list").iter();
+            assert!(
+                rules.any(|rule| lets_in(rule, labels, port)),
+                "{values}: {port}, {labels}"
+            );
+        }
+    }
 }
 
 #[test]

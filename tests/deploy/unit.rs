@@ -26,6 +26,8 @@ fn the_unit_fits_the_program() {
     assert_eq!(setting("RestartPreventExitStatus"), "64");
     let example = text("config/imbridge.example.toml");
     assert!(example.contains(&format!("dir = \"/var/lib/{}\"", setting("StateDirectory"))));
+    assert_eq!(setting("ExecReload"), "/bin/kill -HUP $MAINPID");
+    assert_eq!(setting("WatchdogSec"), "30s");
     let stop = setting("TimeoutStopSec");
     let stop: u32 = stop.trim_end_matches('s').parse().expect("seconds");
     assert!(stop > 15 + 20 + 5, "{stop} s are not enough to drain");

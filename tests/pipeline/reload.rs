@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::support::bridge::{APP, Bridge, Home};
-use crate::support::client::Answer;
+use crate::support::client::{Answer, Connection};
 use crate::support::oracle::Plan;
 use crate::support::reader::{Consumed, consume};
 use crate::support::{eventually, kafka, schemas};
@@ -174,6 +174,64 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
     let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(messages.len(), cases.len(), "encoded by the schema as it was");
     assert!(messages.iter().all(|message| message.value.is_some()));
+}
+
+#[test]
+fn a_new_admin_token_is_asked_for_from_a_reload_on() {
+    let home = Home::with_brokers("admin-token", "127.0.0.1:1");
+    let token = home.path().join("token");
+    std::fs::write(&token, "first").unwrap();
+    home.configure(&format!("[admin]\ntoken = \"file:{}\"\n", token.display()));
+    let bridge = home.start();
+    let status = |token: &str| {
+        let mut connection = Connection::open(home.admin_port).expect("it listens");
+        let sent = format!("Bearer {token}");
+        let answer = connection.request("GET", "/metrics", &[("Authorization", &sent)], b"");
+        answer.expect("an answer").status
+    };
+    assert_eq!([status("first"), status("second")], [200, 401]);
+    std::fs::write(&token, "second").unwrap();
+    bridge.signal("HUP");
+    eventually("the new token to be taken", || (status("second") == 200).then_some(()));
+    assert_eq!(status("first"), 401);
+    assert!(!bridge.log().contains("only after a restart"), "{}", bridge.log());
+}
+
+#[test]
+fn a_reload_forgets_neither_nonces_nor_how_many_callbacks_a_sender_has_had() {
+    const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
+    let mut home = Home::with_brokers("memory", "127.0.0.1:1");
+    // Of the nonce `n-1`, by Python's hmac with SHA-256.
+    home.environment("HMAC", "planted-hmac");
+    home.environment("PATH_OF_SIGNED", "signed");
+    home.configure(&format!(
+        "[[tencent]]\nsdk_app_id = {SIGNED_APP}\nrate_per_s = 1\nburst = 60\n\n[[openim]]\nname = \"signed\"\nsecret = \"env:PATH_OF_SIGNED\"\n\n[openim.signature]\nsecret = \"env:HMAC\"\n"
+    ));
+    let bridge = home.start();
+    let nonce = || {
+        let headers = [("X-Nonce", "n-1"), ("X-Signature", HMAC)];
+        let answer = bridge
+            .connect()
+            .request("POST", "/openim/signed/callbackX", &headers, b"{}");
+        answer.expect("an answer").status
+    };
+    let accepted = || {
+        let target = format!("/tencent?SdkAppid={SIGNED_APP}&CallbackCommand={CREATED}");
+        let mut connection = bridge.connect();
+        let mut post = || {
+            connection
+                .post(&target, r#"{"GroupId":"g"}"#)
+                .expect("an answer")
+                .status
+        };
+        (0..60).filter(|_| post() == 200).count()
+    };
+    assert_eq!([nonce(), nonce()], [200, 403]);
+    assert_eq!(accepted(), 60);
+    reload(&bridge, "ok");
+    assert_eq!(nonce(), 403, "it was used before the reload");
+    let again = accepted();
+    assert!(again < 40, "{again} more at once, of a burst that was used up");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Secrets are planted in every place that takes one, sent and mis-sent, and looked for wherever the bridge speaks.
 
+use imbridge::app::Config;
 use serde_json::json;
 
 use crate::support::bridge::{APP, Home, free_ports};
@@ -33,6 +34,9 @@ const SENT: [&str; 6] = [
     "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061",
 ];
 
+/// A property of Kafka's that is not taken from elsewhere.
+const LITERAL: &str = "planted-literal";
+
 const SENDERS: &str = r#"
 [[tencent]]
 sdk_app_id = 1400000001
@@ -55,6 +59,24 @@ token = ["env:ADMIN_NEW", "env:ADMIN_OLD"]
 "sasl.username" = "bridge"
 "sasl.password" = "env:SASL"
 "#;
+
+/// What a developer would see who prints the configuration; a password that stands in it itself included.
+fn config_in_debug_form() -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    for (name, secret) in PLANTED {
+        std::fs::write(folder.path().join(name), secret).expect("a temporary folder is writable");
+    }
+    let text = SENDERS.replace("env:", &format!("file:{}/", folder.path().display()));
+    let literal = ("IMBRIDGE_KAFKA__PROPERTIES__SSL_KEY_PASSWORD", LITERAL);
+    let environment = std::iter::once((literal.0.to_owned(), literal.1.to_owned()));
+    let config = Config::parse("planted.toml", &text, environment).expect("it is well");
+    let told = format!("{config:?}");
+    assert!(
+        told.contains("sasl.password") && told.contains("ssl.key.password"),
+        "{told}"
+    );
+    told
+}
 
 #[test]
 fn planted_secrets_come_out_nowhere() {
@@ -158,6 +180,8 @@ fn planted_secrets_come_out_nowhere() {
         told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
 
+    told.push(config_in_debug_form());
+
     let told = told.join("\n");
     assert!(
         told.contains("reason=\"signature\"") && told.contains("h2::"),
@@ -165,7 +189,7 @@ fn planted_secrets_come_out_nowhere() {
     );
     let key_line = pair.key.lines().nth(1).expect("a key has lines").to_owned();
     let secrets = PLANTED.iter().map(|(_, secret)| secret.trim_start_matches("user:"));
-    for secret in secrets.chain(SENT).chain([key_line.as_str()]) {
+    for secret in secrets.chain(SENT).chain([key_line.as_str(), LITERAL]) {
         let line = told.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "{secret} is told: {line:?}");
     }

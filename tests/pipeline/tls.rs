@@ -108,6 +108,31 @@ fn a_head_that_is_too_long_ends_its_own_connection_and_no_other() {
 }
 
 #[test]
+fn handshakes_are_counted_by_their_outcome() {
+    let authority = Authority::new("authority");
+    let (home, port) = home("handshakes", "127.0.0.1:1", &authority.issue("bridge"));
+    let bridge = home.start();
+    let count = |outcome: &str| bridge.metric(&["imbridge_tls_handshakes_total", outcome]);
+    assert_eq!([count("failed"), count("done")], [0.0, 0.0]);
+    let mut https = Https::new(port, &authority.pem);
+    assert_eq!(https.open("trusting", "h2", None)["protocol"], "h2");
+    eventually("one that is done", || (count("done") == 1.0).then_some(()));
+    let mut https = Https::new(port, &Authority::new("stranger").pem);
+    let refused = https.open("distrusting", "h2", None);
+    assert!(refused["protocol"].is_null(), "{refused}");
+    assert_eq!(
+        bridge
+            .connect()
+            .post(&target(), r#"{"GroupId":"plain"}"#)
+            .expect("an answer")
+            .status,
+        200
+    );
+    eventually("one that failed", || (count("failed") == 1.0).then_some(()));
+    assert_eq!(count("done"), 1.0, "the plain port has no handshakes");
+}
+
+#[test]
 fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
     let authority = Authority::new("authority");
     let (home, port) = home("reload", "127.0.0.1:1", &authority.issue("first"));

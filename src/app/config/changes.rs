@@ -1,16 +1,27 @@
 //! What differs between two readings of the configuration, by the names that its author knows.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use toml::{Table, Value};
 
 use super::Config;
 
+/// The keys as they were written. Its debug form is empty: values of `kafka.properties` stand here too.
+#[derive(Clone, Default)]
+pub(super) struct Written(pub Table);
+
+impl fmt::Debug for Written {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("(as written)")
+    }
+}
+
 impl Config {
     /// The keys whose values are not those of `before`, as `kafka.brokers`; of a list, its name.
     pub fn differences(&self, before: &Config) -> Vec<String> {
         let mut keys = BTreeSet::new();
-        compare("", &before.written, &self.written, &mut keys);
+        compare("", &before.written.0, &self.written.0, &mut keys);
         // Secrets in files can change behind their names.
         if self.kafka.properties != before.kafka.properties {
             keys.insert("kafka.properties".to_owned());

@@ -6,6 +6,7 @@ mod new;
 mod topic;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -76,7 +77,10 @@ enum Verb {
 pub(super) fn run(options: Options) -> Result<ExitCode> {
     let dir = options.dir;
     match options.verb {
-        Verb::List { prefix, json } => print!("{}", list::render(&Catalogue::load(&dir)?, &prefix, json)?),
+        Verb::List { prefix, json } => {
+            let list = list::render(&Catalogue::load(&dir)?, &prefix, json)?;
+            write!(std::io::stdout(), "{list}")?;
+        }
         Verb::Lint { publish, json } => return lint(&dir, publish, json),
         Verb::Publish => return lint(&dir, true, false),
         Verb::Registry(verb) => {
@@ -96,7 +100,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
             let page = docs(&Catalogue::load(&dir)?, &prefix);
             match out {
                 Some(path) => fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?,
-                None => print!("{page}"),
+                None => write!(std::io::stdout(), "{page}")?,
             }
         }
         Verb::Fingerprint { commands } => {
@@ -109,7 +113,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
             }
             for print in prints {
                 if commands.is_empty() || commands.contains(&print.command) {
-                    println!("{}", list::fingerprint_line(&print));
+                    writeln!(std::io::stdout(), "{}", list::fingerprint_line(&print))?;
                 }
             }
         }

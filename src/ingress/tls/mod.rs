@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use prometheus::{
-    Gauge, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
+    Gauge, IntCounter, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -34,6 +34,7 @@ use files::{Files, Identity};
 pub struct Metrics {
     expires: Gauge,
     reloads: IntCounterVec,
+    handshakes: IntCounterVec,
 }
 
 impl Metrics {
@@ -51,6 +52,12 @@ impl Metrics {
             reloads: register_int_counter_vec_with_registry!(
                 "imbridge_tls_reloads_total",
                 "Changes of the certificate's files, by outcome: used, or refused and the old ones kept.",
+                &["outcome"],
+                registry
+            )?,
+            handshakes: register_int_counter_vec_with_registry!(
+                "imbridge_tls_handshakes_total",
+                "Handshakes by outcome: done, or failed.",
                 &["outcome"],
                 registry
             )?,
@@ -148,6 +155,11 @@ impl Certificates {
     /// Where to listen.
     pub(super) fn listen(&self) -> &str {
         &self.config.listen
+    }
+
+    /// Counts handshakes by their outcome, `done` or `failed`.
+    pub(super) fn handshakes(&self, outcome: &str) -> IntCounter {
+        self.metrics.handshakes.with_label_values(&[outcome])
     }
 
     /// What rustls is told.

@@ -9,14 +9,19 @@ const SHA256_BASE64: &str = "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=";
 const SHA512: &str = "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737";
 
 fn signature(algorithm: Algorithm, secrets: &[&str]) -> Signature {
-    Signature::new(&Config {
+    let config = Config {
         secret: Secrets::of(secrets),
         algorithm,
         nonce_header: nonce_header(),
         signature_header: "X-Sig".into(),
         replay_window_s: 60,
         max_nonces: 3,
-    })
+    };
+    Signature::new(&config, None, &counter())
+}
+
+fn counter() -> IntCounter {
+    IntCounter::new("forgotten", "Forgotten.").unwrap()
 }
 
 fn check(signature: &Signature, nonce: Option<&str>, sent: Option<&str>, now_ms: i64) -> Result<(), &'static str> {
@@ -88,17 +93,27 @@ fn a_nonce_passes_once_within_its_window() {
 }
 
 #[test]
-fn nonces_are_bounded_in_number_and_the_oldest_goes_first() {
-    let mut nonces = Nonces::new(3, 60_000);
-    assert!(["a", "b", "c"].iter().all(|nonce| nonces.is_new(nonce, 0)));
-    assert!(["a", "b", "c"].iter().all(|nonce| !nonces.is_new(nonce, 0)));
-    assert!(nonces.is_new("d", 1));
-    assert!(["b", "c", "d"].iter().all(|nonce| !nonces.is_new(nonce, 1)));
-    assert!(nonces.is_new("a", 1), "forgotten for d");
+fn nonces_are_bounded_in_number_and_the_oldest_goes_first_and_is_counted() {
+    let forgotten = counter();
+    let mut nonces = Nonces::new(forgotten.clone());
+    let bounds = |max| Bounds { max, window_ms: 60_000 };
+    let mut is_new = |nonce: &str, now_ms, max| {
+        let new = nonces.is_new(nonce, now_ms, bounds(max));
+        assert_eq!(nonces.known.len(), nonces.order.len());
+        (new, nonces.order.len())
+    };
+    assert!(["a", "b", "c"].iter().all(|nonce| is_new(nonce, 0, 3).0));
+    assert!(["a", "b", "c"].iter().all(|nonce| !is_new(nonce, 0, 3).0));
+    assert_eq!(forgotten.get(), 0);
+    assert_eq!(is_new("d", 1, 3), (true, 3));
+    assert!(["b", "c", "d"].iter().all(|nonce| !is_new(nonce, 1, 3).0));
+    assert_eq!(is_new("a", 1, 3), (true, 3), "forgotten for d");
+    assert_eq!(forgotten.get(), 2, "a, then b");
     for number in 0..1000 {
-        assert!(nonces.is_new(&number.to_string(), 2));
-        assert!(nonces.known.len() == 3 && nonces.order.len() == 3);
+        assert_eq!(is_new(&number.to_string(), 2, 3), (true, 3));
     }
-    assert!(nonces.is_new("later", 60_003));
-    assert_eq!((nonces.known.len(), nonces.order.len()), (1, 1));
+    assert_eq!(forgotten.get(), 1002);
+    assert_eq!(is_new("fewer", 3, 2), (true, 2), "a reload lowered the number");
+    assert_eq!(is_new("later", 60_004, 3), (true, 1));
+    assert_eq!(forgotten.get(), 1004, "those that are out of date are not counted");
 }
