@@ -78,6 +78,11 @@ impl Command {
         self.attributes.expand.as_deref()
     }
 
+    /// Whether its events carry a number that rises by one within their group.
+    pub fn is_numbered(&self) -> bool {
+        self.attributes.sequence.is_some()
+    }
+
     /// The schema's text, as it is in the folder.
     pub fn schema(&self) -> &str {
         &self.schema

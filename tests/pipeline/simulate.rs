@@ -73,8 +73,11 @@ fn what_is_accepted_is_what_arrives_each_group_in_order() {
             .as_u64()
             .expect("a number");
         let before = last.insert(message.key.clone(), seq).unwrap_or(0);
-        assert!(seq > before, "MsgSeq rises in {:?}: {before}, {seq}", message.key);
+        assert_eq!(seq, before + 1, "MsgSeq rises by one in {:?}", message.key);
     }
+    let irregular =
+        bridge.metric(&["imbridge_sequence_gaps_total"]) + bridge.metric(&["imbridge_sequence_disorder_total"]);
+    assert_eq!(irregular, 0.0);
 }
 
 #[test]

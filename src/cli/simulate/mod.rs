@@ -114,7 +114,13 @@ pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode
         None => (options.senders()?, String::new(), options.schemas.clone()),
     };
     let url = options.url.clone().unwrap_or(url);
-    let world = World::new(&schemas, &Catalogue::load(&schemas)?, &senders, &options.commands)?;
+    let world = World::new(
+        &schemas,
+        &Catalogue::load(&schemas)?,
+        &senders,
+        &options.commands,
+        unix_ms() / 1000,
+    )?;
     let shared = Arc::new(Shared {
         world,
         second: Mutex::default(),

@@ -1,8 +1,9 @@
 //! What is posted: the samples of the schemas folder, with groups, users, numbers and times put in as they would be now.
 //! Messages are most of it, then what members do, then what becomes of groups. Knows no HTTP.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -47,13 +48,17 @@ struct Template {
     command: String,
     weight: usize,
     sample: Value,
+    /// Whether it carries its group's next number.
+    is_numbered: bool,
 }
 
 /// Everything that can be posted.
 pub(super) struct World {
     sides: Vec<Side>,
-    /// Rising over all groups, so that it rises in each.
-    number: AtomicU64,
+    /// Part of the groups' names: in each run they are new, and so are their messages' numbers.
+    run: String,
+    /// The last message's number in each group.
+    numbers: Mutex<HashMap<usize, u64>>,
 }
 
 /// What goes into one callback.
@@ -66,7 +71,7 @@ struct Moment<'a> {
 
 impl World {
     /// Reads the samples of after-commands; `only` these, where it names any.
-    pub fn new(dir: &Path, catalogue: &Catalogue, senders: &Senders, only: &[String]) -> Result<World> {
+    pub fn new(dir: &Path, catalogue: &Catalogue, senders: &Senders, only: &[String], run: i64) -> Result<World> {
         let tencent = senders
             .tencent
             .first()
@@ -102,7 +107,8 @@ impl World {
         }
         Ok(World {
             sides,
-            number: AtomicU64::new(1),
+            run: format!("{run:x}"),
+            numbers: Mutex::default(),
         })
     }
 
@@ -124,10 +130,10 @@ impl World {
         let moment = Moment {
             app: &side.app,
             group: match side.provider {
-                Provider::Tencent => format!("@TGS#SIM{group:06}"),
-                Provider::OpenIm => format!("sim{group:06}"),
+                Provider::Tencent => format!("@TGS#SIM{}-{group:06}", self.run),
+                Provider::OpenIm => format!("sim{}-{group:06}", self.run),
             },
-            number: self.number.fetch_add(1, Ordering::Relaxed),
+            number: self.number(group, template.is_numbered),
             now_ms,
         };
         let mut body = template.sample.clone();
@@ -151,6 +157,16 @@ impl World {
     }
 }
 
+impl World {
+    /// The next number of a group's messages, or the last one for what is about a message.
+    fn number(&self, group: usize, is_next: bool) -> u64 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = numbers.entry(group).or_insert(0);
+        *last += u64::from(is_next);
+        (*last).max(1)
+    }
+}
+
 /// After-commands whose callback is one event, so that what is accepted can be counted against what arrives.
 fn is_simulated(command: &Command, provider: Provider, only: &[String]) -> bool {
     command.provider() == provider.as_str()
@@ -170,6 +186,7 @@ fn template(dir: &Path, command: &Command) -> Result<Option<Template>> {
         command: command.name().to_owned(),
         weight: weight(command.name()),
         sample,
+        is_numbered: command.is_numbered(),
     }))
 }
 
@@ -281,7 +298,7 @@ mod tests {
         let text = "[[tencent]]\nsdk_app_id = 7\n[[openim]]\nname = \"m\"\n";
         let config = crate::app::Config::parse("test", text, std::iter::empty()).unwrap();
         let senders = Senders::of(&config);
-        let world = World::new(&root, &catalogue, &senders, &[]).unwrap();
+        let world = World::new(&root, &catalogue, &senders, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
         let mut dice = Dice::new(3);
         let callbacks: Vec<_> = (0..2000)
@@ -303,7 +320,7 @@ mod tests {
                 .iter()
                 .all(|callback| serde_json::from_slice::<Value>(&callback.body).is_ok())
         );
-        let none = World::new(&root, &catalogue, &senders, &["No.Such".into()]);
+        let none = World::new(&root, &catalogue, &senders, &["No.Such".into()], 1);
         assert!(none.err().unwrap().to_string().contains("nothing to post"));
     }
 }
