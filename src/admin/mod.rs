@@ -246,7 +246,7 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
     }
     match state.appender.health() {
         Health::Accepting => None,
-        Health::Full(why) => Some(("spool_full", format!("{why}; is Kafka reachable?"))),
+        Health::Full(why) => Some(("spool_full", why)),
         Health::Broken(cause) => Some(("spool_broken", cause)),
     }
 }

@@ -1,7 +1,7 @@
 //! Reading topics from a place on, without a consumer group: nothing is committed and nobody is disturbed.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -12,6 +12,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::publish::{self, Context};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two questions to partitions whose leader has only just changed.
+const LEADER_PAUSE: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(200);
 
 /// Where reading begins.
@@ -121,9 +123,31 @@ impl Reading {
     }
 
     fn look_up(&self, partitions: &BTreeSet<(String, i32)>, time: Offset) -> Result<TopicPartitionList> {
-        let found = self.consumer.offsets_for_times(list(partitions, time)?, TIMEOUT);
-        found.context("Kafka does not tell the topics' offsets; may this user describe and read them?")
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            match self.consumer.offsets_for_times(list(partitions, time)?, TIMEOUT) {
+                Err(cause) if is_passing(&cause) && Instant::now() < deadline => std::thread::sleep(LEADER_PAUSE),
+                found => {
+                    return found
+                        .context("Kafka does not tell the topics' offsets; may this user describe and read them?");
+                }
+            }
+        }
     }
+}
+
+/// Whether a partition's leader has only just changed.
+fn is_passing(cause: &KafkaError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode::{
+        FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch,
+    };
+    let passing = [
+        FencedLeaderEpoch,
+        LeaderNotAvailable,
+        NotLeaderForPartition,
+        UnknownLeaderEpoch,
+    ];
+    cause.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
 }
 
 /// What reading gives.

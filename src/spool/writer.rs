@@ -266,10 +266,13 @@ impl Writer {
             .min(free_bytes.saturating_sub(self.min_free_bytes));
         self.metrics.room_bytes.set(room_bytes.min(i64::MAX as u64) as i64);
         let health = if used_bytes >= self.max_bytes {
-            Health::Full(format!("{used_bytes} of spool.max_bytes {} are in use", self.max_bytes))
+            Health::Full(format!(
+                "{used_bytes} of spool.max_bytes {} are in use; what is delivered makes room",
+                self.max_bytes
+            ))
         } else if free_bytes < self.min_free_bytes {
             Health::Full(format!(
-                "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}",
+                "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}; make room on it",
                 self.min_free_bytes
             ))
         } else {

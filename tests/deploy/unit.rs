@@ -35,11 +35,6 @@ fn the_unit_fits_the_program() {
 
 #[test]
 fn systemd_takes_the_unit_and_finds_it_well_locked_up() {
-    if run(Command::new("bash").args(["-c", "command -v systemd-analyze"])).code != Some(0) {
-        // Elsewhere than on Linux with systemd there is nobody to ask.
-        assert_eq!(setting("ProtectSystem"), "strict");
-        return;
-    }
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     let unit = folder.path().join("imbridge.service");
     std::fs::write(&unit, text(UNIT).replace("/usr/local/bin/imbridge", PROGRAM)).expect("it is writable");
