@@ -29,6 +29,11 @@ fn target() -> String {
     format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json")
 }
 
+fn post_plain(bridge: &Bridge) {
+    let answer = bridge.connect().post(&target(), r#"{"GroupId":"plain"}"#);
+    assert_eq!(answer.expect("an answer").status, 200);
+}
+
 fn statuses(answer: &Value) -> Vec<u64> {
     let answers = answer["answers"]
         .as_array()
@@ -66,14 +71,7 @@ fn both_versions_of_http_are_served_beside_the_plain_port() {
             r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
         );
     }
-    assert_eq!(
-        bridge
-            .connect()
-            .post(&target(), r#"{"GroupId":"plain"}"#)
-            .expect("an answer")
-            .status,
-        200
-    );
+    post_plain(&bridge);
     // 2033-12-31T00:00:00Z, as `date` has it.
     assert_eq!(
         bridge.metric(&["imbridge_tls_certificate_expires_seconds"]),
@@ -120,14 +118,7 @@ fn handshakes_are_counted_by_their_outcome() {
     let mut https = Https::new(port, &Authority::new("stranger").pem);
     let refused = https.open("distrusting", "h2", None);
     assert!(refused["protocol"].is_null(), "{refused}");
-    assert_eq!(
-        bridge
-            .connect()
-            .post(&target(), r#"{"GroupId":"plain"}"#)
-            .expect("an answer")
-            .status,
-        200
-    );
+    post_plain(&bridge);
     eventually("one that failed", || (count("failed") == 1.0).then_some(()));
     assert_eq!(count("done"), 1.0, "the plain port has no handshakes");
 }
