@@ -155,9 +155,7 @@ impl World {
             body: body.to_string().into(),
         }
     }
-}
 
-impl World {
     /// The next number of a group's messages, or the last one for what is about a message.
     fn number(&self, group: usize, is_next: bool) -> u64 {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
