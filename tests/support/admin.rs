@@ -6,6 +6,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
+use super::within;
+
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to a cluster.
@@ -54,7 +56,10 @@ impl Admin {
         for (name, value) in entries {
             config = config.set(name, value);
         }
-        let altered = block_on(self.0.alter_configs([&config], &options())).expect("the cluster answers");
+        // The first broker that is asked may be one that stands still.
+        let altered = within(TIMEOUT * 6, "the cluster to answer", || {
+            block_on(self.0.alter_configs([&config], &options())).ok()
+        });
         altered
             .into_iter()
             .for_each(|outcome| drop(outcome.expect("the configuration is valid")));

@@ -14,6 +14,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
 /// The Tencent app that every test bridge accepts.
 pub const APP: u64 = 1400000000;
 
+/// Lines of log that a failed test prints.
+const LAST_WORDS: usize = 40;
+
 /// Everything a bridge keeps over restarts.
 pub struct Home {
     folder: tempfile::TempDir,
@@ -271,6 +274,12 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+            eprintln!("the bridge of the failed test said last:\n{}", last.join("\n"));
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -68,9 +68,14 @@ struct Deleted {
 impl Campaign {
     /// Starts the bridge and its load, and lets a calm time pass once events arrive in Kafka.
     pub fn begin(name: &str, brokers: &str, home: Home) -> Campaign {
+        Campaign::begin_with(name, brokers, home, rate())
+    }
+
+    /// The same, with so many events a second.
+    pub fn begin_with(name: &str, brokers: &str, home: Home, rate: u64) -> Campaign {
         let bridge = home.start();
         let plan = Plan::new(&home).with("connections", 8).with("groups", 32);
-        let load = plan.with("rate", rate()).with("interval-ms", INTERVAL_MS).start();
+        let load = plan.with("rate", rate).with("interval-ms", INTERVAL_MS).start();
         eventually("some events in Kafka", || {
             (bridge.metric(&["imbridge_messages_published_total"]) > 100.0).then_some(())
         });

@@ -21,6 +21,7 @@ mod marks;
 mod moments;
 mod network;
 mod power;
+mod refusals;
 mod reload;
 mod size;
 mod spoiled;

@@ -1,0 +1,62 @@
+//! Brokers that answer a message late and refuse it then, while they refuse and take others in turn: where librdkafka lost
+//! count of what a broker may have taken, it would come to Kafka a second time.
+
+use std::time::Duration;
+
+use crate::campaign::{Campaign, TOPICS, home_on_three, pass};
+use crate::size::size;
+use crate::support::admin::Admin;
+use crate::support::kafka::{Kafka, one_cluster_at_a_time};
+use crate::support::within;
+
+const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
+/// `broker.session.timeout.ms` of `scripts/kafka`, the time of a request below, and some.
+const NOTICED: Duration = Duration::from_secs(6);
+/// What a broker says when fewer replicas are in sync than demanded, and when they had not all taken a message in time.
+const REFUSED: &str = "Not enough in-sync replicas";
+const LATE: &str = "Request timed out";
+
+#[test]
+fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
+    let _alone = one_cluster_at_a_time();
+    let kafka = Kafka::create("refusals", 3, &[LAG_SETTING]);
+    let mut home = home_on_three("refusals", &kafka.brokers, None);
+    // As many requests as can be, each given up by its broker after a second; their answers are in the log.
+    home.configure("[kafka.properties]\n\"linger.ms\" = \"0\"\n\"request.timeout.ms\" = \"1000\"\n\"debug\" = \"msg\"");
+    home.set("LOG__LEVEL", "info,librdkafka=debug");
+    let mut campaign = Campaign::begin_with("refusals", &kafka.brokers, home, 1500);
+    let [flickering, patient] = TOPICS.map(|topic| format!("{}.{topic}", campaign.home.prefix));
+    let controller = kafka.controller();
+    let follower = (1..=3).find(|node| *node != controller).expect("one of three is not");
+    let demand = |admin: &Admin, topic: &str, replicas: &str| {
+        let config = [("min.insync.replicas", replicas), ("max.message.bytes", "10485760")];
+        admin.configure(topic, &config);
+    };
+    // What its leaders have taken when the follower stops stays without an answer, and is refused from then on.
+    demand(&Admin::of(&kafka.brokers), &patient, "3");
+    let mut random = fastrand::Rng::with_seed(13);
+    let times = size("REFUSALS", 40, 1000);
+    campaign.fault(&format!("{times} times refused and taken"), |campaign| {
+        kafka.node("pause", follower);
+        pass(NOTICED);
+        // This one knows that the follower is gone, and does not ask it.
+        let admin = Admin::of(&kafka.brokers);
+        for _ in 0..times {
+            for replicas in ["3", "2"] {
+                demand(&admin, &flickering, replicas);
+                pass(Duration::from_millis(random.u64(5..100)));
+            }
+        }
+        kafka.node("resume", follower);
+        demand(&admin, &patient, "2");
+        let log = campaign.bridge.log();
+        for answer in [REFUSED, LATE] {
+            assert!(log.contains(answer), "no broker has said {answer:?}");
+        }
+    });
+    let admin = Admin::of(&kafka.brokers);
+    within(Duration::from_secs(90), "all replicas to be in sync", || {
+        (admin.in_sync(&patient, 3) + admin.in_sync(&flickering, 3) == 8).then_some(())
+    });
+    campaign.end();
+}
