@@ -158,17 +158,6 @@ impl Bridge {
             abandon: abandon.clone(),
         };
 
-        let admin_token = Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone()));
-        let state = admin::State {
-            registry: registry.clone(),
-            appender: spool.appender(),
-            draining: draining.clone(),
-            levels: levels.clone(),
-            token: Arc::clone(&admin_token),
-            views: views::all(letters, groups),
-        };
-        let admin_address = admin::start(&config.admin, state, stop_admin.clone())
-            .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let providers = Providers::new(&config.tencent, &config.openim, commands);
         providers.register(&registry)?;
         let providers = Arc::new(ArcSwap::from_pointee(providers));
@@ -180,6 +169,18 @@ impl Bridge {
             ingress::Metrics::new(&registry)?.with_spans(spans),
             certificates.as_deref(),
         )?;
+        let admin_token = Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone()));
+        let state = admin::State {
+            registry: registry.clone(),
+            appender: spool.appender(),
+            draining: draining.clone(),
+            levels: levels.clone(),
+            token: Arc::clone(&admin_token),
+            views: views::all(letters, groups),
+        };
+        // Not before the public port is bound: who asks here whether callbacks are taken sends them there next.
+        let admin_address = admin::start(&config.admin, state, stop_admin.clone())
+            .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let handle = bound.server.handle();
         let spool_pulse = spool.pulse();
         actix_web::rt::spawn(bound.server);
