@@ -118,7 +118,7 @@ impl<'a> Life<'a> {
     }
 
     /// Before anything is sent to a partition, it has a mark in the spool; and before anything is sent that an earlier
-    /// life may have sent, the partition behind its mark is looked up.
+    /// life may have sent, the partition behind its mark is looked up. One without a mark never had a message.
     fn prepare(&mut self) -> Result<(), Trouble> {
         let recovery = &mut self.recovery;
         let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
@@ -128,10 +128,6 @@ impl<'a> Life<'a> {
         let replays = first <= recovery.horizon;
         if !replays && !recovery.present.is_empty() {
             recovery.present = Present::default();
-        }
-        if replays && !recovery.settled {
-            self.parts.abandon.pause(self.parts.config.settle());
-            recovery.settled = true;
         }
         let mut look_up = HashMap::new();
         for slot in slots {
@@ -151,6 +147,9 @@ impl<'a> Life<'a> {
             self.parts.reader.deliver_durably(self.delivered, notes)?;
         }
         if !look_up.is_empty() {
+            if !std::mem::replace(&mut recovery.settled, true) {
+                self.parts.abandon.pause(self.parts.config.settle());
+            }
             let since_ms = self
                 .source
                 .pending
