@@ -169,7 +169,8 @@ fn an_outage_ends_one_producer_and_no_more_however_long_it_lasts() {
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0, "{}", bridge.log());
     kafka.up();
     let ledger = load.stop();
-    bridge.settle();
+    // What a broker that has only just started leaves without an answer is given up after 30 to 90 s, and asked again.
+    bridge.settle_within(Duration::from_secs(180));
     let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
     assert_eq!(rebuilds, 1.0, "{}", bridge.log());
     assert!(bridge.terminate().success());
