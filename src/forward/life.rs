@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::marks::Marks;
 use super::source::Source;
@@ -20,6 +20,8 @@ const REPORT_EVERY: Duration = Duration::from_millis(20);
 const WAIT_IN_FLIGHT: Duration = Duration::from_millis(1);
 /// And without.
 const WAIT_IDLE: Duration = Duration::from_millis(100);
+/// Between two looks at a partition that hides what it has.
+const HIDDEN_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait for the number of a schema, with nothing in flight.
 const WAIT_REGISTRY: Duration = Duration::from_millis(20);
 
@@ -92,7 +94,8 @@ impl<'a> Life<'a> {
                 }
                 self.prepare()?;
             }
-            let sent = self.send()?;
+            // What was not looked up for want of time may be there.
+            let sent = !self.parts.abandon.is_raised() && self.send()?;
             let collected = self.collect()?;
             self.report();
             if self.parts.abandon.is_raised() || self.is_drained() || self.is_renewable() {
@@ -147,8 +150,9 @@ impl<'a> Life<'a> {
             self.parts.reader.deliver_durably(self.delivered, notes)?;
         }
         if !look_up.is_empty() {
-            if !std::mem::replace(&mut recovery.settled, true) {
-                self.parts.abandon.pause(self.parts.config.settle());
+            self.settle(look_up.keys().cloned().collect())?;
+            if self.parts.abandon.is_raised() {
+                return Ok(());
             }
             let since_ms = self
                 .source
@@ -163,7 +167,34 @@ impl<'a> Life<'a> {
                 found = present.len(),
                 "looked up what Kafka has of undelivered records"
             );
-            recovery.present.merge(present);
+            self.recovery.present.merge(present);
+        }
+        Ok(())
+    }
+
+    /// Waits until what the life before had on its way to these partitions has arrived or died, and can be seen; or until the
+    /// time to drain is over.
+    fn settle(&mut self, slots: HashSet<Slot>) -> Result<(), Trouble> {
+        let abandon = &self.parts.abandon;
+        let mut said = false;
+        while !abandon.is_raised() {
+            match self.publisher.hidden(&slots)? {
+                None if self.recovery.settled => break,
+                None => {
+                    abandon.pause(self.parts.config.settle());
+                    self.recovery.settled = true;
+                }
+                Some(partition) => {
+                    if !std::mem::replace(&mut said, true) {
+                        warn!(
+                            partition,
+                            "publishing waits for replicas to be in sync: Kafka may have messages that it does not show"
+                        );
+                    }
+                    self.recovery.settled = false;
+                    abandon.pause(HIDDEN_PAUSE);
+                }
+            }
         }
         Ok(())
     }
@@ -254,7 +285,14 @@ impl<'a> Life<'a> {
         if self.progress_at.elapsed() < limit {
             return Ok(());
         }
-        if self.publisher.answers() {
+        let refuses = self
+            .publisher
+            .answers()
+            .then(|| self.publisher.hidden(&self.window.slots()));
+        if let Some(Ok(Some(partition))) = &refuses {
+            warn!(partition, "Kafka takes no messages until more replicas are in sync");
+        }
+        if let Some(Ok(None)) = refuses {
             let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
             return Err(Fault::new("stalled", text).into());
         }

@@ -3,7 +3,7 @@
 //! A record counts as delivered when its messages and those of every record before it are. Offsets are given out in the
 //! same order, so that a noted offset never lies behind a message that may have to be looked for again.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::publish::Slot;
 
@@ -88,6 +88,14 @@ impl Window {
             message,
             offset,
         })
+    }
+
+    /// Where messages go that are not delivered.
+    pub fn slots(&self) -> HashSet<Slot> {
+        let waiting = self.entries.iter().filter(|entry| entry.offset.is_none());
+        waiting
+            .filter_map(|entry| Some(entry.message.as_ref()?.0.clone()))
+            .collect()
     }
 
     /// How many messages wait for their delivery or for that of an earlier one.

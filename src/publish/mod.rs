@@ -4,6 +4,7 @@
 mod checkpoint;
 mod config;
 mod context;
+mod hidden;
 mod message;
 mod partition;
 mod plan;

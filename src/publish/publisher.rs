@@ -2,7 +2,7 @@
 //! is in Kafka in order, or the life ends and the caller starts over from the spool.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,7 +19,7 @@ use super::context::advice;
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, Context, Delivery, EVENTS_MAX, Fault, topics};
+use super::{Config, ConnectError, Context, Delivery, EVENTS_MAX, Fault, hidden, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two questions whether a cluster that had gone is back.
@@ -210,6 +210,16 @@ impl Publisher {
     /// A [`Fault`] when they cannot be read to their ends.
     pub fn read_back(&self, from: &HashMap<Slot, i64>, since_ms: i64) -> Result<Present, Fault> {
         read_back::present(&self.config, &self.spool, from, since_ms)
+    }
+
+    /// One of these partitions of which consumers do not see everything that its leader may have taken, in words: it has no
+    /// leader, or fewer replicas in sync than `min.insync.replicas`. It takes nothing new meanwhile. Waits up to half a minute
+    /// for the cluster's answers.
+    ///
+    /// # Errors
+    /// A [`Fault`] when the cluster does not answer.
+    pub fn hidden(&self, slots: &HashSet<Slot>) -> Result<Option<String>, Fault> {
+        hidden::hidden(&self.config, slots)
     }
 
     /// Queues a message; `false` when the queue is full and the caller should poll and come again.

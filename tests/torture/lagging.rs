@@ -4,19 +4,19 @@
 
 use std::time::Duration;
 
-use crate::campaign::{TOPICS, home_on_three};
+use crate::campaign::{TOPICS, home_on_three, pass};
 use crate::size::{full, report, size};
 use crate::support::admin::Admin;
 use crate::support::bridge::{Bridge, Home};
-use crate::support::eventually;
 use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::oracle::{Plan, Verdict};
+use crate::support::{eventually, within};
 
 /// Nobody notices by its heartbeats that a follower stands still: what is left is `replica.lag.time.max.ms`.
 const LONG_SESSION: &str = "broker.session.timeout.ms=120000";
 /// For the short form; a leader looks every half of it, so that a follower goes after 1.5 times this at most.
 const SHORT_LAG: &str = "replica.lag.time.max.ms=2000";
-const SHORT_SETTLE_MS: &str = "4000";
+const SHORT_SETTLE: Duration = Duration::from_secs(4);
 const HIDDEN: f64 = 100.0;
 
 #[test]
@@ -31,30 +31,44 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
     for _ in 0..size("LAGGING", 1, 5) {
         let mut home = home_on_three("lagging", &kafka.brokers, None);
         if !full() {
-            home.set("KAFKA__SETTLE_MS", SHORT_SETTLE_MS);
+            home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
         }
-        let verdict = killed_while_a_follower_lags(&kafka, home);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
         report("lagging", &format!("with the settle time: {}", verdict.summary()));
         verdict.assert_kept();
     }
+    let mut home = home_on_three("refusing", &kafka.brokers, None);
+    home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
+    let verdict = killed_while_a_follower_lags(&kafka, home, Until::Seen);
+    report("lagging", &format!("below what is demanded: {}", verdict.summary()));
+    verdict.assert_kept();
     if full() {
         let home = home_on_three("lagging", &kafka.brokers, Some("transactional"));
-        let verdict = killed_while_a_follower_lags(&kafka, home);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
         report("lagging", &format!("with transactions: {}", verdict.summary()));
         verdict.assert_kept();
         // Doubles are not asserted, since they are a matter of moments: that there is something to be waited for.
         let mut home = home_on_three("unsettled", &kafka.brokers, None);
         home.set("KAFKA__SETTLE_MS", "0");
-        let verdict = killed_while_a_follower_lags(&kafka, home);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
         report("lagging", &format!("without a settle time: {}", verdict.summary()));
         assert_eq!(verdict.acknowledged_and_missing, 0, "{verdict:#?}");
     }
 }
 
-fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home) -> Verdict {
+/// How long the follower stands still.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Until {
+    /// Until everything is in Kafka all the same.
+    Settled,
+    /// Its topic demands all three replicas. Until it was given up, and the bridge has seen that nothing more is shown.
+    Seen,
+}
+
+fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until) -> Verdict {
     // One group in one partition: one leader, and two followers of which one can stand still.
     home.set("KAFKA__PARTITIONS", "1");
-    // Five batches are on their way at a time: with some events in each.
+    // Some events in each batch: what is on its way when a follower stops is one.
     home.set("KAFKA__PROPERTIES__LINGER_MS", "50");
     let bridge = home.start();
     let plan = Plan::new(&home).with("connections", 1).with("groups", 1);
@@ -62,7 +76,13 @@ fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home) -> Verdict {
     let delivered = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
     eventually("some events in Kafka", || (delivered(&bridge) > 100.0).then_some(()));
 
-    let leader = Admin::of(&kafka.brokers).leaders(&format!("{}.{}", home.prefix, TOPICS[0]))[0];
+    let admin = Admin::of(&kafka.brokers);
+    let topics = TOPICS.map(|topic| format!("{}.{topic}", home.prefix));
+    let leader = admin.leaders(&topics[0])[0];
+    if until == Until::Seen {
+        let all = [("min.insync.replicas", "3"), ("max.message.bytes", "10485760")];
+        topics.iter().for_each(|topic| admin.configure(topic, &all));
+    }
     let controller = kafka.controller();
     let follower = (1..=3).find(|node| *node != leader && *node != controller);
     let follower = follower.expect("one of three is neither");
@@ -74,6 +94,14 @@ fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home) -> Verdict {
     bridge.kill();
     let bridge = home.start();
     let ledger = load.stop();
+    if until == Until::Seen {
+        within(Duration::from_secs(90), "the bridge to wait for replicas", || {
+            bridge.log().contains("publishing waits for replicas").then_some(())
+        });
+        // The wait that is enough where nothing is demanded is not enough here.
+        pass(2 * SHORT_SETTLE);
+        kafka.node("resume", follower);
+    }
     bridge.settle_within(Duration::from_secs(240));
     kafka.node("resume", follower);
     assert!(bridge.terminate().success());
