@@ -44,8 +44,9 @@ pub fn rate() -> u64 {
 pub struct Campaign {
     name: String,
     brokers: String,
-    pub home: Home,
+    // Dropped before the folder of its log.
     pub bridge: Bridge,
+    pub home: Home,
     load: Load,
     calm: Range<usize>,
     faults: Vec<Fault>,
