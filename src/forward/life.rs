@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::marks::Marks;
 use super::source::Source;
@@ -285,16 +285,13 @@ impl<'a> Life<'a> {
         if self.progress_at.elapsed() < limit {
             return Ok(());
         }
-        let refuses = self
-            .publisher
-            .answers()
-            .then(|| self.publisher.hidden(&self.window.slots()));
-        if let Some(Ok(Some(partition))) = &refuses {
-            warn!(partition, "Kafka takes no messages until more replicas are in sync");
-        }
-        if let Some(Ok(None)) = refuses {
-            let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
-            return Err(Fault::new("stalled", text).into());
+        match self.publisher.hidden(&self.window.slots()) {
+            Ok(None) => {
+                let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
+                return Err(Fault::new("stalled", text).into());
+            }
+            Ok(Some(partition)) => warn!(partition, "Kafka takes no messages until more replicas are in sync"),
+            Err(cause) => debug!(%cause, "nothing is delivered, and Kafka does not answer"),
         }
         self.progress_at = Instant::now();
         Ok(())

@@ -1,21 +1,25 @@
 //! Partitions that keep from consumers what their leaders may have taken, for as long as it lasts: without a leader, or with
 //! fewer replicas in sync than `min.insync.replicas` demands. They take nothing new either.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 
-use super::{Config, Fault, Slot, topics};
+use super::{Config, ConnectError, Fault, Slot, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One of these partitions that is so, in words; `None` when there is none. A topic that is not there hides nothing.
 pub(super) fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, Fault> {
+    // On a connection of its own: one that has a produce request in flight carries no other question, and a broker answers
+    // each connection in order.
     let client = super::consumer(config, "imbridge-watchdog", &[]).map_err(fault)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(fault)?;
-    let demands = demands(config, slots);
+    // The least that one of a topic's partitions has in sync, where that is not all.
+    let mut lacking: BTreeMap<String, usize> = BTreeMap::new();
     for topic in metadata.topics() {
         for partition in topic.partitions() {
             let slot = Slot {
@@ -25,36 +29,60 @@ pub(super) fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<St
             if !slots.contains(&slot) {
                 continue;
             }
-            let (found, replicas) = (partition.isr().len(), partition.replicas().len());
-            let demanded = demands.get(topic.name()).copied().unwrap_or(1).min(replicas);
-            let place = format!("{} partition {}", slot.topic, slot.partition);
             if partition.leader() < 0 {
-                return Ok(Some(format!("{place} has no leader")));
-            }
-            if found < demanded {
                 return Ok(Some(format!(
-                    "{place} has {found} replicas in sync, min.insync.replicas is {demanded}"
+                    "{} partition {} has no leader",
+                    slot.topic, slot.partition
                 )));
+            }
+            let found = partition.isr().len();
+            if found < partition.replicas().len() {
+                let least = lacking.entry(topic.name().to_owned()).or_insert(found);
+                *least = found.min(*least);
             }
         }
     }
-    Ok(None)
+    refusing(config, &lacking)
 }
 
-/// `min.insync.replicas` of each topic, where the cluster tells it.
-fn demands(config: &Config, slots: &HashSet<Slot>) -> HashMap<String, usize> {
-    if config.mock {
-        return HashMap::new();
+/// One of these topics that demands more replicas in sync than a partition of it has.
+fn refusing(config: &Config, lacking: &BTreeMap<String, usize>) -> Result<Option<String>, Fault> {
+    if lacking.is_empty() || config.mock {
+        return Ok(None);
     }
-    let names: HashSet<String> = slots.iter().map(|slot| slot.topic.to_string()).collect();
-    let settings = topics::describe(config, &Vec::from_iter(names)).unwrap_or_else(|cause| {
-        tracing::warn!(%cause, "the cluster does not tell min.insync.replicas; one replica is taken to be enough");
-        HashMap::new()
-    });
-    let demand = |(topic, settings): (String, HashMap<String, String>)| {
-        Some((topic, settings.get("min.insync.replicas")?.parse().ok()?))
+    let settings = match topics::describe(config, &Vec::from_iter(lacking.keys().cloned())) {
+        Ok(settings) => settings,
+        // The broker that was asked may be the one that stands still; the next time it is another.
+        Err(ConnectError::Kafka(cause)) if is_silence(&cause) => {
+            return Ok(Some(format!(
+                "replicas are not in sync, and min.insync.replicas is not told ({cause})"
+            )));
+        }
+        Err(cause) => {
+            tracing::warn!(%cause, "the cluster does not tell min.insync.replicas; one replica is taken to be enough");
+            HashMap::new()
+        }
     };
-    settings.into_iter().filter_map(demand).collect()
+    let refuses = |(topic, found): (&String, &usize)| {
+        let demanded: usize = settings.get(topic)?.get("min.insync.replicas")?.parse().ok()?;
+        let words = || format!("{topic} has {found} replicas in sync, min.insync.replicas is {demanded}");
+        (*found < demanded).then(words)
+    };
+    Ok(lacking.iter().find_map(refuses))
+}
+
+fn is_silence(cause: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, RequestTimedOut};
+    let (KafkaError::AdminOp(code) | KafkaError::MetadataFetch(code)) = cause else {
+        return false;
+    };
+    [
+        AllBrokersDown,
+        BrokerTransportFailure,
+        OperationTimedOut,
+        RequestTimedOut,
+    ]
+    .contains(code)
 }
 
 fn fault(cause: KafkaError) -> Fault {

@@ -321,14 +321,9 @@ impl Publisher {
         }
         false
     }
-
-    /// Whether the cluster answers at all, within 5 seconds. On a connection of its own: one that has as many produce
-    /// requests in flight as it may carries no other question, and a broker answers each connection in order.
-    pub fn answers(&self) -> bool {
-        answers(&self.config)
-    }
 }
 
+/// Whether the cluster answers at all, within 5 seconds.
 fn answers(config: &Config) -> bool {
     super::consumer(config, "imbridge-watchdog", &[])
         .and_then(|client| client.fetch_metadata(None, METADATA_TIMEOUT).map(drop))
