@@ -224,6 +224,8 @@ impl Config {
         let mut client = self.client(&format!("imbridge-{spool_id}"));
         client.set(IN_FLIGHT[0], "1");
         if self.delivery == Delivery::Transactional {
+            // A new epoch ends the transaction, and nothing of it is seen.
+            client.set(IN_FLIGHT[0], "5");
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
