@@ -222,10 +222,13 @@ impl Config {
     /// What the producer of a spool is told.
     pub(super) fn producer(&self, spool_id: &str) -> ClientConfig {
         let mut client = self.client(&format!("imbridge-{spool_id}"));
-        client.set(IN_FLIGHT[0], "1");
-        if self.delivery == Delivery::Transactional {
+        let in_flight = match self.delivery {
+            Delivery::Idempotent => "1",
             // A new epoch ends the transaction, and nothing of it is seen.
-            client.set(IN_FLIGHT[0], "5");
+            Delivery::Transactional => "5",
+        };
+        client.set(IN_FLIGHT[0], in_flight);
+        if self.delivery == Delivery::Transactional {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));

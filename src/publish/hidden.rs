@@ -1,7 +1,7 @@
 //! Partitions that keep from consumers what their leaders may have taken, for as long as it lasts: without a leader, or with
 //! fewer replicas in sync than `min.insync.replicas` demands. They take nothing new either.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -18,39 +18,33 @@ pub(super) fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<St
     // each connection in order.
     let client = super::consumer(config, "imbridge-watchdog", &[]).map_err(fault)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(fault)?;
-    // The least that one of a topic's partitions has in sync, where that is not all.
-    let mut lacking: BTreeMap<String, usize> = BTreeMap::new();
-    for topic in metadata.topics() {
-        for partition in topic.partitions() {
-            let slot = Slot {
-                topic: topic.name().into(),
-                partition: partition.id(),
-            };
-            if !slots.contains(&slot) {
-                continue;
-            }
-            if partition.leader() < 0 {
-                return Ok(Some(format!(
-                    "{} partition {} has no leader",
-                    slot.topic, slot.partition
-                )));
-            }
-            let found = partition.isr().len();
-            if found < partition.replicas().len() {
-                let least = lacking.entry(topic.name().to_owned()).or_insert(found);
-                *least = found.min(*least);
-            }
+    let topics: HashMap<_, _> = metadata.topics().iter().map(|topic| (topic.name(), topic)).collect();
+    // What each partition has in sync, where that is not all.
+    let mut lacking = Vec::new();
+    for slot in slots {
+        let topic = topics.get(&*slot.topic);
+        let found = topic.and_then(|topic| topic.partitions().iter().find(|found| found.id() == slot.partition));
+        let Some(partition) = found else { continue };
+        if partition.leader() < 0 {
+            return Ok(Some(format!(
+                "{} partition {} has no leader",
+                slot.topic, slot.partition
+            )));
+        }
+        if partition.isr().len() < partition.replicas().len() {
+            lacking.push((slot, partition.isr().len()));
         }
     }
     refusing(config, &lacking)
 }
 
-/// One of these topics that demands more replicas in sync than a partition of it has.
-fn refusing(config: &Config, lacking: &BTreeMap<String, usize>) -> Result<Option<String>, Fault> {
+/// One of these partitions whose topic demands more replicas in sync than it has.
+fn refusing(config: &Config, lacking: &[(&Slot, usize)]) -> Result<Option<String>, Fault> {
     if lacking.is_empty() || config.mock {
         return Ok(None);
     }
-    let settings = match topics::describe(config, &Vec::from_iter(lacking.keys().cloned())) {
+    let names: HashSet<String> = lacking.iter().map(|(slot, _)| slot.topic.to_string()).collect();
+    let settings = match topics::describe(config, &Vec::from_iter(names)) {
         Ok(settings) => settings,
         // The broker that was asked may be the one that stands still; the next time it is another.
         Err(ConnectError::Kafka(cause)) if is_silence(&cause) => {
@@ -63,9 +57,11 @@ fn refusing(config: &Config, lacking: &BTreeMap<String, usize>) -> Result<Option
             HashMap::new()
         }
     };
-    let refuses = |(topic, found): (&String, &usize)| {
-        let demanded: usize = settings.get(topic)?.get("min.insync.replicas")?.parse().ok()?;
-        let words = || format!("{topic} has {found} replicas in sync, min.insync.replicas is {demanded}");
+    let refuses = |(slot, found): &(&Slot, usize)| {
+        let demanded: usize = settings.get(&*slot.topic)?.get("min.insync.replicas")?.parse().ok()?;
+        let (topic, partition) = (&slot.topic, slot.partition);
+        let words =
+            || format!("{topic} partition {partition} has {found} replicas in sync, min.insync.replicas is {demanded}");
         (*found < demanded).then(words)
     };
     Ok(lacking.iter().find_map(refuses))

@@ -50,6 +50,14 @@ impl Admin {
             .for_each(|outcome| drop(outcome.expect("the topic is there")));
     }
 
+    /// Sets how many replicas a topic demands to be in sync, and the bridge's own limit of a message again.
+    pub fn demand(&self, topic: &str, replicas: &str) {
+        self.configure(
+            topic,
+            &[("min.insync.replicas", replicas), ("max.message.bytes", "10485760")],
+        );
+    }
+
     /// Sets the whole of a topic's own configuration.
     pub fn configure(&self, topic: &str, entries: &[(&str, &str)]) {
         let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic));

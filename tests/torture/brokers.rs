@@ -113,8 +113,7 @@ impl Operator {
     fn too_few_in_sync(&self, campaign: &mut Campaign, topics: &[String]) {
         let demand = |least: &str| {
             for topic in topics {
-                let config = [("min.insync.replicas", least), ("max.message.bytes", "10485760")];
-                self.admin.configure(topic, &config);
+                self.admin.demand(topic, least);
             }
         };
         campaign.fault("fewer in sync than demanded", |_| {
@@ -142,10 +141,7 @@ impl Operator {
                 (letters > 0.0).then_some(())
             });
         });
-        self.admin.configure(
-            topic,
-            &[("max.message.bytes", "10485760"), ("min.insync.replicas", "2")],
-        );
+        self.admin.demand(topic, "2");
     }
 
     /// What a deleted topic held is gone with it; everything else arrives, in the topic that the bridge creates again.

@@ -29,18 +29,12 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
     };
     let kafka = Kafka::create("lagging", 3, settings);
     for _ in 0..size("LAGGING", 1, 5) {
-        let mut home = home_on_three("lagging", &kafka.brokers, None);
-        if !full() {
-            home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
-        }
+        let home = settling("lagging", &kafka);
         let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
         report("lagging", &format!("with the settle time: {}", verdict.summary()));
         verdict.assert_kept();
     }
-    let mut home = home_on_three("refusing", &kafka.brokers, None);
-    if !full() {
-        home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
-    }
+    let home = settling("refusing", &kafka);
     let verdict = killed_while_a_follower_lags(&kafka, home, Until::Seen);
     report("lagging", &format!("below what is demanded: {}", verdict.summary()));
     verdict.assert_kept();
@@ -56,6 +50,15 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
         report("lagging", &format!("without a settle time: {}", verdict.summary()));
         assert_eq!(verdict.acknowledged_and_missing, 0, "{verdict:#?}");
     }
+}
+
+/// A home with the settle time that is enough for the cluster's time of lag.
+fn settling(name: &str, kafka: &Kafka) -> Home {
+    let mut home = home_on_three(name, &kafka.brokers, None);
+    if !full() {
+        home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
+    }
+    home
 }
 
 /// How long the follower stands still.
@@ -82,8 +85,7 @@ fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until) -> 
     let topics = TOPICS.map(|topic| format!("{}.{topic}", home.prefix));
     let leader = admin.leaders(&topics[0])[0];
     if until == Until::Seen {
-        let all = [("min.insync.replicas", "3"), ("max.message.bytes", "10485760")];
-        topics.iter().for_each(|topic| admin.configure(topic, &all));
+        topics.iter().for_each(|topic| admin.demand(topic, "3"));
     }
     let controller = kafka.controller();
     let follower = (1..=3).find(|node| *node != leader && *node != controller);

@@ -32,12 +32,8 @@ fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
     let [flickering, patient] = TOPICS.map(|topic| format!("{}.{topic}", campaign.home.prefix));
     let controller = kafka.controller();
     let follower = (1..=3).find(|node| *node != controller).expect("one of three is not");
-    let demand = |admin: &Admin, topic: &str, replicas: &str| {
-        let config = [("min.insync.replicas", replicas), ("max.message.bytes", "10485760")];
-        admin.configure(topic, &config);
-    };
     // What its leaders have taken when the follower stops stays without an answer, and is refused from then on.
-    demand(&Admin::of(&kafka.brokers), &patient, "3");
+    Admin::of(&kafka.brokers).demand(&patient, "3");
     let mut random = fastrand::Rng::with_seed(13);
     let times = size("REFUSALS", 40, 1000);
     campaign.fault(&format!("{times} times refused and taken"), |campaign| {
@@ -47,12 +43,12 @@ fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
         let admin = Admin::of(&kafka.brokers);
         for _ in 0..times {
             for replicas in ["3", "2"] {
-                demand(&admin, &flickering, replicas);
+                admin.demand(&flickering, replicas);
                 pass(Duration::from_millis(random.u64(5..100)));
             }
         }
         kafka.node("resume", follower);
-        demand(&admin, &patient, "2");
+        admin.demand(&patient, "2");
         let log = campaign.bridge.log();
         for words in [REFUSED, LATE, PATIENT] {
             assert!(log.contains(words), "nobody has said {words:?}");
