@@ -128,11 +128,13 @@ fn topic(config: &publish::Config, plan: &TopicPlan, report: &mut Report) {
     let wanted = config.partitions;
     match plan.finding {
         Finding::Fits => report.line("ok", &plan.topic, format!("{wanted} partitions")),
-        Finding::Missing if config.create_topics => report.line("ok", &plan.topic, "missing, serve creates it"),
+        Finding::Missing if config.create_topics != publish::CreateTopics::Never => {
+            report.line("ok", &plan.topic, "missing, serve creates it");
+        }
         Finding::Missing => report.line(
             "FAIL",
             &plan.topic,
-            "missing; create it, or set kafka.create_topics = true",
+            "missing; create it, or set kafka.create_topics = \"on_demand\"",
         ),
         Finding::MorePartitions(found) => report.line(
             "warn",

@@ -74,6 +74,18 @@ impl Delivery {
     }
 }
 
+/// When topics that are missing are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CreateTopics {
+    /// Each when its first event is there.
+    OnDemand,
+    /// All of the configured providers, at the start.
+    All,
+    /// Never: somebody else creates them.
+    Never,
+}
+
 /// Properties of librdkafka, by name. Their debug form has the names only: any value can be a secret.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -111,14 +123,17 @@ pub struct Config {
     pub partitions: i32,
     /// Replicas of each topic that the bridge creates.
     pub replication_factor: i32,
-    /// Create the topics that are missing.
-    pub create_topics: bool,
+    /// When topics that are missing are created: `on_demand`, `all` or `never`.
+    pub create_topics: CreateTopics,
     /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
     pub topic_config: BTreeMap<String, String>,
     /// What keeps a message from arriving twice: `idempotent` or `transactional`.
     pub delivery: Delivery,
     /// The largest message, key and headers included; set on the topics that the bridge creates.
     pub max_message_bytes: usize,
+    /// Seconds for which a topic may refuse everything (a right that is missing, a policy, a topic that cannot be created) before
+    /// its events go to the dead letters. Publishing waits that long, once.
+    pub refusal_grace_s: u64,
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
@@ -140,10 +155,11 @@ impl Default for Config {
             topic_prefix: "im".into(),
             partitions: 12,
             replication_factor: 3,
-            create_topics: true,
+            create_topics: CreateTopics::OnDemand,
             topic_config: BTreeMap::new(),
             delivery: Delivery::Idempotent,
-            max_message_bytes: 10 << 20,
+            max_message_bytes: 8 << 20,
+            refusal_grace_s: 60,
             stall_timeout_s: 120,
             settle_ms: None,
             properties: Properties::default(),
@@ -184,10 +200,17 @@ impl Config {
         for (key, value, most) in [
             ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
             ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
+            ("refusal_grace_s", self.refusal_grace_s, 24 * 3600),
         ] {
             if value > most {
                 return Some((key.into(), format!("{value}: at most {most} is allowed")));
             }
+        }
+        if let Some(policy) = self.topic_config.get("cleanup.policy").filter(|policy| *policy != "delete") {
+            return Some((
+                "topic_config.\"cleanup.policy\"".into(),
+                format!("{policy:?}: only \"delete\" is allowed; compaction would keep the last event of each group and delete the others"),
+            ));
         }
         let taken = |name: &str| {
             OWN.contains(&name) || IN_FLIGHT.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name)
@@ -204,9 +227,9 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
-    /// How long to wait before looking up what reached Kafka.
-    pub fn settle(&self) -> Duration {
-        let automatic = if self.replication_factor == 1 { 2_000 } else { 50_000 };
+    /// How long to wait before looking up what reached topics with so many replicas.
+    pub fn settle(&self, replicas: usize) -> Duration {
+        let automatic = if replicas <= 1 { 2_000 } else { 50_000 };
         Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 
@@ -217,6 +240,13 @@ impl Config {
             .and_then(|value| value.parse().ok())
             .unwrap_or(1_000_000)
             .max(65_536)
+    }
+
+    /// The largest message that librdkafka's queue takes.
+    pub(super) fn queue_bytes(&self) -> usize {
+        let kbytes = self.properties.get("queue.buffering.max.kbytes");
+        let kbytes = kbytes.and_then(|value| value.parse::<usize>().ok());
+        kbytes.unwrap_or(32_768).saturating_mul(1024)
     }
 
     /// What the producer of a spool is told.
@@ -258,6 +288,10 @@ impl Config {
             (self.max_message_bytes + (100 << 20)).to_string(),
         );
         config.set("log.connection.close", "false");
+        if self.mock {
+            // The mock cluster answers no admin client, and creates what metadata is asked for.
+            config.set("allow.auto.create.topics", "true");
+        }
         config
     }
 }

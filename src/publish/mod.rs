@@ -4,12 +4,15 @@
 mod checkpoint;
 mod config;
 mod context;
+mod directory;
 mod hidden;
 mod message;
+mod native;
 mod partition;
 mod plan;
 mod publisher;
 mod read_back;
+mod refusal;
 mod topics;
 mod transaction;
 
@@ -19,13 +22,15 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
-pub use config::{Config, Delivery, Properties};
+pub use config::{Config, CreateTopics, Delivery, Properties};
 pub use context::Context;
+pub use directory::Unready;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
-pub use publisher::Publisher;
+pub use publisher::{LastWords, Publisher, Sent};
 pub use read_back::Present;
+pub use refusal::{Failure, Kind, TopicRefused};
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.
@@ -56,31 +61,9 @@ pub enum ConnectError {
         /// The broker's words.
         cause: String,
     },
-    /// Topics are missing, and the configuration says not to create them.
-    #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
-    Missing(String),
-    /// A topic takes so little that not even dead letters fit.
-    #[error("the topic {topic} has max.message.bytes = {found}, at least {least} is needed: raise it")]
-    Limit {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is needed.
-        least: usize,
-    },
-    /// A topic has too few partitions.
-    #[error(
-        "the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published"
-    )]
-    Partitions {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is configured.
-        configured: i32,
-    },
+    /// A topic without which nothing can be published cannot be written to.
+    #[error(transparent)]
+    Topic(#[from] Unready),
 }
 
 /// A producer's life is over: drop it, and start over from the spool.
