@@ -28,7 +28,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use compose::{Composer, Waiting};
 pub use history::Config;
@@ -197,6 +197,10 @@ impl Forwarder {
 
     /// Takes in what was refused. `Ok` where that makes publishing go on: at once, with dead letters.
     fn learn(&mut self, trouble: Trouble, refused: Vec<Refused>) -> Result<(), Trouble> {
+        for Refused { position, failure } in &refused {
+            let Failure { topic, error, text, .. } = failure;
+            debug!(%position, topic, error, text, "not delivered");
+        }
         let mut topics: Vec<TopicRefused> = Vec::new();
         if let Trouble::Topic(Unready::Refused(topic)) = &trouble {
             topics.push(topic.clone());

@@ -30,6 +30,9 @@ const OUTCOMES_PAUSE: Duration = Duration::from_millis(5);
 
 /// A topic that takes less holds nothing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
 pub(super) const LEAST_LIMIT_BYTES: usize = 65_536;
+/// What librdkafka says of a message whose batch was refused for another record. Its code is that of the batch then, although
+/// its documentation has one for this.
+const NEIGHBOUR: &str = "Failed to append record because it was part of a batch";
 /// A batch's own bytes, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
 
@@ -104,7 +107,13 @@ impl ProducerContext for Reports {
                 offset: message.offset(),
             }),
             Err((cause, message)) => {
-                let code = cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                let text = native::produce_error(message);
+                let is_neighbour = text.as_ref().is_some_and(|text| text.starts_with(NEIGHBOUR));
+                let code = if is_neighbour {
+                    RDKafkaErrorCode::InvalidDifferentRecord
+                } else {
+                    cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
+                };
                 let kind = kind_of(code);
                 // A broker that refuses a message has not taken it, whatever librdkafka makes of a code that it does not know.
                 let is_refused = matches!(kind, Kind::Record | Kind::Topic) || code == RDKafkaErrorCode::InvalidDifferentRecord;
@@ -113,7 +122,7 @@ impl ProducerContext for Reports {
                     topic: message.topic().to_owned(),
                     partition: message.partition(),
                     error: format!("{code:?}"),
-                    text: native::produce_error(message).unwrap_or_else(|| code.to_string()),
+                    text: text.unwrap_or_else(|| code.to_string()),
                     kind,
                     is_absent: is_refused || native::fate(message) == native::Fate::NotPersisted,
                 });

@@ -126,6 +126,7 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
         "[kafka.topic_config]\n\"message.timestamp.type\" = \"CreateTime\"",
     );
     let clocks = homes.each_mut().map(Clock::of);
+    homes.each_mut().map(|home| home.set("LOG__LEVEL", "info,imbridge::forward=debug"));
     let bridges = homes.each_ref().map(Home::start);
     for ((home, bridge), clock) in homes.iter().zip(&bridges).zip(&clocks) {
         post(bridge, 0..1);
@@ -145,6 +146,13 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
         clock.set(2 * 3600);
         post(bridge, 4..5);
         std::thread::sleep(Duration::from_millis(500));
+        if home.prefix.ends_with("transactional") {
+            // What waits for a transaction is stamped when its own begins.
+            kafka.node("resume", 1);
+            eventually("Kafka to refuse the record", || {
+                (bridge.metric(&["imbridge_refused_total"]) > 0.0).then_some(())
+            });
+        }
         clock.set(0);
         post(bridge, 5..7);
         std::thread::sleep(Duration::from_millis(500));

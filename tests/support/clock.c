@@ -1,12 +1,15 @@
 /* The wall clock of one process, off by what a file says: preloaded into a bridge by tests/support/clock.rs. libfaketime
    allocates while it starts, which a program with an allocator of its own does not survive. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,4 +52,27 @@ time_t time(time_t *at)
     if (at)
         *at = now.tv_sec;
     return now.tv_sec;
+}
+
+int timespec_get(struct timespec *at, int base)
+{
+    return clock_gettime(CLOCK_REALTIME, at) == 0 ? base : 0;
+}
+
+/* Who waits until a time by this clock waits until the same moment by the machine's. Times of the monotonic clock are small. */
+int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
+                           const struct timespec *restrict until)
+{
+    struct timespec shifted = *until;
+    if (shifted.tv_sec < 1000000000)
+        return pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &shifted);
+    if (offset_s)
+        shifted.tv_sec -= *(const volatile int64_t *)offset_s;
+    return pthread_cond_clockwait(condition, mutex, CLOCK_REALTIME, &shifted);
+}
+
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict until)
+{
+    int code = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until);
+    return code == 0 ? thrd_success : code == ETIMEDOUT ? thrd_timedout : thrd_error;
 }
