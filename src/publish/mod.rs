@@ -6,6 +6,8 @@ mod config;
 mod context;
 mod hidden;
 mod message;
+#[allow(dead_code, reason = "every function has its caller with the next changes")]
+mod native;
 mod partition;
 mod plan;
 mod publisher;
