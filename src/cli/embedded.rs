@@ -1,8 +1,8 @@
 //! The embedded broker of `imbridge dev`: librdkafka's mock cluster behind a port of our choice.
 //!
 //! The mock cluster listens on a random port of the loopback interface and tells clients so. A small forwarder listens on
-//! the wanted port, and the cluster is told to name that one, so that librdkafka's clients (kcat, confluent-kafka) and kafkajs can attach. The one
-//! piece of unsafe code of the project is the call that rust-rdkafka does not wrap.
+//! the wanted port, and the cluster is told to name that one, so that librdkafka's clients (kcat, confluent-kafka) and kafkajs can attach. The
+//! unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in `publish/native.rs`.
 
 use std::ffi::CString;
 use std::net::SocketAddr;

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier,
 };
 use rdkafka::client::Client;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::checkpoint::checkpoint_topic;
+use super::native::{self, NewTopic};
 use super::{Config, ConnectError, Context};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -157,22 +159,20 @@ pub(super) struct Refusal {
 
 /// Creates topics; gives those that the cluster refuses. One that is there already is none of them.
 pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, ConnectError> {
-    let wanted: Vec<_> = missing.iter().map(|topic| (topic, wanted(config, topic))).collect();
-    let new = wanted.iter().map(|(topic, wanted)| {
-        let replicas = TopicReplication::Fixed(config.replication_factor);
-        let new = NewTopic::new(topic, config.partitions, replicas);
-        wanted.iter().fold(new, |new, (name, value)| new.set(name, value))
-    });
-    let new: Vec<_> = new.collect();
-    let (admin, options) = admin(config)?;
-    let outcomes = block_on(admin.create_topics(&new, &options)).map_err(ConnectError::Kafka)?;
-    let refusal = |outcome| match outcome {
-        Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => None,
-        Err((topic, code)) => Some(Refusal {
-            topic,
-            code,
-            text: code.to_string(),
-        }),
+    let new: Vec<NewTopic> = missing
+        .iter()
+        .map(|topic| NewTopic {
+            name: topic.clone(),
+            partitions: config.partitions,
+            replicas: config.replication_factor,
+            config: wanted(config, topic),
+        })
+        .collect();
+    let client = super::consumer(config, "imbridge-admin", &[]).map_err(ConnectError::Kafka)?;
+    let outcomes = native::create_topics(client.client(), &new, false, TIMEOUT).map_err(ConnectError::Kafka)?;
+    let refusal = |(topic, outcome): (String, Result<(), native::Refused>)| {
+        let native::Refused { code, text } = outcome.err()?;
+        (code != RDKafkaErrorCode::TopicAlreadyExists).then_some(Refusal { topic, code, text })
     };
     Ok(outcomes.into_iter().filter_map(refusal).collect())
 }
