@@ -76,7 +76,7 @@ impl Delivery {
 
 /// When topics that are missing are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum CreateTopics {
     /// Each when its first event is there.
     OnDemand,
@@ -84,6 +84,19 @@ pub enum CreateTopics {
     All,
     /// Never: somebody else creates them.
     Never,
+}
+
+impl TryFrom<String> for CreateTopics {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<CreateTopics, String> {
+        match word.as_str() {
+            "on_demand" => Ok(CreateTopics::OnDemand),
+            "all" => Ok(CreateTopics::All),
+            "never" => Ok(CreateTopics::Never),
+            _ => Err(format!("{word:?}: \"on_demand\", \"all\" or \"never\" is allowed")),
+        }
+    }
 }
 
 /// Properties of librdkafka, by name. Their debug form has the names only: any value can be a secret.

@@ -81,7 +81,7 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     );
 
     home.set("KAFKA__CREATE_TOPICS", "on_demand");
-    home.start().terminate();
+    run(&mut home.command("topics apply"));
     home.set("KAFKA__PARTITIONS", "5");
     let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));

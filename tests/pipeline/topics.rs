@@ -88,7 +88,7 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
 #[test]
 fn check_names_what_differs_and_measures_the_disk() {
     let mut home = Home::new("doctor");
-    home.start().terminate();
+    run(&mut home.command("topics apply"));
     home.set("KAFKA__MAX_MESSAGE_BYTES", "20971520");
     let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(0), "differences are warnings: {lines}");
