@@ -111,7 +111,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// Seconds to deliver what is in the spool; the rest stays there for the next start.
+    /// Seconds to answer what is in progress and to deliver what is in the spool; the rest stays there for the next start.
     pub drain_timeout_s: u64,
 }
 
