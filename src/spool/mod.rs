@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod repair;
 mod shared;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -207,6 +208,7 @@ impl Spool {
             path: path.clone(),
             handle: shared.open_handle(),
             failures: 0,
+            stall: stall::Stall::default(),
             shared: shared.clone(),
             metrics,
         };
