@@ -52,7 +52,7 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
-    pulses: [Pulse; 2],
+    pulse: Pulse,
     exporter: Option<otlp::Exporter>,
 }
 
@@ -181,12 +181,12 @@ impl Bridge {
             levels: levels.clone(),
             token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
+            pulse: spool.pulse(),
         };
         // Not before the public port is bound: who asks here whether callbacks are taken sends them there next.
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let handle = bound.server.handle();
-        let spool_pulse = spool.pulse();
         actix_web::rt::spawn(bound.server);
         let address = bound.http.or(bound.https).expect("the configuration was checked");
         let tls = bound.https.map(tracing::field::display);
@@ -200,8 +200,8 @@ impl Bridge {
             certificates,
             metrics: reload::Metrics::new(&registry)?,
         };
-        let pulse = Pulse::default();
-        let watched = pulse.watch();
+        let pulse = spool.pulse();
+        let watched = pulse.watch("forward");
         let bridge = Bridge {
             address,
             admin_address,
@@ -216,16 +216,15 @@ impl Bridge {
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-            pulses: [pulse, spool_pulse],
+            pulse,
             exporter,
         };
         Ok((bridge, reloader))
     }
 
-    /// Whether the threads that forward and that write the spool are there, for as long as the process lives.
-    pub fn pulse(&self) -> impl Fn() -> bool + Send + 'static {
-        let pulses = self.pulses.clone();
-        move || pulses.iter().all(Pulse::beats)
+    /// Whether the threads that forward and that keep the spool are there.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
