@@ -116,6 +116,12 @@ impl Config {
             ("partitions", i64::from(self.partitions), 1),
             ("replication_factor", i64::from(self.replication_factor), 1),
             ("max_message_bytes", self.max_message_bytes as i64, 65_536),
+            // Every producer would be given up before it has delivered anything.
+            (
+                "stall_timeout_s",
+                i64::try_from(self.stall_timeout_s).unwrap_or(i64::MAX),
+                1,
+            ),
         ] {
             if value < least {
                 return Some((key.into(), format!("{value}: at least {least} is allowed")));

@@ -43,6 +43,10 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             ["imbridge.toml", "kafka.partitions", "0", "at least 1"],
         ),
         (
+            "[kafka]\nstall_timeout_s = 0",
+            ["imbridge.toml", "kafka.stall_timeout_s", "0", "at least 1"],
+        ),
+        (
             "[kafka.properties]\nacks = \"1\"",
             ["imbridge.toml", "kafka.properties", "acks", "leave it out"],
         ),
