@@ -41,6 +41,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
             "records": readings.sum("imbridge_spool_records"),
             "bytes": readings.sum("imbridge_spool_bytes"),
             "oldest_age_s": readings.sum("imbridge_spool_oldest_age_seconds"),
+            "stalled_s": readings.sum("imbridge_delivery_stalled_seconds"),
             "commit_errors": readings.sum("imbridge_spool_commit_errors_total"),
         },
         "commands": commands(&readings, history.earlier(), now_ms),

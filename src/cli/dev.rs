@@ -52,7 +52,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
-    println!("imbridge dev: starting a Kafka broker and the bridge, with what they keep in {}", folder.display());
+    println!(
+        "imbridge dev: starting a Kafka broker and the bridge, with what they keep in {}",
+        folder.display()
+    );
     let broker = Broker::start(options.kafka_port).await?;
     let config = config(options, folder, &broker)?;
     let levels = super::logging::start(&config.log);

@@ -37,10 +37,7 @@ impl Broker {
             .bootstrap_servers();
         set_host_port(&owner, address.port())?;
         actix_web::rt::spawn(forward(listener, real));
-        Ok(Broker {
-            _owner: owner,
-            address,
-        })
+        Ok(Broker { _owner: owner, address })
     }
 }
 

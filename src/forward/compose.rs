@@ -50,7 +50,11 @@ enum Made {
     /// Nothing: it is a copy of an earlier one.
     Copy,
     /// A dead letter with this key, since its topic or this record is refused.
-    Refused { reason: Reason, slot: Slot, key: String },
+    Refused {
+        reason: Reason,
+        slot: Slot,
+        key: String,
+    },
 }
 
 /// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.

@@ -198,7 +198,12 @@ impl<'a> Life<'a> {
                 }
             }
         }
-        for slot in slots.into_iter().filter(|slot| self.marks.get(slot).is_none()).cloned().collect::<Vec<_>>() {
+        for slot in slots
+            .into_iter()
+            .filter(|slot| self.marks.get(slot).is_none())
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             self.marks.set(slot.clone(), self.publisher.end(&slot));
             self.known.looked_up.insert(slot);
         }
@@ -318,7 +323,10 @@ impl<'a> Life<'a> {
         let now_ms = unix_ms();
         while let Some(delivered) = self.window.pop() {
             any = true;
-            if let Some(InFlight { slot, received_at_ms, .. }) = delivered.message {
+            if let Some(InFlight {
+                slot, received_at_ms, ..
+            }) = delivered.message
+            {
                 self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
                 self.parts.note_delivery(&slot.topic);
                 self.unfinished.push((slot, delivered.offset + 1));

@@ -42,8 +42,8 @@ use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Failure, Kind, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
 use life::{Known, Life};
-use refusals::{Learnt, Refused};
 use marks::Marks;
+use refusals::{Learnt, Refused};
 use transactions::{Claim, Transactions};
 
 const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(3);
@@ -214,7 +214,11 @@ impl Forwarder {
         let mut goes_on = false;
         for topic in topics {
             if self.composer.is_dead_letter_topic(&topic.topic) {
-                error!(topic = topic.topic, cause = topic.text, "the topic of dead letters refuses: publishing waits until it takes messages");
+                error!(
+                    topic = topic.topic,
+                    cause = topic.text,
+                    "the topic of dead letters refuses: publishing waits until it takes messages"
+                );
                 return Err(trouble);
             }
             let learnt = self.composer.refusals.learn_topic(&topic, now);
@@ -222,11 +226,14 @@ impl Forwarder {
             let grace_s = self.config.refusal_grace_s;
             match learnt {
                 Learnt::Wait => warn!(
-                    topic = topic.topic, cause = topic.text, grace_s,
+                    topic = topic.topic,
+                    cause = topic.text,
+                    grace_s,
                     "the topic refuses: publishing waits for it, then its events become dead letters"
                 ),
                 Learnt::Close => error!(
-                    topic = topic.topic, cause = topic.text,
+                    topic = topic.topic,
+                    cause = topic.text,
                     "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
                 ),
             }
@@ -235,7 +242,10 @@ impl Forwarder {
             .into_iter()
             .partition(|refused| self.composer.is_dead_letter_topic(&refused.failure.topic));
         if let Some(letter) = letters.iter().find(|letter| letter.failure.kind == Kind::Record) {
-            error!(cause = letter.failure.text, "Kafka refuses a dead letter: publishing waits until it takes it");
+            error!(
+                cause = letter.failure.text,
+                "Kafka refuses a dead letter: publishing waits until it takes it"
+            );
             return Err(trouble);
         }
         let judged = self.composer.refusals.learn_records(&others);
@@ -247,7 +257,11 @@ impl Forwarder {
 
     /// How long a producer that is given up may take to say what became of its messages.
     fn patience(&self) -> Duration {
-        if self.abandon.is_raised() { Duration::ZERO } else { OUTCOMES_TIMEOUT }
+        if self.abandon.is_raised() {
+            Duration::ZERO
+        } else {
+            OUTCOMES_TIMEOUT
+        }
     }
 
     /// A message of this topic is delivered.

@@ -180,7 +180,11 @@ impl Refusals {
 
     /// Everything up to this record is delivered.
     pub fn forget(&mut self, seq: u64) {
-        while self.records.first_key_value().is_some_and(|((first, _), _)| *first <= seq) {
+        while self
+            .records
+            .first_key_value()
+            .is_some_and(|((first, _), _)| *first <= seq)
+        {
             self.records.pop_first();
         }
         while self.suspects.first().is_some_and(|position| position.seq <= seq) {
@@ -236,7 +240,10 @@ mod tests {
             refused(3, "InvalidDifferentRecord", "a neighbour", Kind::Consequence),
         ];
         assert!(refusals.learn_records(&batch));
-        assert_eq!([1, 2, 3].map(|seq| buried(&refusals, seq)), [None, Some("refused"), None]);
+        assert_eq!(
+            [1, 2, 3].map(|seq| buried(&refusals, seq)),
+            [None, Some("refused"), None]
+        );
         refusals.forget(2);
         assert_eq!(buried(&refusals, 2), None);
     }
@@ -265,9 +272,17 @@ mod tests {
         assert_eq!(buried(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(120));
         assert_eq!(buried(&refusals, 1), None, "it is tried again");
-        assert_eq!(refusals.learn_topic(&topic("t"), after(121)), Learnt::Close, "without another grace");
+        assert_eq!(
+            refusals.learn_topic(&topic("t"), after(121)),
+            Learnt::Close,
+            "without another grace"
+        );
         assert!(refusals.delivered("t"));
-        assert_eq!(refusals.learn_topic(&topic("t"), after(1000)), Learnt::Wait, "it begins anew");
+        assert_eq!(
+            refusals.learn_topic(&topic("t"), after(1000)),
+            Learnt::Wait,
+            "it begins anew"
+        );
     }
 
     #[test]

@@ -195,7 +195,10 @@ impl<'a> Transactions<'a> {
         self.source.deliver(complete.seq, &self.parts.spans);
         let replays = complete.seq <= self.horizon;
         let now_ms = unix_ms();
-        for InFlight { slot, received_at_ms, .. } in self.sent.drain(..) {
+        for InFlight {
+            slot, received_at_ms, ..
+        } in self.sent.drain(..)
+        {
             self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
             self.parts.note_delivery(&slot.topic);
             if replays {

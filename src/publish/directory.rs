@@ -59,7 +59,9 @@ impl Directory {
                 let configured = config.partitions;
                 warn!(
                     topic,
-                    found, configured, "the topic has more partitions than configured; keys stay in the configured ones"
+                    found,
+                    configured,
+                    "the topic has more partitions than configured; keys stay in the configured ones"
                 );
             }
         }
@@ -128,8 +130,9 @@ impl Directory {
         }
         match self.limits.get(topic) {
             Some(limit) if *limit < LEAST_LIMIT_BYTES => {
-                let text =
-                    format!("max.message.bytes is {limit}, at least {LEAST_LIMIT_BYTES} is needed: raise it on the topic");
+                let text = format!(
+                    "max.message.bytes is {limit}, at least {LEAST_LIMIT_BYTES} is needed: raise it on the topic"
+                );
                 Err(refused(topic, "MessageSizeTooLarge", text))
             }
             _ => Ok(()),
@@ -178,7 +181,11 @@ impl Directory {
         if !self.await_leaders(topic, fetch, LEADERS_TIMEOUT) {
             debug!(topic, "the new topic's leaders are not known yet");
         }
-        info!(topic, took_ms = began.elapsed().as_millis() as u64, "created a topic for its first event");
+        info!(
+            topic,
+            took_ms = began.elapsed().as_millis() as u64,
+            "created a topic for its first event"
+        );
         self.look_again(topic)
     }
 
@@ -192,7 +199,11 @@ impl Directory {
         let names = [topic.to_owned()];
         // Right after it was created, a broker may not know it yet: it has what it was created with.
         let finding = findings(&metadata, &names, self.config.partitions).remove(0).1;
-        let finding = if finding == Finding::Missing { Finding::Fits } else { finding };
+        let finding = if finding == Finding::Missing {
+            Finding::Fits
+        } else {
+            finding
+        };
         self.found.insert(topic.to_owned(), finding);
         self.replicas.extend(topics::replicas(&metadata));
         if let Ok(limits) = topics::limits(&self.config, &names) {

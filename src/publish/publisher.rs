@@ -21,7 +21,9 @@ use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEA
 use super::read_back::{self, Present};
 use super::refusal::{Failure, Kind, kind_of};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, Context, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, hidden, native, topics};
+use super::{
+    Config, ConnectError, Context, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, hidden, native, topics,
+};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two questions whether a cluster that had gone is back.
@@ -116,7 +118,8 @@ impl ProducerContext for Reports {
                 };
                 let kind = kind_of(code);
                 // A broker that refuses a message has not taken it, whatever librdkafka makes of a code that it does not know.
-                let is_refused = matches!(kind, Kind::Record | Kind::Topic) || code == RDKafkaErrorCode::InvalidDifferentRecord;
+                let is_refused =
+                    matches!(kind, Kind::Record | Kind::Topic) || code == RDKafkaErrorCode::InvalidDifferentRecord;
                 deliveries.failures.push(Failure {
                     ticket,
                     topic: message.topic().to_owned(),
@@ -234,7 +237,11 @@ impl Publisher {
         }
         let refusals = topics::create(&self.config, &missing)?;
         for refusal in &refusals {
-            tracing::warn!(topic = refusal.topic, cause = refusal.text, "the cluster does not create the topic");
+            tracing::warn!(
+                topic = refusal.topic,
+                cause = refusal.text,
+                "the cluster does not create the topic"
+            );
         }
         let refused = |topic: &&String| refusals.iter().any(|refusal| refusal.topic == **topic);
         let created: Vec<String> = missing.iter().filter(|topic| !refused(topic)).cloned().collect();
@@ -319,7 +326,9 @@ impl Publisher {
         match self.producer.send(record) {
             Ok(()) => Ok(Sent::Queued),
             // A queue that is full with nothing in it will never take the message.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if self.in_flight() > 0 => Ok(Sent::Full),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if self.in_flight() > 0 => {
+                Ok(Sent::Full)
+            }
             Err((KafkaError::MessageProduction(code), _)) if matches!(kind_of(code), Kind::Record | Kind::Topic) => {
                 refused(code)
             }
@@ -348,7 +357,10 @@ impl Publisher {
             served = deliveries.receipts.len();
         }
         let mut deliveries = self.producer.context().deliveries();
-        let telling = deliveries.failures.iter().find(|failure| failure.kind != Kind::Consequence);
+        let telling = deliveries
+            .failures
+            .iter()
+            .find(|failure| failure.kind != Kind::Consequence);
         if let Some(failure) = telling.or(deliveries.failures.first()) {
             let text = format!("{} partition {}: {}", failure.topic, failure.partition, failure.text);
             return Err(Fault::new("delivery", text));

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::metadata::Metadata;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
@@ -81,7 +81,9 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
         let mut partitions = TopicPartitionList::new();
         for partition in open.keys() {
             let start = Offset::Offset(starts[partition]);
-            partitions.add_partition_offset(topic, *partition, start).map_err(fault)?;
+            partitions
+                .add_partition_offset(topic, *partition, start)
+                .map_err(fault)?;
         }
         // Nothing of the topic before may come out of the queue any more.
         consumer.unassign().map_err(fault)?;
@@ -135,14 +137,18 @@ fn ends(
 ) -> Result<BTreeMap<i32, i64>, Fault> {
     let mut list = TopicPartitionList::new();
     for partition in starts.keys() {
-        list.add_partition_offset(topic, *partition, Offset::End).map_err(fault)?;
+        list.add_partition_offset(topic, *partition, Offset::End)
+            .map_err(fault)?;
     }
     let found = consumer.offsets_for_times(list, LOOK_UP_TIMEOUT).map_err(fault)?;
     let mut ends = BTreeMap::new();
     for element in found.elements() {
         element.error().map_err(fault)?;
         let Offset::Offset(end) = element.offset() else {
-            return Err(Fault::new("read_back", format!("{topic}: the end of partition {} is not known", element.partition())));
+            return Err(Fault::new(
+                "read_back",
+                format!("{topic}: the end of partition {} is not known", element.partition()),
+            ));
         };
         if starts[&element.partition()] != end {
             ends.insert(element.partition(), end);

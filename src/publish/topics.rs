@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -74,10 +72,7 @@ pub(super) fn await_leaders(
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let metadata = fetch().map_err(ConnectError::Kafka)?;
-        let Some(waiting) = topics
-            .iter()
-            .find(|topic| !is_led(&metadata, topic, config.partitions))
-        else {
+        let Some(waiting) = topics.iter().find(|topic| !is_led(&metadata, topic, config.partitions)) else {
             return Ok(());
         };
         if Instant::now() > deadline {

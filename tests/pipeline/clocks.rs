@@ -131,7 +131,10 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
         post(bridge, 0..1);
         bridge.settle();
         // The letters' topic is one that the bridge made; the other's time is the sender's.
-        let own = [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "8388608")];
+        let own = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "8388608"),
+        ];
         let admin = Admin::of(&kafka.brokers);
         bridge.post("", "");
         bridge.settle();
@@ -171,13 +174,27 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
         let all = consume(&kafka.brokers, &home.prefix, &home.schemas());
         let letters: Vec<_> = all
             .iter()
-            .filter(|message| message.headers.get("imbridge-reason").is_some_and(|reason| reason == "refused"))
+            .filter(|message| {
+                message
+                    .headers
+                    .get("imbridge-reason")
+                    .is_some_and(|reason| reason == "refused")
+            })
             .collect();
         assert_eq!(letters.len(), 1, "{}", home.prefix);
-        assert_eq!((letters[0].key.as_deref(), letters[0].raw()), (Some("g"), br#"{"GroupId":"g","Name":"4"}"#.to_vec()));
+        assert_eq!(
+            (letters[0].key.as_deref(), letters[0].raw()),
+            (Some("g"), br#"{"GroupId":"g","Name":"4"}"#.to_vec())
+        );
         let words = letters[0].header("imbridge-error");
-        assert!(words.contains("imestamp") && words.contains(COMMAND), "the broker's own words: {words}");
-        assert_eq!(bridge.metric(&["imbridge_refused_total", COMMAND, "InvalidTimestamp"]), 1.0);
+        assert!(
+            words.contains("imestamp") && words.contains(COMMAND),
+            "the broker's own words: {words}"
+        );
+        assert_eq!(
+            bridge.metric(&["imbridge_refused_total", COMMAND, "InvalidTimestamp"]),
+            1.0
+        );
         eventually("one dead letter to be counted once", || {
             (bridge.metric(&["imbridge_dead_letters_total", "reason=\"refused\""]) == 1.0).then_some(())
         });

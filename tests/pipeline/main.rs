@@ -7,8 +7,8 @@ mod support;
 
 mod bad_input;
 mod before;
-mod command_line;
 mod clocks;
+mod command_line;
 mod commands;
 mod evolution;
 mod order;

@@ -10,7 +10,6 @@ use crate::support::{kafka, run, within};
 const REFUSED: &str = "Group.CallbackAfterCreateGroup";
 const OTHER: &str = "Group.CallbackAfterGroupAttrChanged";
 
-
 fn post(bridge: &Bridge, command: &str, number: u32) {
     let answer = bridge.post(command, &format!(r#"{{"GroupId":"g","Name":"{number}"}}"#));
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -45,17 +44,26 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
         bridge.settle();
         let all = consumed(&home);
         assert_eq!(count(&all, OTHER), 3, "{delivery}: the others go on\n{}", bridge.log());
-        let letters: Vec<_> = all.iter().filter(|message| message.topic.ends_with("dead-letter")).collect();
+        let letters: Vec<_> = all
+            .iter()
+            .filter(|message| message.topic.ends_with("dead-letter"))
+            .collect();
         let names: Vec<_> = letters
             .iter()
             .map(|letter| {
                 assert_eq!(letter.header("imbridge-reason"), "topic_refused");
-                assert!(letter.header("imbridge-error").contains("kafka.create_topics"), "{:?}", letter.headers);
+                assert!(
+                    letter.header("imbridge-error").contains("kafka.create_topics"),
+                    "{:?}",
+                    letter.headers
+                );
                 assert_eq!(letter.key.as_deref(), Some("g"));
                 String::from_utf8(letter.raw()).expect("text")
             })
             .collect();
-        let expected: Vec<_> = (0..3).map(|number| format!(r#"{{"GroupId":"g","Name":"{number}"}}"#)).collect();
+        let expected: Vec<_> = (0..3)
+            .map(|number| format!(r#"{{"GroupId":"g","Name":"{number}"}}"#))
+            .collect();
         assert_eq!(names, expected, "{delivery}: in order, once");
         assert_eq!(bridge.metric(&["imbridge_refused_total", REFUSED]), 3.0);
 
@@ -94,7 +102,10 @@ fn a_message_that_librdkafkas_queue_never_takes_becomes_a_dead_letter() {
     bridge.settle();
     let all = consumed(&home);
     assert_eq!(count(&all, REFUSED), 1);
-    let parts: Vec<_> = all.iter().filter(|message| message.topic.ends_with("dead-letter")).collect();
+    let parts: Vec<_> = all
+        .iter()
+        .filter(|message| message.topic.ends_with("dead-letter"))
+        .collect();
     assert_eq!(parts.len(), 2, "in parts that the queue takes");
     assert!(parts.iter().all(|part| part.header("imbridge-reason") == "too_large"));
     assert_eq!(parts.iter().map(|part| part.raw().len()).sum::<usize>(), large.len());
@@ -104,7 +115,10 @@ fn a_message_that_librdkafkas_queue_never_takes_becomes_a_dead_letter() {
 fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
     let mut home = Home::new("compacted");
     run(&mut home.command("topics apply"));
-    let compacted = [("cleanup.policy", "compact,delete"), ("message.timestamp.type", "LogAppendTime")];
+    let compacted = [
+        ("cleanup.policy", "compact,delete"),
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
     Admin::of(&kafka::shared()).configure(&format!("{}.dead-letter", home.prefix), &compacted);
     let bridge = home.start();
     assert_eq!(bridge.post("", "").status, 400);
@@ -117,10 +131,16 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
     drop(bridge);
 
     let (_, lines, _) = run(&mut home.command("check"));
-    assert!(lines.contains("dead-letter: cleanup.policy is compact,delete"), "{lines}");
+    assert!(
+        lines.contains("dead-letter: cleanup.policy is compact,delete"),
+        "{lines}"
+    );
     home.configure("[kafka.topic_config]\n\"cleanup.policy\" = \"compact,delete\"");
     home.set("LOG__LEVEL", "info");
     let (code, _, error) = run(&mut home.command("check"));
     assert_eq!(code, Some(64), "{error}");
-    assert!(error.contains("topic_config.\"cleanup.policy\"") && error.contains("only \"delete\""), "{error}");
+    assert!(
+        error.contains("topic_config.\"cleanup.policy\"") && error.contains("only \"delete\""),
+        "{error}"
+    );
 }
