@@ -4,6 +4,7 @@
 mod checkpoint;
 mod config;
 mod context;
+mod diagnosis;
 mod hidden;
 mod message;
 #[allow(dead_code, reason = "every function has its caller with the next changes")]
@@ -11,6 +12,7 @@ mod native;
 mod partition;
 mod plan;
 mod publisher;
+mod reach;
 mod read_back;
 mod topics;
 mod transaction;
@@ -23,10 +25,12 @@ use rdkafka::error::{KafkaError, KafkaResult};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, Delivery, Properties};
 pub use context::Context;
+pub use diagnosis::{Doing, absent, code_of, creates_topics, diagnosis};
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use publisher::Publisher;
+pub use reach::unreachable_brokers;
 pub use read_back::Present;
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 
