@@ -1,6 +1,7 @@
 //! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
 //! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
 
+mod ability;
 mod checkpoint;
 mod config;
 mod context;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
+pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, Delivery, Properties};
 pub use context::Context;
