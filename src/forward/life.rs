@@ -83,7 +83,12 @@ pub(super) struct Ended {
 
 impl<'a> Life<'a> {
     pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, from: (Progress, Known)) -> Life<'a> {
-        let (Progress { delivered, composed }, known) = from;
+        let (
+            Progress {
+                delivered, composed, ..
+            },
+            known,
+        ) = from;
         let reported = parts.reader.delivered();
         let now = Instant::now();
         Life {

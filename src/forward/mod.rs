@@ -91,6 +91,8 @@ struct Progress {
     delivered: u64,
     /// Messages of records after this one were never made, so nobody has sent them; of those up to it, Kafka may have some.
     composed: u64,
+    /// It was asked what Kafka lets the bridge do.
+    rights_asked: bool,
 }
 
 /// What ends a producer's life before its time.
@@ -136,6 +138,7 @@ impl Forwarder {
         let mut progress = Progress {
             delivered: self.reader.delivered(),
             composed: self.reader.appended(),
+            rights_asked: false,
         };
         let mut connect_failures = 0u64;
         let mut claim = Claim::new();
@@ -205,9 +208,9 @@ impl Forwarder {
         if let Trouble::Topic(Unready::Refused(topic)) = &trouble {
             topics.push(topic.clone());
         }
-        for Refused { failure, .. } in refused.iter().filter(|refused| refused.failure.kind == Kind::Topic) {
+        for Refused { failure, .. } in &refused {
             if !topics.iter().any(|topic| topic.topic == failure.topic) {
-                topics.push(refusal_of(failure));
+                topics.extend(failure.topic_refused(&self.config));
             }
         }
         let now = std::time::Instant::now();
@@ -255,6 +258,13 @@ impl Forwarder {
         if judged || goes_on { Ok(()) } else { Err(trouble) }
     }
 
+    /// Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
+    fn tell_missing_rights(&self) {
+        for missing in publish::missing_rights(&self.config, &self.topics()) {
+            warn!(missing, "Kafka does not let the bridge do all that it will have to");
+        }
+    }
+
     /// How long a producer that is given up may take to say what became of its messages.
     fn patience(&self) -> Duration {
         if self.abandon.is_raised() {
@@ -285,6 +295,9 @@ impl Forwarder {
             from = progress.delivered + 1,
             "connected to Kafka"
         );
+        if !std::mem::replace(&mut progress.rights_asked, true) {
+            self.tell_missing_rights();
+        }
         let delivery = self.config.delivery.as_str();
         self.reader
             .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
@@ -305,10 +318,8 @@ impl Forwarder {
             }
         };
         let has_moved = ended.delivered > progress.delivered;
-        *progress = Progress {
-            delivered: ended.delivered,
-            composed: ended.composed.max(progress.composed),
-        };
+        progress.delivered = ended.delivered;
+        progress.composed = ended.composed.max(progress.composed);
         Ok(Lived {
             outcome,
             has_moved,
@@ -331,14 +342,6 @@ struct Lived {
     has_moved: bool,
     known: Option<Known>,
     refused: Vec<Refused>,
-}
-
-fn refusal_of(failure: &Failure) -> TopicRefused {
-    TopicRefused {
-        topic: failure.topic.clone(),
-        error: failure.error.clone(),
-        text: failure.text.clone(),
-    }
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {

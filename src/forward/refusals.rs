@@ -125,7 +125,7 @@ impl Refusals {
         let verdict = Verdict {
             reason: "topic_refused",
             error: refused.error.clone(),
-            text: refused.to_string(),
+            text: refused.text.clone(),
         };
         let was = self.topics.get(&refused.topic).map(|topic| topic.state);
         let is_over = was.is_some_and(|state| state != State::Grace);
@@ -204,15 +204,7 @@ mod tests {
     }
 
     fn refused(seq: u64, error: &str, text: &str, kind: Kind) -> Refused {
-        let failure = Failure {
-            ticket: 0,
-            topic: "t".into(),
-            partition: 0,
-            error: error.into(),
-            text: text.into(),
-            kind,
-            is_absent: true,
-        };
+        let failure = Failure::of(kind, error, text);
         Refused {
             position: at(seq),
             failure,

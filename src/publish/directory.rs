@@ -11,6 +11,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
+use super::diagnosis::{Doing, absent, diagnosis};
 use super::publisher::LEAST_LIMIT_BYTES;
 use super::refusal::{Kind, TopicRefused, kind_of};
 use super::topics::{self, Finding, Refusal, findings};
@@ -121,7 +122,7 @@ impl Directory {
             Some(Finding::TooFewPartitions(found)) => {
                 let configured = self.config.partitions;
                 let text = format!(
-                    "it has {found} partitions, kafka.partitions is {configured}: add partitions to the topic, or lower the key before anything is published"
+                    "{topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic, or lower the key before anything is published"
                 );
                 return Err(refused(topic, "InvalidPartitions", text));
             }
@@ -161,8 +162,7 @@ impl Directory {
             if self.await_leaders(topic, fetch, Duration::ZERO) {
                 return self.look_again(topic);
             }
-            let text = "it is missing, and kafka.create_topics is \"never\": create it (imbridge topics plan has the commands)";
-            return Err(refused(topic, "UnknownTopicOrPartition", text.to_owned()));
+            return Err(refused(topic, "UnknownTopicOrPartition", absent(&self.config, topic)));
         }
         let began = Instant::now();
         let refusals = topics::create(&self.config, &[topic.to_owned()]).map_err(|cause| {
@@ -171,10 +171,10 @@ impl Directory {
         })?;
         if let Some(Refusal { code, text, .. }) = refusals.into_iter().next() {
             let label = format!("{code:?}");
+            let cause = KafkaError::AdminOp(code);
+            let text = diagnosis(&self.config, &Doing::Create(topic), &cause, Some(&text));
             return Err(match kind_of(code) {
-                Kind::Transient | Kind::Consequence => {
-                    Fault::new("create", format!("{topic} cannot be created now: {text}")).into()
-                }
+                Kind::Transient | Kind::Consequence => Fault::new("create", text).into(),
                 Kind::Topic | Kind::Record | Kind::Cluster => refused(topic, &label, text),
             });
         }

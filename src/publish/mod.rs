@@ -1,18 +1,20 @@
 //! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
 //! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
 
+mod ability;
 mod checkpoint;
 mod config;
 mod context;
+mod diagnosis;
 mod directory;
 mod hidden;
 mod message;
-#[allow(dead_code, reason = "every function has its caller with the next changes")]
 mod native;
 mod partition;
 mod plan;
 mod properties;
 mod publisher;
+mod reach;
 mod read_back;
 mod refusal;
 mod topics;
@@ -23,15 +25,18 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
+pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
+pub use diagnosis::{Doing, absent, code_of, creates_topics, diagnosis};
 pub use directory::Unready;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;
 pub use publisher::{LastWords, Publisher, Sent};
+pub use reach::unreachable_brokers;
 pub use read_back::Present;
 pub use refusal::{Failure, Kind, TopicRefused};
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
@@ -45,6 +50,9 @@ pub enum ConnectError {
     /// librdkafka's words.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    /// What is wrong and what to do.
+    #[error("{0}")]
+    Unreached(String),
     /// There is a broker, and its security and `kafka.properties` do not fit.
     #[error("{advice} in kafka.properties ({cause})")]
     Refused {

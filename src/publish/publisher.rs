@@ -16,6 +16,7 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 
 use super::context::advice;
+use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, Unready};
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
@@ -125,6 +126,7 @@ impl ProducerContext for Reports {
                     topic: message.topic().to_owned(),
                     partition: message.partition(),
                     error: format!("{code:?}"),
+                    code,
                     text: text.unwrap_or_else(|| code.to_string()),
                     kind,
                     is_absent: is_refused || native::fate(message) == native::Fate::NotPersisted,
@@ -159,7 +161,7 @@ fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Option<usize
 }
 
 /// Why the cluster did not answer: what came of the attempts to connect tells more than that there was no answer.
-fn unreached(producer: &BaseProducer<Reports>, cause: KafkaError) -> ConnectError {
+fn unreached(producer: &BaseProducer<Reports>, config: &Config, cause: &KafkaError) -> ConnectError {
     let reports = producer.context();
     reports.quiet.store(true, Ordering::Relaxed);
     // Each call takes one event, and most of them are lines of log.
@@ -169,14 +171,14 @@ fn unreached(producer: &BaseProducer<Reports>, cause: KafkaError) -> ConnectErro
             return ConnectError::Refused { advice, cause };
         }
     }
-    ConnectError::Kafka(cause)
+    ConnectError::Unreached(diagnosis(config, &Doing::Connect, cause, None))
 }
 
 /// A connected producer.
 pub struct Publisher {
     pub(super) producer: BaseProducer<Reports>,
     pub(super) config: Config,
-    spool: String,
+    pub(super) spool: String,
     directory: RefCell<Directory>,
     asked_at: Cell<Instant>,
     /// Whether the cluster is back, while that is being asked.
@@ -197,7 +199,7 @@ impl Publisher {
         let metadata = producer
             .client()
             .fetch_metadata(None, METADATA_TIMEOUT)
-            .map_err(|cause| unreached(&producer, cause))?;
+            .map_err(|cause| unreached(&producer, config, &cause))?;
         let directory = Directory::read(config, &metadata, topics);
         let producer = match batch_limit(config, directory.limits()) {
             None => producer,
@@ -280,8 +282,8 @@ impl Publisher {
     /// What of this spool each partition holds at or behind its offset.
     ///
     /// # Errors
-    /// A [`Fault`] when they cannot be read to their ends.
-    pub fn read_back(&self, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
+    /// [`Unready`] when they cannot be read to their ends.
+    pub fn read_back(&self, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
         read_back::present(&self.config, &self.spool, from)
     }
 
@@ -362,8 +364,7 @@ impl Publisher {
             .iter()
             .find(|failure| failure.kind != Kind::Consequence);
         if let Some(failure) = telling.or(deliveries.failures.first()) {
-            let text = format!("{} partition {}: {}", failure.topic, failure.partition, failure.text);
-            return Err(Fault::new("delivery", text));
+            return Err(Fault::new("delivery", failure.diagnosis(&self.config)));
         }
         let receipts = std::mem::take(&mut deliveries.receipts);
         drop(deliveries);

@@ -11,9 +11,10 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::diagnosis::{Doing, code_of, diagnosis};
 use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
-use super::refusal::{Kind, kind_of};
-use super::{Config, Context, Fault};
+use super::refusal::{Kind, TopicRefused, kind_of};
+use super::{Config, Context, Fault, Unready};
 
 /// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,7 +57,7 @@ impl Present {
 }
 
 /// Reads each partition from its offset to the end that it has at the beginning: others may write on and on.
-pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Fault> {
+pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
     let mut found = Present::default();
     if from.is_empty() {
         return Ok(found);
@@ -91,10 +92,8 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
         let mut deadline = Instant::now() + TIMEOUT;
         while !open.is_empty() {
             if Instant::now() > deadline {
-                return Err(Fault::new(
-                    "read_back",
-                    format!("the end of {topic} was not reached in 60 s"),
-                ));
+                let text = format!("the end of {topic} was not reached in 60 s");
+                return Err(Fault::new("read_back", text).into());
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
@@ -107,9 +106,7 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-                Some(Err(cause)) if is_refusal(&cause) => {
-                    return Err(Fault::new("read_back", format!("{topic}: {cause}")));
-                }
+                Some(Err(cause)) if is_refusal(&cause) => return Err(refused(config, topic, &cause)),
                 Some(Err(cause)) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
             }
         }
@@ -157,10 +154,21 @@ fn ends(
     Ok(ends)
 }
 
-/// Whether reading fails for good, until somebody gives a right.
+/// Whether reading fails until somebody gives a right.
 fn is_refusal(cause: &KafkaError) -> bool {
-    let code = cause.rdkafka_error_code();
-    code.is_some_and(|code| matches!(kind_of(code), Kind::Topic | Kind::Cluster))
+    code_of(cause).is_some_and(|code| matches!(kind_of(code), Kind::Topic | Kind::Cluster))
+}
+
+fn refused(config: &Config, topic: &str, cause: &KafkaError) -> Unready {
+    let text = diagnosis(config, &Doing::ReadBack(topic), cause, None);
+    match code_of(cause) {
+        Some(code) if kind_of(code) == Kind::Topic => Unready::Refused(TopicRefused {
+            topic: topic.to_owned(),
+            error: format!("{code:?}"),
+            text,
+        }),
+        _ => Fault::new("read_back", text).into(),
+    }
 }
 
 fn fault(cause: KafkaError) -> Fault {

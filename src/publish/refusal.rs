@@ -4,7 +4,11 @@
 //! rest: a record that Kafka refuses becomes a dead letter at once, the events of a topic that Kafka refuses become dead
 //! letters after a time of grace. It knows neither the spool nor what is done about it.
 
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+
+use super::Config;
+use super::diagnosis::{Doing, diagnosis};
 
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +90,7 @@ pub struct Failure {
     pub partition: i32,
     /// The error, as a label for metrics: `TopicAuthorizationFailed`.
     pub error: String,
+    pub(super) code: RDKafkaErrorCode,
     /// The broker's own words, or the error's.
     pub text: String,
     /// What it is about.
@@ -102,6 +107,7 @@ impl Failure {
             topic: topic.to_owned(),
             partition,
             error: format!("{code:?}"),
+            code,
             text: code.to_string(),
             kind: kind_of(code),
             is_absent: true,
@@ -109,9 +115,41 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What is wrong and what to do.
+    pub fn diagnosis(&self, config: &Config) -> String {
+        let cause = KafkaError::Global(self.code);
+        diagnosis(config, &Doing::Write(&self.topic), &cause, Some(&self.text))
+    }
+
+    /// The refusal of the whole topic, where the failure is one.
+    pub fn topic_refused(&self, config: &Config) -> Option<TopicRefused> {
+        (self.kind == Kind::Topic).then(|| TopicRefused {
+            topic: self.topic.clone(),
+            error: self.error.clone(),
+            text: self.diagnosis(config),
+        })
+    }
+
+    /// A failure as tests of other parts need one.
+    #[cfg(test)]
+    pub fn of(kind: Kind, error: &str, text: &str) -> Failure {
+        Failure {
+            ticket: 0,
+            topic: "t".into(),
+            partition: 0,
+            error: error.into(),
+            code: RDKafkaErrorCode::Unknown,
+            text: text.into(),
+            kind,
+            is_absent: true,
+        }
+    }
+}
+
 /// A topic that takes nothing until somebody changes something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{topic}: {text}")]
+#[error("{text}")]
 pub struct TopicRefused {
     /// Its name.
     pub topic: String,

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ability;
 mod bad_input;
 mod before;
 mod clocks;
