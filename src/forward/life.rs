@@ -79,6 +79,8 @@ pub(super) struct Ended {
     pub known: Option<Known>,
     /// What was refused.
     pub refused: Vec<Refused>,
+    /// Where messages were sent of which nobody tells why they failed.
+    pub unexplained: Vec<String>,
 }
 
 impl<'a> Life<'a> {
@@ -139,6 +141,7 @@ impl<'a> Life<'a> {
             composed: self.source.read,
             known,
             refused,
+            unexplained: Vec::new(),
         }
     }
 
@@ -183,7 +186,8 @@ impl<'a> Life<'a> {
         let Some(first) = self.source.pending.front().map(|step| step.message.position.seq) else {
             return Ok(());
         };
-        if first > self.composed && !self.known.present.is_empty() {
+        // Not before all of them are delivered: a session that ends earlier leaves them to the next one.
+        if self.delivered >= self.composed && !self.known.present.is_empty() {
             self.known.present = Present::default();
         }
         let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();

@@ -169,7 +169,8 @@ impl Forwarder {
                 if life.has_moved {
                     backoff.reset();
                 }
-                life.outcome.or_else(|trouble| self.learn(trouble, life.refused))
+                life.outcome
+                    .or_else(|trouble| self.learn(trouble, life.refused, &life.unexplained))
             });
             match life {
                 Ok(()) => continue,
@@ -199,7 +200,7 @@ impl Forwarder {
     }
 
     /// Takes in what was refused. `Ok` where that makes publishing go on: at once, with dead letters.
-    fn learn(&mut self, trouble: Trouble, refused: Vec<Refused>) -> Result<(), Trouble> {
+    fn learn(&mut self, trouble: Trouble, refused: Vec<Refused>, unexplained: &[String]) -> Result<(), Trouble> {
         for Refused { position, failure } in &refused {
             let Failure { topic, error, text, .. } = failure;
             debug!(%position, topic, error, text, "not delivered");
@@ -212,6 +213,9 @@ impl Forwarder {
             if !topics.iter().any(|topic| topic.topic == failure.topic) {
                 topics.extend(failure.topic_refused(&self.config));
             }
+        }
+        if topics.is_empty() && !unexplained.is_empty() {
+            topics = publish::unwritable(&self.config, unexplained);
         }
         let now = std::time::Instant::now();
         let mut goes_on = false;
@@ -325,6 +329,7 @@ impl Forwarder {
             has_moved,
             known: ended.known,
             refused: ended.refused,
+            unexplained: ended.unexplained,
         })
     }
 
@@ -342,6 +347,7 @@ struct Lived {
     has_moved: bool,
     known: Option<Known>,
     refused: Vec<Refused>,
+    unexplained: Vec<String>,
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {

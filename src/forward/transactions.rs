@@ -2,6 +2,7 @@
 //! it comes; the next one takes what came meanwhile. The checkpoint says after a fault where to go on, so nothing is
 //! looked up, and consumers that read committed messages see each event exactly once.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -12,7 +13,7 @@ use super::source::{Completed, Source};
 use super::window::InFlight;
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Publisher, Sent, last_checkpoint};
+use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Kind, Publisher, Sent, last_checkpoint};
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
@@ -129,11 +130,16 @@ impl<'a> Transactions<'a> {
         // Only where something was refused is there anything to hear.
         let words = self.publisher.last_words(self.parts.patience());
         let failures = words.failures.into_iter().chain(std::mem::take(&mut self.unsent));
+        let refused: Vec<Refused> = failures.filter_map(refused).collect();
+        // A partition that Kafka does not add to the transaction fails it as a whole, and no message by itself.
+        let unexplained = refused.iter().all(|refused| refused.failure.kind == Kind::Consequence);
+        let topics: BTreeSet<&str> = self.sent.iter().map(|sent| &*sent.slot.topic).collect();
         Ended {
             delivered: self.delivered,
             composed: self.source.read,
             known: None,
-            refused: failures.filter_map(refused).collect(),
+            unexplained: topics.into_iter().filter(|_| unexplained).map(str::to_owned).collect(),
+            refused,
         }
     }
 

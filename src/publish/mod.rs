@@ -25,7 +25,7 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction};
+pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction, unwritable};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
