@@ -191,9 +191,12 @@ impl<'a> Life<'a> {
             self.known.present = Present::default();
         }
         let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
+        let asked_at = Instant::now();
         for slot in &slots {
             self.publisher.require(&slot.topic)?;
         }
+        // A topic that is created takes its time, in which nothing could be delivered.
+        self.progress_at += asked_at.elapsed();
         let mut look_up = HashMap::new();
         if first <= self.known.horizon {
             let others = self.source.pending.iter();
@@ -380,6 +383,8 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         match self.publisher.hidden(&self.window.slots()) {
+            // It may have moved while the cluster was asked.
+            Ok(None) if self.collect()? => return Ok(()),
             Ok(None) => {
                 let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
                 return Err(Fault::new("stalled", text).into());
