@@ -5,12 +5,15 @@
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
+# ARGS go to `imbridge dev`, or to `cargo test`.
+PROFILE ?= release
+
 dev: ## run the bridge with an embedded broker, no configuration needed
 	scripts/setup build
-	cargo run --locked --release -- dev
+	cargo run --locked --profile $(PROFILE) -- dev $(ARGS)
 
 test: ## all tests, against a real Kafka on loopback
-	scripts/test
+	scripts/test $(ARGS)
 
 check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, tests
 	scripts/setup check
