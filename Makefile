@@ -15,7 +15,7 @@ dev: ## run the bridge with an embedded broker, no configuration needed
 test: ## all tests, against a real Kafka on loopback
 	scripts/test $(ARGS)
 
-check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, tests
+check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, a bare Debian, tests
 	scripts/setup check
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -23,6 +23,7 @@ check: ## the gate: format, lints, documents, dependencies, the same minute of e
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	scripts/deny
 	FUZZ_SEED=1 scripts/fuzz $${FUZZ_SECONDS:-60}
+	scripts/bare 12
 	scripts/test
 
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size
