@@ -5,8 +5,9 @@
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-# ARGS go to `imbridge dev`, or to `cargo test`.
-PROFILE ?= release
+# `make dev ARGS=...` passes them to `imbridge dev`, `make test ARGS=...` to `cargo test`.
+ARGS =
+PROFILE = release
 
 dev: ## run the bridge with an embedded broker, no configuration needed
 	scripts/setup build
