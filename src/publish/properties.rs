@@ -45,6 +45,25 @@ const OWN: [&str; 11] = [
     "auto.commit.enable",
 ];
 
+/// Lists whose members librdkafka checks only when a client is made, repeating one that it does not know.
+const CHECKED_LATE: [(&str, &[&str]); 2] = [
+    (
+        "sasl.mechanisms",
+        &[
+            "PLAIN",
+            "SCRAM-SHA-1",
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-512",
+            "OAUTHBEARER",
+            "GSSAPI",
+        ],
+    ),
+    (
+        "partition.assignment.strategy",
+        &["range", "roundrobin", "cooperative-sticky"],
+    ),
+];
+
 /// Names this far from each other, in single changes, may be one that was mistyped.
 const MISTYPED_MAX: usize = 3;
 
@@ -121,6 +140,12 @@ impl Properties {
 
 /// Why librdkafka does not take a property, without its value.
 fn refusal(name: &str, value: &str) -> Option<String> {
+    let late = CHECKED_LATE.iter().find(|(late, _)| *late == canonical(name));
+    if let Some((_, known)) = late
+        && !value.split(',').all(|member| known.contains(&member.trim()))
+    {
+        return Some(format!("its value is not one of {}", known.join(", ")));
+    }
     let refused = ClientConfig::new().set(name, value).create_native_config().err()?;
     if matches!(
         refused,
@@ -323,6 +348,8 @@ mod tests {
             ("sasl.oauthbearer.method", "planted", "not supported in this build"),
             ("ssl.truststore.location", "planted", "Java"),
             ("dr_msg_cb", "planted", "librdkafka"),
+            ("sasl.mechanism", "planted", "SCRAM-SHA-512"),
+            ("partition.assignment.strategy", "range, planted", "roundrobin"),
             ("ssl.key.password", "plan\0ted", "librdkafka"),
         ] {
             let properties = of(&[(name, value)]);
