@@ -1,6 +1,8 @@
 //! `kafka.properties`: properties of librdkafka. Each has one canonical name here, because librdkafka takes an alias and its
 //! property in the order in which they come. No message repeats a value: any of them can be a secret.
 
+mod late;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -43,25 +45,6 @@ const OWN: [&str; 11] = [
     "delivery.report.only.error",
     "queue.buffering.backpressure.threshold",
     "auto.commit.enable",
-];
-
-/// Lists whose members librdkafka checks only when a client is made, repeating one that it does not know.
-const CHECKED_LATE: [(&str, &[&str]); 2] = [
-    (
-        "sasl.mechanisms",
-        &[
-            "PLAIN",
-            "SCRAM-SHA-1",
-            "SCRAM-SHA-256",
-            "SCRAM-SHA-512",
-            "OAUTHBEARER",
-            "GSSAPI",
-        ],
-    ),
-    (
-        "partition.assignment.strategy",
-        &["range", "roundrobin", "cooperative-sticky"],
-    ),
 ];
 
 /// Names this far from each other, in single changes, may be one that was mistyped.
@@ -140,11 +123,8 @@ impl Properties {
 
 /// Why librdkafka does not take a property, without its value.
 fn refusal(name: &str, value: &str) -> Option<String> {
-    let late = CHECKED_LATE.iter().find(|(late, _)| *late == canonical(name));
-    if let Some((_, known)) = late
-        && !value.split(',').all(|member| known.contains(&member.trim()))
-    {
-        return Some(format!("its value is not one of {}", known.join(", ")));
+    if let Some(words) = late::refusal(canonical(name), value) {
+        return Some(words);
     }
     let refused = ClientConfig::new().set(name, value).create_native_config().err()?;
     if matches!(
