@@ -134,6 +134,13 @@ const MAY_SLEEP: &[(&str, &str)] = &[
     ("tests/support/registry.rs", "between two looks of a gate at its socket"),
 ];
 
+/// Files with unsafe code: the calls of librdkafka that rust-rdkafka does not wrap.
+const MAY_BE_UNSAFE: [&str; 3] = [
+    "src/cli/embedded.rs",
+    "src/publish/native.rs",
+    "src/publish/native/admin.rs",
+];
+
 const LINES_MAX: usize = 400;
 const MEDIAN_LINES: std::ops::RangeInclusive<usize> = 60..=180;
 
@@ -258,6 +265,9 @@ fn file_faults(path: &str, text: &str) -> Vec<String> {
         for word in unfinished().iter().filter(|word| line.contains(word.as_str())) {
             faults.push(format!("{path}:{number}: {word}"));
         }
+        if path.starts_with("src/") && !MAY_BE_UNSAFE.contains(&path) && is_unsafe(line) {
+            faults.push(format!("{path}:{number}: only what wraps librdkafka is unsafe"));
+        }
         let may_sleep = MAY_SLEEP.iter().any(|(file, _)| *file == path);
         if is_test(path) && !may_sleep && line.contains(&["sleep", "("].concat()) {
             faults.push(format!(
@@ -266,6 +276,12 @@ fn file_faults(path: &str, text: &str) -> Vec<String> {
         }
     }
     faults
+}
+
+fn is_unsafe(line: &str) -> bool {
+    ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+        .iter()
+        .any(|words| line.contains(words))
 }
 
 /// A file of tests only: under `tests/`, or a part's `tests` module.

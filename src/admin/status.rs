@@ -48,6 +48,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
         "refused": readings.by("imbridge_requests_refused_total", "reason"),
         "failed_open": readings.by("imbridge_failed_open_total", "reason"),
         "dead_letters": readings.by("imbridge_dead_letters_total", "reason"),
+        "refused_by_kafka": readings.by("imbridge_refused_total", "topic"),
         "duplicates_dropped": readings.sum("imbridge_duplicates_dropped_total"),
         "sequence": {
             "gaps": readings.sum("imbridge_sequence_gaps_total"),

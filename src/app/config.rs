@@ -14,6 +14,7 @@ use changes::Written;
 use origin::Origin;
 pub use schemas::Schemas;
 
+use crate::callback::Provider;
 use crate::lifecycle::Levels;
 use crate::provider::{OpenImConfig, PrivacyConfig, TencentConfig};
 use crate::secret::{Secret, without_user};
@@ -175,6 +176,13 @@ impl Config {
         config.check(&origin)?;
         config.spool.keep = config.keep();
         Ok(config)
+    }
+
+    /// Who may send.
+    pub fn providers(&self) -> Vec<Provider> {
+        let tencent = (!self.tencent.is_empty()).then_some(Provider::Tencent);
+        let openim = (!self.openim.is_empty()).then_some(Provider::OpenIm);
+        tencent.into_iter().chain(openim).collect()
     }
 
     /// What is delivered stays in the spool for as long as a copy of it is looked for after a restart.

@@ -155,6 +155,7 @@ impl Bridge {
             composer,
             config: config.kafka.clone(),
             spool: spool.name(),
+            providers: config.providers(),
             metrics,
             spans: spans.clone(),
             renewals: renewals.clone(),

@@ -1,20 +1,17 @@
 //! `imbridge check`: a line for each thing that `serve` needs.
 
+mod kafka;
+
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use prometheus::Registry;
-use rdkafka::consumer::Consumer;
 
 use super::disk::Disk;
 use super::topics;
 use crate::app::{Config, refuse_another_delivery};
-use crate::publish::{self, Finding, TopicPlan};
 use crate::spool::{self, Spool};
-
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What was found so far.
 #[derive(Default)]
@@ -41,18 +38,24 @@ pub(super) fn run(config: &Config) -> ExitCode {
             config.openim.len()
         ),
     );
-    match spool(config) {
-        Ok(line) => report.line("ok", "spool", line),
-        Err(cause) => report.line("FAIL", "spool", format!("{cause:#}")),
-    }
+    // Open to the end: while it is, no bridge runs on it that a transaction on trial would fence off.
+    let spool = match spool(config) {
+        Ok((spool, line)) => {
+            report.line("ok", "spool", line);
+            Some(spool)
+        }
+        Err(cause) => {
+            report.line("FAIL", "spool", format!("{cause:#}"));
+            None
+        }
+    };
     disk(config, &mut report);
     match topics::wanted(config) {
         Ok((commands, topics)) => {
             let dir = config.schemas.dir.display();
             report.line("ok", "schemas", format!("{commands} commands in {dir}"));
-            if let Err(cause) = kafka(config, &topics, &mut report) {
-                report.line("FAIL", "kafka", format!("{cause:#}"));
-            }
+            let spool = spool.as_ref().map(Spool::name);
+            kafka::check(&config.kafka, &topics, spool.as_deref(), &mut report);
         }
         Err(cause) => report.line("FAIL", "schemas", format!("{cause:#}")),
     }
@@ -61,6 +64,9 @@ pub(super) fn run(config: &Config) -> ExitCode {
             Ok(subjects) => report.line("ok", "registry", format!("{url} answers, {subjects} subjects")),
             Err(cause) => report.line("FAIL", "registry", format!("{cause:#}")),
         }
+    }
+    if let Some(spool) = spool {
+        spool.close();
     }
     if report.failed {
         ExitCode::FAILURE
@@ -81,7 +87,7 @@ fn disk(config: &Config, report: &mut Report) {
     }
 }
 
-fn spool(config: &Config) -> Result<String> {
+fn spool(config: &Config) -> Result<(Spool, String)> {
     let spool = Spool::open(&config.spool, spool::Metrics::new(&Registry::new())?)?;
     let mut reader = spool.reader();
     refuse_another_delivery(&mut reader, &config.kafka)?;
@@ -91,62 +97,5 @@ fn spool(config: &Config) -> Result<String> {
         config.spool.dir.display(),
         spool.name()
     );
-    spool.close();
-    Ok(line)
-}
-
-fn kafka(config: &Config, topics: &[String], report: &mut Report) -> Result<()> {
-    let client = publish::consumer(&config.kafka, "imbridge-check", &[])?;
-    let Ok(metadata) = client.fetch_metadata(None, TIMEOUT) else {
-        if let Some(advice) = publish::refusal(&client) {
-            bail!(
-                "{} refuses, or is refused: {advice} in kafka.properties",
-                config.kafka.brokers
-            );
-        }
-        bail!(
-            "no answer from {} within 5 s; is kafka.brokers right, and does kafka.properties fit its security?",
-            config.kafka.brokers
-        );
-    };
-    report.line(
-        "ok",
-        "kafka",
-        format!(
-            "{} brokers answer at {}",
-            metadata.brokers().len(),
-            config.kafka.brokers
-        ),
-    );
-    for plan in publish::plan(&config.kafka, topics)? {
-        topic(&config.kafka, &plan, report);
-    }
-    Ok(())
-}
-
-fn topic(config: &publish::Config, plan: &TopicPlan, report: &mut Report) {
-    let wanted = config.partitions;
-    match plan.finding {
-        Finding::Fits => report.line("ok", &plan.topic, format!("{wanted} partitions")),
-        Finding::Missing if config.create_topics => report.line("ok", &plan.topic, "missing, serve creates it"),
-        Finding::Missing => report.line(
-            "FAIL",
-            &plan.topic,
-            "missing; create it, or set kafka.create_topics = true",
-        ),
-        Finding::MorePartitions(found) => report.line(
-            "warn",
-            &plan.topic,
-            format!("{found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}"),
-        ),
-        Finding::TooFewPartitions(found) => report.line(
-            "FAIL",
-            &plan.topic,
-            format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"),
-        ),
-    }
-    for drift in &plan.drift {
-        let mark = if drift.fatal { "FAIL" } else { "warn" };
-        report.line(mark, &plan.topic, topics::words(drift));
-    }
+    Ok((spool, line))
 }

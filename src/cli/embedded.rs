@@ -1,8 +1,8 @@
 //! The embedded broker of `imbridge dev`: librdkafka's mock cluster behind a port of our choice.
 //!
 //! The mock cluster listens on a random port of the loopback interface and tells clients so. A small forwarder listens on
-//! the wanted port, and the cluster is told to name that one, so that librdkafka's clients (kcat, confluent-kafka) and kafkajs can attach. The one
-//! piece of unsafe code of the project is the call that rust-rdkafka does not wrap.
+//! the wanted port, and the cluster is told to name that one, so that librdkafka's clients (kcat, confluent-kafka) and kafkajs can attach. The
+//! unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in `publish/native.rs`.
 
 use std::ffi::CString;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ const BROKER: i32 = 1;
 /// A broker in this process; it goes when this is dropped.
 pub(super) struct Broker {
     /// The mock cluster lives as long as the client that made it.
-    owner: BaseProducer,
+    _owner: BaseProducer,
     /// Where clients attach.
     pub address: SocketAddr,
 }
@@ -37,20 +37,7 @@ impl Broker {
             .bootstrap_servers();
         set_host_port(&owner, address.port())?;
         actix_web::rt::spawn(forward(listener, real));
-        Ok(Broker { owner, address })
-    }
-
-    /// Creates topics with these partitions; the mock cluster answers no admin client.
-    pub fn create_topics(&self, topics: &[String], partitions: i32) -> Result<()> {
-        let cluster = self
-            .owner
-            .client()
-            .mock_cluster()
-            .context("the cluster is there while its owner is")?;
-        for topic in topics {
-            cluster.create_topic(topic, partitions, 1)?;
-        }
-        Ok(())
+        Ok(Broker { _owner: owner, address })
     }
 }
 

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use super::properties::{FIXED, IN_FLIGHT, Properties};
 use super::transaction::transactional_id;
 
+/// With a smaller queue not even a dead letter's part would fit.
+const LEAST_QUEUE_BYTES: usize = 128 << 10;
+
 /// Defaults that the configuration may change, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
     ("queue.buffering.max.ms", "5"),
@@ -40,6 +43,31 @@ impl Delivery {
     }
 }
 
+/// When topics that are missing are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum CreateTopics {
+    /// Each when its first event is there.
+    OnDemand,
+    /// All of the configured providers, at the start.
+    All,
+    /// Never: somebody else creates them.
+    Never,
+}
+
+impl TryFrom<String> for CreateTopics {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<CreateTopics, String> {
+        match word.as_str() {
+            "on_demand" => Ok(CreateTopics::OnDemand),
+            "all" => Ok(CreateTopics::All),
+            "never" => Ok(CreateTopics::Never),
+            _ => Err(format!("{word:?}: \"on_demand\", \"all\" or \"never\" is allowed")),
+        }
+    }
+}
+
 /// Where and how to publish.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -52,14 +80,17 @@ pub struct Config {
     pub partitions: i32,
     /// Replicas of each topic that the bridge creates.
     pub replication_factor: i32,
-    /// Create the topics that are missing.
-    pub create_topics: bool,
+    /// When topics that are missing are created: `on_demand`, `all` or `never`.
+    pub create_topics: CreateTopics,
     /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
     pub topic_config: BTreeMap<String, String>,
     /// What keeps a message from arriving twice: `idempotent` or `transactional`.
     pub delivery: Delivery,
     /// The largest message, key and headers included; set on the topics that the bridge creates.
     pub max_message_bytes: usize,
+    /// Seconds for which a topic may refuse everything (a right that is missing, a policy, a topic that cannot be created) before
+    /// its events go to the dead letters. Publishing waits that long, once.
+    pub refusal_grace_s: u64,
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
@@ -81,10 +112,11 @@ impl Default for Config {
             topic_prefix: "im".into(),
             partitions: 12,
             replication_factor: 3,
-            create_topics: true,
+            create_topics: CreateTopics::OnDemand,
             topic_config: BTreeMap::new(),
             delivery: Delivery::Idempotent,
-            max_message_bytes: 10 << 20,
+            max_message_bytes: 8 << 20,
+            refusal_grace_s: 60,
             stall_timeout_s: 120,
             settle_ms: None,
             properties: Properties::default(),
@@ -131,10 +163,33 @@ impl Config {
         for (key, value, most) in [
             ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
             ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
+            ("refusal_grace_s", self.refusal_grace_s, 24 * 3600),
         ] {
             if value > most {
                 return Some((key.into(), format!("{value}: at most {most} is allowed")));
             }
+        }
+        if let Some(policy) = self
+            .topic_config
+            .get("cleanup.policy")
+            .filter(|policy| *policy != "delete")
+        {
+            return Some((
+                "topic_config.\"cleanup.policy\"".into(),
+                format!(
+                    "{policy:?}: only \"delete\" is allowed; compaction would keep the last event of each group and delete the others"
+                ),
+            ));
+        }
+        if self.queue_bytes() < LEAST_QUEUE_BYTES {
+            return Some((
+                "properties.\"queue.buffering.max.kbytes\"".into(),
+                format!(
+                    "{} KiB: at least {} is allowed",
+                    self.queue_bytes() / 1024,
+                    LEAST_QUEUE_BYTES / 1024
+                ),
+            ));
         }
         if let Some((name, problem)) = self.properties.problem() {
             return Some((format!("properties.{name:?}"), problem));
@@ -145,9 +200,9 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
-    /// How long to wait before looking up what reached Kafka.
-    pub fn settle(&self) -> Duration {
-        let automatic = if self.replication_factor == 1 { 2_000 } else { 50_000 };
+    /// How long to wait before looking up what reached topics with so many replicas.
+    pub fn settle(&self, replicas: usize) -> Duration {
+        let automatic = if replicas <= 1 { 2_000 } else { 50_000 };
         Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 
@@ -158,6 +213,13 @@ impl Config {
             .and_then(|value| value.parse().ok())
             .unwrap_or(1_000_000)
             .max(65_536)
+    }
+
+    /// The largest message that librdkafka's queue takes.
+    pub(super) fn queue_bytes(&self) -> usize {
+        let kbytes = self.properties.get("queue.buffering.max.kbytes");
+        let kbytes = kbytes.and_then(|value| value.parse::<usize>().ok());
+        kbytes.unwrap_or(32_768).saturating_mul(1024)
     }
 
     /// What the producer of a spool is told.
@@ -199,6 +261,10 @@ impl Config {
             (self.max_message_bytes + (100 << 20)).to_string(),
         );
         config.set("log.connection.close", "false");
+        if self.mock {
+            // The mock cluster answers no admin client, and creates what metadata is asked for.
+            config.set("allow.auto.create.topics", "true");
+        }
         config
     }
 }

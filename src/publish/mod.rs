@@ -1,16 +1,22 @@
 //! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
 //! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
 
+mod ability;
 mod checkpoint;
 mod config;
 mod context;
+mod diagnosis;
+mod directory;
 mod hidden;
 mod message;
+mod native;
 mod partition;
 mod plan;
 mod properties;
 mod publisher;
+mod reach;
 mod read_back;
+mod refusal;
 mod topics;
 mod transaction;
 
@@ -19,15 +25,20 @@ use std::time::Duration;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
+pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
-pub use config::{Config, Delivery};
+pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
+pub use diagnosis::{Doing, absent, code_of, creates_topics, diagnosis};
+pub use directory::Unready;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;
-pub use publisher::Publisher;
+pub use publisher::{LastWords, Publisher, Sent};
+pub use reach::unreachable_brokers;
 pub use read_back::Present;
+pub use refusal::{Failure, Kind, TopicRefused};
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.
@@ -39,6 +50,9 @@ pub enum ConnectError {
     /// librdkafka's words.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    /// What is wrong and what to do.
+    #[error("{0}")]
+    Unreached(String),
     /// There is a broker, and its security and `kafka.properties` do not fit.
     #[error("{advice} in kafka.properties ({cause})")]
     Refused {
@@ -58,31 +72,9 @@ pub enum ConnectError {
         /// The broker's words.
         cause: String,
     },
-    /// Topics are missing, and the configuration says not to create them.
-    #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
-    Missing(String),
-    /// A topic takes so little that not even dead letters fit.
-    #[error("the topic {topic} has max.message.bytes = {found}, at least {least} is needed: raise it")]
-    Limit {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is needed.
-        least: usize,
-    },
-    /// A topic has too few partitions.
-    #[error(
-        "the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published"
-    )]
-    Partitions {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is configured.
-        configured: i32,
-    },
+    /// A topic without which nothing can be published cannot be written to.
+    #[error(transparent)]
+    Topic(#[from] Unready),
 }
 
 /// A producer's life is over: drop it, and start over from the spool.

@@ -94,6 +94,12 @@ impl Properties {
         self.0.iter_mut()
     }
 
+    #[cfg(test)]
+    pub fn of(pairs: &[(&str, &str)]) -> Properties {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Properties(pairs.iter().map(owned).collect())
+    }
+
     /// What librdkafka is told: canonical names with their values.
     pub(super) fn canonical(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (canonical(name), value.as_str()))
@@ -238,15 +244,6 @@ mod tests {
 
     use super::*;
 
-    fn of(pairs: &[(&str, &str)]) -> Properties {
-        Properties(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
-        )
-    }
-
     #[test]
     fn the_documented_properties_are_those_of_the_librdkafka_that_is_built() {
         let output = Command::new(env!("CARGO"))
@@ -309,13 +306,16 @@ mod tests {
 
     #[test]
     fn one_property_under_two_names_is_refused_and_both_are_named() {
-        let properties = of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
+        let properties = Properties::of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
         let (name, words) = properties.problem().unwrap();
         assert!(
             name == "compression.type" && words.contains("compression.codec"),
             "{words}"
         );
-        assert_eq!(of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"), Some("7"));
+        assert_eq!(
+            Properties::of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"),
+            Some("7")
+        );
     }
 
     #[test]
@@ -332,12 +332,18 @@ mod tests {
             ("partition.assignment.strategy", "range, planted", "roundrobin"),
             ("ssl.key.password", "plan\0ted", "librdkafka"),
         ] {
-            let properties = of(&[(name, value)]);
+            let properties = Properties::of(&[(name, value)]);
             let (found, words) = properties.problem().unwrap();
             assert!(found == name && words.contains(part), "{name}: {words}");
             assert!(!words.contains("planted") && !format!("{properties:?}").contains("planted"));
         }
-        assert!(!of(&[("no.such.property", "1")]).problem().unwrap().1.contains(", \""));
+        assert!(
+            !Properties::of(&[("no.such.property", "1")])
+                .problem()
+                .unwrap()
+                .1
+                .contains(", \"")
+        );
     }
 
     #[test]

@@ -5,14 +5,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ability;
 mod bad_input;
 mod before;
+mod clocks;
 mod command_line;
 mod commands;
 mod evolution;
 mod order;
 mod outage;
 mod privacy;
+mod refusals;
 mod registry;
 mod reload;
 mod repeats;

@@ -135,6 +135,7 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     // The same six again are no copies.
     home.set("HISTORY__WINDOW_S", "0");
+    home.set("KAFKA__CREATE_TOPICS", "all");
     let bridge = home.start();
     post_six(&bridge);
     bridge.settle();

@@ -56,7 +56,11 @@ impl Admin {
     pub fn demand(&self, topic: &str, replicas: &str) {
         self.configure(
             topic,
-            &[("min.insync.replicas", replicas), ("max.message.bytes", "10485760")],
+            &[
+                ("min.insync.replicas", replicas),
+                ("max.message.bytes", "8388608"),
+                ("message.timestamp.type", "LogAppendTime"),
+            ],
         );
     }
 

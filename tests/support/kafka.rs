@@ -1,8 +1,8 @@
 //! The Kafka of the test run, and Kafkas of a test's own that it can stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ pub struct Doors {
 /// A cluster of one test's own; its data go when it is dropped.
 pub struct Kafka {
     dir: PathBuf,
+    /// Classes that its configuration names beside Kafka's own.
+    classes: Option<&'static Path>,
     /// Where clients attach; the same after every restart.
     pub brokers: String,
 }
@@ -49,15 +51,49 @@ impl Kafka {
         let dir = PathBuf::from(format!("target/kafka/run/{name}-{}", std::process::id()));
         let mut kafka = Kafka {
             dir,
+            classes: more.iter().any(|word| word.contains("LargestMessage")).then(classes),
             brokers: String::new(),
         };
         kafka.brokers = last_line(&kafka.script("up", more));
         kafka
     }
 
+    /// A new broker with [`Doors`] that gives the user `imbridge` only the rights of [`Kafka::allow`], and creates no topic
+    /// whose `max.message.bytes` is above 4 MiB; [`Kafka::brokers`] may do everything.
+    pub fn strict(name: &str) -> (Kafka, Doors) {
+        let settings = [
+            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users=User:ANONYMOUS",
+            "create.topic.policy.class.name=LargestMessage",
+        ];
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let more: Vec<&str> = ["--secure", PASSWORD].into_iter().chain(settings).collect();
+        Kafka::with_doors(name, &more)
+    }
+
+    /// Gives the user `imbridge` these rights and no others: operation, kind of resource, the beginning of its name. Returns
+    /// when the broker goes by them.
+    pub fn allow(&self, rights: &[(&str, &str, &str)]) {
+        let python = std::env::var("IMBRIDGE_TEST_PYTHON")
+            .expect("these tests need the readers: run them by `make test` or `scripts/test`");
+        let rights = rights
+            .iter()
+            .map(|(operation, kind, name)| format!("{operation}:{kind}:{name}"));
+        let output = Command::new(python)
+            .args(["tests/support/acls.py", &self.brokers, "User:imbridge"])
+            .args(rights)
+            .output()
+            .expect("python starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// A new broker that listens in two more ways; [`Kafka::brokers`] stays without any security.
     pub fn secure(name: &str) -> (Kafka, Doors) {
-        let kafka = Kafka::with(name, &["--secure", PASSWORD]);
+        Kafka::with_doors(name, &["--secure", PASSWORD])
+    }
+
+    fn with_doors(name: &str, more: &[&str]) -> (Kafka, Doors) {
+        let kafka = Kafka::with(name, more);
         let dir = kafka.dir.canonicalize().expect("it was made");
         let text = std::fs::read_to_string(dir.join("secure")).expect("the script has written it");
         let (sasl, tls) = text.trim().split_once('\n').expect("two addresses");
@@ -102,6 +138,7 @@ impl Kafka {
 
     fn script(&self, verb: &str, more: &[&str]) -> String {
         let output = Command::new("scripts/kafka")
+            .envs(self.classes.map(|classes| ("KAFKA_CLASSES", classes)))
             .arg(verb)
             .arg("--dir")
             .arg(&self.dir)
@@ -115,6 +152,28 @@ impl Kafka {
         );
         String::from_utf8(output.stdout).expect("the script prints text")
     }
+}
+
+/// The folder of the classes that [`Kafka::strict`] names, compiled once for each test program.
+fn classes() -> &'static Path {
+    static CLASSES: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = std::env::current_dir()
+            .expect("there is one")
+            .join("target/kafka/classes");
+        let compiled = Command::new("javac")
+            .args(["--release", "17", "-cp", "target/kafka/libs/*", "-d"])
+            .arg(&folder)
+            .arg("tests/support/LargestMessage.java")
+            .output()
+            .expect("a JDK is there: scripts/setup");
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
+        folder
+    });
+    &CLASSES
 }
 
 fn last_line(text: &str) -> String {

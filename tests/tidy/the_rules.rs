@@ -73,6 +73,13 @@ fn unfinished_code_sleeping_tests_and_ignored_tests_are_found() {
 }
 
 #[test]
+fn unsafe_code_is_found_where_it_does_not_belong() {
+    let text = "//! It.\nlet one = unsafe { two() };\n";
+    assert_eq!(file_faults("src/a.rs", text).len(), 1);
+    assert_eq!(file_faults("src/publish/native.rs", text).len(), 0);
+}
+
+#[test]
 fn paths_of_one_machine_are_found() {
     for place in foreign_paths() {
         assert_eq!(

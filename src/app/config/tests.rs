@@ -196,7 +196,7 @@ fn every_key_can_come_from_the_environment() {
         ("IMBRIDGE_SERVER__LISTEN", "127.0.0.1:1"),
         ("IMBRIDGE_KAFKA__PARTITIONS", "7"),
         ("IMBRIDGE_SPOOL__ID", "7"),
-        ("IMBRIDGE_KAFKA__CREATE_TOPICS", "false"),
+        ("IMBRIDGE_KAFKA__CREATE_TOPICS", "never"),
         ("IMBRIDGE_KAFKA__PROPERTIES__LINGER_MS", "20"),
         ("IMBRIDGE_TENCENT__0__MAX_CLOCK_SKEW_S", "5"),
         ("IMBRIDGE_OPENIM__0__NAME", "main"),
@@ -214,7 +214,7 @@ fn every_key_can_come_from_the_environment() {
     );
     assert_eq!(
         (config.kafka.create_topics, config.kafka.properties.get("linger.ms")),
-        (false, Some("20"))
+        (crate::publish::CreateTopics::Never, Some("20"))
     );
     assert_eq!(
         (config.tencent[0].max_clock_skew_s, config.openim[0].name.as_str()),

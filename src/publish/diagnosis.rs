@@ -1,0 +1,276 @@
+//! An error of Kafka becomes a sentence for an operator: the address, the topic, the right or the property that it is about,
+//! the broker's own words, and the command that mends it. `check` and the forwarder use the same sentences; the table in
+//! `docs/operations.md` lists them.
+
+use std::fmt;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::native::Operation;
+use super::transaction::transactional_id;
+use super::{Config, CreateTopics, context, reach, topics};
+
+/// What the bridge was doing when Kafka refused. Topics and ids by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing<'a> {
+    /// Reaching any broker of `kafka.brokers`.
+    Connect,
+    /// Asking for a topic's partitions and offsets.
+    Describe(&'a str),
+    /// Asking for a topic's settings.
+    DescribeConfigs(&'a str),
+    /// Creating a topic, or asking whether it could be created.
+    Create(&'a str),
+    /// Publishing to a topic.
+    Write(&'a str),
+    /// Looking up what a topic has of the spool.
+    ReadBack(&'a str),
+    /// Taking over a transactional id.
+    InitTransactions(&'a str),
+}
+
+impl fmt::Display for Doing<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doing::Connect => write!(formatter, "cannot reach Kafka"),
+            Doing::Describe(topic) => write!(formatter, "cannot describe the topic {topic}"),
+            Doing::DescribeConfigs(topic) => write!(formatter, "cannot read the settings of the topic {topic}"),
+            Doing::Create(topic) => write!(formatter, "cannot create the topic {topic}"),
+            Doing::Write(topic) => write!(formatter, "cannot publish to the topic {topic}"),
+            Doing::ReadBack(topic) => write!(formatter, "cannot read back the topic {topic}"),
+            Doing::InitTransactions(id) => write!(formatter, "cannot use the transactional id {id}"),
+        }
+    }
+}
+
+/// What rights are given on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resource<'a> {
+    /// One or more topics.
+    Topics(Vec<&'a str>),
+    Cluster,
+    TransactionalId(&'a str),
+    Group(&'a str),
+}
+
+/// librdkafka's code of any error. `KafkaError::rdkafka_error_code` leaves out those of admin requests.
+pub fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        KafkaError::Transaction(cause) => Some(cause.code()),
+        _ => error.rdkafka_error_code(),
+    }
+}
+
+/// What is wrong and what to do. `words` is the broker's or librdkafka's own sentence, where there is one. A bare code is
+/// passed as `KafkaError::Global(code)`. For [`Doing::Connect`] the addresses in `kafka.brokers` are tried, for up to 5 seconds.
+pub fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, words: Option<&str>) -> String {
+    let code = code_of(error);
+    let said = words.map_or_else(|| error.to_string(), str::to_owned);
+    if let Some(advice) = code.and_then(|code| context::advice(&KafkaError::Global(code))) {
+        return format!("{}: {advice} in kafka.properties ({said})", config.brokers);
+    }
+    let explained =
+        code.and_then(|code| authorization(config, doing, code).or_else(|| demand(config, doing, code, &said)));
+    match explained {
+        Some(explained) => format!("{explained} (Kafka: {said})"),
+        None if *doing == Doing::Connect => reach::no_answer(config, &said),
+        None => format!("{doing} at {}: {said}", config.brokers),
+    }
+}
+
+/// A right that is missing.
+fn authorization(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode) -> Option<String> {
+    use RDKafkaErrorCode as Code;
+    let id = transactional_id(&config.topic_prefix, "");
+    let (operations, resource, purpose): (&[Operation], _, _) = match (code, doing) {
+        (Code::TopicAuthorizationFailed, doing) => {
+            let (operation, topic, purpose) = on_topic(doing)?;
+            return Some(lack(config, &[operation], &Resource::Topics(vec![topic]), purpose));
+        }
+        (Code::ClusterAuthorizationFailed, Doing::Create(_)) => {
+            (&[Operation::Create], Resource::Cluster, "to create topics")
+        }
+        (Code::ClusterAuthorizationFailed, Doing::DescribeConfigs(_)) => {
+            (&[Operation::DescribeConfigs], Resource::Cluster, "to read settings")
+        }
+        (Code::ClusterAuthorizationFailed, _) => (
+            &[Operation::IdempotentWrite],
+            Resource::Cluster,
+            "for an idempotent producer",
+        ),
+        (Code::TransactionalIdAuthorizationFailed, Doing::InitTransactions(id)) => (
+            &[Operation::Write, Operation::Describe],
+            Resource::TransactionalId(id),
+            "for transactions",
+        ),
+        (Code::TransactionalIdAuthorizationFailed, _) => (
+            &[Operation::Write, Operation::Describe],
+            Resource::TransactionalId(&id),
+            "for transactions",
+        ),
+        (Code::GroupAuthorizationFailed, _) => (
+            &[Operation::Read],
+            Resource::Group("imbridge-read-back"),
+            "to read back",
+        ),
+        _ => return None,
+    };
+    Some(lack(config, operations, &resource, purpose))
+}
+
+/// The right that an action on a topic needs, and what for.
+fn on_topic<'a>(doing: &Doing<'a>) -> Option<(Operation, &'a str, &'static str)> {
+    Some(match *doing {
+        Doing::Describe(topic) => (Operation::Describe, topic, purpose(Operation::Describe)),
+        Doing::DescribeConfigs(topic) => (Operation::DescribeConfigs, topic, purpose(Operation::DescribeConfigs)),
+        Doing::Create(topic) => (Operation::Create, topic, purpose(Operation::Create)),
+        Doing::Write(topic) => (Operation::Write, topic, purpose(Operation::Write)),
+        Doing::ReadBack(topic) => (Operation::Read, topic, purpose(Operation::Read)),
+        Doing::Connect | Doing::InitTransactions(_) => return None,
+    })
+}
+
+/// What the bridge needs a right on a topic for.
+pub(super) fn purpose(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Write => "to publish",
+        Operation::Read => "to read back after a crash what is there",
+        Operation::Create => "to create it",
+        Operation::DescribeConfigs => "to know max.message.bytes and min.insync.replicas",
+        _ => "to see whether it is there",
+    }
+}
+
+/// A request that the broker does not accept as it is: the key of the configuration that asks for it, and what to do.
+fn demand(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode, words: &str) -> Option<String> {
+    use RDKafkaErrorCode as Code;
+    let replicas = config.replication_factor;
+    match (code, doing) {
+        (Code::PolicyViolation | Code::InvalidConfig | Code::InvalidRequest, Doing::Create(topic)) => Some(format!(
+            "{doing}: the cluster does not accept {}; change the key, or ask those who run Kafka for an exception",
+            asked_for(config, topic, words)
+        )),
+        (Code::InvalidReplicationFactor, Doing::Create(_)) => Some(format!(
+            "{doing}: the cluster has fewer brokers than kafka.replication_factor = {replicas}; lower the key or start more brokers"
+        )),
+        (Code::InvalidPartitions, Doing::Create(_)) => Some(format!(
+            "{doing}: the cluster does not accept kafka.partitions = {}; change the key",
+            config.partitions
+        )),
+        (Code::InvalidTopic, Doing::Create(_)) => Some(format!("{doing}: change kafka.topic_prefix")),
+        (
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition,
+            Doing::Describe(topic) | Doing::Write(topic) | Doing::ReadBack(topic) | Doing::DescribeConfigs(topic),
+        ) => Some(absent(config, topic)),
+        (Code::MessageSizeTooLarge, Doing::Write(topic)) => Some(format!(
+            "{doing}: its max.message.bytes is less than what was sent; kafka-configs.sh --bootstrap-server {} --alter --topic {topic} --add-config max.message.bytes={}, or lower kafka.max_message_bytes",
+            config.brokers, config.max_message_bytes
+        )),
+        _ => None,
+    }
+}
+
+/// The keys whose values the broker names in its refusal of a topic; all that describe topics where it names none.
+fn asked_for(config: &Config, topic: &str, words: &str) -> String {
+    let key = |name: &str, value: &str| match name {
+        "max.message.bytes" => format!("kafka.max_message_bytes = {value} (the topic's max.message.bytes)"),
+        _ => format!("kafka.topic_config.{name:?} = {value:?}"),
+    };
+    let wanted = topics::wanted(config, topic);
+    let named = wanted.iter().filter(|(name, _)| words.contains(name.as_str()));
+    let mut keys: Vec<String> = named.map(|(name, value)| key(name, value)).collect();
+    let lower = words.to_lowercase();
+    if lower.contains("partition") {
+        keys.push(format!("kafka.partitions = {}", config.partitions));
+    }
+    if lower.contains("replica") && !keys.iter().any(|key| key.contains("replica")) {
+        keys.push(format!("kafka.replication_factor = {}", config.replication_factor));
+    }
+    if keys.is_empty() {
+        keys = wanted.iter().map(|(name, value)| key(name, value)).collect();
+        keys.push(format!("kafka.partitions = {}", config.partitions));
+        keys.push(format!("kafka.replication_factor = {}", config.replication_factor));
+        return format!("one of {}", keys.join(", "));
+    }
+    keys.join(", ")
+}
+
+/// A topic that is not there.
+pub fn absent(config: &Config, topic: &str) -> String {
+    if creates_topics(config) {
+        return format!("the topic {topic} is not there; a restart creates it, or imbridge topics apply --config FILE");
+    }
+    format!(
+        "the topic {topic} is missing, and kafka.create_topics does not let the bridge create it: imbridge topics apply --config FILE, or kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions {} --replication-factor {}",
+        config.brokers, config.partitions, config.replication_factor
+    )
+}
+
+/// Whether `serve` creates topics that are missing.
+pub fn creates_topics(config: &Config) -> bool {
+    config.create_topics != CreateTopics::Never
+}
+
+/// Rights that are missing, and the command that gives them.
+pub(super) fn lack(config: &Config, operations: &[Operation], resource: &Resource<'_>, purpose: &str) -> String {
+    let (what, option) = match resource {
+        Resource::Topics(topics) => match topics.as_slice() {
+            [topic] => (format!("the topic {topic}"), format!("--topic {topic}")),
+            topics => (
+                format!("{} topics ({})", topics.len(), few(topics)),
+                format!("--topic {}. --resource-pattern-type prefixed", config.topic_prefix),
+            ),
+        },
+        Resource::Cluster => ("the cluster".to_owned(), "--cluster".to_owned()),
+        Resource::TransactionalId(id) if id.ends_with('.') => (
+            format!("transactional ids that begin with {id}"),
+            format!("--transactional-id {id} --resource-pattern-type prefixed"),
+        ),
+        Resource::TransactionalId(id) => (format!("the transactional id {id}"), format!("--transactional-id {id}")),
+        Resource::Group(group) => (format!("the group {group}"), format!("--group {group}")),
+    };
+    let names: Vec<_> = operations.iter().map(Operation::to_string).collect();
+    let flags: Vec<_> = names.iter().map(|name| format!("--operation {name}")).collect();
+    let (user, brokers) = (principal(config), &config.brokers);
+    format!(
+        "{user} lacks {} on {what}, needed {purpose}: kafka-acls.sh --bootstrap-server {brokers} --add --allow-principal {user} {} {option}",
+        names.join(" or "),
+        flags.join(" ")
+    )
+}
+
+/// The first of many names.
+fn few(names: &[&str]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Who the bridge is to Kafka, as `kafka-acls.sh` wants it; where the configuration does not say, what to look for.
+fn principal(config: &Config) -> String {
+    let property = |name: &str| config.properties.get(name);
+    let protocol = property("security.protocol").unwrap_or("plaintext").to_lowercase();
+    match property("sasl.username") {
+        Some(user) if protocol.starts_with("sasl") => {
+            let plain = user
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-@+".contains(&byte));
+            if plain {
+                format!("User:{user}")
+            } else {
+                format!("'User:{user}'")
+            }
+        }
+        None if protocol.starts_with("sasl") => "'User:<name in the credentials>'".into(),
+        _ if protocol == "ssl" => "'User:<subject of ssl.certificate.location>'".into(),
+        _ => "User:ANONYMOUS".into(),
+    }
+}
+
+#[cfg(test)]
+#[path = "diagnosis/tests.rs"]
+mod tests;

@@ -1,0 +1,277 @@
+//! What librdkafka has and rust-rdkafka does not wrap: whether a failed message may be in Kafka, the broker's own words, topics
+//! that are only validated, and what the broker allows this client to do. All other unsafe code is in `cli/embedded.rs`.
+//!
+//! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
+
+mod admin;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::CString;
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::bindings as sys;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaAdminOp;
+
+use self::admin::{Admin, Owned, WORDS_BYTES, array, check, out_of_memory, refused_option, text};
+
+/// Whether a message is in Kafka, as far as the producer knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was never sent, or the broker refused it.
+    NotPersisted,
+    /// It was sent and not acknowledged.
+    PossiblyPersisted,
+    /// The broker acknowledged it.
+    Persisted,
+}
+
+/// Whether a message of a delivery report is in Kafka.
+pub(super) fn fate(message: &BorrowedMessage<'_>) -> Fate {
+    use sys::rd_kafka_msg_status_t as Status;
+    // SAFETY: the message is borrowed, so it is alive; the call reads one of its fields.
+    match unsafe { sys::rd_kafka_message_status(message.ptr()) } {
+        Status::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Fate::NotPersisted,
+        Status::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Fate::PossiblyPersisted,
+        Status::RD_KAFKA_MSG_STATUS_PERSISTED => Fate::Persisted,
+    }
+}
+
+/// The broker's own words about a message that it refused, where it sent any (Kafka 2.4 and later).
+pub(super) fn produce_error(message: &BorrowedMessage<'_>) -> Option<String> {
+    // SAFETY: the message is borrowed, so it is alive. The call is for a producer's messages. A consumer's message that has an
+    // error never becomes a `BorrowedMessage`, and for one without an error the call returns null before it looks further.
+    unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) }
+}
+
+/// A topic to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NewTopic {
+    pub name: String,
+    pub partitions: i32,
+    pub replicas: i32,
+    /// `retention.ms`, ...
+    pub config: BTreeMap<String, String>,
+}
+
+/// Why the broker did not do something with one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub code: RDKafkaErrorCode,
+    /// The broker's sentence.
+    pub text: String,
+}
+
+/// Creates topics, or asks the controller whether it would (`validate_only`); the outcome of each, by name.
+pub(super) fn create_topics(
+    client: &Client<impl ClientContext>,
+    topics: &[NewTopic],
+    validate_only: bool,
+    timeout: Duration,
+) -> KafkaResult<Vec<(String, Result<(), Refused>)>> {
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let native: Vec<_> = topics.iter().map(new_topic).collect::<KafkaResult<_>>()?;
+    let mut pointers: Vec<_> = native.iter().map(Owned::pointer).collect();
+    let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout)?;
+    admin.wait_for_the_operation(timeout)?;
+    if validate_only {
+        admin.validate_only()?;
+    }
+    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
+    // SAFETY: client, topics, options and queue are alive; the call copies the topics and options, and counts its use of the queue.
+    unsafe {
+        sys::rd_kafka_CreateTopics(
+            client.native_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            options,
+            queue,
+        )
+    };
+    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT)?;
+    let mut count = 0;
+    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop;
+    // an element is null where the broker left a topic out.
+    unsafe {
+        let result = sys::rd_kafka_event_CreateTopics_result(event.pointer());
+        let found = array(sys::rd_kafka_CreateTopics_result_topics(result, &mut count), count);
+        Ok(found.filter_map(|topic| topic_outcome(topic)).collect())
+    }
+}
+
+/// # Safety
+/// `topic` must be a topic's result of an event that is alive.
+unsafe fn topic_outcome(topic: *const sys::rd_kafka_topic_result_t) -> Option<(String, Result<(), Refused>)> {
+    // SAFETY: by the caller; the strings are copied.
+    unsafe {
+        let name = text(sys::rd_kafka_topic_result_name(topic))?;
+        let outcome = check(sys::rd_kafka_topic_result_error(topic)).map_err(|code| {
+            let words = text(sys::rd_kafka_topic_result_error_string(topic));
+            let text = words.unwrap_or_else(|| code.to_string());
+            Refused { code, text }
+        });
+        Some((name, outcome))
+    }
+}
+
+fn new_topic(topic: &NewTopic) -> KafkaResult<Owned<sys::rd_kafka_NewTopic_t>> {
+    let name = CString::new(topic.name.as_str())?;
+    let mut words = [0; WORDS_BYTES];
+    // SAFETY: the name and the buffer are alive during the call, which copies the name.
+    let native = unsafe {
+        let (partitions, replicas) = (topic.partitions, topic.replicas);
+        let native = sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replicas, words.as_mut_ptr(), words.len());
+        Owned::new(native, sys::rd_kafka_NewTopic_destroy)
+    };
+    let native = native.ok_or_else(|| refused_option(&words))?;
+    for (name, value) in &topic.config {
+        let (name, value) = (CString::new(name.as_str())?, CString::new(value.as_str())?);
+        // SAFETY: the topic is alive and so are the strings, which the call copies.
+        let outcome = unsafe { sys::rd_kafka_NewTopic_set_config(native.pointer(), name.as_ptr(), value.as_ptr()) };
+        check(outcome).map_err(KafkaError::AdminOp)?;
+    }
+    Ok(native)
+}
+
+/// What a principal may be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Operation {
+    Read,
+    Write,
+    Create,
+    Delete,
+    Alter,
+    Describe,
+    ClusterAction,
+    DescribeConfigs,
+    AlterConfigs,
+    IdempotentWrite,
+}
+
+impl Operation {
+    /// By librdkafka's number.
+    fn of(number: u32) -> Option<Operation> {
+        use sys::rd_kafka_AclOperation_t as Native;
+        let known = [
+            (Native::RD_KAFKA_ACL_OPERATION_READ, Operation::Read),
+            (Native::RD_KAFKA_ACL_OPERATION_WRITE, Operation::Write),
+            (Native::RD_KAFKA_ACL_OPERATION_CREATE, Operation::Create),
+            (Native::RD_KAFKA_ACL_OPERATION_DELETE, Operation::Delete),
+            (Native::RD_KAFKA_ACL_OPERATION_ALTER, Operation::Alter),
+            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE, Operation::Describe),
+            (Native::RD_KAFKA_ACL_OPERATION_CLUSTER_ACTION, Operation::ClusterAction),
+            (
+                Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
+                Operation::DescribeConfigs,
+            ),
+            (Native::RD_KAFKA_ACL_OPERATION_ALTER_CONFIGS, Operation::AlterConfigs),
+            (
+                Native::RD_KAFKA_ACL_OPERATION_IDEMPOTENT_WRITE,
+                Operation::IdempotentWrite,
+            ),
+        ];
+        let found = known.into_iter().find(|(native, _)| *native as u32 == number);
+        found.map(|(_, operation)| operation)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+/// What a broker allows; `None` where it does not tell (Kafka before 2.3), so that nothing counts as forbidden.
+pub(super) type Allowed = Option<BTreeSet<Operation>>;
+
+/// What this client may do with each topic, or the broker's error for it. Needs the right to describe the topic.
+pub(super) fn authorized_operations(
+    client: &Client<impl ClientContext>,
+    topics: &[String],
+    timeout: Duration,
+) -> KafkaResult<HashMap<String, Result<Allowed, RDKafkaErrorCode>>> {
+    if topics.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // librdkafka refuses a name that comes twice.
+    let names: BTreeSet<&String> = topics.iter().collect();
+    let names: Vec<_> = names
+        .into_iter()
+        .map(|name| CString::new(name.as_str()))
+        .collect::<Result<_, _>>()?;
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: the names are alive during the call, which copies them.
+    let collection = unsafe {
+        let collection = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        Owned::new(collection, sys::rd_kafka_TopicCollection_destroy)
+    };
+    let collection = collection.ok_or_else(out_of_memory)?;
+    let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
+    admin.include_authorized_operations()?;
+    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
+    // SAFETY: client, topics, options and queue are alive; the call copies the topics and options, and counts its use of the queue.
+    unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer(), options, queue) };
+    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT)?;
+    let mut count = 0;
+    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.pointer());
+        let found = array(sys::rd_kafka_DescribeTopics_result_topics(result, &mut count), count);
+        Ok(found.filter_map(|topic| topic_operations(topic)).collect())
+    }
+}
+
+/// # Safety
+/// `topic` must be a topic's description of an event that is alive.
+unsafe fn topic_operations(
+    topic: *const sys::rd_kafka_TopicDescription_t,
+) -> Option<(String, Result<Allowed, RDKafkaErrorCode>)> {
+    let mut count = 0;
+    // SAFETY: by the caller; the name is copied. An error that is absent is null, and its code is "no error".
+    unsafe {
+        let name = text(sys::rd_kafka_TopicDescription_name(topic))?;
+        let outcome = check(sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)));
+        let found = sys::rd_kafka_TopicDescription_authorized_operations(topic, &mut count);
+        let allowed = operations(found.cast(), count);
+        Some((name, outcome.map(|()| allowed)))
+    }
+}
+
+/// What this client may do with the cluster.
+pub(super) fn cluster_operations(client: &Client<impl ClientContext>, timeout: Duration) -> KafkaResult<Allowed> {
+    let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout)?;
+    admin.include_authorized_operations()?;
+    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
+    // SAFETY: client, options and queue are alive; the call copies the options and counts its use of the queue.
+    unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), options, queue) };
+    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT)?;
+    let mut count = 0;
+    // SAFETY: the event is of this type, and the array lives as long as the event, which outlives the reading.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeCluster_result(event.pointer());
+        let found = sys::rd_kafka_DescribeCluster_result_authorized_operations(result, &mut count);
+        Ok(operations(found.cast(), count))
+    }
+}
+
+/// Numbers, and not librdkafka's enumeration: a number that the bindings do not know must not become a value of it.
+///
+/// # Safety
+/// `found` must be null or point to `count` numbers.
+unsafe fn operations(found: *const u32, count: usize) -> Allowed {
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller.
+    let number = |index| unsafe { found.add(index).read() };
+    Some((0..count).map(number).filter_map(Operation::of).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! One admin request to librdkafka and its answer, and what librdkafka allocates for both, freed with its owner.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::bindings as sys;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::{RDKafkaAdminOp, RDKafkaEvent, RDKafkaRespErr};
+
+/// How much later than its own time-out librdkafka may report it.
+const GRACE: Duration = Duration::from_secs(1);
+/// The longest time-out that librdkafka takes.
+const TIMEOUT_MAX_MS: u128 = 3_600_000;
+/// The most that librdkafka writes about something that it refuses.
+pub(super) const WORDS_BYTES: usize = 512;
+
+/// One admin request: its options, and a queue of its own for the answer.
+pub(super) struct Admin {
+    pub(super) options: Owned<sys::rd_kafka_AdminOptions_t>,
+    pub(super) queue: Owned<sys::rd_kafka_queue_t>,
+}
+
+impl Admin {
+    pub(super) fn new(
+        client: &Client<impl ClientContext>,
+        request: RDKafkaAdminOp,
+        timeout: Duration,
+    ) -> KafkaResult<Admin> {
+        // SAFETY: the client is alive.
+        let (options, queue) = unsafe {
+            let options = sys::rd_kafka_AdminOptions_new(client.native_ptr(), request);
+            let queue = sys::rd_kafka_queue_new(client.native_ptr());
+            (
+                Owned::new(options, sys::rd_kafka_AdminOptions_destroy),
+                Owned::new(queue, sys::rd_kafka_queue_destroy),
+            )
+        };
+        let admin = Admin {
+            options: options.ok_or_else(out_of_memory)?,
+            queue: queue.ok_or_else(out_of_memory)?,
+        };
+        admin.option(sys::rd_kafka_AdminOptions_set_request_timeout, milliseconds(timeout))?;
+        Ok(admin)
+    }
+
+    /// The controller answers when the topics are known to all brokers.
+    pub(super) fn wait_for_the_operation(&self, timeout: Duration) -> KafkaResult<()> {
+        self.option(sys::rd_kafka_AdminOptions_set_operation_timeout, milliseconds(timeout))
+    }
+
+    pub(super) fn validate_only(&self) -> KafkaResult<()> {
+        self.option(sys::rd_kafka_AdminOptions_set_validate_only, 1)
+    }
+
+    fn option(
+        &self,
+        set: unsafe extern "C" fn(*mut sys::rd_kafka_AdminOptions_t, c_int, *mut c_char, usize) -> RDKafkaRespErr,
+        value: c_int,
+    ) -> KafkaResult<()> {
+        let mut words = [0; WORDS_BYTES];
+        // SAFETY: the options are alive, and so is the buffer during the call.
+        let outcome = unsafe { set(self.options.pointer(), value, words.as_mut_ptr(), words.len()) };
+        check(outcome).map_err(|_| refused_option(&words))
+    }
+
+    pub(super) fn include_authorized_operations(&self) -> KafkaResult<()> {
+        // SAFETY: the options are alive; an error belongs to the caller, and is freed by its owner.
+        let error = unsafe {
+            let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(self.options.pointer(), 1);
+            Owned::new(error, sys::rd_kafka_error_destroy)
+        };
+        let Some(error) = error else { return Ok(()) };
+        // SAFETY: the error is alive.
+        let code = unsafe { sys::rd_kafka_error_code(error.pointer()) };
+        check(code).map_err(KafkaError::AdminOp)
+    }
+
+    /// Waits for the answer. Dropped before it came, the queue is freed by librdkafka together with the late answer.
+    pub(super) fn answer(&self, timeout: Duration, wanted: i32) -> KafkaResult<Owned<RDKafkaEvent>> {
+        let deadline = Instant::now() + timeout + GRACE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // SAFETY: the queue is alive; an event belongs to the caller, and is freed by its owner.
+            let event = unsafe {
+                let event = sys::rd_kafka_queue_poll(self.queue.pointer(), milliseconds(left));
+                Owned::new(event, sys::rd_kafka_event_destroy)
+            };
+            let Some(event) = event else {
+                return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+            };
+            // SAFETY: the event is alive.
+            let (kind, outcome) = unsafe {
+                (
+                    sys::rd_kafka_event_type(event.pointer()),
+                    sys::rd_kafka_event_error(event.pointer()),
+                )
+            };
+            if kind == wanted {
+                return check(outcome).map(|()| event).map_err(KafkaError::AdminOp);
+            }
+        }
+    }
+}
+
+/// Something of librdkafka that is freed with this.
+pub(super) struct Owned<T> {
+    pointer: NonNull<T>,
+    destroy: unsafe extern "C" fn(*mut T),
+}
+
+impl<T> Owned<T> {
+    /// `None` for null.
+    ///
+    /// # Safety
+    /// Nobody else frees `pointer`, and `destroy` is the function for it.
+    pub(super) unsafe fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Owned<T>> {
+        NonNull::new(pointer).map(|pointer| Owned { pointer, destroy })
+    }
+
+    pub(super) fn pointer(&self) -> *mut T {
+        self.pointer.as_ptr()
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: as promised to `new`; nothing has the pointer any more.
+        unsafe { (self.destroy)(self.pointer()) }
+    }
+}
+
+/// The elements of an array of pointers that are not null.
+///
+/// # Safety
+/// `first` must be null or point to `count` pointers, which live as long as the iterator is used.
+pub(super) unsafe fn array<T>(first: *mut *const T, count: usize) -> impl Iterator<Item = *const T> {
+    let count = if first.is_null() { 0 } else { count };
+    // SAFETY: by the caller.
+    let element = move |index| unsafe { first.add(index).read() };
+    (0..count).map(element).filter(|element| !element.is_null())
+}
+
+/// A copy of a text; `None` for null and for an empty one.
+///
+/// # Safety
+/// `words` must be null or end with a zero.
+pub(super) unsafe fn text(words: *const c_char) -> Option<String> {
+    if words.is_null() {
+        return None;
+    }
+    // SAFETY: by the caller.
+    let words = unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned();
+    (!words.is_empty()).then_some(words)
+}
+
+pub(super) fn check(outcome: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
+    match outcome {
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        error => Err(error.into()),
+    }
+}
+
+fn milliseconds(time: Duration) -> c_int {
+    time.as_millis().min(TIMEOUT_MAX_MS) as c_int
+}
+
+pub(super) fn refused_option(words: &[c_char; WORDS_BYTES]) -> KafkaError {
+    let bytes = words.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
+    KafkaError::AdminOpCreation(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
+}
+
+pub(super) fn out_of_memory() -> KafkaError {
+    KafkaError::AdminOp(RDKafkaErrorCode::CriticalSystemResource)
+}

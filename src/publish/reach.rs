@@ -1,0 +1,177 @@
+//! Whether brokers can be reached by TCP: those of `kafka.brokers`, and each under the address that it tells its clients.
+
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rdkafka::metadata::Metadata;
+
+use super::Config;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the name server may take before the connection is tried.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Addresses that are tried at the same time.
+const AT_ONCE: usize = 32;
+const DEFAULT_PORT: u16 = 9092;
+
+/// A broker's host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Address {
+    host: String,
+    port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Address { host, port } = self;
+        if host.contains(':') {
+            write!(formatter, "[{host}]:{port}")
+        } else {
+            write!(formatter, "{host}:{port}")
+        }
+    }
+}
+
+/// Why an address cannot be reached.
+enum Trouble {
+    /// No address for the name.
+    Name(io::Error),
+    /// Nobody takes the connection.
+    Connection(io::Error),
+}
+
+/// A sentence for each broker whose advertised address cannot be reached from here. Takes 5 seconds for every 32 of them at most.
+pub fn unreachable_brokers(metadata: &Metadata) -> Vec<String> {
+    let brokers = metadata.brokers().iter().map(|broker| {
+        let (host, port) = (broker.host().to_owned(), broker.port() as u16);
+        (broker.id(), Address { host, port })
+    });
+    let (ids, addresses): (Vec<i32>, Vec<Address>) = brokers.unzip();
+    let troubles = try_all(&addresses).into_iter().zip(ids).zip(&addresses);
+    let sentence = |((trouble, id), address): ((Option<Trouble>, i32), &Address)| {
+        let cause = match trouble? {
+            Trouble::Name(cause) => format!("its name is not resolved: {cause}"),
+            Trouble::Connection(cause) => cause.to_string(),
+        };
+        Some(format!(
+            "broker {id} is advertised as {address} and cannot be reached from here ({cause}): mend advertised.listeners in this broker's server.properties, or name resolution and firewalls on the way to it"
+        ))
+    };
+    troubles.filter_map(sentence).collect()
+}
+
+/// Why no broker of `kafka.brokers` answered.
+pub(super) fn no_answer(config: &Config, said: &str) -> String {
+    let addresses = bootstrap(&config.brokers);
+    let troubles = try_all(&addresses);
+    let sentence = |(trouble, address): (Option<Trouble>, &Address)| match trouble {
+        Some(Trouble::Name(cause)) => format!("the name in {address} of kafka.brokers is not resolved ({cause})"),
+        Some(Trouble::Connection(cause)) => format!("{address} of kafka.brokers cannot be reached ({cause})"),
+        None => {
+            let protocol = config.properties.get("security.protocol");
+            let protocol = protocol.unwrap_or("plaintext");
+            format!(
+                "{address} of kafka.brokers takes connections and does not answer: does security.protocol in kafka.properties ({protocol}) fit this listener, and is it Kafka?"
+            )
+        }
+    };
+    let sentences: Vec<_> = troubles.into_iter().zip(&addresses).map(sentence).collect();
+    format!("{} (librdkafka: {said})", sentences.join("; "))
+}
+
+/// The addresses of `kafka.brokers`, as librdkafka reads them.
+fn bootstrap(brokers: &str) -> Vec<Address> {
+    let address = |text: &str| {
+        let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+            _ => (text, None),
+        };
+        Address {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: port.unwrap_or(DEFAULT_PORT),
+        }
+    };
+    let texts = brokers.split(',').map(str::trim).filter(|text| !text.is_empty());
+    texts.map(address).collect()
+}
+
+/// What is wrong with each address; nothing where a connection was taken.
+fn try_all(addresses: &[Address]) -> Vec<Option<Trouble>> {
+    addresses.chunks(AT_ONCE).flat_map(try_some).collect()
+}
+
+/// Each by a thread of its own, which a name server that does not answer can hold for longer than anybody waits.
+fn try_some(addresses: &[Address]) -> Vec<Option<Trouble>> {
+    let (answers, outcomes) = mpsc::channel();
+    let mut found: Vec<_> = addresses
+        .iter()
+        .map(|_| Some(Trouble::Name(io::ErrorKind::TimedOut.into())))
+        .collect();
+    for (index, address) in addresses.iter().cloned().enumerate() {
+        let answers = answers.clone();
+        let trying = std::thread::Builder::new().name("try-kafka".into());
+        let spawned = trying.spawn(move || drop(answers.send((index, connect(&address).err()))));
+        if let Err(cause) = spawned {
+            found[index] = Some(Trouble::Connection(cause));
+        }
+    }
+    drop(answers);
+    let deadline = Instant::now() + RESOLVE_TIMEOUT + CONNECT_TIMEOUT;
+    while let Ok((index, trouble)) = outcomes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        found[index] = trouble;
+    }
+    found
+}
+
+/// Tries every address of the name, as librdkafka does, within one time-out.
+fn connect(address: &Address) -> Result<(), Trouble> {
+    let resolved = (address.host.as_str(), address.port)
+        .to_socket_addrs()
+        .map_err(Trouble::Name)?;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in resolved {
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(_) => return Ok(()),
+            Err(cause) => last = cause,
+        }
+    }
+    Err(Trouble::Connection(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kafka_brokers_are_read_as_librdkafka_reads_them() {
+        let read = |text: &str| bootstrap(text).iter().map(Address::to_string).collect::<Vec<_>>();
+        assert_eq!(read("a:1, b ,SASL_SSL://c:3,"), ["a:1", "b:9092", "c:3"]);
+        assert_eq!(read("[::1]:4,[::2]"), ["[::1]:4", "[::2]:9092"]);
+    }
+
+    #[test]
+    fn each_address_is_judged_by_itself() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap().port();
+        let config = Config {
+            brokers: format!("127.0.0.1:{there},127.0.0.1:1,no.such.host.invalid:2"),
+            ..Config::default()
+        };
+        let text = no_answer(&config, "timed out");
+        for part in [
+            format!("127.0.0.1:{there} of kafka.brokers takes connections and does not answer"),
+            "127.0.0.1:1 of kafka.brokers cannot be reached (Connection refused".into(),
+            "the name in no.such.host.invalid:2 of kafka.brokers is not resolved".into(),
+            "(librdkafka: timed out)".into(),
+        ] {
+            assert!(text.contains(&part), "{part}: {text}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! `imbridge check` proves ability: whatever Kafka would refuse or never answer is said before anything is published, with the
+//! cause and what mends it. Each row of the table in `docs/operations.md` is provoked on a real Kafka, and no other is there.
+
+use std::collections::BTreeSet;
+
+use crate::support::bridge::Home;
+use crate::support::kafka::{Doors, Kafka, PASSWORD};
+use crate::support::run;
+
+const SASL: &str = "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"imbridge\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n";
+
+/// The rows that were seen so far.
+#[derive(Default)]
+struct Seen(BTreeSet<&'static str>);
+
+impl Seen {
+    /// Notes that one line of what `check` says holds the row's message, and gives the line.
+    fn note(&mut self, words: &str, row: &'static str) -> String {
+        let found = words.lines().find(|line| holds(line, row));
+        let line = found.unwrap_or_else(|| panic!("no line says {row:?}:\n{words}"));
+        self.0.insert(row);
+        line.to_owned()
+    }
+}
+
+/// Whether a line has the pieces of a message in their order; anything can stand for `<this>`.
+fn holds(line: &str, message: &str) -> bool {
+    let pieces = message
+        .split('<')
+        .map(|piece| piece.split_once('>').map_or(piece, |(_, rest)| rest));
+    let mut rest = line;
+    pieces.into_iter().all(|piece| match rest.split_once(piece) {
+        Some((_, behind)) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    })
+}
+
+/// The messages of the table, which stand in its first column.
+fn documented() -> BTreeSet<String> {
+    let text = std::fs::read_to_string("docs/operations.md").expect("it is there");
+    let (_, section) = text
+        .split_once("\n## What Kafka refuses\n")
+        .expect("the section is there");
+    let section = section.split("\n## ").next().expect("split gives one");
+    let messages = section
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+    messages.collect()
+}
+
+fn check(home: &Home) -> (bool, String) {
+    let (code, words, errors) = run(&mut home.command("check"));
+    let words = words + &errors;
+    assert!(!words.contains(PASSWORD), "the password is told: {words}");
+    (code == Some(0), words)
+}
+
+fn fails(home: &Home) -> String {
+    let (well, words) = check(home);
+    assert!(!well, "nothing is wrong:\n{words}");
+    words
+}
+
+fn works(home: &Home) -> String {
+    let (well, words) = check(home);
+    assert!(well, "{words}");
+    words
+}
+
+fn home(name: &str, brokers: &str) -> Home {
+    let mut home = Home::with_brokers(name, brokers);
+    home.set("KAFKA__MAX_MESSAGE_BYTES", "2097152");
+    home
+}
+
+fn user(name: &str, doors: &Doors) -> Home {
+    let mut home = home(name, &doors.sasl);
+    home.environment("KAFKA_PASSWORD", PASSWORD);
+    let ca = doors.certificates.join("ca.crt");
+    home.configure(&format!("{SASL}\"ssl.ca.location\" = \"{}\"", ca.display()));
+    home
+}
+
+#[test]
+fn everything_that_kafka_refuses_is_said_before_with_its_cause_and_what_mends_it() {
+    let (kafka, doors) = Kafka::strict("strict");
+    let mut seen = Seen::default();
+    unreachable(&mut seen);
+    not_let_in(&doors, &mut seen);
+    rights(&kafka, &doors, &mut seen);
+    transactions(&kafka, &doors, &mut seen);
+    demands(&kafka, &mut seen);
+    let documented = documented();
+    let provoked: BTreeSet<String> = seen.0.iter().map(|row| (*row).to_owned()).collect();
+    assert_eq!(
+        documented, provoked,
+        "the rows of the table, and those that were provoked"
+    );
+}
+
+/// Nobody there, no such name, nobody who speaks Kafka, and a broker that sends its clients to another place.
+fn unreachable(seen: &mut Seen) {
+    let refused = fails(&home("nobody", "127.0.0.1:1"));
+    seen.note(&refused, "<address> of kafka.brokers cannot be reached (");
+    let unnamed = fails(&home("unnamed", "no-such-host.invalid:9092"));
+    seen.note(&unnamed, "the name in <address> of kafka.brokers is not resolved (");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let silence = fails(&home("silent", &address));
+    seen.note(
+        &silence,
+        "<address> of kafka.brokers takes connections and does not answer",
+    );
+
+    let astray = Kafka::create("astray", 1, &["advertised.listeners=PLAINTEXT://127.0.0.1:1"]);
+    let words = fails(&home("astray", &astray.brokers));
+    let line = seen.note(
+        &words,
+        "broker <id> is advertised as <address> and cannot be reached from here (",
+    );
+    assert!(
+        line.contains("broker 1 is advertised as 127.0.0.1:1 ") && line.contains("advertised.listeners"),
+        "{line}"
+    );
+}
+
+fn not_let_in(doors: &Doors, seen: &mut Seen) {
+    let mut wrong = user("wrong", doors);
+    wrong.environment("KAFKA_PASSWORD", "Wr0ngPassw0rdOfTheTest");
+    seen.note(
+        &fails(&wrong),
+        "Kafka does not let the bridge in: look at sasl.mechanism, sasl.username and sasl.password",
+    );
+    let mut distrusted = home("distrusted", &doors.sasl);
+    distrusted.environment("KAFKA_PASSWORD", PASSWORD);
+    let other = doors.certificates.join("other.crt");
+    distrusted.configure(&format!("{SASL}\"ssl.ca.location\" = \"{}\"", other.display()));
+    seen.note(&fails(&distrusted), "no TLS with Kafka: look at ssl.ca.location");
+}
+
+/// One right after the other is missing, and what the command says gives it.
+fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
+    let home = user("rights", doors);
+    let allow = |operations: &[&str]| {
+        let rights: Vec<_> = operations
+            .iter()
+            .map(|operation| (*operation, "TOPIC", home.prefix.as_str()))
+            .collect();
+        kafka.allow(&rights);
+    };
+    let give = format!(
+        "kafka-acls.sh --bootstrap-server {} --add --allow-principal User:imbridge",
+        doors.sasl
+    );
+    let mut lacks = |words: &str, row, command: &str| {
+        let line = seen.note(words, row);
+        assert!(line.contains(&give) && line.contains(command), "{line}");
+    };
+    let all = format!("--topic {}. --resource-pattern-type prefixed", home.prefix);
+    allow(&[]);
+    lacks(
+        &fails(&home),
+        "<user> lacks Describe on ",
+        &format!("--operation Describe {all}"),
+    );
+    allow(&["DESCRIBE"]);
+    let one = format!("--operation Create --topic {}.dead-letter", home.prefix);
+    let words = fails(&home);
+    lacks(&words, "<user> lacks Create on the topic <topic>", &one);
+    assert!(words.contains("Kafka: "), "{words}");
+    assert!(words.contains(&one), "{words}");
+    allow(&["DESCRIBE", "CREATE"]);
+    let words = works(&home);
+    assert!(words.contains(".dead-letter: missing, serve creates it"), "{words}");
+    let (code, words, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{words}{errors}");
+
+    allow(&["READ", "DESCRIBE_CONFIGS"]);
+    lacks(
+        &fails(&home),
+        "<user> lacks Write on ",
+        &format!("--operation Write {all}"),
+    );
+    allow(&["WRITE", "DESCRIBE_CONFIGS"]);
+    lacks(
+        &fails(&home),
+        "<user> lacks Read on ",
+        &format!("--operation Read {all}"),
+    );
+    allow(&["READ", "WRITE"]);
+    let words = works(&home);
+    lacks(
+        &words,
+        "<user> lacks DescribeConfigs on ",
+        &format!("--operation DescribeConfigs {all}"),
+    );
+    allow(&["READ", "WRITE", "DESCRIBE_CONFIGS"]);
+    let words = works(&home);
+    assert!(
+        !words.contains("lacks") && words.contains("max.message.bytes is at least 2097152"),
+        "{words}"
+    );
+}
+
+/// The transactional id is used for real, unless somebody else may be using it.
+fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
+    let mut home = user("transactions", doors);
+    home.set("KAFKA__DELIVERY", "transactional");
+    let id = format!("imbridge.{}.", home.prefix);
+    let topics: Vec<_> = ["READ", "WRITE", "CREATE", "DESCRIBE_CONFIGS"]
+        .map(|operation| (operation, "TOPIC", home.prefix.as_str()))
+        .to_vec();
+    kafka.allow(&topics);
+    let (code, words, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{words}{errors}");
+    let line = seen.note(
+        &fails(&home),
+        "<user> lacks Write or Describe on the transactional id <id>",
+    );
+    assert!(
+        line.contains(&format!(
+            "--operation Write --operation Describe --transactional-id {id}"
+        )),
+        "{line}"
+    );
+
+    let ids = ["WRITE", "DESCRIBE"].map(|operation| (operation, "TRANSACTIONAL_ID", id.as_str()));
+    kafka.allow(&[&topics[..], &ids].concat());
+    let words = works(&home);
+    assert!(
+        words.contains("was taken over, a transaction begun and aborted"),
+        "{words}"
+    );
+
+    let bridge = home.start();
+    let body = "{\"CallbackCommand\":\"Group.CallbackAfterCreateGroup\",\"GroupId\":\"g\",\"Name\":\"n\"}";
+    assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", body).status, 200);
+    bridge.settle();
+    let (_, words) = check(&home);
+    assert!(
+        words.contains("transactions: not tried"),
+        "a bridge runs on the spool: {words}"
+    );
+    home.set("SPOOL__DIR", home.path().join("another").display().to_string());
+    seen.note(&works(&home), "<id> is not tried: <spool> published last by it");
+    let took_over = |log: &str| log.matches("took over publishing").count();
+    let before = took_over(&bridge.log());
+    assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", body).status, 200);
+    bridge.settle();
+    assert_eq!(took_over(&bridge.log()), before, "the bridge was fenced off by check");
+}
+
+/// What the cluster does not accept of topics that are to be created, and what topics that are there do.
+fn demands(kafka: &Kafka, seen: &mut Seen) {
+    let mut home = home("demands", &kafka.brokers);
+    home.set("KAFKA__MAX_MESSAGE_BYTES", "5000000");
+    let words = fails(&home);
+    let line = seen.note(&words, "the cluster does not accept kafka.max_message_bytes = <bytes>");
+    assert!(
+        line.contains("= 5000000 exceeded the most of 4194304"),
+        "the broker's own words: {line}"
+    );
+    home.set("KAFKA__MAX_MESSAGE_BYTES", "2097152");
+    home.set("KAFKA__REPLICATION_FACTOR", "3");
+    seen.note(
+        &fails(&home),
+        "the cluster has fewer brokers than kafka.replication_factor = <number>",
+    );
+    home.set("KAFKA__REPLICATION_FACTOR", "1");
+    home.set("KAFKA__CREATE_TOPICS", "false");
+    let line = seen.note(
+        &fails(&home),
+        "the topic <topic> is missing, and kafka.create_topics does not let the bridge create it",
+    );
+    assert!(line.contains("kafka-topics.sh --bootstrap-server"), "{line}");
+
+    home.configure("[kafka.topic_config]\n\"cleanup.policy\" = \"compact\"\n\"max.message.bytes\" = \"1000000\"");
+    let (code, words, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{words}{errors}");
+    let text = std::fs::read_to_string(home.config()).expect("it was written");
+    let (kept, _) = text.split_once("[kafka.topic_config]").expect("it was added");
+    std::fs::write(home.config(), kept).expect("a temporary folder is writable");
+    let words = works(&home);
+    seen.note(
+        &words,
+        "max.message.bytes is <bytes>, <bytes> is wanted: a larger event becomes a dead letter",
+    );
+    seen.note(
+        &words,
+        "cleanup.policy is <policy>, delete is wanted: compaction keeps only the last event of each key",
+    );
+}

@@ -1,0 +1,35 @@
+"""Gives a principal these rights on a cluster and takes all others: acls.py BROKERS PRINCIPAL [OPERATION:KIND:PREFIX]..."""
+
+import sys
+import time
+
+from confluent_kafka.admin import (
+    AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType,
+)
+
+brokers, principal, *rights = sys.argv[1:]
+admin = AdminClient({"bootstrap.servers": brokers})
+
+
+def binding(right):
+    operation, kind, prefix = right.split(":")
+    return AclBinding(
+        ResourceType[kind], prefix, ResourcePatternType.PREFIXED, principal, "*",
+        AclOperation[operation], AclPermissionType.ALLOW,
+    )
+
+
+everything = AclBindingFilter(
+    ResourceType.ANY, None, ResourcePatternType.ANY, principal, None, AclOperation.ANY, AclPermissionType.ANY
+)
+for future in admin.delete_acls([everything]).values():
+    future.result()
+wanted = [binding(right) for right in rights]
+for future in admin.create_acls(wanted).values() if wanted else []:
+    future.result()
+# The broker takes them from the controller a moment later.
+deadline = time.monotonic() + 20
+while set(admin.describe_acls(everything).result()) != set(wanted):
+    if time.monotonic() > deadline:
+        sys.exit("the broker does not have the rights after 20 s")
+    time.sleep(0.05)
