@@ -190,6 +190,7 @@ fn arrived(topic: &str, at: i64, stamped: i64, body: &str) {
 fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
     const DAY_S: i64 = 24 * 3600;
     let home = Home::new("since");
+    assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
     let bridge = home.start();
     post_six(&bridge);
     bridge.settle();
