@@ -257,7 +257,9 @@ impl Bridge {
         // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
         match tokio::time::timeout_at(drained_by + GRACE, closed).await {
             Ok(closed) => closed.expect("closing the spool does not panic"),
-            Err(_) => warn!("leaving while Kafka does not answer; what is undelivered stays in the spool"),
+            Err(_) => {
+                warn!("leaving while Kafka, or the disk, does not answer; what is undelivered stays in the spool")
+            }
         }
         deadline.abort();
         self.stop_admin.raise();

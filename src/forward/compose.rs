@@ -20,7 +20,7 @@ use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{self, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Encoder, Framing, Meta};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
 
 /// Where messages go and how they are made.
@@ -121,6 +121,9 @@ impl Composer {
     pub(super) fn renew(&mut self, renewal: Renewal, topic_prefix: &str) {
         self.names.rename(&renewal.catalogue, topic_prefix);
         self.catalogue = renewal.catalogue;
+        if let Some(registry) = &mut self.registry {
+            registry.retain(self.catalogue.commands().map(Command::fingerprint));
+        }
         self.commands = renewal.commands;
         self.privacy = renewal.privacy;
     }

@@ -1,6 +1,8 @@
 //! `kafka.properties`: properties of librdkafka. Each has one canonical name here, because librdkafka takes an alias and its
 //! property in the order in which they come. No message repeats a value: any of them can be a secret.
 
+mod late;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -92,6 +94,12 @@ impl Properties {
         self.0.iter_mut()
     }
 
+    #[cfg(test)]
+    pub fn of(pairs: &[(&str, &str)]) -> Properties {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Properties(pairs.iter().map(owned).collect())
+    }
+
     /// What librdkafka is told: canonical names with their values.
     pub(super) fn canonical(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (canonical(name), value.as_str()))
@@ -121,6 +129,9 @@ impl Properties {
 
 /// Why librdkafka does not take a property, without its value.
 fn refusal(name: &str, value: &str) -> Option<String> {
+    if let Some(words) = late::refusal(canonical(name), value) {
+        return Some(words);
+    }
     let refused = ClientConfig::new().set(name, value).create_native_config().err()?;
     if matches!(
         refused,
@@ -233,15 +244,6 @@ mod tests {
 
     use super::*;
 
-    fn of(pairs: &[(&str, &str)]) -> Properties {
-        Properties(
-            pairs
-                .iter()
-                .map(|(name, value)| ((*name).into(), (*value).into()))
-                .collect(),
-        )
-    }
-
     #[test]
     fn the_documented_properties_are_those_of_the_librdkafka_that_is_built() {
         let output = Command::new(env!("CARGO"))
@@ -304,13 +306,16 @@ mod tests {
 
     #[test]
     fn one_property_under_two_names_is_refused_and_both_are_named() {
-        let properties = of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
+        let properties = Properties::of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
         let (name, words) = properties.problem().unwrap();
         assert!(
             name == "compression.type" && words.contains("compression.codec"),
             "{words}"
         );
-        assert_eq!(of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"), Some("7"));
+        assert_eq!(
+            Properties::of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"),
+            Some("7")
+        );
     }
 
     #[test]
@@ -323,14 +328,22 @@ mod tests {
             ("sasl.oauthbearer.method", "planted", "not supported in this build"),
             ("ssl.truststore.location", "planted", "Java"),
             ("dr_msg_cb", "planted", "librdkafka"),
+            ("sasl.mechanism", "planted", "SCRAM-SHA-512"),
+            ("partition.assignment.strategy", "range, planted", "roundrobin"),
             ("ssl.key.password", "plan\0ted", "librdkafka"),
         ] {
-            let properties = of(&[(name, value)]);
+            let properties = Properties::of(&[(name, value)]);
             let (found, words) = properties.problem().unwrap();
             assert!(found == name && words.contains(part), "{name}: {words}");
             assert!(!words.contains("planted") && !format!("{properties:?}").contains("planted"));
         }
-        assert!(!of(&[("no.such.property", "1")]).problem().unwrap().1.contains(", \""));
+        assert!(
+            !Properties::of(&[("no.such.property", "1")])
+                .problem()
+                .unwrap()
+                .1
+                .contains(", \"")
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn no_complaint_repeats_what_may_be_a_secret() {
             "delivery.timeout.ms",
         ),
         (
-            "[kafka.properties]\n\"sasl.mechanism\" = \"planted\"\n\"sasl.mechanisms\" = \"planted\"",
+            "[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.mechanisms\" = \"PLAIN\"",
             "sasl.mechanisms",
         ),
         (
