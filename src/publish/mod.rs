@@ -8,7 +8,6 @@ mod context;
 mod diagnosis;
 mod hidden;
 mod message;
-#[allow(dead_code, reason = "every function has its caller with the next changes")]
 mod native;
 mod partition;
 mod plan;
@@ -17,13 +16,12 @@ mod reach;
 mod read_back;
 mod topics;
 mod transaction;
-
-use std::time::Duration;
+mod trial;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction};
+pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_topics};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, Delivery, Properties};
 pub use context::Context;
@@ -32,9 +30,10 @@ pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SP
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use publisher::Publisher;
-pub use reach::unreachable_brokers;
+pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::Present;
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
+pub use trial::{Trial, try_transaction};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.
 const EVENTS_MAX: usize = 100;
@@ -109,12 +108,6 @@ impl Fault {
             text: text.into(),
         }
     }
-}
-
-/// What a client that got no answer was told of the configuration's security, when that is why: what to do about it.
-pub fn refusal(client: &BaseConsumer<Context>) -> Option<&'static str> {
-    // Each call takes one event, and most of them are lines of log.
-    (0..EVENTS_MAX).find_map(|_| context::advice(&client.poll(Duration::ZERO)?.err()?))
 }
 
 /// A consumer of the same cluster, without a group; `more` are its own properties.
