@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -34,7 +34,7 @@ pub(super) enum Start {
 /// A consumer and the partitions it reads. Messages of aborted transactions are left out.
 pub(super) struct Reading {
     consumer: BaseConsumer<Context>,
-    brokers: String,
+    config: publish::Config,
     assigned: BTreeSet<(String, i32)>,
     /// By partition, the offset where reading may go on after its first message, if the broker has stamped that one.
     skips: RefCell<BTreeMap<(String, i32), i64>>,
@@ -51,7 +51,7 @@ impl Reading {
         ];
         let mut reading = Reading {
             consumer: publish::consumer(config, "imbridge-cli", &more)?,
-            brokers: config.brokers.clone(),
+            config: config.clone(),
             assigned: BTreeSet::new(),
             skips: RefCell::default(),
         };
@@ -92,13 +92,8 @@ impl Reading {
     }
 
     fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<(String, i32)>> {
-        let Ok(metadata) = self.consumer.fetch_metadata(None, TIMEOUT) else {
-            bail!(
-                "no answer from {} within {} s; is kafka.brokers right, and does kafka.properties fit its security?",
-                self.brokers,
-                TIMEOUT.as_secs()
-            );
-        };
+        let metadata = self.consumer.fetch_metadata(None, TIMEOUT);
+        let metadata = metadata.map_err(|cause| Error::msg(publish::why_silent(&self.config, &cause)))?;
         let topics = metadata.topics().iter().filter(|topic| wanted(topic.name()));
         Ok(topics
             .flat_map(|topic| {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use clap::{Args, Subcommand};
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -84,13 +84,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
 }
 
 fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
-    match publish::plan(&config.kafka, topics) {
-        Ok(plans) => Ok(plans),
-        Err(cause) => bail!(
-            "{cause}; is kafka.brokers ({}) right, does kafka.properties fit its security, and may this user describe topics and their configuration?",
-            config.kafka.brokers
-        ),
+    let metadata = publish::connect(&config.kafka).map_err(Error::msg)?;
+    if let [cause, ..] = publish::unreachable_brokers(&metadata).as_slice() {
+        bail!("{cause}");
     }
+    Ok(publish::plan(&config.kafka, topics)?)
 }
 
 /// A difference in one line.
@@ -103,6 +101,17 @@ pub(super) fn words(drift: &Drift) -> String {
         ..
     } = drift;
     format!("{name} is {found}, {wanted} is wanted: {effect}")
+}
+
+/// The command of Kafka's own tools that ends a difference.
+pub(super) fn alter_setting(brokers: &str, topic: &str, drift: &Drift) -> String {
+    let Drift { name, wanted, .. } = drift;
+    format!("kafka-configs.sh --bootstrap-server {brokers} --alter --topic {topic} --add-config {name}={wanted}")
+}
+
+/// The command of Kafka's own tools that gives a topic so many partitions.
+pub(super) fn alter_partitions(brokers: &str, topic: &str, partitions: i32) -> String {
+    format!("kafka-topics.sh --bootstrap-server {brokers} --alter --topic {topic} --partitions {partitions}")
 }
 
 fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
@@ -147,16 +156,14 @@ fn lines(config: &Config, plan: &TopicPlan) -> String {
             "note    {topic}: {found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}\n"
         ),
         Finding::TooFewPartitions(found) => format!(
-            "FAIL    {topic}: {found} partitions, kafka.partitions is {wanted}: nothing is published\n        kafka-topics.sh --bootstrap-server {brokers} --alter --topic {topic} --partitions {wanted}\n"
+            "FAIL    {topic}: {found} partitions, kafka.partitions is {wanted}: nothing is published\n        {}\n",
+            alter_partitions(brokers, topic, wanted)
         ),
     };
     for drift in &plan.drift {
         let mark = if drift.fatal { "FAIL" } else { "differs" };
-        let Drift { name, wanted, .. } = drift;
-        text.push_str(&format!(
-            "{mark:<7} {topic}: {}\n        kafka-configs.sh --bootstrap-server {brokers} --alter --topic {topic} --add-config {name}={wanted}\n",
-            words(drift)
-        ));
+        let command = alter_setting(brokers, topic, drift);
+        text.push_str(&format!("{mark:<7} {topic}: {}\n        {command}\n", words(drift)));
     }
     text
 }

@@ -1,27 +1,20 @@
 //! Whether Kafka lets the bridge do what it will do: rights on the topics that are there, topics that are not there created
-//! on trial, a transaction begun and aborted. It changes nothing in Kafka that a consumer of committed messages sees.
+//! on trial. It changes nothing in Kafka.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::checkpoint::checkpoint_topic;
-use super::diagnosis::{Doing, Resource, diagnosis, lack, purpose};
+use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
 use super::native::{self, Allowed, NewTopic, Operation};
 use super::refusal::{Kind, TopicRefused, kind_of};
-use super::transaction::{spool_id, transactional_id};
-use super::{Config, ConnectError, Context, Delivery, Extent, last_checkpoint, topics};
+use super::{Config, ConnectError, Context, Delivery, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const INIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A right that is missing, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,11 +114,20 @@ fn lacking(config: &Config, topic: &str, allowed: &Allowed) -> Vec<Operation> {
     needed
 }
 
-/// Why each of these missing topics could not be created, by name; the controller is asked and creates none.
+/// Topics that could not be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Their names.
+    pub topics: Vec<String>,
+    /// Why, and what mends it.
+    pub text: String,
+}
+
+/// Which of these missing topics could not be created, by cause. The controller is asked, and creates none.
 ///
 /// # Errors
 /// A sentence, when the cluster does not answer.
-pub fn refused_topics(config: &Config, missing: &[String]) -> Result<BTreeMap<String, String>, String> {
+pub fn refused_topics(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, String> {
     let new = |topic: &String| NewTopic {
         name: topic.clone(),
         partitions: config.partitions,
@@ -138,18 +140,39 @@ pub fn refused_topics(config: &Config, missing: &[String]) -> Result<BTreeMap<St
         native::create_topics(client.client(), &new, true, TIMEOUT)
     };
     let outcomes = asked().map_err(|cause| diagnosis(config, &Doing::Connect, &cause, None))?;
-    let refused = outcomes.into_iter().filter_map(|(topic, outcome)| {
-        let refused = outcome
-            .err()
-            .filter(|refused| refused.code != RDKafkaErrorCode::TopicAlreadyExists)?;
-        let cause = KafkaError::AdminOp(refused.code);
-        let text = diagnosis(config, &Doing::Create(&topic), &cause, Some(&refused.text));
-        Some((topic, text))
-    });
-    Ok(refused.collect())
+    let mut causes: Vec<(native::Refused, Vec<String>)> = Vec::new();
+    for (topic, outcome) in outcomes {
+        let Err(refused) = outcome else { continue };
+        match causes.iter_mut().find(|(cause, _)| *cause == refused) {
+            _ if refused.code == RDKafkaErrorCode::TopicAlreadyExists => {}
+            Some((_, topics)) => topics.push(topic),
+            None => causes.push((refused, vec![topic])),
+        }
+    }
+    Ok(causes
+        .into_iter()
+        .map(|(cause, topics)| refusal(config, &cause, topics))
+        .collect())
 }
 
-/// The largest message that the topics take, by the one that takes the least.
+fn refusal(config: &Config, cause: &native::Refused, topics: Vec<String>) -> Refusal {
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let text = if cause.code == RDKafkaErrorCode::TopicAuthorizationFailed {
+        let create = Operation::Create;
+        let lack = lack(config, &[create], &Resource::Topics(names), purpose(create));
+        format!("{lack} (Kafka: {})", cause.text)
+    } else {
+        let doing = Doing::Create(&topics[0]);
+        let text = diagnosis(config, &doing, &KafkaError::AdminOp(cause.code), Some(&cause.text));
+        match &names[1..] {
+            [] => text,
+            more => format!("{text}; the same for {}", few(more)),
+        }
+    };
+    Refusal { topics, text }
+}
+
+/// How large a message may be, by the topics that are there and by the brokers.
 ///
 /// # Errors
 /// A sentence, when the cluster does not tell.
@@ -157,105 +180,39 @@ pub fn message_limits(config: &Config, topics: &[String]) -> Result<String, Stri
     let told = |cause: ConnectError| format!("max.message.bytes is not told: {cause}");
     let limits = topics::limits(config, topics).map_err(told)?;
     let least = limits.iter().min_by_key(|(topic, bytes)| (**bytes, *topic));
-    Ok(match least {
-        Some((topic, bytes)) => format!(
-            "max.message.bytes is at least {bytes} on {} topics ({topic}), kafka.max_message_bytes is {}",
-            limits.len(),
-            config.max_message_bytes
-        ),
-        None => "no topic tells its max.message.bytes".to_owned(),
-    })
+    let least = least.map(|(topic, bytes)| {
+        let count = limits.len();
+        format!("max.message.bytes is at least {bytes} on {count} topics ({topic})")
+    });
+    let default = broker_limit(config).unwrap_or_else(|cause| {
+        tracing::debug!(%cause, "the brokers do not tell message.max.bytes");
+        None
+    });
+    let default = default.map(|bytes| format!("message.max.bytes of the brokers is {bytes}"));
+    let asked = format!("kafka.max_message_bytes is {}", config.max_message_bytes);
+    let parts = [least, default, Some(asked)];
+    Ok(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// What came of a transaction on trial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trial {
-    /// It was begun and aborted.
-    Works(String),
-    /// It was not tried, since that would fence off another bridge.
-    Skipped(String),
-    /// What is wrong.
-    Refused(String),
-}
-
-/// Uses the transactional id of a spool that nobody else has open: takes it over, sends one message to the dead-letter
-/// topic where that is there, and aborts. `there` says whether a topic exists.
-pub fn try_transaction(config: &Config, spool: &str, there: impl Fn(&str) -> bool) -> Trial {
-    let id = transactional_id(&config.topic_prefix, spool_id(spool));
-    let checkpoints = checkpoint_topic(&config.topic_prefix);
-    if there(&checkpoints) {
-        match last_checkpoint(config, spool, Extent::Visible) {
-            Ok(Some(last)) if last.spool != spool => {
-                return Trial::Skipped(format!(
-                    "{id} is not tried: {} published last by it, and a bridge that still runs there would be fenced off",
-                    last.spool
-                ));
-            }
-            Ok(_) => {}
-            Err(cause) => return Trial::Refused(format!("cannot read back the topic {checkpoints}: {}", cause.text)),
-        }
+/// What topics take that have no `max.message.bytes` of their own, where the bridge may read it.
+fn broker_limit(config: &Config) -> KafkaResult<Option<String>> {
+    let admin: AdminClient<Context> = config.client("imbridge-limits").create_with_context(Context)?;
+    let client = admin.inner();
+    let forbidden = |allowed: Allowed| allowed.is_some_and(|allowed| !allowed.contains(&Operation::DescribeConfigs));
+    if forbidden(native::cluster_operations(client, TIMEOUT)?) {
+        return Ok(None);
     }
-    let dead_letters = topics::dead_letter_topic(&config.topic_prefix);
-    let topic = there(&dead_letters).then_some(dead_letters);
-    match aborted_transaction(config, spool, topic.as_deref()) {
-        Ok(()) => Trial::Works(format!("{id} was taken over, a transaction begun and aborted")),
-        Err((cause, Some(topic))) => Trial::Refused(diagnosis(config, &Doing::Write(&topic), &cause, None)),
-        Err((cause, None)) => Trial::Refused(diagnosis(config, &Doing::InitTransactions(&id), &cause, None)),
-    }
-}
-
-/// Where an error came from: the topic that was sent to, or none.
-type At = (KafkaError, Option<String>);
-
-fn aborted_transaction(config: &Config, spool: &str, topic: Option<&str>) -> Result<(), At> {
-    let at_id = |cause| (cause, None);
-    let producer: KafkaResult<BaseProducer<Reports>> =
-        config.producer(spool_id(spool)).create_with_context(Reports::default());
-    let producer = producer.map_err(at_id)?;
-    producer.init_transactions(INIT_TIMEOUT).map_err(at_id)?;
-    producer.begin_transaction().map_err(at_id)?;
-    if let Some(topic) = topic {
-        let at_topic = |cause| (cause, Some(topic.to_owned()));
-        // Without the bridge's headers nobody takes it for an event.
-        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0).payload("imbridge check");
-        producer.send(record).map_err(|(cause, _)| at_topic(cause))?;
-        let flushed = producer.flush(TIMEOUT);
-        if let Some(refused) = producer.context().refused() {
-            return Err(at_topic(refused));
-        }
-        flushed.map_err(at_topic)?;
-    }
-    producer.abort_transaction(INIT_TIMEOUT).map_err(at_id)
-}
-
-/// Keeps the first message that was refused.
-#[derive(Default)]
-struct Reports(Mutex<Option<KafkaError>>);
-
-impl Reports {
-    fn refused(&self) -> Option<KafkaError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        Context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, outcome: &DeliveryResult<'_>, (): ()) {
-        if let Err((cause, message)) = outcome {
-            tracing::debug!(%cause, topic = message.topic(), "a message on trial was refused");
-            let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert(cause.clone());
-        }
-    }
+    let metadata = client.fetch_metadata(None, TIMEOUT)?;
+    let Some(broker) = metadata.brokers().first() else {
+        return Ok(None);
+    };
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the operating system gives an event queue");
+    let described = runtime.block_on(admin.describe_configs(&[ResourceSpecifier::Broker(broker.id())], &options))?;
+    let resources = described.into_iter().filter_map(Result::ok);
+    let mut entries = resources.flat_map(|resource| resource.entries);
+    Ok(entries
+        .find(|entry| entry.name == "message.max.bytes")
+        .and_then(|entry| entry.value))
 }

@@ -241,7 +241,7 @@ pub(super) fn lack(config: &Config, operations: &[Operation], resource: &Resourc
 }
 
 /// The first of many names.
-fn few(names: &[&str]) -> String {
+pub(super) fn few(names: &[&str]) -> String {
     const SHOWN: usize = 3;
     let shown = names[..names.len().min(SHOWN)].join(", ");
     match names.len().saturating_sub(SHOWN) {

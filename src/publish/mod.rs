@@ -19,13 +19,12 @@ mod read_back;
 mod refusal;
 mod topics;
 mod transaction;
-
-use std::time::Duration;
+mod trial;
 
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use ability::{Lack, Trial, lacks, message_limits, missing_rights, refused_topics, try_transaction, unwritable};
+pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_topics, unwritable};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
@@ -36,10 +35,11 @@ pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;
 pub use publisher::{LastWords, Publisher, Sent};
-pub use reach::unreachable_brokers;
+pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::Present;
 pub use refusal::{Failure, Kind, TopicRefused};
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
+pub use trial::{Trial, try_transaction};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.
 const EVENTS_MAX: usize = 100;
@@ -95,12 +95,6 @@ impl Fault {
             text: text.into(),
         }
     }
-}
-
-/// What a client that got no answer was told of the configuration's security, when that is why: what to do about it.
-pub fn refusal(client: &BaseConsumer<Context>) -> Option<&'static str> {
-    // Each call takes one event, and most of them are lines of log.
-    (0..EVENTS_MAX).find_map(|_| context::advice(&client.poll(Duration::ZERO)?.err()?))
 }
 
 /// A consumer of the same cluster, without a group; `more` are its own properties.

@@ -2,14 +2,21 @@
 
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 
-use super::Config;
+use super::diagnosis::{Doing, code_of, diagnosis};
+use super::{Config, Context, EVENTS_MAX, context};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the name server may take before the connection is tried.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Addresses that are tried at the same time.
@@ -40,6 +47,65 @@ enum Trouble {
     Name(io::Error),
     /// Nobody takes the connection.
     Connection(io::Error),
+}
+
+/// What the cluster says of itself.
+///
+/// # Errors
+/// A sentence, with what came of the attempts to connect.
+pub fn connect(config: &Config) -> Result<Metadata, String> {
+    let failed = |cause: &KafkaError, words: Option<&str>| diagnosis(config, &Doing::Connect, cause, words);
+    let client = config.client("imbridge-check").create_with_context(Attempts::default());
+    let client: BaseProducer<Attempts> = client.map_err(|cause| failed(&cause, None))?;
+    client.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(|cause| {
+        // Each call takes one event, and most of them are lines of log.
+        (0..EVENTS_MAX).for_each(|_| client.poll(Duration::ZERO));
+        match client.context().cause() {
+            Some((cause, words)) => failed(&cause, Some(&words)),
+            None => failed(&cause, None),
+        }
+    })
+}
+
+/// Why a client of this configuration was told nothing by the cluster, as another attempt finds it.
+pub fn why_silent(config: &Config, cause: &KafkaError) -> String {
+    match connect(config) {
+        Err(text) => text,
+        Ok(_) => format!("{}: {cause}, although it answers now", config.brokers),
+    }
+}
+
+/// What librdkafka says of attempts to connect that failed.
+#[derive(Default)]
+struct Attempts(Mutex<Vec<(KafkaError, String)>>);
+
+impl Attempts {
+    /// The error that says most: one that the configuration mends, or the last but that no broker is left.
+    fn cause(&self) -> Option<(KafkaError, String)> {
+        let errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mends = errors.iter().find(|(cause, _)| context::advice(cause).is_some());
+        let says = |(cause, _): &&(KafkaError, String)| code_of(cause) != Some(RDKafkaErrorCode::AllBrokersDown);
+        mends.or_else(|| errors.iter().rfind(says)).cloned()
+    }
+}
+
+impl ClientContext for Attempts {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Context.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if errors.len() < EVENTS_MAX {
+            errors.push((error, reason.to_owned()));
+        }
+    }
+}
+
+impl ProducerContext for Attempts {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// A sentence for each broker whose advertised address cannot be reached from here. Takes 5 seconds for every 32 of them at most.
@@ -113,7 +179,7 @@ fn try_some(addresses: &[Address]) -> Vec<Option<Trouble>> {
     for (index, address) in addresses.iter().cloned().enumerate() {
         let answers = answers.clone();
         let trying = std::thread::Builder::new().name("try-kafka".into());
-        let spawned = trying.spawn(move || drop(answers.send((index, connect(&address).err()))));
+        let spawned = trying.spawn(move || drop(answers.send((index, try_one(&address).err()))));
         if let Err(cause) = spawned {
             found[index] = Some(Trouble::Connection(cause));
         }
@@ -127,7 +193,7 @@ fn try_some(addresses: &[Address]) -> Vec<Option<Trouble>> {
 }
 
 /// Tries every address of the name, as librdkafka does, within one time-out.
-fn connect(address: &Address) -> Result<(), Trouble> {
+fn try_one(address: &Address) -> Result<(), Trouble> {
     let resolved = (address.host.as_str(), address.port)
         .to_socket_addrs()
         .map_err(Trouble::Name)?;

@@ -2,20 +2,13 @@
 //! created, the rights to use them, and a transactional id. What is wrong and what mends it is `publish`'s to say.
 
 use std::collections::HashSet;
-use std::time::Duration;
-
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::metadata::Metadata;
 
 use super::{Report, topics};
-use crate::publish::{self, Config, Delivery, Doing, Finding, TopicPlan, Trial};
-
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::publish::{self, Config, Delivery, Finding, TopicPlan, Trial};
 
 /// A line for each finding; `spool` is the spool's name where it could be opened.
 pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, report: &mut Report) {
-    let metadata = match metadata(config) {
+    let metadata = match publish::connect(config) {
         Ok(metadata) => metadata,
         Err(cause) => return report.line("FAIL", "kafka", cause),
     };
@@ -29,10 +22,10 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
         // Whatever is asked next is asked there.
         return;
     }
-    let unseen = rights(config, topics, report);
+    let rights = rights(config, topics, report);
     let seen: Vec<String> = topics
         .iter()
-        .filter(|topic| !unseen.contains(*topic))
+        .filter(|topic| !rights.unseen.contains(*topic))
         .cloned()
         .collect();
     let plans = match publish::plan(config, &seen) {
@@ -42,36 +35,42 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
     plans.iter().for_each(|plan| topic(config, plan, report));
     let is_there = |plan: &&TopicPlan| plan.finding != Finding::Missing;
     let there: Vec<String> = plans.iter().filter(is_there).map(|plan| plan.topic.clone()).collect();
-    if !there.is_empty() {
-        match publish::message_limits(config, &there) {
-            Ok(limits) => report.line("ok", "kafka", limits),
-            Err(cause) => report.line("warn", "kafka", cause),
+    match publish::message_limits(config, &there) {
+        Ok(limits) => report.line("ok", "kafka", limits),
+        Err(cause) => report.line("warn", "kafka", cause),
+    }
+    create(config, &plans, report);
+    if config.delivery == Delivery::Transactional {
+        match spool {
+            None => report.line(
+                "warn",
+                "transactions",
+                "not tried: the spool is not to be had, a bridge may run on it",
+            ),
+            // Without them it would wait for what never comes.
+            Some(_) if !rights.suffice => report.line("warn", "transactions", "not tried before the rights are there"),
+            Some(spool) => transaction(config, &plans, spool, report),
         }
     }
-    trials(config, &plans, spool, report);
 }
 
-fn metadata(config: &Config) -> Result<Metadata, String> {
-    let reached = |cause: &KafkaError| publish::diagnosis(config, &Doing::Connect, cause, None);
-    let client = publish::consumer(config, "imbridge-check", &[]).map_err(|cause| reached(&cause))?;
-    client
-        .fetch_metadata(None, TIMEOUT)
-        .map_err(|cause| match publish::refusal(&client) {
-            Some(advice) => format!(
-                "{} refuses, or is refused: {advice} in kafka.properties",
-                config.brokers
-            ),
-            None => reached(&cause),
-        })
+struct Rights {
+    /// Topics of which it cannot be seen whether they are there.
+    unseen: HashSet<String>,
+    /// Whether nothing is missing that publishing needs.
+    suffice: bool,
 }
 
-/// Says which rights are missing; gives the topics of which it cannot be seen whether they are there.
-fn rights(config: &Config, topics: &[String], report: &mut Report) -> HashSet<String> {
+/// Says which rights are missing.
+fn rights(config: &Config, topics: &[String], report: &mut Report) -> Rights {
     let lacks = match publish::lacks(config, topics) {
         Ok(lacks) => lacks,
         Err(cause) => {
             report.line("FAIL", "rights", cause);
-            return HashSet::new();
+            return Rights {
+                unseen: HashSet::new(),
+                suffice: false,
+            };
         }
     };
     if lacks.is_empty() {
@@ -80,7 +79,10 @@ fn rights(config: &Config, topics: &[String], report: &mut Report) -> HashSet<St
     for lack in &lacks {
         report.line(if lack.fatal { "FAIL" } else { "warn" }, "rights", &lack.text);
     }
-    lacks.into_iter().flat_map(|lack| lack.unseen).collect()
+    Rights {
+        suffice: !lacks.iter().any(|lack| lack.fatal),
+        unseen: lacks.into_iter().flat_map(|lack| lack.unseen).collect(),
+    }
 }
 
 fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
@@ -99,48 +101,45 @@ fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
         Finding::TooFewPartitions(found) => report.line(
             "FAIL",
             &plan.topic,
-            format!("{found} partitions, kafka.partitions is {wanted}: add partitions or lower the key"),
+            format!(
+                "{found} partitions, kafka.partitions is {wanted}: lower the key, or {}",
+                topics::alter_partitions(&config.brokers, &plan.topic, wanted)
+            ),
         ),
     }
     for drift in &plan.drift {
         let mark = if drift.fatal { "FAIL" } else { "warn" };
-        report.line(mark, &plan.topic, topics::words(drift));
+        let command = topics::alter_setting(&config.brokers, &plan.topic, drift);
+        report.line(mark, &plan.topic, format!("{}: {command}", topics::words(drift)));
     }
 }
 
-/// What would be created, and used, on trial.
-fn trials(config: &Config, plans: &[TopicPlan], spool: Option<&str>, report: &mut Report) {
+/// Creates on trial what is missing.
+fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
+    if !publish::creates_topics(config) {
+        return;
+    }
     let missing: Vec<String> = plans
         .iter()
         .filter(|plan| plan.finding == Finding::Missing)
         .map(|plan| plan.topic.clone())
         .collect();
-    if publish::creates_topics(config) {
-        match publish::refused_topics(config, &missing) {
-            Ok(refused) => missing.iter().for_each(|topic| match refused.get(topic) {
-                Some(cause) => report.line("FAIL", topic, cause),
-                None => report.line(
-                    "ok",
-                    topic,
-                    format!(
-                        "missing, serve creates it; the cluster accepts max.message.bytes {}",
-                        config.max_message_bytes
-                    ),
-                ),
-            }),
-            Err(cause) => report.line("FAIL", "topics", cause),
+    match publish::refused_topics(config, &missing) {
+        Ok(refusals) => {
+            for refusal in &refusals {
+                report.line("FAIL", "topics", &refusal.text);
+            }
+            let refused: HashSet<_> = refusals.iter().flat_map(|refusal| &refusal.topics).collect();
+            for topic in missing.iter().filter(|topic| !refused.contains(topic)) {
+                report.line("ok", topic, "missing, serve creates it: the cluster accepts it");
+            }
         }
+        Err(cause) => report.line("FAIL", "topics", cause),
     }
-    if config.delivery != Delivery::Transactional {
-        return;
-    }
-    let Some(spool) = spool else {
-        return report.line(
-            "warn",
-            "transactions",
-            "not tried, since the spool is not to be had: a bridge may run on it",
-        );
-    };
+}
+
+/// Uses the transactional id on trial.
+fn transaction(config: &Config, plans: &[TopicPlan], spool: &str, report: &mut Report) {
     let there = |topic: &str| {
         plans
             .iter()

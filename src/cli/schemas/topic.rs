@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Error, Result, bail};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -22,7 +22,7 @@ pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> 
     let consumer = publish::consumer(kafka, "imbridge-schemas", &[("enable.partition.eof", "true")])?;
     let metadata = consumer
         .fetch_metadata(Some(topic), METADATA_TIMEOUT)
-        .with_context(|| format!("no answer from {brokers}; does --config give what its security asks for?"))?;
+        .map_err(|cause| Error::msg(publish::why_silent(kafka, &cause)))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let mut open: HashSet<i32> = found
         .into_iter()

@@ -60,7 +60,7 @@ fn an_admin_request_without_an_answer_ends_in_its_time() {
         config: [("retention.ms".to_owned(), "1000".to_owned())].into(),
     };
     let client = producer.client();
-    assert!(create_topics(client, &[topic.clone()], true, timeout).is_err());
+    assert!(create_topics(client, std::slice::from_ref(&topic), true, timeout).is_err());
     // The mock cluster answers what is asked by metadata, and tells no rights.
     let names = ["topic".to_owned(), "topic".to_owned()];
     if let Ok(topics) = authorized_operations(client, &names, timeout) {
