@@ -5,14 +5,18 @@
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
+# `make dev ARGS=...` passes them to `imbridge dev`, `make test ARGS=...` to `cargo test`.
+ARGS =
+PROFILE = release
+
 dev: ## run the bridge with an embedded broker, no configuration needed
 	scripts/setup build
-	cargo run --locked --release -- dev
+	cargo run --locked --profile $(PROFILE) -- dev $(ARGS)
 
 test: ## all tests, against a real Kafka on loopback
-	scripts/test
+	scripts/test $(ARGS)
 
-check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, tests
+check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, a bare Debian, tests
 	scripts/setup check
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -20,6 +24,7 @@ check: ## the gate: format, lints, documents, dependencies, the same minute of e
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	scripts/deny
 	FUZZ_SEED=1 scripts/fuzz $${FUZZ_SECONDS:-60}
+	scripts/bare 12
 	scripts/test
 
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size

@@ -8,8 +8,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use subtle::ConstantTimeEq;
 
 /// A secret's value. Its debug form shows nothing of it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 /// A secret that cannot be had.
@@ -79,6 +78,14 @@ pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
+/// An address without what stands before an `@` in it, where a password would be.
+pub fn without_user(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((_, host)) => format!("...@{host}"),
+        None => address.to_owned(),
+    }
+}
+
 /// A secret, or two while one takes the other's place: then either will do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets(Vec<Secret>);
@@ -107,17 +114,41 @@ impl Secrets {
 
 impl<'de> Deserialize<'de> for Secrets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secrets, D::Error> {
-        deserializer.deserialize_any(SecretsVisitor)
+        deserializer.deserialize_any(SecretsVisitor { most: 2 })
     }
 }
 
-struct SecretsVisitor;
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        let mut secrets = deserializer.deserialize_any(SecretsVisitor { most: 1 })?;
+        Ok(secrets.0.remove(0))
+    }
+}
+
+/// Reads one secret, or a list with `most` of them. It never repeats what it finds, as serde's own words would.
+struct SecretsVisitor {
+    most: usize,
+}
+
+/// What is no text cannot name a secret; it may be one, without its quotes.
+macro_rules! refuse {
+    ($($visit:ident $of:ty),*) => {
+        $(fn $visit<E: Error>(self, _: $of) -> Result<Secrets, E> {
+            Err(E::custom("no text, expected a string: write \"env:NAME\" or \"file:/path\""))
+        })*
+    };
+}
 
 impl<'de> Visitor<'de> for SecretsVisitor {
     type Value = Secrets;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("\"env:NAME\", \"file:/path\" or a list of two of them")
+        let list = if self.most == 1 {
+            ""
+        } else {
+            ", or a list of two of them"
+        };
+        write!(formatter, "\"env:NAME\" or \"file:/path\"{list}")
     }
 
     fn visit_str<E: Error>(self, source: &str) -> Result<Secrets, E> {
@@ -126,6 +157,9 @@ impl<'de> Visitor<'de> for SecretsVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Secrets, A::Error> {
+        if self.most == 1 {
+            return Err(A::Error::custom("a list: one secret is allowed"));
+        }
         let mut secrets = Vec::new();
         while let Some(secret) = list.next_element()? {
             secrets.push(secret);
@@ -135,6 +169,8 @@ impl<'de> Visitor<'de> for SecretsVisitor {
             count => Err(A::Error::custom(format!("{count} secrets: one or two are allowed"))),
         }
     }
+
+    refuse!(visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
 }
 
 impl fmt::Debug for Secret {

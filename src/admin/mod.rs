@@ -6,7 +6,7 @@
 //! | `GET /status.json` | what it shows |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /log/level`, `PUT /log/level` | the log's levels, as `log.level` has them |
-//! | `GET /livez` | 200 while the process serves |
+//! | `GET /livez` | 200 while the threads are there that the bridge cannot do without, else 503 with the dead one's name |
 //! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
 //!
 //! With `admin.token`, everything but the two probes needs it: `Authorization: Bearer`, or as the password that a browser asks for.
@@ -33,7 +33,7 @@ use tracing::info;
 
 pub use status::View;
 
-use crate::lifecycle::{Levels, Stop, unix_ms};
+use crate::lifecycle::{Levels, Pulse, Stop, unix_ms};
 use crate::secret::Secrets;
 use crate::spool::{Appender, Health};
 use history::History;
@@ -97,6 +97,8 @@ pub struct State {
     pub token: Arc<ArcSwapOption<Secrets>>,
     /// What other parts show on the status page.
     pub views: Vec<View>,
+    /// Whether the threads that the bridge cannot do without are there.
+    pub pulse: Pulse,
 }
 
 /// Serves on a thread of its own until `stop` is raised; gives the address it got.
@@ -125,10 +127,7 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
             .route("/metrics", web::get().to(metrics))
             .route("/log/level", web::get().to(level))
             .route("/log/level", web::put().to(set_level))
-            .route(
-                "/livez",
-                web::get().to(async || HttpResponse::Ok().json(json!({"status": "ok"}))),
-            )
+            .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
     };
     let serve = move || {
@@ -231,6 +230,18 @@ async fn status_json(state: web::Data<State>, history: web::Data<Mutex<History>>
         .json(status::status(&state, &history))
 }
 
+/// Only a restart brings a thread back.
+async fn livez(state: web::Data<State>) -> HttpResponse {
+    match state.pulse.dead() {
+        None => HttpResponse::Ok().json(json!({"status": "ok"})),
+        Some(thread) => HttpResponse::ServiceUnavailable().json(json!({
+            "status": "dead",
+            "thread": thread,
+            "message": "the thread has ended by a fault in the bridge itself; only a restart brings it back",
+        })),
+    }
+}
+
 async fn readyz(state: web::Data<State>) -> HttpResponse {
     match unready(&state) {
         None => HttpResponse::Ok().json(json!({"status": "ready"})),
@@ -248,5 +259,64 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
         Health::Accepting => None,
         Health::Full(why) => Some(("spool_full", why)),
         Health::Broken(cause) => Some(("spool_broken", cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::spool::{self, Spool};
+
+    #[test]
+    fn livez_is_red_once_a_thread_is_gone_and_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = spool::Config {
+            dir: folder.path().to_owned(),
+            ..spool::Config::default()
+        };
+        let registry = Registry::new();
+        let spool = Spool::open(&config, spool::Metrics::new(&registry).unwrap()).unwrap();
+        let (levels, _layer) = Levels::new("info").unwrap();
+        let pulse = Pulse::default();
+        let state = State {
+            registry,
+            appender: spool.appender(),
+            draining: Stop::default(),
+            levels,
+            token: Arc::default(),
+            views: Vec::new(),
+            pulse: pulse.clone(),
+        };
+        let config = Config {
+            listen: "127.0.0.1:0".into(),
+            ..Config::default()
+        };
+        let stop = Stop::default();
+        let address = start(&config, state, stop.clone()).unwrap();
+        let livez = || {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        assert!(livez().starts_with("HTTP/1.1 200 "));
+        let watched = pulse.watch("spool-writer");
+        let panicked = std::thread::spawn(move || {
+            let _watched = watched;
+            panic!("as a test");
+        });
+        assert!(panicked.join().is_err());
+        let answer = livez();
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"thread\":\"spool-writer\""),
+            "{answer}"
+        );
+        stop.raise();
+        spool.close();
     }
 }

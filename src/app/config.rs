@@ -2,20 +2,22 @@
 //! table and its own checks; here they are read and put together.
 
 mod changes;
+mod origin;
 mod schemas;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use changes::Written;
+use origin::Origin;
 pub use schemas::Schemas;
 
+use crate::callback::Provider;
 use crate::lifecycle::Levels;
 use crate::provider::{OpenImConfig, PrivacyConfig, TencentConfig};
-use crate::secret::Secret;
+use crate::secret::{Secret, without_user};
 use crate::{admin, forward, ingress, publish, spool};
 
 /// A callback can be in the spool this much later than it arrived.
@@ -87,7 +89,10 @@ impl Log {
         (!plain).then(|| {
             (
                 "otlp_endpoint",
-                format!("{endpoint:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP"),
+                format!(
+                    "{:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP",
+                    without_user(endpoint)
+                ),
             )
         })
     }
@@ -107,7 +112,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// Seconds to deliver what is in the spool; the rest stays there for the next start.
+    /// Seconds to answer what is in progress and to deliver what is in the spool; the rest stays there for the next start.
     pub drain_timeout_s: u64,
 }
 
@@ -138,7 +143,7 @@ impl Config {
     /// Reads the file and the environment.
     ///
     /// # Errors
-    /// [`ConfigError`] with the file, the key, its value and what is allowed.
+    /// [`ConfigError`] with the file, the line, the key and what is allowed; a value only where it cannot be a secret.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| error(&file, cause))?;
@@ -154,20 +159,30 @@ impl Config {
         text: &str,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
-        let mut table: Table = text.parse().map_err(|cause| error(file, cause))?;
-        let mut overrides = BTreeMap::new();
+        let mut origin = Origin::new(file, text);
+        let mut table: Table = text.parse().map_err(|cause: toml::de::Error| {
+            let place = origin.place(cause.span().map_or(0, |span| span.start));
+            error(&place, format!("no TOML: {}", cause.message()))
+        })?;
         for (name, value) in environment {
             if let Some(keys) = name.strip_prefix(PREFIX).filter(|keys| keys.contains("__")) {
                 let path = set(&mut table, keys, typed(&value)).map_err(|problem| error(&name, problem))?;
-                overrides.insert(path, (name, value));
+                origin.overrides.insert(path, (name, value));
             }
         }
-        let (mut config, written) = Config::from_table(file, table, overrides)?;
+        let (mut config, written) = Config::from_table(table, &origin)?;
         config.written = Written(written);
-        config.resolve_property_secrets(file)?;
-        config.check(file)?;
+        config.resolve_property_secrets(&origin)?;
+        config.check(&origin)?;
         config.spool.keep = config.keep();
         Ok(config)
+    }
+
+    /// Who may send.
+    pub fn providers(&self) -> Vec<Provider> {
+        let tencent = (!self.tencent.is_empty()).then_some(Provider::Tencent);
+        let openim = (!self.openim.is_empty()).then_some(Provider::OpenIm);
+        tencent.into_iter().chain(openim).collect()
     }
 
     /// What is delivered stays in the spool for as long as a copy of it is looked for after a restart.
@@ -179,36 +194,31 @@ impl Config {
         })
     }
 
-    fn from_table(
-        file: &str,
-        mut table: Table,
-        mut overrides: BTreeMap<String, (String, String)>,
-    ) -> Result<(Config, Table), ConfigError> {
+    fn from_table(mut table: Table, origin: &Origin<'_>) -> Result<(Config, Table), ConfigError> {
+        let mut overrides = origin.overrides.clone();
         loop {
             let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
                 Ok(config) => return Ok((config, table)),
                 Err(problem) => problem,
             };
-            let path = problem.path().to_string().replace('[', ".").replace(']', "");
-            match overrides.remove(&path) {
+            let path = problem.path().to_string();
+            match overrides.remove(&origin::plain(&path)) {
                 // A text that looks like a number, where a text is wanted: `IMBRIDGE_SPOOL__ID=7`.
                 Some((name, value)) if problem.inner().to_string().contains("expected a string") => {
                     let keys = name.strip_prefix(PREFIX).expect("overrides have the prefix");
                     set(&mut table, keys, Value::String(value)).map_err(|problem| error(&name, problem))?;
                 }
-                Some((name, _)) => return Err(error(&format!("environment {name}"), problem.inner().message())),
-                None => return Err(error(&format!("{file}: {}", problem.path()), problem.inner().message())),
+                _ => return Err(error(&origin.of(&path), words(problem.inner().message()))),
             }
         }
     }
 
     /// Values of `kafka.properties` may be secrets.
-    fn resolve_property_secrets(&mut self, file: &str) -> Result<(), ConfigError> {
+    fn resolve_property_secrets(&mut self, origin: &Origin<'_>) -> Result<(), ConfigError> {
         for (name, value) in self.kafka.properties.iter_mut() {
             if value.starts_with("env:") || value.starts_with("file:") {
-                let place = format!("{file}: kafka.properties.{name:?}");
                 *value = Secret::try_from(value.clone())
-                    .map_err(|cause| error(&place, cause))?
+                    .map_err(|cause| error(&origin.of(&format!("kafka.properties.{name:?}")), cause))?
                     .expose()
                     .to_owned();
             }
@@ -216,28 +226,28 @@ impl Config {
         Ok(())
     }
 
-    fn check(&self, file: &str) -> Result<(), ConfigError> {
+    fn check(&self, origin: &Origin<'_>) -> Result<(), ConfigError> {
         let own = |table: &str, problem: Option<(&str, String)>| {
-            problem.map(|(key, problem)| error(&format!("{file}: {table}.{key}"), problem))
+            problem.map(|(key, problem)| error(&origin.of(&format!("{table}.{key}")), problem))
         };
         let kafka = self.kafka.problem();
         let found = own("server", self.server.problem())
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
             .or_else(|| own("history", self.history.problem()))
-            .or_else(|| self.privacy_problem(file))
+            .or_else(|| self.privacy_problem(origin))
             .or_else(|| own("log", self.log.problem()))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
-            .or_else(|| self.sender_problem().map(|problem| error(file, problem)));
+            .or_else(|| self.sender_problem().map(|problem| error(origin.file, problem)));
         found.map_or(Ok(()), Err)
     }
 
-    fn privacy_problem(&self, file: &str) -> Option<ConfigError> {
+    fn privacy_problem(&self, origin: &Origin<'_>) -> Option<ConfigError> {
         self.privacy.iter().enumerate().find_map(|(index, rule)| {
             let (key, problem) = rule.problem()?;
-            Some(error(&format!("{file}: privacy.{index}.{key}"), problem))
+            Some(error(&origin.of(&format!("privacy.{index}.{key}")), problem))
         })
     }
 
@@ -276,6 +286,23 @@ fn error(place: &str, problem: impl ToString) -> ConfigError {
     ConfigError {
         place: place.to_owned(),
         problem: problem.to_string().trim_end().to_owned(),
+    }
+}
+
+/// serde's own words, without the value that stands where a table or a list is wanted: it can be a secret that belongs there.
+fn words(message: &str) -> String {
+    let wanted = message
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    match wanted {
+        Some((_, wanted))
+            if ["struct ", "a map", "a sequence"]
+                .iter()
+                .any(|of| wanted.starts_with(of)) =>
+        {
+            format!("invalid type, expected {}", wanted.replace("struct", "the table"))
+        }
+        _ => message.to_owned(),
     }
 }
 

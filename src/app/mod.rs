@@ -15,6 +15,8 @@ use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
@@ -32,7 +34,9 @@ use crate::spool::{self, Reader, Spool};
 use crate::{admin, ingress};
 
 /// Beyond the time to drain, for the spool to be closed.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(4);
+/// However short the time to drain is, requests in progress have this long to be answered.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// A bridge that accepts callbacks.
 pub struct Bridge {
@@ -48,7 +52,7 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
-    pulses: [Pulse; 2],
+    pulse: Pulse,
     exporter: Option<otlp::Exporter>,
 }
 
@@ -151,6 +155,7 @@ impl Bridge {
             composer,
             config: config.kafka.clone(),
             spool: spool.name(),
+            providers: config.providers(),
             metrics,
             spans: spans.clone(),
             renewals: renewals.clone(),
@@ -177,12 +182,12 @@ impl Bridge {
             levels: levels.clone(),
             token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
+            pulse: spool.pulse(),
         };
         // Not before the public port is bound: who asks here whether callbacks are taken sends them there next.
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
         let handle = bound.server.handle();
-        let spool_pulse = spool.pulse();
         actix_web::rt::spawn(bound.server);
         let address = bound.http.or(bound.https).expect("the configuration was checked");
         let tls = bound.https.map(tracing::field::display);
@@ -196,8 +201,8 @@ impl Bridge {
             certificates,
             metrics: reload::Metrics::new(&registry)?,
         };
-        let pulse = Pulse::default();
-        let watched = pulse.watch();
+        let pulse = spool.pulse();
+        let watched = pulse.watch("forward");
         let bridge = Bridge {
             address,
             admin_address,
@@ -212,48 +217,66 @@ impl Bridge {
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-            pulses: [pulse, spool_pulse],
+            pulse,
             exporter,
         };
         Ok((bridge, reloader))
     }
 
-    /// Whether the threads that forward and that write the spool are there, for as long as the process lives.
-    pub fn pulse(&self) -> impl Fn() -> bool + Send + 'static {
-        let pulses = self.pulses.clone();
-        move || pulses.iter().all(Pulse::beats)
+    /// Whether the threads that forward and that keep the spool are there.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
-    /// Stops accepting, answers what is in progress, delivers what is in the spool within its time, closes.
+    /// Stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
+    /// [`GRACE`] at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
     pub async fn drain(self) {
         info!("shutting down: no new callbacks, answering those in progress");
+        let begun = Instant::now();
+        let drained_by = begun + self.drain_timeout;
         self.draining.raise();
-        self.ingress.stop(true).await;
-        self.drain.raise();
         let abandon = self.abandon.clone();
         let deadline = actix_web::rt::spawn(async move {
-            tokio::time::sleep(self.drain_timeout).await;
+            tokio::time::sleep_until(drained_by).await;
             abandon.raise();
         });
-        let joined = actix_web::rt::task::spawn_blocking(move || {
-            let everything = self.forwarder.join().expect("the forwarder does not panic");
-            if everything {
-                info!("everything is delivered");
-            } else {
-                warn!("records stay in the spool and are delivered after the next start");
-            }
-            self.spool.close();
-            if let Some(exporter) = self.exporter {
-                exporter.finish();
-            }
-        });
+        let answered_by = drained_by.max(begun + ANSWER);
+        let answered = tokio::time::timeout_at(answered_by, self.ingress.stop(true)).await;
+        if answered.is_err() {
+            warn!("requests in progress are left without an answer: the time to drain is over");
+        }
+        self.drain.raise();
+        let (done, closed) = oneshot::channel();
+        // Not a thread of the runtime's, which waits for its threads before it ends.
+        let close = move || {
+            close(self.forwarder, self.spool, self.exporter);
+            done.send(()).ok();
+        };
+        let thread = std::thread::Builder::new().name("drain".into()).spawn(close);
+        thread.expect("the operating system starts a thread");
         // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
-        match tokio::time::timeout(self.drain_timeout + GRACE, joined).await {
+        match tokio::time::timeout_at(drained_by + GRACE, closed).await {
             Ok(closed) => closed.expect("closing the spool does not panic"),
-            Err(_) => warn!("leaving while Kafka does not answer; what is undelivered stays in the spool"),
+            Err(_) => {
+                warn!("leaving while Kafka, or the disk, does not answer; what is undelivered stays in the spool")
+            }
         }
         deadline.abort();
         self.stop_admin.raise();
+    }
+}
+
+/// Waits for the forwarder, then closes the rest.
+fn close(forwarder: JoinHandle<bool>, spool: Spool, exporter: Option<otlp::Exporter>) {
+    let everything = forwarder.join().expect("the forwarder does not panic");
+    if everything {
+        info!("everything is delivered");
+    } else {
+        warn!("records stay in the spool and are delivered after the next start");
+    }
+    spool.close();
+    if let Some(exporter) = exporter {
+        exporter.finish();
     }
 }
 

@@ -1,20 +1,23 @@
 //! Reading topics from a place on, without a consumer group: nothing is committed and nobody is disturbed.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
-use crate::publish::{self, Context};
+use crate::publish::{self, Context, RECEIVED_AT_HEADER};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two questions to partitions whose leader has only just changed.
 const LEADER_PAUSE: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(200);
+/// The bridge's clock, by which events arrive, and the broker's, by which they are appended, differ by less than this.
+const CLOCKS_DIFFER_MS: i64 = 24 * 3600 * 1000;
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +26,8 @@ pub(super) enum Start {
     Now,
     /// Everything that is there.
     Beginning,
-    /// What is stamped with this time or later, in Unix milliseconds.
+    /// Early enough for everything that arrived at this time or later ([`arrived_at_ms`]), in Unix milliseconds. What arrived
+    /// before is for the reader to leave out: Kafka's own stamps can be anyone's clock's.
     Since(i64),
 }
 
@@ -32,6 +36,8 @@ pub(super) struct Reading {
     consumer: BaseConsumer<Context>,
     config: publish::Config,
     assigned: BTreeSet<(String, i32)>,
+    /// By partition, the offset where reading may go on after its first message, if the broker has stamped that one.
+    skips: RefCell<BTreeMap<(String, i32), i64>>,
 }
 
 impl Reading {
@@ -47,9 +53,13 @@ impl Reading {
             consumer: publish::consumer(config, "imbridge-cli", &more)?,
             config: config.clone(),
             assigned: BTreeSet::new(),
+            skips: RefCell::default(),
         };
         let found = reading.find(&wanted)?;
         let list = reading.places(&found, start)?;
+        if let Start::Since(since_ms) = start {
+            reading.skips = RefCell::new(reading.skips(&found, since_ms)?);
+        }
         reading.consumer.assign(&list)?;
         reading.assigned = found;
         Ok(reading)
@@ -74,6 +84,7 @@ impl Reading {
     /// The next message, or the end of a partition, or nothing for a while.
     pub fn next(&self) -> Option<Next<'_>> {
         match self.consumer.poll(POLL)? {
+            Ok(message) if self.skip(&message) => None,
             Ok(message) => Some(Next::Message(message)),
             Err(KafkaError::PartitionEOF(partition)) => Some(Next::End(partition)),
             Err(cause) => Some(Next::Trouble(cause)),
@@ -95,26 +106,50 @@ impl Reading {
     }
 
     fn places(&self, partitions: &BTreeSet<(String, i32)>, start: Start) -> Result<TopicPartitionList> {
-        if start == Start::Beginning || partitions.is_empty() {
+        if start != Start::Now || partitions.is_empty() {
             return list(partitions, Offset::Beginning);
         }
         // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
-        let ends = self.look_up(partitions, Offset::End)?;
-        let Start::Since(since_ms) = start else { return Ok(ends) };
-        let mut places = self.look_up(partitions, Offset::Offset(since_ms.max(0)))?;
-        for (topic, partition) in partitions {
-            let is_later = |place: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-                matches!(place.offset(), Offset::Offset(_))
-            };
-            if places
-                .find_partition(topic, *partition)
-                .is_none_or(|place| !is_later(&place))
-                && let Some(end) = ends.find_partition(topic, *partition)
-            {
-                places.set_partition_offset(topic, *partition, end.offset())?;
-            }
+        self.look_up(partitions, Offset::End)
+    }
+
+    /// Where each partition holds the first message that was appended a day before `since_ms` or later, its end without one.
+    fn skips(&self, partitions: &BTreeSet<(String, i32)>, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
         }
-        Ok(places)
+        // The ends first: what comes between the two questions is behind them.
+        let ends = self.look_up(partitions, Offset::End)?;
+        let early_ms = since_ms.saturating_sub(CLOCKS_DIFFER_MS).max(0);
+        let places = self.look_up(partitions, Offset::Offset(early_ms))?;
+        let offset =
+            |list: &TopicPartitionList, topic: &str, partition| match list.find_partition(topic, partition)?.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+        let skip = |(topic, partition): &(String, i32)| {
+            let to = offset(&places, topic, *partition).or_else(|| offset(&ends, topic, *partition))?;
+            Some(((topic.clone(), *partition), to))
+        };
+        Ok(partitions.iter().filter_map(skip).collect())
+    }
+
+    /// Goes on further behind, where the broker's stamps allow it; true when `message` is passed over by that.
+    fn skip(&self, message: &BorrowedMessage<'_>) -> bool {
+        let mut skips = self.skips.borrow_mut();
+        if skips.is_empty() {
+            return false;
+        }
+        let (topic, partition) = (message.topic(), message.partition());
+        let Some(to) = skips.remove(&(topic.to_owned(), partition)) else {
+            return false;
+        };
+        matches!(message.timestamp(), Timestamp::LogAppendTime(_))
+            && to > message.offset()
+            && self
+                .consumer
+                .seek(topic, partition, Offset::Offset(to), TIMEOUT)
+                .is_ok()
     }
 
     fn look_up(&self, partitions: &BTreeSet<(String, i32)>, time: Offset) -> Result<TopicPartitionList> {
@@ -143,6 +178,15 @@ fn is_passing(cause: &KafkaError) -> bool {
         UnknownLeaderEpoch,
     ];
     cause.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+}
+
+/// When an event arrived, by its bridge's clock; for a message that no bridge wrote, what Kafka has of it.
+pub(super) fn arrived_at_ms(message: &BorrowedMessage<'_>) -> Option<i64> {
+    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
+    let noted = headers.find(|header| header.key == RECEIVED_AT_HEADER);
+    noted
+        .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
+        .or_else(|| message.timestamp().to_millis())
 }
 
 /// What reading gives.

@@ -1,25 +1,29 @@
 //! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use prometheus::Registry;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::embedded::Broker;
 use super::serve::until_signal;
 use super::show::Shown;
 use crate::app::{Bridge, Config, load_schemas};
-use crate::forward::{self, Composer};
 use crate::lifecycle::Stop;
 use crate::publish;
 use crate::schema::{Catalogue, Decoder};
 
-const PARTITIONS: i32 = 3;
+/// What the mock cluster gives to the topics that it creates.
+const PARTITIONS: i32 = 4;
+/// Between two looks for topics that have come into being.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -48,17 +52,19 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
+    println!(
+        "imbridge dev: starting a Kafka broker and the bridge, with what they keep in {}",
+        folder.display()
+    );
     let broker = Broker::start(options.kafka_port).await?;
     let config = config(options, folder, &broker)?;
     let levels = super::logging::start(&config.log);
-    let (catalogue, commands) = load_schemas(&config)?;
-    let metrics = forward::Metrics::new(&Registry::new())?;
-    let topics = Composer::new(Arc::clone(&catalogue), commands, &config.kafka, "dev", metrics).topics();
-    broker.create_topics(&topics, PARTITIONS)?;
-    let stop = Stop::default();
-    let printer = print_events(&config.kafka, topics, Arc::clone(&catalogue), stop.clone())?;
+    let (catalogue, _) = load_schemas(&config)?;
+    let commands = catalogue.commands().len();
     let (bridge, _) = Bridge::start(&config, levels)?;
-    greet(&config, &bridge, &broker, catalogue.commands().len());
+    let stop = Stop::default();
+    let printer = print_events(&config.kafka, catalogue, stop.clone())?;
+    greet(&config, &bridge, &broker, commands);
     until_signal().await?;
     bridge.drain().await;
     stop.raise();
@@ -110,28 +116,52 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
     );
 }
 
-/// Consumes every topic and prints each message, its value decoded from its Avro bytes.
+/// Consumes every topic, from when it comes into being, and prints each message, its value decoded from its Avro bytes.
 fn print_events(
     config: &publish::Config,
-    topics: Vec<String>,
     catalogue: Arc<Catalogue>,
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
     let consumer = publish::consumer(config, "imbridge-dev", &[("fetch.wait.max.ms", "50")])?;
-    let mut all = TopicPartitionList::new();
-    for topic in &topics {
-        for partition in 0..PARTITIONS {
-            all.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-    }
-    consumer.assign(&all)?;
+    let prefix = format!("{}.", config.topic_prefix);
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
+        let (mut read, mut looked_at) = (BTreeSet::new(), None::<Instant>);
         while !stop.is_raised() {
-            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+                // A broker that is busy tells it the next time.
+                follow_new(&consumer, &prefix, &mut read).ok();
+                looked_at = Some(Instant::now());
+            }
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
                 println!("{}\n", Shown::new(&message, &mut decoder).pretty());
             }
         }
     };
     Ok(std::thread::Builder::new().name("dev-printer".into()).spawn(print)?)
+}
+
+/// Reads the topics too that are not read yet, from their beginning.
+fn follow_new(
+    consumer: &BaseConsumer<publish::Context>,
+    prefix: &str,
+    read: &mut BTreeSet<String>,
+) -> rdkafka::error::KafkaResult<()> {
+    let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT)?;
+    let topics = metadata.topics().iter().map(MetadataTopic::name);
+    let new: Vec<&str> = topics
+        .filter(|topic| topic.starts_with(prefix) && !read.contains(*topic))
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut partitions = TopicPartitionList::new();
+    for topic in &new {
+        for partition in 0..PARTITIONS {
+            partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
+        }
+    }
+    consumer.incremental_assign(&partitions)?;
+    read.extend(new.into_iter().map(str::to_owned));
+    Ok(())
 }

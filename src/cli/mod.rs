@@ -75,6 +75,10 @@ enum Command {
     /// Without --go it only says what would be sent, by command and reason. With it, callbacks are posted one after the other to
     /// a running bridge, signed with the configured secrets, and the first that is refused ends it. Each that is accepted is a
     /// new event: what is replayed twice is there twice, so mind the position that each run ends with.
+    ///
+    /// --since and --until go by the time of arrival that the bridge has noted, whatever Kafka's timestamps say. With --since,
+    /// dead letters are read from the topic's beginning, or, where the broker stamps them
+    /// (message.timestamp.type=LogAppendTime), from what was appended a day before.
     Replay(replay::Options),
     /// Post what both IM servers would, signed, at a set rate, and report each second what is answered.
     ///

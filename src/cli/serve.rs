@@ -17,7 +17,11 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
         service::watch(bridge.pulse())?;
         service::ready();
         while signals.next().await == Asked::Reload {
-            reloader = reload(reloader, path).await?;
+            tokio::select! {
+                reloaded = reload(reloader, path) => reloader = reloaded?,
+                // A file that does not let itself be read must not hold up the end.
+                () = signals.stop() => break,
+            }
         }
         service::stopping();
         // A second signal ends it at once; what is not delivered stays in the spool.
@@ -28,7 +32,8 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
                 std::process::exit(1);
             }
         }
-        Ok(())
+        // Without waiting for threads: one that Kafka or a disk does not answer would keep the process for as long.
+        std::process::exit(0);
     })
 }
 

@@ -3,6 +3,8 @@
 use sd_notify::NotifyState;
 use tracing::{error, warn};
 
+use crate::lifecycle::Pulse;
+
 /// Callbacks are accepted, or are accepted on after a reload.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -26,16 +28,22 @@ pub(super) fn stopping() {
 ///
 /// # Errors
 /// When the thread does not start.
-pub(super) fn watch(is_alive: impl Fn() -> bool + Send + 'static) -> std::io::Result<()> {
+pub(super) fn watch(pulse: Pulse) -> std::io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else {
         return Ok(());
     };
     let signs = move || {
-        while is_alive() {
+        let dead = loop {
+            if let Some(thread) = pulse.dead() {
+                break thread;
+            }
             tell(&[NotifyState::Watchdog]);
             std::thread::sleep(interval / 2);
-        }
-        error!("a thread has ended that the bridge cannot do without: the watchdog gets no more signs of life");
+        };
+        error!(
+            thread = dead,
+            "a thread has ended that the bridge cannot do without: the watchdog gets no more signs of life"
+        );
     };
     std::thread::Builder::new()
         .name("watchdog".into())

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::consume::{Next, Reading, Start};
+use super::consume::{Next, Reading, Start, arrived_at_ms};
 use super::filter::time;
 use super::show::Shown;
 use crate::app::{Config, load_schemas};
@@ -41,7 +41,11 @@ pub(super) struct Options {
     /// Begin with the oldest event there is, instead of the next one.
     #[arg(long, conflicts_with = "since")]
     from_beginning: bool,
-    /// Begin with events that arrived at this time: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
+    /// Only events that arrived at this time or later: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
+    ///
+    /// An event's time of arrival is that of its header imbridge-received-at, by the bridge's clock. So the topics are read from
+    /// their beginning and earlier events left out; where the broker stamps messages (message.timestamp.type=LogAppendTime),
+    /// from what was appended a day before that time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<i64>,
     /// End after so many events.
@@ -94,6 +98,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
     let mut trouble = String::new();
     while left > 0 {
         match reading.next() {
+            Some(Next::Message(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
             Some(Next::Message(message)) => {
                 let shown = Shown::new(&message, &mut decoder);
                 if options.wants(&shown) {
@@ -155,6 +160,11 @@ impl Options {
                     .commands
                     .iter()
                     .any(|name| rest.split_once('.').is_some_and(|(_, command)| command == name)))
+    }
+
+    fn wants_time(&self, arrived_at_ms: Option<i64>) -> bool {
+        let is_late = |since| arrived_at_ms.is_none_or(|at_ms| at_ms >= since);
+        self.since.is_none_or(is_late)
     }
 
     fn wants(&self, shown: &Shown) -> bool {

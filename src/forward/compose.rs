@@ -2,22 +2,25 @@
 //! schema, as dead letters where encoding is impossible. Every event becomes at least one message, unless it is a copy of
 //! an earlier one; or its record waits until the registry has told the number of its schema. No I/O here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dead_letter::{self, DeadLetter};
 use super::history::{self, History, Seen};
 use super::metrics::Metrics;
 use super::names::{Draft, Names, source_of};
 use super::recent::RecentLetters;
+use super::refusals::Refusals;
 use super::renewal::Renewal;
 use super::repeats::{Arrival, ContentId};
 use super::sequences::Irregularities;
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
-use crate::publish::{self, Message, Position};
+use crate::publish::{self, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Encoder, Framing, Meta};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
 
 /// Where messages go and how they are made.
@@ -33,6 +36,25 @@ pub struct Composer {
     pub(super) history: History,
     /// Whether the history knows what was delivered before this start.
     pub(super) recalled: bool,
+    /// What Kafka refuses.
+    pub(super) refusals: Refusals,
+    /// The last record that was composed: what is gone through again is not counted again.
+    composed: u64,
+    /// The dead letters that were counted and are not delivered.
+    counted: BTreeSet<(u64, u32)>,
+}
+
+/// What an event becomes.
+enum Made {
+    Message(Message),
+    /// Nothing: it is a copy of an earlier one.
+    Copy,
+    /// A dead letter with this key, since its topic or this record is refused.
+    Refused {
+        reason: Reason,
+        slot: Slot,
+        key: String,
+    },
 }
 
 /// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
@@ -60,6 +82,9 @@ impl Composer {
             registry: None,
             recent: RecentLetters::default(),
             recalled: false,
+            refusals: Refusals::new(Duration::from_secs(config.refusal_grace_s)),
+            composed: 0,
+            counted: BTreeSet::new(),
         }
     }
 
@@ -96,18 +121,57 @@ impl Composer {
     pub(super) fn renew(&mut self, renewal: Renewal, topic_prefix: &str) {
         self.names.rename(&renewal.catalogue, topic_prefix);
         self.catalogue = renewal.catalogue;
+        if let Some(registry) = &mut self.registry {
+            registry.retain(self.catalogue.commands().map(Command::fingerprint));
+        }
         self.commands = renewal.commands;
         self.privacy = renewal.privacy;
     }
 
     /// Every topic that something can go to.
     pub fn topics(&self) -> Vec<String> {
-        self.names.all_topics()
+        self.names.all_topics(&Provider::ALL)
+    }
+
+    /// Every topic that events of these providers can go to.
+    pub fn topics_of(&self, providers: &[Provider]) -> Vec<String> {
+        self.names.all_topics(providers)
+    }
+
+    /// Where a message's event may have become a dead letter in an earlier session, or the other way round.
+    pub(super) fn other_place(&self, message: &Message) -> Option<Slot> {
+        let letters = self.names.dead_letter();
+        if message.slot.topic == *letters {
+            return message.twin.clone();
+        }
+        Some(Slot {
+            topic: Arc::clone(letters),
+            partition: message.slot.partition,
+        })
+    }
+
+    /// Whether this is the topic of dead letters.
+    pub(super) fn is_dead_letter_topic(&self, topic: &str) -> bool {
+        **self.names.dead_letter() == *topic
+    }
+
+    /// Everything up to this record is delivered, and is never composed again.
+    pub(super) fn forget(&mut self, seq: u64) {
+        self.refusals.forget(seq);
+        while self.counted.first().is_some_and(|(first, _)| *first <= seq) {
+            self.counted.pop_first();
+        }
     }
 
     /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
     pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
+        let messages = self.messages(record, limit)?;
+        self.composed = self.composed.max(record.seq);
+        Ok(messages)
+    }
+
+    fn messages(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
         let mut callback = match open(record) {
             Ok(callback) => callback,
             Err(reason) => {
@@ -151,20 +215,26 @@ impl Composer {
                 messages.extend(self.bury(letter, limit));
                 continue;
             };
-            let (reason, key) = match self.message(&callback.head, position, event, framing) {
-                Ok(None) => continue,
-                Ok(Some(message)) if message.size() <= limit(&message.slot.topic) => {
+            let made = self.message(&callback.head, position, event, framing);
+            let letter = DeadLetter::new;
+            let letter = match made {
+                Ok(Made::Copy) => continue,
+                Ok(Made::Message(message)) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
                     continue;
                 }
-                Ok(Some(message)) => {
+                Ok(Made::Message(message)) => {
                     let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
-                    (("too_large", error), message.key)
+                    letter(record, head, ("too_large", error))
+                        .with_key(Some(message.key))
+                        .instead_of(message.slot)
                 }
-                Err(reason) => (reason, group_of(&event.body)),
+                Ok(Made::Refused { reason, slot, key }) => {
+                    letter(record, head, reason).with_key(Some(key)).instead_of(slot)
+                }
+                Err(reason) => letter(record, head, reason).with_key(group_of(&event.body)),
             };
-            let letter = DeadLetter::new(record, head, reason).with_event(event).with_key(key);
-            messages.extend(self.bury(letter, limit));
+            messages.extend(self.bury(letter.with_event(event), limit));
         }
         Ok(messages)
     }
@@ -186,26 +256,32 @@ impl Composer {
         Ok(Some(Framing::Confluent { id }))
     }
 
-    fn bury(&self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
-        self.metrics
-            .dead_letters
-            .with_label_values(&[letter.provider(), letter.reason()])
-            .inc();
-        self.recent.add(letter.sample());
+    fn bury(&mut self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
+        if self.counted.insert(letter.place()) {
+            self.metrics
+                .dead_letters
+                .with_label_values(&[letter.provider(), letter.reason()])
+                .inc();
+            self.recent.add(letter.sample());
+        }
         dead_letter::messages(&self.names, &letter, limit(self.names.dead_letter()))
     }
 
-    /// The message of an event; none for a copy.
+    /// What becomes of an event.
     fn message(
         &mut self,
         head: &Head,
         position: Position,
         event: &Event<'_>,
         framing: Option<Framing>,
-    ) -> Result<Option<Message>, Reason> {
+    ) -> Result<Made, Reason> {
         let command = self.catalogue.command(head.provider.as_str(), &event.command);
         let (Some(command), Some(framing)) = (command, framing) else {
-            return Ok(Some(self.unknown(head, position, event)));
+            let message = self.unknown(head, position, event);
+            return Ok(match self.refusal(position, &message.slot.topic, &message.key) {
+                Some(refused) => refused,
+                None => Made::Message(message),
+            });
         };
         let content = command
             .has_identity()
@@ -222,33 +298,62 @@ impl Composer {
                 &mut payload,
             )
             .map_err(|cause| (cause.reason(), cause.to_string()))?;
+        let topic = self.names.topic(head.provider, command.name());
+        let key = encoded.key.unwrap_or_else(|| head.app.clone());
+        let arrival = Arrival::of(head, position.seq, event.index);
+        if let Some(refused) = self.refusal(position, topic, &key) {
+            // Sent once more by somebody, it is no copy of what never came.
+            self.history.leave_out(arrival);
+            return Ok(refused);
+        }
         let seen = Seen {
             head,
             command: command.name(),
-            arrival: Arrival::of(head, position.seq, event.index),
+            arrival,
             id: content.filter(|_| encoded.identified),
             numbered: encoded.numbered,
         };
         if !self.history.admit(seen) {
-            return Ok(None);
+            return Ok(Made::Copy);
         }
-        for path in &encoded.unmapped.paths {
-            self.metrics.unmapped(command.provider(), command.name(), path);
+        if position.seq > self.composed {
+            for path in &encoded.unmapped.paths {
+                self.metrics.unmapped(command.provider(), command.name(), path);
+            }
         }
         let draft = Draft {
             position,
             id: content_text.filter(|_| encoded.identified),
-            topic: self.names.topic(head.provider, command.name()),
+            topic,
             source: source_of(head),
             kind: format!("{}.{}", command.provider(), command.name()),
-            key: Some(encoded.key.unwrap_or_else(|| head.app.clone())),
+            key,
             time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
             received_at_ms: head.received_at_ms,
             content_type: "application/avro",
             trace: head.trace.as_ref(),
             payload,
         };
-        Ok(Some(self.names.finish(draft, Vec::new())))
+        Ok(Made::Message(self.names.finish(draft, Vec::new())))
+    }
+
+    /// Why an event that would go to this topic becomes a dead letter.
+    fn refusal(&self, position: Position, topic: &Arc<str>, key: &str) -> Option<Made> {
+        let verdict = self.refusals.verdict(position, topic)?;
+        if !self.counted.contains(&(position.seq, position.index)) {
+            self.metrics
+                .refused
+                .with_label_values(&[&**topic, &verdict.error])
+                .inc();
+        }
+        Some(Made::Refused {
+            reason: (verdict.reason, verdict.text.clone()),
+            slot: Slot {
+                topic: Arc::clone(topic),
+                partition: partition_of(key.as_bytes(), self.names.partitions()),
+            },
+            key: key.to_owned(),
+        })
     }
 
     /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order.
@@ -260,7 +365,7 @@ impl Composer {
             topic: self.names.unknown(head.provider),
             source: source_of(head),
             kind: format!("{}.{command}", head.provider.as_str()),
-            key: group_of(&event.body).or_else(|| Some(command.clone())),
+            key: group_of(&event.body).unwrap_or_else(|| command.clone()),
             time_ms: head.received_at_ms,
             received_at_ms: head.received_at_ms,
             content_type: "application/json",

@@ -4,7 +4,7 @@ use super::names::{Draft, Names, source_of};
 use super::recent::{Sample, shape};
 use crate::callback::Head;
 use crate::provider::{Event, group_of};
-use crate::publish::{Message, Position};
+use crate::publish::{Message, Position, Slot};
 use crate::spool::Record;
 
 /// Room for key and headers beside the bytes of one part.
@@ -21,6 +21,8 @@ pub(super) struct DeadLetter<'a> {
     error: String,
     command: Option<&'a str>,
     key: Option<String>,
+    /// Where the event would have gone.
+    twin: Option<Slot>,
     index: u32,
     bytes: &'a [u8],
     /// How many bytes a privacy rule keeps back.
@@ -38,6 +40,7 @@ impl<'a> DeadLetter<'a> {
             error,
             command,
             key: None,
+            twin: None,
             index: 0,
             bytes: &record.data,
             withheld: None,
@@ -66,6 +69,19 @@ impl<'a> DeadLetter<'a> {
     /// The key that the event has or would have had.
     pub fn with_key(self, key: Option<String>) -> DeadLetter<'a> {
         DeadLetter { key, ..self }
+    }
+
+    /// Instead of a message to this place, where it may have been sent.
+    pub fn instead_of(self, slot: Slot) -> DeadLetter<'a> {
+        DeadLetter {
+            twin: Some(slot),
+            ..self
+        }
+    }
+
+    /// Its record and its place in that.
+    pub fn place(&self) -> (u64, u32) {
+        (self.record.seq, self.index)
     }
 
     /// Without its bytes and its key, if a privacy rule may be for something in them that cannot be told from the rest.
@@ -118,6 +134,12 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     };
     let received_at_ms = letter.received_at_ms();
     let command = letter.command.map(clip);
+    // Each has a key, so that letters of one group, or else of one app, stay in order.
+    let own = letter.key.as_ref().filter(|key| key.len() <= CLIP_BYTES);
+    let key = own.map_or_else(
+        || letter.head.map_or(names.spool(), |head| &head.app).to_owned(),
+        Clone::clone,
+    );
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
             ("imbridge-reason", letter.reason.to_owned()),
@@ -138,14 +160,16 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
             topic: names.dead_letter(),
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
             kind: format!("{}.{}", letter.provider(), command.unwrap_or("unknown")),
-            key: letter.key.clone().filter(|key| key.len() <= CLIP_BYTES),
+            key: key.clone(),
             time_ms: received_at_ms,
             received_at_ms,
             content_type: "application/octet-stream",
             trace: letter.head.and_then(|head| head.trace.as_ref()),
             payload: bytes.to_vec(),
         };
-        names.finish(draft, more)
+        let mut message = names.finish(draft, more);
+        message.twin.clone_from(&letter.twin);
+        message
     };
     parts.iter().enumerate().map(message).collect()
 }

@@ -104,6 +104,11 @@ impl History {
         !copy
     }
 
+    /// Passes over an event that does not reach its topic: what comes later is no copy of it.
+    pub fn leave_out(&mut self, arrival: Arrival) {
+        self.repeats.leave_out(arrival);
+    }
+
     /// Whether copies are looked for at all.
     pub fn looks_back(&self) -> bool {
         self.repeats.looks_back()

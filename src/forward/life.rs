@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::marks::Marks;
+use super::refusals::Refused;
 use super::source::Source;
-use super::window::Window;
+use super::window::{InFlight, Window};
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Fault, Present, Publisher, Slot};
+use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
@@ -36,23 +37,60 @@ pub(super) struct Life<'a> {
     reported: u64,
     reported_at: Instant,
     progress_at: Instant,
-    recovery: Recovery,
+    /// The message that was sent last travels alone.
+    alone: bool,
+    /// What librdkafka did not take.
+    unsent: Vec<Failure>,
+    marks: Marks,
+    /// Records after this one were not composed before: none of their messages is in `known.present`.
+    composed: u64,
+    known: Known,
 }
 
-/// What may be in Kafka from earlier lives.
-struct Recovery {
-    /// Records after this one were never composed before: nobody has sent them.
+/// What is known of messages that earlier sessions may have sent.
+pub(super) struct Known {
+    /// Records after this one were never composed before it was known what became of their messages.
     horizon: u64,
-    marks: Marks,
     /// Partitions whose earlier messages have been looked up.
     looked_up: HashSet<Slot>,
     present: Present,
     settled: bool,
 }
 
+impl Known {
+    /// Nothing is known of the messages of records up to this one.
+    pub fn nothing(horizon: u64) -> Known {
+        Known {
+            horizon,
+            looked_up: HashSet::new(),
+            present: Present::default(),
+            settled: false,
+        }
+    }
+}
+
+/// What a session leaves behind.
+pub(super) struct Ended {
+    /// Every record up to here is in Kafka.
+    pub delivered: u64,
+    /// Nothing of the records after this one was sent.
+    pub composed: u64,
+    /// What became of everything that was sent; `None` where that must be looked up.
+    pub known: Option<Known>,
+    /// What was refused.
+    pub refused: Vec<Refused>,
+    /// Where messages were sent of which nobody tells why they failed.
+    pub unexplained: Vec<String>,
+}
+
 impl<'a> Life<'a> {
-    pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, progress: Progress) -> Life<'a> {
-        let Progress { delivered, composed } = progress;
+    pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, from: (Progress, Known)) -> Life<'a> {
+        let (
+            Progress {
+                delivered, composed, ..
+            },
+            known,
+        ) = from;
         let reported = parts.reader.delivered();
         let now = Instant::now();
         Life {
@@ -65,24 +103,46 @@ impl<'a> Life<'a> {
             reported,
             reported_at: now,
             progress_at: now,
-            recovery: Recovery {
-                horizon: composed,
-                marks,
-                looked_up: HashSet::new(),
-                present: Present::default(),
-                settled: false,
-            },
+            alone: false,
+            unsent: Vec::new(),
+            marks,
+            composed,
+            known,
         }
     }
 
-    /// Every record up to here is in Kafka.
-    pub fn delivered(&self) -> u64 {
-        self.delivered
-    }
-
-    /// Nothing of the records after this one was sent.
-    pub fn composed(&self) -> u64 {
-        self.source.read
+    /// Gives the producer up, and finds out what became of what it had.
+    pub fn end(mut self) -> Ended {
+        let words = self.publisher.last_words(self.parts.patience());
+        for delivery in words.receipts {
+            self.window.settle(delivery.ticket, delivery.offset);
+        }
+        self.take_delivered();
+        let refused = |failure: Failure| {
+            let position = self.window.message(failure.ticket)?.position;
+            Some(Refused { position, failure })
+        };
+        let failures = words.failures.into_iter().chain(std::mem::take(&mut self.unsent));
+        let refused: Vec<Refused> = failures.filter_map(refused).collect();
+        let mut known = words.is_complete.then_some(self.known);
+        if let Some(known) = &mut known {
+            for (message, is_delivered) in self.window.messages() {
+                known.looked_up.insert(message.slot.clone());
+                if is_delivered {
+                    known
+                        .present
+                        .note(message.slot.clone(), message.position, message.received_at_ms);
+                }
+            }
+        }
+        self.parts.reader.deliver(self.delivered, self.marks.take_notes());
+        Ended {
+            delivered: self.delivered,
+            composed: self.source.read,
+            known,
+            refused,
+            unexplained: Vec::new(),
+        }
     }
 
     pub fn run(&mut self) -> Result<(), Trouble> {
@@ -120,69 +180,84 @@ impl<'a> Life<'a> {
         self.delivered == self.source.read && self.delivered == self.reported && self.source.is_done(self.parts)
     }
 
-    /// Before anything is sent to a partition, it has a mark in the spool; and before anything is sent that an earlier
-    /// life may have sent, the partition behind its mark is looked up. One without a mark never had a message.
+    /// Before anything is sent to a partition, its topic is there and it has a mark in the spool; and before anything is sent that an
+    /// earlier session may have sent, the partition behind its mark is looked up. One without a mark never had a message.
     fn prepare(&mut self) -> Result<(), Trouble> {
-        let recovery = &mut self.recovery;
-        let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
         let Some(first) = self.source.pending.front().map(|step| step.message.position.seq) else {
             return Ok(());
         };
-        let replays = first <= recovery.horizon;
-        if !replays && !recovery.present.is_empty() {
-            recovery.present = Present::default();
+        // Not before all of them are delivered: a session that ends earlier leaves them to the next one.
+        if self.delivered >= self.composed && !self.known.present.is_empty() {
+            self.known.present = Present::default();
         }
+        let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
+        let asked_at = Instant::now();
+        for slot in &slots {
+            self.publisher.require(&slot.topic)?;
+        }
+        // A topic that is created takes its time, in which nothing could be delivered.
+        self.progress_at += asked_at.elapsed();
         let mut look_up = HashMap::new();
-        for slot in slots {
-            match recovery.marks.get(slot) {
-                None => {
-                    recovery.marks.set(slot.clone(), self.publisher.end_offset(slot)?);
-                    recovery.looked_up.insert(slot.clone());
+        if first <= self.known.horizon {
+            let others = self.source.pending.iter();
+            let others = others.filter_map(|step| self.parts.composer.other_place(&step.message));
+            let others = others.filter(|slot| !self.parts.composer.refusals.is_closed(&slot.topic));
+            for slot in others.chain(slots.iter().copied().cloned()) {
+                if let Some(mark) = self.marks.get(&slot)
+                    && self.known.looked_up.insert(slot.clone())
+                {
+                    look_up.insert(slot, mark);
                 }
-                Some(mark) if replays && recovery.looked_up.insert(slot.clone()) => {
-                    look_up.insert(slot.clone(), mark);
-                }
-                Some(_) => {}
             }
         }
-        let notes = recovery.marks.take_notes();
+        for slot in slots
+            .into_iter()
+            .filter(|slot| self.marks.get(slot).is_none())
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.marks.set(slot.clone(), self.publisher.end(&slot));
+            self.known.looked_up.insert(slot);
+        }
+        let notes = self.marks.take_notes();
         if !notes.is_empty() {
             self.parts.reader.deliver_durably(self.delivered, notes)?;
         }
-        if !look_up.is_empty() {
-            self.settle(look_up.keys().cloned().collect())?;
-            if self.parts.abandon.is_raised() {
-                return Ok(());
-            }
-            let since_ms = self
-                .source
-                .pending
-                .iter()
-                .map(|step| step.message.received_at_ms)
-                .min()
-                .unwrap_or(0);
-            let present = self.publisher.read_back(&look_up, since_ms)?;
-            info!(
-                partitions = look_up.len(),
-                found = present.len(),
-                "looked up what Kafka has of undelivered records"
-            );
-            self.recovery.present.merge(present);
+        if look_up.is_empty() {
+            return Ok(());
         }
+        self.look_up(&look_up)
+    }
+
+    /// Finds out which messages of earlier sessions are in these partitions, behind their marks.
+    fn look_up(&mut self, marks: &HashMap<Slot, i64>) -> Result<(), Trouble> {
+        self.settle(&marks.keys().cloned().collect())?;
+        if self.parts.abandon.is_raised() {
+            return Ok(());
+        }
+        let present = self.publisher.read_back(marks)?;
+        info!(
+            partitions = marks.len(),
+            found = present.len(),
+            "looked up what Kafka has of undelivered records"
+        );
+        self.known.present.merge(present);
+        // Nothing could be delivered meanwhile.
+        self.progress_at = Instant::now();
         Ok(())
     }
 
-    /// Waits until what the life before had on its way to these partitions has arrived or died, and can be seen; or until the
+    /// Waits until what the session before had on its way to these partitions has arrived or died, and can be seen; or until the
     /// time to drain is over.
-    fn settle(&mut self, slots: HashSet<Slot>) -> Result<(), Trouble> {
+    fn settle(&mut self, slots: &HashSet<Slot>) -> Result<(), Trouble> {
         let abandon = &self.parts.abandon;
         let mut said = false;
         while !abandon.is_raised() {
-            match self.publisher.hidden(&slots)? {
-                None if self.recovery.settled => break,
+            match self.publisher.hidden(slots)? {
+                None if self.known.settled => break,
                 None => {
-                    abandon.pause(self.parts.config.settle());
-                    self.recovery.settled = true;
+                    abandon.pause(self.parts.config.settle(self.publisher.replicas(slots)));
+                    self.known.settled = true;
                 }
                 Some(partition) => {
                     if !std::mem::replace(&mut said, true) {
@@ -191,7 +266,7 @@ impl<'a> Life<'a> {
                             "publishing waits for replicas to be in sync: Kafka may have messages that it does not show"
                         );
                     }
-                    self.recovery.settled = false;
+                    self.known.settled = false;
                     abandon.pause(HIDDEN_PAUSE);
                 }
             }
@@ -207,17 +282,30 @@ impl<'a> Life<'a> {
         {
             let message = &step.message;
             let completes = step.completes.map(|record| record.seq);
-            let replayed = message.position.seq <= self.recovery.horizon;
-            if replayed && self.recovery.present.has(message) {
+            let replayed = message.position.seq <= self.composed;
+            let other = || self.parts.composer.other_place(message);
+            if replayed && !self.known.present.is_empty() && self.known.present.has(message, other().as_ref()) {
                 self.window.pass(completes);
                 self.parts.metrics.skipped.inc();
             } else {
-                let ticket = self
-                    .window
-                    .send(message.slot.clone(), message.received_at_ms, completes);
-                if !self.publisher.send(message, ticket)? {
-                    self.window.unsend();
+                // A suspect travels alone: a refusal is then its own.
+                let alone = self.parts.composer.refusals.is_suspect(message.position);
+                if (alone || self.alone) && self.publisher.in_flight() > 0 {
                     return Ok(sent);
+                }
+                self.alone = alone;
+                let ticket = self.window.send(InFlight::of(message), completes);
+                match self.publisher.send(message, ticket)? {
+                    Sent::Queued => {}
+                    Sent::Full => {
+                        self.window.unsend();
+                        return Ok(sent);
+                    }
+                    Sent::Refused(failure) => {
+                        let fault = Fault::new("produce", format!("{}: {}", failure.topic, failure.text));
+                        self.unsent.push(failure);
+                        return Err(fault.into());
+                    }
                 }
             }
             if replayed {
@@ -234,12 +322,25 @@ impl<'a> Life<'a> {
         for delivery in self.publisher.poll()? {
             self.window.settle(delivery.ticket, delivery.offset);
         }
+        let any = self.take_delivered();
+        if any || (self.window.is_empty() && self.source.pending.is_empty()) {
+            self.progress_at = Instant::now();
+        }
+        Ok(any)
+    }
+
+    /// Counts what is delivered, in order; true when there was anything.
+    fn take_delivered(&mut self) -> bool {
         let mut any = false;
         let now_ms = unix_ms();
         while let Some(delivered) = self.window.pop() {
             any = true;
-            if let Some((slot, received_at_ms)) = delivered.message {
+            if let Some(InFlight {
+                slot, received_at_ms, ..
+            }) = delivered.message
+            {
                 self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
+                self.parts.note_delivery(&slot.topic);
                 self.unfinished.push((slot, delivered.offset + 1));
             }
             if let Some(seq) = delivered.completes {
@@ -247,21 +348,17 @@ impl<'a> Life<'a> {
                 self.source.deliver(seq, &self.parts.spans);
                 self.unfinished
                     .drain(..)
-                    .for_each(|(slot, offset)| self.recovery.marks.set(slot, offset));
+                    .for_each(|(slot, offset)| self.marks.set(slot, offset));
             }
         }
-        if any || (self.window.is_empty() && self.source.pending.is_empty()) {
-            self.progress_at = Instant::now();
-        }
-        Ok(any)
+        any
     }
 
     /// Tells the spool how far delivery has come, now and then.
     fn report(&mut self) {
         if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
-            self.parts
-                .reader
-                .deliver(self.delivered, self.recovery.marks.take_notes());
+            self.parts.reader.deliver(self.delivered, self.marks.take_notes());
+            self.parts.composer.forget(self.delivered);
             self.reported = self.delivered;
             self.reported_at = Instant::now();
         }
@@ -286,6 +383,8 @@ impl<'a> Life<'a> {
             return Ok(());
         }
         match self.publisher.hidden(&self.window.slots()) {
+            // It may have moved while the cluster was asked.
+            Ok(None) if self.collect()? => return Ok(()),
             Ok(None) => {
                 let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
                 return Err(Fault::new("stalled", text).into());

@@ -21,6 +21,7 @@ pub struct Metrics {
     pub(super) skipped: IntCounter,
     pub(super) producers: IntCounterVec,
     pub(super) dead_letters: IntCounterVec,
+    pub(super) refused: IntCounterVec,
     pub(super) connected: IntGauge,
     pub(super) duplicates: IntCounterVec,
     pub(super) sequence_gaps: IntCounterVec,
@@ -69,6 +70,12 @@ impl Metrics {
                 "imbridge_dead_letters_total",
                 "Events that went to the dead-letter topic.",
                 &["provider", "reason"],
+                registry
+            )?,
+            refused: register_int_counter_vec_with_registry!(
+                "imbridge_refused_total",
+                "Events that Kafka refused for good, and that became dead letters.",
+                &["topic", "error"],
                 registry
             )?,
             connected: register_int_gauge_with_registry!(

@@ -13,6 +13,7 @@ mod metrics;
 mod names;
 mod recall;
 mod recent;
+mod refusals;
 mod renewal;
 mod repeats;
 mod sequences;
@@ -27,7 +28,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use compose::{Composer, Waiting};
 pub use history::Config;
@@ -36,14 +37,16 @@ pub use recent::{RecentLetters, Sample};
 pub use renewal::{Renewal, Renewals};
 pub use sequences::{Irregularities, Irregularity};
 
-use crate::callback::Spans;
+use crate::callback::{Provider, Spans};
 use crate::lifecycle::{Backoff, Stop};
-use crate::publish::{self, Delivery, Publisher};
+use crate::publish::{self, Delivery, Failure, Kind, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
-use life::Life;
+use life::{Known, Life};
 use marks::Marks;
+use refusals::{Learnt, Refused};
 use transactions::{Claim, Transactions};
 
+const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(3);
 const DELIVERY_NOTE: &str = "delivery";
 
 /// The way of delivery ([`Delivery::as_str`]) that published this spool last, `None` when nothing did.
@@ -67,6 +70,8 @@ pub struct Forwarder {
     pub config: publish::Config,
     /// The spool's name in headers.
     pub spool: String,
+    /// Who may send: only their topics are created ahead of time.
+    pub providers: Vec<Provider>,
     /// Where to count.
     pub metrics: Metrics,
     /// Where spans of what is delivered are left.
@@ -86,6 +91,8 @@ struct Progress {
     delivered: u64,
     /// Messages of records after this one were never made, so nobody has sent them; of those up to it, Kafka may have some.
     composed: u64,
+    /// It was asked what Kafka lets the bridge do.
+    rights_asked: bool,
 }
 
 /// What ends a producer's life before its time.
@@ -95,6 +102,8 @@ enum Trouble {
     Kafka(#[from] publish::Fault),
     #[error(transparent)]
     Connect(#[from] publish::ConnectError),
+    #[error(transparent)]
+    Topic(#[from] Unready),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error("the spool does not take notes: {0}")]
@@ -112,6 +121,8 @@ impl Trouble {
         match self {
             Trouble::Kafka(fault) => fault.reason,
             Trouble::Connect(_) => "connect",
+            Trouble::Topic(Unready::Fault(fault)) => fault.reason,
+            Trouble::Topic(Unready::Refused(_)) => "refused",
             Trouble::Read(_) | Trouble::Note(_) => "spool",
             Trouble::Replaced { .. } => "replaced",
             Trouble::Panic(_) => "panic",
@@ -127,9 +138,11 @@ impl Forwarder {
         let mut progress = Progress {
             delivered: self.reader.delivered(),
             composed: self.reader.appended(),
+            rights_asked: false,
         };
         let mut connect_failures = 0u64;
         let mut claim = Claim::new();
+        let mut known = None;
         loop {
             let everything = self.reader.appended() <= progress.delivered;
             if self.abandon.is_raised() || (self.drain.is_raised() && everything) {
@@ -145,10 +158,19 @@ impl Forwarder {
                 );
             }
             // A panic in this thread must not leave a bridge that accepts and never delivers.
-            let life = catch_unwind(AssertUnwindSafe(|| self.live(&mut progress, &mut backoff, &mut claim)));
-            let life = life.unwrap_or_else(|panic| {
+            let carried = known.take();
+            let life = AssertUnwindSafe(|| self.live(&mut progress, carried, &mut claim));
+            let life = catch_unwind(life).unwrap_or_else(|panic| {
                 progress.composed = self.reader.appended();
                 Err(Trouble::Panic(words_of(panic.as_ref())))
+            });
+            let life = life.and_then(|life| {
+                known = life.known;
+                if life.has_moved {
+                    backoff.reset();
+                }
+                life.outcome
+                    .or_else(|trouble| self.learn(trouble, life.refused, &life.unexplained))
             });
             match life {
                 Ok(()) => continue,
@@ -177,45 +199,155 @@ impl Forwarder {
         }
     }
 
+    /// Takes in what was refused. `Ok` where that makes publishing go on: at once, with dead letters.
+    fn learn(&mut self, trouble: Trouble, refused: Vec<Refused>, unexplained: &[String]) -> Result<(), Trouble> {
+        for Refused { position, failure } in &refused {
+            let Failure { topic, error, text, .. } = failure;
+            debug!(%position, topic, error, text, "not delivered");
+        }
+        let mut topics: Vec<TopicRefused> = Vec::new();
+        if let Trouble::Topic(Unready::Refused(topic)) = &trouble {
+            topics.push(topic.clone());
+        }
+        for Refused { failure, .. } in &refused {
+            if !topics.iter().any(|topic| topic.topic == failure.topic) {
+                topics.extend(failure.topic_refused(&self.config));
+            }
+        }
+        if topics.is_empty() && !unexplained.is_empty() {
+            topics = publish::unwritable(&self.config, unexplained);
+        }
+        let now = std::time::Instant::now();
+        let mut goes_on = false;
+        for topic in topics {
+            if self.composer.is_dead_letter_topic(&topic.topic) {
+                error!(
+                    topic = topic.topic,
+                    cause = topic.text,
+                    "the topic of dead letters refuses: publishing waits until it takes messages"
+                );
+                return Err(trouble);
+            }
+            let learnt = self.composer.refusals.learn_topic(&topic, now);
+            goes_on |= learnt == Learnt::Close;
+            let grace_s = self.config.refusal_grace_s;
+            match learnt {
+                Learnt::Wait => warn!(
+                    topic = topic.topic,
+                    cause = topic.text,
+                    grace_s,
+                    "the topic refuses: publishing waits for it, then its events become dead letters"
+                ),
+                Learnt::Close => error!(
+                    topic = topic.topic,
+                    cause = topic.text,
+                    "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
+                ),
+            }
+        }
+        let (letters, others): (Vec<_>, Vec<_>) = refused
+            .into_iter()
+            .partition(|refused| self.composer.is_dead_letter_topic(&refused.failure.topic));
+        if let Some(letter) = letters.iter().find(|letter| letter.failure.kind == Kind::Record) {
+            error!(
+                cause = letter.failure.text,
+                "Kafka refuses a dead letter: publishing waits until it takes it"
+            );
+            return Err(trouble);
+        }
+        let judged = self.composer.refusals.learn_records(&others);
+        if judged {
+            error!(%trouble, "Kafka refuses a record: it becomes a dead letter");
+        }
+        if judged || goes_on { Ok(()) } else { Err(trouble) }
+    }
+
+    /// Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
+    fn tell_missing_rights(&self) {
+        for missing in publish::missing_rights(&self.config, &self.topics()) {
+            warn!(missing, "Kafka does not let the bridge do all that it will have to");
+        }
+    }
+
+    /// How long a producer that is given up may take to say what became of its messages.
+    fn patience(&self) -> Duration {
+        if self.abandon.is_raised() {
+            Duration::ZERO
+        } else {
+            OUTCOMES_TIMEOUT
+        }
+    }
+
+    /// A message of this topic is delivered.
+    fn note_delivery(&mut self, topic: &str) {
+        if self.composer.refusals.delivered(topic) {
+            info!(topic, "the topic takes messages again");
+        }
+    }
+
     /// For the status page and alerts, when there is nothing else to do.
     fn tell_reachability(&self, publisher: &Publisher) {
         self.metrics.connected.set(publisher.is_reachable().into());
     }
 
-    /// One life of a producer; `Ok` when it was drained or abandoned, or new schemas can be used.
-    fn live(&mut self, progress: &mut Progress, backoff: &mut Backoff, claim: &mut Claim) -> Result<(), Trouble> {
+    /// One session of a producer.
+    fn live(&mut self, progress: &mut Progress, known: Option<Known>, claim: &mut Claim) -> Result<Lived, Trouble> {
         claim.verify(self)?;
-        let publisher = Publisher::connect(&self.config, &self.composer.topics(), &self.spool)?;
+        let publisher = Publisher::connect(&self.config, &self.topics(), &self.spool)?;
         info!(
             brokers = self.config.brokers,
             from = progress.delivered + 1,
             "connected to Kafka"
         );
+        if !std::mem::replace(&mut progress.rights_asked, true) {
+            self.tell_missing_rights();
+        }
         let delivery = self.config.delivery.as_str();
         self.reader
             .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
-        let (outcome, delivered, composed) = match self.config.delivery {
+        // A session that panicked has left its progress, and marks that belong to it, in the spool alone.
+        progress.delivered = progress.delivered.max(self.reader.delivered());
+        let (outcome, ended) = match self.config.delivery {
             Delivery::Idempotent => {
                 self.composer.recall(&mut self.reader, progress.delivered);
                 let marks = Marks::from_notes(self.reader.notes()?);
                 self.metrics.connected.set(1);
-                let mut life = Life::new(self, publisher, marks, *progress);
-                (life.run(), life.delivered(), life.composed())
+                let known = known.unwrap_or_else(|| Known::nothing(progress.composed));
+                let mut life = Life::new(self, publisher, marks, (*progress, known));
+                (life.run(), life.end())
             }
             Delivery::Transactional => {
                 let mut life = Transactions::begin(self, publisher, *progress, claim)?;
-                (life.run(), life.delivered(), life.composed())
+                (life.run(), life.end())
             }
         };
-        if delivered > progress.delivered {
-            backoff.reset();
-        }
-        *progress = Progress {
-            delivered,
-            composed: composed.max(progress.composed),
-        };
-        outcome
+        let has_moved = ended.delivered > progress.delivered;
+        progress.delivered = ended.delivered;
+        progress.composed = ended.composed.max(progress.composed);
+        Ok(Lived {
+            outcome,
+            has_moved,
+            known: ended.known,
+            refused: ended.refused,
+            unexplained: ended.unexplained,
+        })
     }
+
+    /// The topics that are looked up at the start, and created there where that is wanted.
+    fn topics(&self) -> Vec<String> {
+        self.composer.topics_of(&self.providers)
+    }
+}
+
+/// How a session went.
+struct Lived {
+    /// `Ok` when it was drained or abandoned, or new schemas can be used.
+    outcome: Result<(), Trouble>,
+    /// Something was delivered.
+    has_moved: bool,
+    known: Option<Known>,
+    refused: Vec<Refused>,
+    unexplained: Vec<String>,
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {

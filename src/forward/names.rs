@@ -31,7 +31,7 @@ pub(super) struct Draft<'a> {
     pub topic: &'a Arc<str>,
     pub source: String,
     pub kind: String,
-    pub key: Option<String>,
+    pub key: String,
     pub time_ms: i64,
     pub received_at_ms: i64,
     pub content_type: &'static str,
@@ -75,13 +75,11 @@ impl Names {
         &self.unknown[&provider]
     }
 
-    /// Every topic that something can go to.
-    pub fn all_topics(&self) -> Vec<String> {
-        let all = self
-            .topics
-            .values()
-            .flat_map(HashMap::values)
-            .chain(self.unknown.values())
+    /// Every topic that something of these providers can go to.
+    pub fn all_topics(&self, providers: &[Provider]) -> Vec<String> {
+        let all = providers
+            .iter()
+            .flat_map(|provider| self.topics[provider].values().chain([&self.unknown[provider]]))
             .chain([&self.dead_letter]);
         let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
         topics.extend(self.checkpoints.clone());
@@ -92,6 +90,16 @@ impl Names {
     /// The dead-letter topic.
     pub fn dead_letter(&self) -> &Arc<str> {
         &self.dead_letter
+    }
+
+    /// Partitions that keys are placed in.
+    pub fn partitions(&self) -> i32 {
+        self.partitions
+    }
+
+    /// The spool's name.
+    pub fn spool(&self) -> &str {
+        &self.spool
     }
 
     /// The id of an event without an identity of its own: the same however often the record goes through.
@@ -110,16 +118,13 @@ impl Names {
             ("ce_time", rfc3339(draft.time_ms)),
             ("content-type", draft.content_type.to_owned()),
         ];
-        headers.extend(draft.key.clone().map(|key| ("ce_subject", key)));
+        headers.push(("ce_subject", draft.key.clone()));
         if let Some(trace) = draft.trace {
             headers.push(("traceparent", trace.parent.clone()));
             headers.extend(trace.state.clone().map(|state| ("tracestate", state)));
         }
         headers.extend(more);
-        let partition = draft
-            .key
-            .as_ref()
-            .map_or(0, |key| partition_of(key.as_bytes(), self.partitions));
+        let partition = partition_of(draft.key.as_bytes(), self.partitions);
         Message {
             position: draft.position,
             slot: Slot {
@@ -130,6 +135,7 @@ impl Names {
             headers,
             payload: draft.payload,
             received_at_ms: draft.received_at_ms,
+            twin: None,
         }
     }
 }

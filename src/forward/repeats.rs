@@ -104,6 +104,11 @@ impl Repeats {
         })
     }
 
+    /// Passes over an event: what came from its position on is forgotten, as for one that is gone through again.
+    pub fn leave_out(&mut self, arrival: Arrival) {
+        self.rewind(arrival.position());
+    }
+
     /// Whether anything can be a copy.
     pub fn looks_back(&self) -> bool {
         self.window_ms > 0

@@ -1,7 +1,7 @@
 //! Records become steps, in order: what both ways of delivery have in common.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Forwarder, Trouble};
 use crate::callback::{Span, Spans, Trace};
@@ -75,10 +75,13 @@ impl Source {
         let bytes = if self.held_up { 1 } else { READ_BYTES };
         let records = parts.renewals.read(&mut parts.reader, self.read, bytes, self.horizon)?;
         self.held_up = self.is_done(parts);
+        parts.composer.refusals.tick(Instant::now());
         for record in &records {
             let limit = |topic: &str| publisher.max_message_bytes(topic);
             let Ok(messages) = parts.composer.compose(record, &limit) else {
                 self.held_up = true;
+                // Who waits here for a schema's number never had it: nobody has composed this record before, nor those after it.
+                self.horizon = self.horizon.min(self.read);
                 break;
             };
             self.traced.extend(span_of(record, &messages, &parts.spans));

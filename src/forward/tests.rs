@@ -86,8 +86,8 @@ fn an_event_has_the_same_bytes_however_often_its_record_goes_through() {
         "im.tencent.Group.CallbackAfterCreateGroup"
     );
     assert_eq!(
-        (messages[0].key.as_deref(), header(&messages[0], "ce_id")),
-        (Some("g"), "s.1.7.0")
+        (messages[0].key.as_str(), header(&messages[0], "ce_id")),
+        ("g", "s.1.7.0")
     );
 }
 
@@ -200,7 +200,7 @@ fn events_of_one_batch_have_positions_of_their_own() {
     let batch = format!(r#"{{"Events":[{},{},{}]}}"#, event("a"), event("b"), event("c"));
     let messages = compose(&record("Push.OfflinePush", &batch));
     assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
-    let keys: Vec<_> = messages.iter().filter_map(|message| message.key.as_deref()).collect();
+    let keys: Vec<_> = messages.iter().map(|message| message.key.as_str()).collect();
     assert_eq!(keys, ["a", "b", "c"]);
     assert!(
         messages
@@ -212,7 +212,7 @@ fn events_of_one_batch_have_positions_of_their_own() {
 #[test]
 fn the_older_flat_form_of_a_batch_is_one_event() {
     let messages = compose(&record("Push.OfflinePush", r#"{"To_Account":"a"}"#));
-    assert_eq!((messages.len(), messages[0].key.as_deref()), (1, Some("a")));
+    assert_eq!((messages.len(), messages[0].key.as_str()), (1, "a"));
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
     assert!(
         messages
             .iter()
-            .all(|message| message.size() <= 50_000 && message.key.as_deref() == Some("g"))
+            .all(|message| message.size() <= 50_000 && message.key == "g")
     );
     assert!(
         messages
@@ -288,7 +288,7 @@ fn whole(parts: &[Message]) -> Vec<u8> {
 fn an_unknown_command_without_a_group_is_keyed_by_its_name() {
     let messages = compose(&record("Group.CallbackOfTomorrow", r#"{"a":1}"#));
     assert_eq!(messages[0].slot.topic.as_ref(), "im.tencent.unknown");
-    assert_eq!(messages[0].key.as_deref(), Some("Group.CallbackOfTomorrow"));
+    assert_eq!(messages[0].key, "Group.CallbackOfTomorrow");
 }
 
 #[test]

@@ -2,14 +2,18 @@
 //! it comes; the next one takes what came meanwhile. The checkpoint says after a fault where to go on, so nothing is
 //! looked up, and consumers that read committed messages see each event exactly once.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::life::Ended;
+use super::refusals::Refused;
 use super::source::{Completed, Source};
+use super::window::InFlight;
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, ConnectError, Extent, Publisher, Slot, last_checkpoint};
+use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Kind, Publisher, Sent, last_checkpoint};
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
@@ -26,6 +30,10 @@ pub(super) struct Transactions<'a> {
     parts: &'a mut Forwarder,
     publisher: Publisher,
     source: Source,
+    /// The messages of the transaction that is open, by their tickets.
+    sent: Vec<InFlight>,
+    /// What librdkafka did not take.
+    unsent: Vec<Failure>,
     delivered: u64,
     reported: u64,
     reported_at: Instant,
@@ -106,19 +114,33 @@ impl<'a> Transactions<'a> {
             parts,
             publisher,
             source: Source::after(start.seq, progress.composed),
+            sent: Vec::new(),
+            unsent: Vec::new(),
             delivered: start.seq,
             reported_at: Instant::now(),
         })
     }
 
-    /// Every record up to here is in Kafka.
-    pub fn delivered(&self) -> u64 {
-        self.delivered
-    }
-
-    /// Nothing of the records after this one was sent.
-    pub fn composed(&self) -> u64 {
-        self.source.read
+    /// Gives the producer up. What its transaction had is not committed, or the last checkpoint says that it is.
+    pub fn end(mut self) -> Ended {
+        let refused = |failure: Failure| {
+            let position = self.sent.get(failure.ticket)?.position;
+            Some(Refused { position, failure })
+        };
+        // Only where something was refused is there anything to hear.
+        let words = self.publisher.last_words(self.parts.patience());
+        let failures = words.failures.into_iter().chain(std::mem::take(&mut self.unsent));
+        let refused: Vec<Refused> = failures.filter_map(refused).collect();
+        // A partition that Kafka does not add to the transaction fails it as a whole, and no message by itself.
+        let unexplained = refused.iter().all(|refused| refused.failure.kind == Kind::Consequence);
+        let topics: BTreeSet<&str> = self.sent.iter().map(|sent| &*sent.slot.topic).collect();
+        Ended {
+            delivered: self.delivered,
+            composed: self.source.read,
+            known: None,
+            unexplained: topics.into_iter().filter(|_| unexplained).map(str::to_owned).collect(),
+            refused,
+        }
     }
 
     pub fn run(&mut self) -> Result<(), Trouble> {
@@ -147,28 +169,23 @@ impl<'a> Transactions<'a> {
 
     /// One transaction: everything that waits, up to its limit, and whole records only.
     fn transact(&mut self) -> Result<(), Trouble> {
-        let mut sent: Vec<(Slot, i64)> = Vec::new();
+        self.sent.clear();
         let mut complete = self.source.bare.take();
         self.publisher.begin()?;
         loop {
             while let Some(step) = self.source.pending.front() {
-                if !self.publisher.send(&step.message, sent.len())? {
-                    self.publisher.poll()?;
-                    if self.parts.abandon.is_raised() {
-                        return Ok(());
-                    }
-                    std::thread::sleep(WAIT_FULL);
-                    continue;
+                let completes = step.completes;
+                if !self.send_first()? {
+                    return Ok(());
                 }
-                let step = self.source.pending.pop_front().expect("it was looked at");
-                sent.push((step.message.slot, step.message.received_at_ms));
-                complete = step.completes.or(complete);
-                if step.completes.is_some() && sent.len() >= MESSAGES_MAX {
+                self.source.pending.pop_front();
+                complete = completes.or(complete);
+                if completes.is_some() && self.sent.len() >= MESSAGES_MAX {
                     break;
                 }
             }
             self.publisher.poll()?;
-            if sent.len() >= MESSAGES_MAX {
+            if self.sent.len() >= MESSAGES_MAX {
                 break;
             }
             self.source.fill(self.parts, &self.publisher)?;
@@ -184,20 +201,69 @@ impl<'a> Transactions<'a> {
         self.source.deliver(complete.seq, &self.parts.spans);
         let replays = complete.seq <= self.horizon;
         let now_ms = unix_ms();
-        let metrics = &self.parts.metrics;
-        for (slot, received_at_ms) in sent {
-            metrics.published(&slot.topic, received_at_ms, now_ms);
+        for InFlight {
+            slot, received_at_ms, ..
+        } in self.sent.drain(..)
+        {
+            self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
+            self.parts.note_delivery(&slot.topic);
             if replays {
-                metrics.replayed.inc();
+                self.parts.metrics.replayed.inc();
             }
         }
         Ok(())
+    }
+
+    /// Sends the first message that waits, once there is room for it; false when the time to drain is over before.
+    fn send_first(&mut self) -> Result<bool, Trouble> {
+        let message = &self.source.pending.front().expect("the caller looked at it").message;
+        self.publisher.require(&message.slot.topic)?;
+        // A suspect travels alone: a refusal is then its own.
+        let alone = self.parts.composer.refusals.is_suspect(message.position);
+        if alone && !self.wait_until(|it| Ok(it.publisher.in_flight() == 0))? {
+            return Ok(false);
+        }
+        let sent = self.wait_until(Transactions::offer_first)?;
+        if sent && alone {
+            return self.wait_until(|it| Ok(it.publisher.in_flight() == 0));
+        }
+        Ok(sent)
+    }
+
+    /// True when librdkafka has taken the first message that waits, false when there is no room.
+    fn offer_first(&mut self) -> Result<bool, Trouble> {
+        let message = &self.source.pending.front().expect("the caller looked at it").message;
+        let ticket = self.sent.len();
+        let outcome = self.publisher.send(message, ticket)?;
+        if outcome == Sent::Full {
+            return Ok(false);
+        }
+        self.sent.push(InFlight::of(message));
+        if let Sent::Refused(failure) = outcome {
+            let fault = Fault::new("produce", format!("{}: {}", failure.topic, failure.text));
+            self.unsent.push(failure);
+            return Err(fault.into());
+        }
+        Ok(true)
+    }
+
+    /// False when the time to drain is over before.
+    fn wait_until(&mut self, mut is_done: impl FnMut(&mut Self) -> Result<bool, Trouble>) -> Result<bool, Trouble> {
+        while !is_done(self)? {
+            self.publisher.poll()?;
+            if self.parts.abandon.is_raised() {
+                return Ok(false);
+            }
+            std::thread::sleep(WAIT_FULL);
+        }
+        Ok(true)
     }
 
     /// Tells the spool how far delivery has come, now and then.
     fn report(&mut self) {
         if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
             self.parts.reader.deliver(self.delivered, Vec::new());
+            self.parts.composer.forget(self.delivered);
             self.reported = self.delivered;
             self.reported_at = Instant::now();
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::publish::Slot;
+use crate::publish::{Message, Position, Slot};
 
 /// Messages in flight; a ticket tells one from the others, rising without gaps.
 #[derive(Debug, Default)]
@@ -18,10 +18,32 @@ pub struct Window {
 struct Entry {
     /// The record that is complete with this entry.
     completes: Option<u64>,
-    /// Where the message goes, and when its callback arrived; `None` for an entry without a message.
-    message: Option<(Slot, i64)>,
+    /// `None` for an entry without a message.
+    message: Option<InFlight>,
     /// The offset, once delivered; anything for an entry without a message.
     offset: Option<i64>,
+}
+
+/// A message that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InFlight {
+    /// Where it goes.
+    pub slot: Slot,
+    /// Its place in the spool.
+    pub position: Position,
+    /// When its callback arrived, in Unix milliseconds.
+    pub received_at_ms: i64,
+}
+
+impl InFlight {
+    /// What is remembered of a message that is sent.
+    pub fn of(message: &Message) -> InFlight {
+        InFlight {
+            slot: message.slot.clone(),
+            position: message.position,
+            received_at_ms: message.received_at_ms,
+        }
+    }
 }
 
 /// A message whose predecessors are all delivered, like itself.
@@ -29,18 +51,18 @@ struct Entry {
 pub struct Delivered {
     /// Its record is complete with it.
     pub completes: Option<u64>,
-    /// Where it is, and when its callback arrived; `None` when there was nothing to send.
-    pub message: Option<(Slot, i64)>,
+    /// `None` when there was nothing to send.
+    pub message: Option<InFlight>,
     /// Its offset.
     pub offset: i64,
 }
 
 impl Window {
     /// A message that is sent now; gives its ticket.
-    pub fn send(&mut self, slot: Slot, received_at_ms: i64, completes: Option<u64>) -> usize {
+    pub fn send(&mut self, message: InFlight, completes: Option<u64>) -> usize {
         self.entries.push_back(Entry {
             completes,
-            message: Some((slot, received_at_ms)),
+            message: Some(message),
             offset: None,
         });
         self.first_ticket + self.entries.len() - 1
@@ -94,8 +116,20 @@ impl Window {
     pub fn slots(&self) -> HashSet<Slot> {
         let waiting = self.entries.iter().filter(|entry| entry.offset.is_none());
         waiting
-            .filter_map(|entry| Some(entry.message.as_ref()?.0.clone()))
+            .filter_map(|entry| Some(entry.message.as_ref()?.slot.clone()))
             .collect()
+    }
+
+    /// The message with this ticket.
+    pub fn message(&self, ticket: usize) -> Option<&InFlight> {
+        let entry = self.entries.get(ticket.checked_sub(self.first_ticket)?)?;
+        entry.message.as_ref()
+    }
+
+    /// Every message that is here, and whether it is delivered.
+    pub fn messages(&self) -> impl Iterator<Item = (&InFlight, bool)> {
+        let entries = self.entries.iter();
+        entries.filter_map(|entry| Some((entry.message.as_ref()?, entry.offset.is_some())))
     }
 
     /// How many messages wait for their delivery or for that of an earlier one.
@@ -113,10 +147,18 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn slot() -> Slot {
-        Slot {
-            topic: "t".into(),
-            partition: 0,
+    fn message() -> InFlight {
+        InFlight {
+            slot: Slot {
+                topic: "t".into(),
+                partition: 0,
+            },
+            position: Position {
+                seq: 1,
+                index: 0,
+                part: 0,
+            },
+            received_at_ms: 0,
         }
     }
 
@@ -129,9 +171,9 @@ mod tests {
     #[test]
     fn a_record_waits_for_all_of_its_messages_and_for_those_before_it() {
         let mut window = Window::default();
-        let first = window.send(slot(), 0, None);
-        let second = window.send(slot(), 0, Some(1));
-        let third = window.send(slot(), 0, Some(2));
+        let first = window.send(message(), None);
+        let second = window.send(message(), Some(1));
+        let third = window.send(message(), Some(2));
         window.settle(third, 9);
         window.settle(first, 7);
         assert!(completed(&mut window).is_empty());
@@ -143,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_in_kafka_already_keeps_its_place_in_the_order() {
         let mut window = Window::default();
-        let first = window.send(slot(), 0, Some(1));
+        let first = window.send(message(), Some(1));
         window.pass(Some(2));
         assert!(completed(&mut window).is_empty());
         window.settle(first, 7);
@@ -155,7 +197,7 @@ mod tests {
         let mut window = Window::default();
         window.complete(1);
         assert_eq!(completed(&mut window), [1]);
-        let sent = window.send(slot(), 0, Some(2));
+        let sent = window.send(message(), Some(2));
         (3..1000).for_each(|seq| window.complete(seq));
         assert_eq!(window.len(), 1, "it takes no room");
         assert!(completed(&mut window).is_empty());
@@ -166,12 +208,12 @@ mod tests {
     #[test]
     fn tickets_go_on_after_the_front_has_left_and_after_a_refusal() {
         let mut window = Window::default();
-        let first = window.send(slot(), 0, Some(1));
+        let first = window.send(message(), Some(1));
         window.settle(first, 1);
         window.pop();
-        let refused = window.send(slot(), 0, Some(2));
+        let refused = window.send(message(), Some(2));
         window.unsend();
-        assert_eq!(window.send(slot(), 0, Some(2)), refused);
+        assert_eq!(window.send(message(), Some(2)), refused);
         window.settle(first, 5);
         assert!(completed(&mut window).is_empty());
         window.settle(refused, 5);

@@ -1,31 +1,37 @@
 //! Whether the threads that the bridge cannot do without are there. A thread that ends in order is no fault.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Beats until a watched thread panics. Clones share it.
 #[derive(Clone, Default)]
-pub struct Pulse(Arc<AtomicBool>);
+pub struct Pulse(Arc<OnceLock<&'static str>>);
 
 /// Held by the thread that is watched.
-pub struct Watched(Pulse);
+pub struct Watched {
+    pulse: Pulse,
+    thread: &'static str,
+}
 
 impl Pulse {
-    /// What the thread holds until it ends.
-    pub fn watch(&self) -> Watched {
-        Watched(self.clone())
+    /// What the thread of this name holds until it ends.
+    pub fn watch(&self, thread: &'static str) -> Watched {
+        Watched {
+            pulse: self.clone(),
+            thread,
+        }
     }
 
-    /// Whether no watched thread has panicked.
-    pub fn beats(&self) -> bool {
-        !self.0.load(Ordering::SeqCst)
+    /// The name of the first watched thread that has panicked.
+    pub fn dead(&self) -> Option<&'static str> {
+        self.0.get().copied()
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.0.store(true, Ordering::SeqCst);
+            // One that is dead already is enough.
+            self.pulse.0.set(self.thread).ok();
         }
     }
 }
@@ -37,15 +43,17 @@ mod tests {
     #[test]
     fn a_panic_stops_it_and_an_end_in_order_does_not() {
         let pulse = Pulse::default();
-        let watched = pulse.watch();
+        let watched = pulse.watch("orderly");
         std::thread::spawn(move || drop(watched)).join().unwrap();
-        assert!(pulse.beats());
-        let watched = pulse.watch();
-        let panicked = std::thread::spawn(move || {
-            let _watched = watched;
-            panic!("as a test");
-        });
-        assert!(panicked.join().is_err());
-        assert!(!pulse.beats());
+        assert_eq!(pulse.dead(), None);
+        for thread in ["first", "second"] {
+            let watched = pulse.watch(thread);
+            let panicked = std::thread::spawn(move || {
+                let _watched = watched;
+                panic!("as a test");
+            });
+            assert!(panicked.join().is_err());
+            assert_eq!(pulse.dead(), Some("first"));
+        }
     }
 }

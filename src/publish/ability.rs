@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use super::checkpoint::checkpoint_topic;
 use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
 use super::native::{self, Allowed, NewTopic, Operation};
+use super::refusal::{Kind, TopicRefused, kind_of};
 use super::{Config, ConnectError, Context, Delivery, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -39,6 +40,31 @@ pub fn missing_rights(config: &Config, topics: &[String]) -> Vec<String> {
             Vec::new()
         }
     }
+}
+
+/// Those of these topics that the cluster does not let the bridge write to: a transaction that fails for one of them does not tell for
+/// which. Empty where the cluster does not answer.
+pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
+    let asked = || {
+        let client = super::consumer(config, "imbridge-rights", &[])?;
+        native::authorized_operations(client.client(), topics, TIMEOUT)
+    };
+    let Ok(allowed) = asked() else { return Vec::new() };
+    let refused = |topic: &String| {
+        let code = match allowed.get(topic)? {
+            Ok(Some(operations)) if !operations.contains(&Operation::Write) => {
+                RDKafkaErrorCode::TopicAuthorizationFailed
+            }
+            Err(code) if kind_of(*code) == Kind::Topic => *code,
+            _ => return None,
+        };
+        Some(TopicRefused {
+            topic: topic.clone(),
+            error: format!("{code:?}"),
+            text: diagnosis(config, &Doing::Write(topic), &KafkaError::Global(code), None),
+        })
+    };
+    topics.iter().filter_map(refused).collect()
 }
 
 /// The rights that are missing on topics that are there. Whether a topic is there cannot be seen without Describe.

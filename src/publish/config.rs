@@ -1,52 +1,21 @@
 //! `[kafka]` of the configuration, and what librdkafka is told because of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
+use super::properties::{FIXED, IN_FLIGHT, Properties};
 use super::transaction::transactional_id;
 
-/// Properties that the promise rests on; the configuration cannot set them.
-const FIXED: [(&str, &str); 7] = [
-    ("enable.idempotence", "true"),
-    ("acks", "all"),
-    ("enable.gapless.guarantee", "true"),
-    ("message.timeout.ms", "0"),
-    ("allow.auto.create.topics", "false"),
-    ("enable.auto.commit", "false"),
-    ("auto.offset.reset", "earliest"),
-];
+/// With a smaller queue not even a dead letter's part would fit.
+const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
-/// And one for the producer alone, under both of its names. Where a broker refuses one of several requests that are in flight
-/// for a partition and takes a later one for out of order, librdkafka renumbers what it has for all partitions, and the broker
-/// no longer knows again what it had taken without an answer (librdkafka's issue 4953). One request after the other costs next
-/// to nothing: a broker works on a connection's requests in turn anyway.
-const IN_FLIGHT: [&str; 2] = ["max.in.flight.requests.per.connection", "max.in.flight"];
-
-/// Properties that have a key of their own, or no meaning here.
-const OWN: [&str; 12] = [
-    "bootstrap.servers",
-    "metadata.broker.list",
-    "request.required.acks",
-    "delivery.timeout.ms",
-    "message.max.bytes",
-    "transactional.id",
-    "partitioner",
-    "group.id",
-    "client.id",
-    "dr_cb",
-    "delivery.report.only.error",
-    "queue.buffering.backpressure.threshold",
-];
-
-/// Defaults that the configuration may change.
+/// Defaults that the configuration may change, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
-    ("linger.ms", "5"),
-    ("compression.type", "lz4"),
+    ("queue.buffering.max.ms", "5"),
+    ("compression.codec", "lz4"),
     ("queue.buffering.max.messages", "20000"),
     ("queue.buffering.max.kbytes", "32768"),
     ("socket.keepalive.enable", "true"),
@@ -74,28 +43,28 @@ impl Delivery {
     }
 }
 
-/// Properties of librdkafka, by name. Their debug form has the names only: any value can be a secret.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Properties(BTreeMap<String, String>);
-
-impl Deref for Properties {
-    type Target = BTreeMap<String, String>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
+/// When topics that are missing are created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum CreateTopics {
+    /// Each when its first event is there.
+    OnDemand,
+    /// All of the configured providers, at the start.
+    All,
+    /// Never: somebody else creates them.
+    Never,
 }
 
-impl DerefMut for Properties {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
+impl TryFrom<String> for CreateTopics {
+    type Error = String;
 
-impl fmt::Debug for Properties {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_set().entries(self.keys()).finish()
+    fn try_from(word: String) -> Result<CreateTopics, String> {
+        match word.as_str() {
+            "on_demand" => Ok(CreateTopics::OnDemand),
+            "all" => Ok(CreateTopics::All),
+            "never" => Ok(CreateTopics::Never),
+            _ => Err(format!("{word:?}: \"on_demand\", \"all\" or \"never\" is allowed")),
+        }
     }
 }
 
@@ -111,14 +80,17 @@ pub struct Config {
     pub partitions: i32,
     /// Replicas of each topic that the bridge creates.
     pub replication_factor: i32,
-    /// Create the topics that are missing.
-    pub create_topics: bool,
+    /// When topics that are missing are created: `on_demand`, `all` or `never`.
+    pub create_topics: CreateTopics,
     /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
     pub topic_config: BTreeMap<String, String>,
     /// What keeps a message from arriving twice: `idempotent` or `transactional`.
     pub delivery: Delivery,
     /// The largest message, key and headers included; set on the topics that the bridge creates.
     pub max_message_bytes: usize,
+    /// Seconds for which a topic may refuse everything (a right that is missing, a policy, a topic that cannot be created) before
+    /// its events go to the dead letters. Publishing waits that long, once.
+    pub refusal_grace_s: u64,
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
@@ -140,10 +112,11 @@ impl Default for Config {
             topic_prefix: "im".into(),
             partitions: 12,
             replication_factor: 3,
-            create_topics: true,
+            create_topics: CreateTopics::OnDemand,
             topic_config: BTreeMap::new(),
             delivery: Delivery::Idempotent,
-            max_message_bytes: 10 << 20,
+            max_message_bytes: 8 << 20,
+            refusal_grace_s: 60,
             stall_timeout_s: 120,
             settle_ms: None,
             properties: Properties::default(),
@@ -175,6 +148,12 @@ impl Config {
             ("partitions", i64::from(self.partitions), 1),
             ("replication_factor", i64::from(self.replication_factor), 1),
             ("max_message_bytes", self.max_message_bytes as i64, 65_536),
+            // Every producer would be given up before it has delivered anything.
+            (
+                "stall_timeout_s",
+                i64::try_from(self.stall_timeout_s).unwrap_or(i64::MAX),
+                1,
+            ),
         ] {
             if value < least {
                 return Some((key.into(), format!("{value}: at least {least} is allowed")));
@@ -184,19 +163,36 @@ impl Config {
         for (key, value, most) in [
             ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
             ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
+            ("refusal_grace_s", self.refusal_grace_s, 24 * 3600),
         ] {
             if value > most {
                 return Some((key.into(), format!("{value}: at most {most} is allowed")));
             }
         }
-        let taken = |name: &str| {
-            OWN.contains(&name) || IN_FLIGHT.contains(&name) || FIXED.iter().any(|(fixed, _)| *fixed == name)
-        };
-        if let Some(name) = self.properties.keys().find(|name| taken(name)) {
+        if let Some(policy) = self
+            .topic_config
+            .get("cleanup.policy")
+            .filter(|policy| *policy != "delete")
+        {
             return Some((
-                format!("properties.{name:?}"),
-                "is set by the bridge, since its promise rests on it; leave it out".into(),
+                "topic_config.\"cleanup.policy\"".into(),
+                format!(
+                    "{policy:?}: only \"delete\" is allowed; compaction would keep the last event of each group and delete the others"
+                ),
             ));
+        }
+        if self.queue_bytes() < LEAST_QUEUE_BYTES {
+            return Some((
+                "properties.\"queue.buffering.max.kbytes\"".into(),
+                format!(
+                    "{} KiB: at least {} is allowed",
+                    self.queue_bytes() / 1024,
+                    LEAST_QUEUE_BYTES / 1024
+                ),
+            ));
+        }
+        if let Some((name, problem)) = self.properties.problem() {
+            return Some((format!("properties.{name:?}"), problem));
         }
         self.client("check")
             .create_native_config()
@@ -204,9 +200,9 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
-    /// How long to wait before looking up what reached Kafka.
-    pub fn settle(&self) -> Duration {
-        let automatic = if self.replication_factor == 1 { 2_000 } else { 50_000 };
+    /// How long to wait before looking up what reached topics with so many replicas.
+    pub fn settle(&self, replicas: usize) -> Duration {
+        let automatic = if replicas <= 1 { 2_000 } else { 50_000 };
         Duration::from_millis(self.settle_ms.unwrap_or(automatic))
     }
 
@@ -219,6 +215,13 @@ impl Config {
             .max(65_536)
     }
 
+    /// The largest message that librdkafka's queue takes.
+    pub(super) fn queue_bytes(&self) -> usize {
+        let kbytes = self.properties.get("queue.buffering.max.kbytes");
+        let kbytes = kbytes.and_then(|value| value.parse::<usize>().ok());
+        kbytes.unwrap_or(32_768).saturating_mul(1024)
+    }
+
     /// What the producer of a spool is told.
     pub(super) fn producer(&self, spool_id: &str) -> ClientConfig {
         let mut client = self.client(&format!("imbridge-{spool_id}"));
@@ -227,7 +230,7 @@ impl Config {
             // A new epoch ends the transaction, and nothing of it is seen.
             Delivery::Transactional => "5",
         };
-        client.set(IN_FLIGHT[0], in_flight);
+        client.set(IN_FLIGHT, in_flight);
         if self.delivery == Delivery::Transactional {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
@@ -242,13 +245,13 @@ impl Config {
         for (name, value) in DEFAULTS {
             config.set(name, value);
         }
-        for (name, value) in self.properties.iter() {
+        for (name, value) in self.properties.canonical() {
             config.set(name, value);
         }
         for (name, value) in FIXED {
             config.set(name, value);
         }
-        config.set("bootstrap.servers", &self.brokers);
+        config.set("metadata.broker.list", &self.brokers);
         config.set("client.id", client_id);
         config.set("group.id", "imbridge-read-back");
         config.set("message.max.bytes", self.max_message_bytes.to_string());
@@ -258,6 +261,10 @@ impl Config {
             (self.max_message_bytes + (100 << 20)).to_string(),
         );
         config.set("log.connection.close", "false");
+        if self.mock {
+            // The mock cluster answers no admin client, and creates what metadata is asked for.
+            config.set("allow.auto.create.topics", "true");
+        }
         config
     }
 }
@@ -266,22 +273,45 @@ impl Config {
 mod tests {
     use super::*;
 
+    /// `[kafka]` with these properties.
+    fn config(properties: &str) -> Config {
+        toml::from_str(&format!("[properties]\n{properties}\n")).unwrap()
+    }
+
     #[test]
-    fn properties_that_the_promise_rests_on_cannot_be_set() {
-        let config = |name: &str, value: &str| Config {
-            properties: Properties([(name.into(), value.into())].into()),
-            ..Config::default()
-        };
-        for name in ["acks", "max.in.flight", "max.in.flight.requests.per.connection"] {
-            assert!(config(name, "1").problem().unwrap().0.contains(name));
+    fn properties_that_the_promise_rests_on_cannot_be_set_under_any_name() {
+        for name in [
+            "acks",
+            "request.required.acks",
+            "max.in.flight",
+            "max.in.flight.requests.per.connection",
+            "delivery.timeout.ms",
+            "message.timeout.ms",
+            "bootstrap.servers",
+            "metadata.broker.list",
+        ] {
+            let (key, words) = config(&format!("{name:?} = \"1\"")).problem().unwrap();
+            assert!(key.contains(name) && words.contains("leave it out"), "{key}: {words}");
         }
-        assert!(
-            config("no.such.property", "1")
-                .problem()
-                .unwrap()
-                .1
-                .contains("no.such.property")
-        );
-        assert_eq!(config("linger.ms", "20").problem(), None);
+        let (key, _) = config("\"no.such.property\" = \"1\"").problem().unwrap();
+        assert!(key.contains("no.such.property"));
+        assert_eq!(config("\"linger.ms\" = \"20\"").problem(), None);
+    }
+
+    #[test]
+    fn whichever_name_a_property_has_it_takes_the_place_of_our_default() {
+        for (name, value) in [
+            ("compression.codec", "gzip"),
+            ("compression.type", "gzip"),
+            ("queue.buffering.max.ms", "777"),
+            ("linger.ms", "777"),
+        ] {
+            let config = config(&format!("{name:?} = {value:?}"));
+            // librdkafka is told in the order of a hash map, which is another each time.
+            for _ in 0..50 {
+                let native = config.client("c").create_native_config().unwrap();
+                assert_eq!(native.get(name).unwrap().trim_end_matches('\0'), value, "{name}");
+            }
+        }
     }
 }

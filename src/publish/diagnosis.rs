@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::native::Operation;
 use super::transaction::transactional_id;
-use super::{Config, context, reach, topics};
+use super::{Config, CreateTopics, context, reach, topics};
 
 /// What the bridge was doing when Kafka refused. Topics and ids by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +209,7 @@ pub fn absent(config: &Config, topic: &str) -> String {
 
 /// Whether `serve` creates topics that are missing.
 pub fn creates_topics(config: &Config) -> bool {
-    config.create_topics
+    config.create_topics != CreateTopics::Never
 }
 
 /// Rights that are missing, and the command that gives them.
@@ -252,7 +252,7 @@ pub(super) fn few(names: &[&str]) -> String {
 
 /// Who the bridge is to Kafka, as `kafka-acls.sh` wants it; where the configuration does not say, what to look for.
 fn principal(config: &Config) -> String {
-    let property = |name: &str| config.properties.get(name).map(String::as_str);
+    let property = |name: &str| config.properties.get(name);
     let protocol = property("security.protocol").unwrap_or("plaintext").to_lowercase();
     match property("sasl.username") {
         Some(user) if protocol.starts_with("sasl") => {

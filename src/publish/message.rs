@@ -66,13 +66,16 @@ pub struct Message {
     /// Where it goes.
     pub slot: Slot,
     /// Its key.
-    pub key: Option<String>,
+    pub key: String,
     /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`].
     pub headers: Vec<(&'static str, String)>,
     /// Its value.
     pub payload: Vec<u8>,
-    /// When the callback arrived, in Unix milliseconds; also Kafka's timestamp (`CreateTime`).
+    /// When the callback arrived, in Unix milliseconds. Never Kafka's timestamp: brokers delete and refuse by that.
     pub received_at_ms: i64,
+    /// The other place where an earlier session may have sent this event: for a dead letter of an event that its topic refused,
+    /// that topic's partition.
+    pub twin: Option<Slot>,
 }
 
 impl Message {
@@ -83,7 +86,7 @@ impl Message {
             .iter()
             .map(|(name, value)| name.len() + value.len() + 8)
             .sum();
-        self.payload.len() + self.key.as_ref().map_or(0, String::len) + headers + 512
+        self.payload.len() + self.key.len() + headers + 512
     }
 }
 

@@ -6,14 +6,17 @@ mod checkpoint;
 mod config;
 mod context;
 mod diagnosis;
+mod directory;
 mod hidden;
 mod message;
 mod native;
 mod partition;
 mod plan;
+mod properties;
 mod publisher;
 mod reach;
 mod read_back;
+mod refusal;
 mod topics;
 mod transaction;
 mod trial;
@@ -21,17 +24,20 @@ mod trial;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
-pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_topics};
+pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_topics, unwritable};
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
-pub use config::{Config, Delivery, Properties};
+pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
 pub use diagnosis::{Doing, absent, code_of, creates_topics, diagnosis};
+pub use directory::Unready;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
-pub use publisher::Publisher;
+pub use properties::Properties;
+pub use publisher::{LastWords, Publisher, Sent};
 pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::Present;
+pub use refusal::{Failure, Kind, TopicRefused};
 pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
 pub use trial::{Trial, try_transaction};
 
@@ -44,6 +50,9 @@ pub enum ConnectError {
     /// librdkafka's words.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
+    /// What is wrong and what to do.
+    #[error("{0}")]
+    Unreached(String),
     /// There is a broker, and its security and `kafka.properties` do not fit.
     #[error("{advice} in kafka.properties ({cause})")]
     Refused {
@@ -63,31 +72,9 @@ pub enum ConnectError {
         /// The broker's words.
         cause: String,
     },
-    /// Topics are missing, and the configuration says not to create them.
-    #[error("topics are missing: {0}; create them or set kafka.create_topics = true")]
-    Missing(String),
-    /// A topic takes so little that not even dead letters fit.
-    #[error("the topic {topic} has max.message.bytes = {found}, at least {least} is needed: raise it")]
-    Limit {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is needed.
-        least: usize,
-    },
-    /// A topic has too few partitions.
-    #[error(
-        "the topic {topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic or lower the key before anything is published"
-    )]
-    Partitions {
-        /// Its name.
-        topic: String,
-        /// What it has.
-        found: usize,
-        /// What is configured.
-        configured: i32,
-    },
+    /// A topic without which nothing can be published cannot be written to.
+    #[error(transparent)]
+    Topic(#[from] Unready),
 }
 
 /// A producer's life is over: drop it, and start over from the spool.

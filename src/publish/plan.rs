@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
-use rdkafka::metadata::Metadata;
 
 use super::checkpoint::checkpoint_topic;
 use super::publisher::LEAST_LIMIT_BYTES;
@@ -65,7 +64,7 @@ pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, Connec
         .map(|(topic, _)| topic.clone())
         .collect();
     let settings = topics::describe(config, &there)?;
-    let replicas = replicas(&metadata);
+    let replicas = topics::replicas(&metadata);
     let judge = |(topic, finding): (String, Finding)| TopicPlan {
         replicas: replicas.get(topic.as_str()).copied().unwrap_or_default(),
         drift: settings.get(&topic).map_or(Vec::new(), |settings| {
@@ -87,25 +86,14 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     if missing.is_empty() {
         return Ok(());
     }
-    topics::create(config, missing)?;
+    if let Some(refusal) = topics::create(config, missing)?.into_iter().next() {
+        return Err(ConnectError::Create {
+            topic: refusal.topic,
+            cause: refusal.text,
+        });
+    }
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)
-}
-
-fn replicas(metadata: &Metadata) -> HashMap<&str, usize> {
-    let count = |topic: &rdkafka::metadata::MetadataTopic| {
-        let least = topic
-            .partitions()
-            .iter()
-            .map(|partition| partition.replicas().len())
-            .min();
-        least.unwrap_or_default()
-    };
-    metadata
-        .topics()
-        .iter()
-        .map(|topic| (topic.name(), count(topic)))
-        .collect()
 }
 
 /// Where a topic's settings are not the wanted ones, and where they take from the promise although nobody asked for others.
@@ -113,6 +101,8 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
     let wanted = topics::wanted(config, topic);
     let mut found: Vec<Drift> = wanted
         .iter()
+        // Where it is a default, it is for topics with three replicas; below.
+        .filter(|(name, _)| *name != "min.insync.replicas" || config.topic_config.contains_key(*name))
         .filter_map(|(name, wanted)| {
             let found = settings.get(name).filter(|found| *found != wanted)?;
             let drift = Drift {
@@ -176,6 +166,10 @@ fn explain(config: &Config, topic: &str, drift: Drift) -> Option<Drift> {
             };
             Some(Drift { effect, fatal, ..drift })
         }
+        "message.timestamp.type" => Some(Drift {
+            effect: "brokers delete and refuse its messages by the clock of the bridge",
+            ..drift
+        }),
         "cleanup.policy" if topic == checkpoint_topic(&config.topic_prefix) => Some(Drift {
             effect: "a checkpoint that retention deletes is missing after a crash",
             ..drift
@@ -204,9 +198,9 @@ mod tests {
         let config = Config::default();
         let of = |bytes| drifts(&config, "im.a.B", &[("max.message.bytes", bytes)], 3);
         assert_eq!(of("20000000"), []);
-        assert_eq!(of("2000000"), [("max.message.bytes 10485760".to_owned(), false)]);
-        assert_eq!(of("65536"), [("max.message.bytes 10485760".to_owned(), false)]);
-        assert_eq!(of("65535"), [("max.message.bytes 10485760".to_owned(), true)]);
+        assert_eq!(of("2000000"), [("max.message.bytes 8388608".to_owned(), false)]);
+        assert_eq!(of("65536"), [("max.message.bytes 8388608".to_owned(), false)]);
+        assert_eq!(of("65535"), [("max.message.bytes 8388608".to_owned(), true)]);
     }
 
     #[test]

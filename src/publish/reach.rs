@@ -137,7 +137,7 @@ pub(super) fn no_answer(config: &Config, said: &str) -> String {
         Some(Trouble::Connection(cause)) => format!("{address} of kafka.brokers cannot be reached ({cause})"),
         None => {
             let protocol = config.properties.get("security.protocol");
-            let protocol = protocol.map_or("plaintext", String::as_str);
+            let protocol = protocol.unwrap_or("plaintext");
             format!(
                 "{address} of kafka.brokers takes connections and does not answer: does security.protocol in kafka.properties ({protocol}) fit this listener, and is it Kafka?"
             )

@@ -1,34 +1,43 @@
 //! What of this spool is in Kafka already: after a crash or a fault, the messages behind the last noted offset of each
 //! partition are read, headers only, so that none of them is sent a second time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::diagnosis::{Doing, code_of, diagnosis};
 use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
-use super::{Config, Context, Fault};
+use super::refusal::{Kind, TopicRefused, kind_of};
+use super::{Config, Context, Fault, Unready};
 
 /// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much older than the first undelivered record a message of it may be stamped: clocks are set back.
-const CLOCK_MARGIN_MS: i64 = 10 * 60 * 1000;
-
-/// The messages of this spool that were found in Kafka.
+/// The messages of this spool that were found in Kafka, each with the arrival of its callback.
 #[derive(Debug, Default)]
 pub struct Present(HashMap<(Slot, Position), i64>);
 
 impl Present {
-    /// Whether this very message is there. One at the same position with another time of arrival is of another
-    /// history: the spool's folder was set back to an older copy.
-    pub fn has(&self, message: &Message) -> bool {
-        let key = (message.slot.clone(), message.position);
-        self.0.get(&key) == Some(&message.received_at_ms)
+    /// Whether this event is there, in its own place or, as a dead letter or the event itself, in another. One at the same position
+    /// with another time of arrival is of another history: the spool's folder was set back to an older copy.
+    pub fn has(&self, message: &Message, other: Option<&Slot>) -> bool {
+        let at = |slot: &Slot, position| self.0.get(&(slot.clone(), position)) == Some(&message.received_at_ms);
+        let whole = Position {
+            part: 0,
+            ..message.position
+        };
+        at(&message.slot, message.position) || other.is_some_and(|slot| at(slot, whole))
+    }
+
+    /// Adds a message that Kafka is known to have.
+    pub fn note(&mut self, slot: Slot, position: Position, received_at_ms: i64) {
+        self.0.insert((slot, position), received_at_ms);
     }
 
     /// Adds what another reading found.
@@ -47,21 +56,10 @@ impl Present {
     }
 }
 
-/// Reads each partition from its offset to its end, topic by topic: an end-of-partition event names no topic.
-pub(super) fn present(
-    config: &Config,
-    spool: &str,
-    from: &HashMap<Slot, i64>,
-    since_ms: i64,
-) -> Result<Present, Fault> {
+/// Reads each partition from its offset to the end that it has at the beginning: others may write on and on.
+pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
     let mut found = Present::default();
-    let mut topics: BTreeMap<&Arc<str>, TopicPartitionList> = BTreeMap::new();
-    for (slot, offset) in from {
-        let list = topics.entry(&slot.topic).or_default();
-        list.add_partition_offset(&slot.topic, slot.partition, Offset::Offset(*offset))
-            .map_err(fault)?;
-    }
-    if topics.is_empty() {
+    if from.is_empty() {
         return Ok(found);
     }
     // Uncommitted too: what is there is there. A short wait, since a fetch at a partition's end returns only after it.
@@ -73,32 +71,42 @@ pub(super) fn present(
     ];
     let consumer = super::consumer(config, "imbridge-read-back", &more).map_err(fault)?;
     // Without metadata at hand the first fetch waits a second.
-    consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
-    for (topic, partitions) in topics {
-        let partitions = not_before(&consumer, partitions, since_ms - CLOCK_MARGIN_MS);
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
+    let mut topics: BTreeMap<&Arc<str>, BTreeMap<i32, i64>> = BTreeMap::new();
+    for (slot, offset) in from.iter().filter(|(slot, _)| is_there(&metadata, slot)) {
+        topics.entry(&slot.topic).or_default().insert(slot.partition, *offset);
+    }
+    // Topic by topic: an end-of-partition event names no topic.
+    for (topic, starts) in topics {
+        let mut open = ends(&consumer, topic, &starts)?;
+        let mut partitions = TopicPartitionList::new();
+        for partition in open.keys() {
+            let start = Offset::Offset(starts[partition]);
+            partitions
+                .add_partition_offset(topic, *partition, start)
+                .map_err(fault)?;
+        }
         // Nothing of the topic before may come out of the queue any more.
         consumer.unassign().map_err(fault)?;
         consumer.assign(&partitions).map_err(fault)?;
         let mut deadline = Instant::now() + TIMEOUT;
-        let mut open: HashSet<i32> = partitions
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect();
         while !open.is_empty() {
             if Instant::now() > deadline {
-                return Err(Fault::new(
-                    "read_back",
-                    format!("the end of {topic} was not reached in 60 s"),
-                ));
+                let text = format!("the end of {topic} was not reached in 60 s");
+                return Err(Fault::new("read_back", text).into());
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
                 Some(Ok(message)) => {
                     found.add(topic, &message, spool);
                     deadline = Instant::now() + TIMEOUT;
+                    let partition = message.partition();
+                    if open.get(&partition).is_some_and(|end| message.offset() + 1 >= *end) {
+                        open.remove(&partition);
+                    }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+                Some(Err(cause)) if is_refusal(&cause) => return Err(refused(config, topic, &cause)),
                 Some(Err(cause)) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
             }
         }
@@ -106,34 +114,61 @@ pub(super) fn present(
     Ok(found)
 }
 
-/// Moves offsets up to the first message stamped at or after a time. Our messages are stamped with their arrival, so none
-/// of an undelivered record lies before; others may have written millions there.
-fn not_before(consumer: &BaseConsumer<Context>, partitions: TopicPartitionList, since_ms: i64) -> TopicPartitionList {
-    let mut times = TopicPartitionList::new();
-    for element in partitions.elements() {
-        let time = Offset::Offset(since_ms.max(0));
-        times
-            .add_partition_offset(element.topic(), element.partition(), time)
-            .ok();
+/// A topic or partition that is gone has nothing.
+fn is_there(metadata: &Metadata, slot: &Slot) -> bool {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == &*slot.topic);
+    topic.is_some_and(|topic| {
+        topic
+            .partitions()
+            .iter()
+            .any(|partition| partition.id() == slot.partition)
+    })
+}
+
+/// The ends of the partitions that have something behind their offsets. An offset beyond the end is of a topic that was deleted
+/// and made again: it is read from its beginning.
+fn ends(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    starts: &BTreeMap<i32, i64>,
+) -> Result<BTreeMap<i32, i64>, Fault> {
+    let mut list = TopicPartitionList::new();
+    for partition in starts.keys() {
+        list.add_partition_offset(topic, *partition, Offset::End)
+            .map_err(fault)?;
     }
-    let Ok(found) = consumer.offsets_for_times(times, LOOK_UP_TIMEOUT) else {
-        return partitions;
-    };
-    let mut later = TopicPartitionList::new();
-    for element in partitions.elements() {
-        let time = found
-            .find_partition(element.topic(), element.partition())
-            .map(|found| found.offset());
-        let start = match (element.offset(), time) {
-            (Offset::Offset(mark), Some(Offset::Offset(time))) => Offset::Offset(mark.max(time)),
-            (_, Some(Offset::End)) => Offset::End,
-            (mark, _) => mark,
+    let found = consumer.offsets_for_times(list, LOOK_UP_TIMEOUT).map_err(fault)?;
+    let mut ends = BTreeMap::new();
+    for element in found.elements() {
+        element.error().map_err(fault)?;
+        let Offset::Offset(end) = element.offset() else {
+            return Err(Fault::new(
+                "read_back",
+                format!("{topic}: the end of partition {} is not known", element.partition()),
+            ));
         };
-        later
-            .add_partition_offset(element.topic(), element.partition(), start)
-            .ok();
+        if starts[&element.partition()] != end {
+            ends.insert(element.partition(), end);
+        }
     }
-    later
+    Ok(ends)
+}
+
+/// Whether reading fails until somebody gives a right.
+fn is_refusal(cause: &KafkaError) -> bool {
+    code_of(cause).is_some_and(|code| matches!(kind_of(code), Kind::Topic | Kind::Cluster))
+}
+
+fn refused(config: &Config, topic: &str, cause: &KafkaError) -> Unready {
+    let text = diagnosis(config, &Doing::ReadBack(topic), cause, None);
+    match code_of(cause) {
+        Some(code) if kind_of(code) == Kind::Topic => Unready::Refused(TopicRefused {
+            topic: topic.to_owned(),
+            error: format!("{code:?}"),
+            text,
+        }),
+        _ => Fault::new("read_back", text).into(),
+    }
 }
 
 fn fault(cause: KafkaError) -> Fault {

@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{
-    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::client::Client;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
-use tracing::{info, warn};
 
 use super::checkpoint::checkpoint_topic;
+use super::native::{self, NewTopic};
 use super::{Config, ConnectError, Context};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -64,41 +63,6 @@ pub fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<
     topics.iter().map(|topic| (topic.clone(), judge(topic))).collect()
 }
 
-/// Creates what is missing, if the configuration says so, and refuses topics that keys do not fit into.
-pub(super) fn ensure(config: &Config, metadata: &Metadata, topics: &[String]) -> Result<bool, ConnectError> {
-    let mut missing = Vec::new();
-    for (topic, finding) in findings(metadata, topics, config.partitions) {
-        match finding {
-            Finding::Fits => {}
-            Finding::Missing => missing.push(topic),
-            Finding::MorePartitions(found) => {
-                warn!(
-                    topic,
-                    found,
-                    configured = config.partitions,
-                    "the topic has more partitions than configured; keys stay in the configured ones"
-                );
-            }
-            Finding::TooFewPartitions(found) => {
-                return Err(ConnectError::Partitions {
-                    topic,
-                    found,
-                    configured: config.partitions,
-                });
-            }
-        }
-    }
-    if missing.is_empty() {
-        return Ok(false);
-    }
-    if !config.create_topics {
-        return Err(ConnectError::Missing(missing.join(", ")));
-    }
-    create(config, &missing)?;
-    info!(count = missing.len(), "created the topics that were missing");
-    Ok(true)
-}
-
 /// Waits until every partition of topics that were just created has a leader.
 pub(super) fn await_leaders(
     fetch: impl Fn() -> KafkaResult<Metadata>,
@@ -108,18 +72,7 @@ pub(super) fn await_leaders(
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let metadata = fetch().map_err(ConnectError::Kafka)?;
-        let led = |name: &String| {
-            let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-            let leaders = topic.map(|topic| {
-                topic
-                    .partitions()
-                    .iter()
-                    .filter(|partition| partition.leader() >= 0)
-                    .count()
-            });
-            leaders.is_some_and(|leaders| leaders >= config.partitions as usize)
-        };
-        let Some(waiting) = topics.iter().find(|topic| !led(topic)) else {
+        let Some(waiting) = topics.iter().find(|topic| !is_led(&metadata, topic, config.partitions)) else {
             return Ok(());
         };
         if Instant::now() > deadline {
@@ -130,6 +83,24 @@ pub(super) fn await_leaders(
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Whether so many partitions of a topic have a leader.
+pub(super) fn is_led(metadata: &Metadata, topic: &str, partitions: i32) -> bool {
+    let topic = metadata.topics().iter().find(|found| found.name() == topic);
+    topic.is_some_and(|topic| {
+        let leaders = topic.partitions().iter().filter(|partition| partition.leader() >= 0);
+        leaders.count() >= partitions as usize
+    })
+}
+
+/// The least number of replicas that a partition of each topic has.
+pub(super) fn replicas(metadata: &Metadata) -> HashMap<String, usize> {
+    let count = |topic: &MetadataTopic| {
+        let counts = topic.partitions().iter().map(|partition| partition.replicas().len());
+        (topic.name().to_owned(), counts.min().unwrap_or_default())
+    };
+    metadata.topics().iter().map(count).collect()
 }
 
 /// The offset that the next message of a partition gets, as far as this client's consumers can see.
@@ -150,7 +121,15 @@ pub(super) fn end_of<C: ClientContext>(client: &Client<C>, topic: &str, partitio
 
 /// The configuration that a topic is created with.
 pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
-    let mut wanted = BTreeMap::from([("max.message.bytes".to_owned(), config.max_message_bytes.to_string())]);
+    let mut wanted = BTreeMap::from([
+        ("max.message.bytes".to_owned(), config.max_message_bytes.to_string()),
+        // A broker deletes and refuses by a message's timestamp: it must be the broker's own, not that of a clock that may be
+        // wrong, nor of a callback that has waited for days.
+        ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned()),
+    ]);
+    if config.replication_factor >= 3 {
+        wanted.insert("min.insync.replicas".into(), "2".into());
+    }
     // The last checkpoint of each spool is needed for ever: what an operator sets on topics of events is not for it.
     let compacted = topic == checkpoint_topic(&config.topic_prefix);
     if compacted {
@@ -164,28 +143,33 @@ pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
     wanted
 }
 
-pub(super) fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
-    let wanted: Vec<_> = missing.iter().map(|topic| (topic, wanted(config, topic))).collect();
-    let new = wanted.iter().map(|(topic, wanted)| {
-        let replicas = TopicReplication::Fixed(config.replication_factor);
-        let new = NewTopic::new(topic, config.partitions, replicas);
-        wanted.iter().fold(new, |new, (name, value)| new.set(name, value))
-    });
-    let new: Vec<_> = new.collect();
-    let (admin, options) = admin(config)?;
-    let outcomes = block_on(admin.create_topics(&new, &options)).map_err(ConnectError::Kafka)?;
-    for outcome in outcomes {
-        match outcome {
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => {
-                return Err(ConnectError::Create {
-                    topic,
-                    cause: code.to_string(),
-                });
-            }
-        }
-    }
-    Ok(())
+/// The cluster does not create a topic.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub topic: String,
+    pub code: RDKafkaErrorCode,
+    /// What is wrong, in the broker's words where it has some.
+    pub text: String,
+}
+
+/// Creates topics; gives those that the cluster refuses. One that is there already is none of them.
+pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, ConnectError> {
+    let new: Vec<NewTopic> = missing
+        .iter()
+        .map(|topic| NewTopic {
+            name: topic.clone(),
+            partitions: config.partitions,
+            replicas: config.replication_factor,
+            config: wanted(config, topic),
+        })
+        .collect();
+    let client = super::consumer(config, "imbridge-admin", &[]).map_err(ConnectError::Kafka)?;
+    let outcomes = native::create_topics(client.client(), &new, false, TIMEOUT).map_err(ConnectError::Kafka)?;
+    let refusal = |(topic, outcome): (String, Result<(), native::Refused>)| {
+        let native::Refused { code, text } = outcome.err()?;
+        (code != RDKafkaErrorCode::TopicAlreadyExists).then_some(Refusal { topic, code, text })
+    };
+    Ok(outcomes.into_iter().filter_map(refusal).collect())
 }
 
 /// `max.message.bytes` of each topic, where the cluster tells it.

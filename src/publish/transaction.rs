@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer};
 
 use super::checkpoint::checkpoint_topic;
+use super::diagnosis::{Doing, diagnosis};
 use super::{Checkpoint, ConnectError, Fault, Publisher, partition_of};
 
 /// How long a commit may take. Longer ones leave its outcome open, and the checkpoint tells it to the next producer.
@@ -29,7 +30,10 @@ pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
 impl Publisher {
     /// Fences off an earlier producer of this spool id, and ends what it left open.
     pub(super) fn take_over(&self) -> Result<(), ConnectError> {
-        retried(INIT_TIMEOUT, |left| self.producer.init_transactions(left)).map_err(ConnectError::Kafka)
+        retried(INIT_TIMEOUT, |left| self.producer.init_transactions(left)).map_err(|cause| {
+            let id = transactional_id(&self.config.topic_prefix, spool_id(&self.spool));
+            ConnectError::Unreached(diagnosis(&self.config, &Doing::InitTransactions(&id), &cause, None))
+        })
     }
 
     /// Begins a transaction.

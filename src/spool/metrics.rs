@@ -15,6 +15,7 @@ pub struct Metrics {
     pub(super) max_bytes: IntGauge,
     pub(super) room_bytes: IntGauge,
     pub(super) oldest_age_seconds: Gauge,
+    pub(super) delivery_stalled_seconds: Gauge,
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
     pub(super) commit_errors: IntCounter,
@@ -61,7 +62,12 @@ impl Metrics {
             )?,
             oldest_age_seconds: register_gauge_with_registry!(
                 "imbridge_spool_oldest_age_seconds",
-                "Age of the oldest record that is not delivered, 0 when there is none.",
+                "Age of the oldest record that is not delivered, by the machine's clock; 0 when there is none.",
+                registry
+            )?,
+            delivery_stalled_seconds: register_gauge_with_registry!(
+                "imbridge_delivery_stalled_seconds",
+                "For how long records have waited without one being delivered, by the monotonic clock; 0 when none waits.",
                 registry
             )?,
             commit_seconds: register_histogram_with_registry!(commit, registry)?,

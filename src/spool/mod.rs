@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod repair;
 mod shared;
+mod stall;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -207,23 +208,20 @@ impl Spool {
             path: path.clone(),
             handle: shared.open_handle(),
             failures: 0,
+            stall: stall::Stall::default(),
             shared: shared.clone(),
             metrics,
         };
         let pulse = Pulse::default();
-        let watched = pulse.watch();
         Ok(Spool {
             path,
-            pulse,
             config: config.clone(),
             incarnation: state.incarnation,
             jobs,
             shared,
-            writer: spawn("spool-writer", move || {
-                let _watched = watched;
-                writer.run();
-            }),
-            checkpointer: spawn("spool-wal", move || checkpointer.run()),
+            writer: spawn("spool-writer", &pulse, move || writer.run()),
+            checkpointer: spawn("spool-wal", &pulse, move || checkpointer.run()),
+            pulse,
             _lock: lock,
         })
     }
@@ -233,7 +231,7 @@ impl Spool {
         format!("{}.{}", self.config.id, self.incarnation)
     }
 
-    /// Whether the writer is there.
+    /// Whether its threads are there.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
@@ -327,9 +325,13 @@ fn open_or_repair(path: &Path, id: &str, metrics: &Metrics) -> Result<(Database,
     Database::open_writer(path, id).map_err(fail)
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+fn spawn(name: &'static str, pulse: &Pulse, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let watched = pulse.watch(name);
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(run)
+        .spawn(move || {
+            let _watched = watched;
+            run();
+        })
         .expect("the operating system starts a thread")
 }

@@ -244,3 +244,24 @@ fn a_waiting_reader_is_woken_by_an_append() {
     append_all(&spool, [vec![1]]);
     assert!(waiting.join().unwrap());
 }
+
+#[test]
+fn a_writer_that_panics_is_named_dead_and_nothing_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let pulse = spool.pulse();
+    assert_eq!(pulse.dead(), None);
+    // What a panic with a lock in its hand leaves: the writer finds it at its next repair.
+    let shared = spool.shared.clone();
+    let panicked = std::thread::spawn(move || shared.alone(|| panic!("as a test")));
+    assert!(panicked.join().is_err());
+    spool.shared.report_damage("as a test".into());
+    spool.shared.wake_writer();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while pulse.dead().is_none() {
+        assert!(Instant::now() < deadline, "the writer is still there");
+        std::thread::yield_now();
+    }
+    assert_eq!(pulse.dead(), Some("spool-writer"));
+    assert!(matches!(spool.appender().health(), Health::Broken(_)));
+}

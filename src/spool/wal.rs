@@ -1,16 +1,17 @@
 //! The second thread on the file: copies the WAL into it while the writer goes on, so that commits do not stall, and
-//! looks up the oldest record's age for the metrics.
+//! keeps the gauges of what waits: how much, since when, and for how long without a delivery.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::database::{Database, DatabaseError};
 use super::metrics::Metrics;
 use super::shared::{Handle, Shared, use_handle};
+use super::stall::Stall;
 use crate::lifecycle::unix_ms;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -24,6 +25,7 @@ pub(super) struct WalCheckpointer {
     pub handle: Handle,
     /// Ticks that have failed in a row.
     pub failures: u64,
+    pub stall: Stall,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
 }
@@ -32,6 +34,7 @@ impl WalCheckpointer {
     pub fn run(mut self) {
         while !self.shared.closed.load(Ordering::SeqCst) {
             std::thread::park_timeout(TICK);
+            self.watch_delivery();
             let outcome = self.tick(&mut use_handle(&self.handle));
             match outcome {
                 Ok(()) if self.failures > 0 => {
@@ -47,6 +50,14 @@ impl WalCheckpointer {
                 }
             }
         }
+    }
+
+    /// Before the file is used: a disk that does not answer must not hide that nothing is delivered.
+    fn watch_delivery(&mut self) {
+        let delivered = self.shared.delivered.load(Ordering::SeqCst);
+        let appended = self.shared.appended.load(Ordering::SeqCst);
+        let stalled = self.stall.observe(appended, delivered, Instant::now());
+        self.metrics.delivery_stalled_seconds.set(stalled.as_secs_f64());
     }
 
     fn tick(&self, handle: &mut Option<Database>) -> Result<(), DatabaseError> {

@@ -49,7 +49,7 @@ fn a_rule_that_is_changed_fails_its_test_case() {
         &format!("{head}  - name: {}", case.expect("a case of that name")),
     );
     for (limit, code) in [("> 60", 0), ("> 6000", 1)] {
-        let rules = text(RULES).replace("oldest_age_seconds > 60\n", &format!("oldest_age_seconds {limit}\n"));
+        let rules = text(RULES).replace("stalled_seconds > 60 ", &format!("stalled_seconds {limit} "));
         write("alerts.yml", &rules);
         let said = run(tool("promtool")
             .args(["test", "rules"])

@@ -72,7 +72,7 @@ fn check_finds_what_is_wrong_and_what_is_well() {
         "{lines}"
     );
 
-    home.set("KAFKA__CREATE_TOPICS", "false");
+    home.set("KAFKA__CREATE_TOPICS", "never");
     let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));
     assert!(
@@ -81,8 +81,8 @@ fn check_finds_what_is_wrong_and_what_is_well() {
         "{lines}"
     );
 
-    home.set("KAFKA__CREATE_TOPICS", "true");
-    home.start().terminate();
+    home.set("KAFKA__CREATE_TOPICS", "on_demand");
+    run(&mut home.command("topics apply"));
     home.set("KAFKA__PARTITIONS", "5");
     let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(1));

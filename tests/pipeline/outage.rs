@@ -61,8 +61,13 @@ fn a_kafka_that_comes_after_the_bridge_gets_everything() {
     let ledger = plan.start().finish();
     assert_eq!(ledger.acknowledged, 32 * 20);
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
+    let stalled_s = || bridge.metric(&["imbridge_delivery_stalled_seconds "]);
+    eventually("the bridge to say that nothing is delivered", || {
+        (stalled_s() > 1.0).then_some(())
+    });
     kafka.up();
     bridge.settle();
+    assert_eq!(stalled_s(), 0.0);
     let verdict = ledger.judge(&kafka.brokers, &home);
     verdict.assert_kept();
     assert_eq!(verdict.found, 32 * 20);

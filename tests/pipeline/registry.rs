@@ -214,3 +214,21 @@ fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
     let (code, lines) = registry(&home, "verify");
     assert_eq!(code, Some(0), "the subjects are FULL_TRANSITIVE: {lines}");
 }
+
+#[test]
+fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for() {
+    let home = with_registry("withdrawn", "http://127.0.0.1:1");
+    let bridge = home.start();
+    let waiting = |wanted: f64| (bridge.metric(&["imbridge_registry_waiting "]) == wanted).then_some(());
+    let body = r#"{"GroupId":"g"}"#;
+    let command = CREATED.split_once('/').expect("provider/command").1;
+    assert_eq!(bridge.post(command, body).status, 200);
+    eventually("the bridge to wait for the number", || waiting(1.0));
+    std::fs::remove_dir_all(home.schemas().join(CREATED)).expect("it is there");
+    bridge.signal("HUP");
+    bridge.settle();
+    eventually("the bridge to wait no longer", || waiting(0.0));
+    let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!(messages.len(), 1);
+    assert!(messages[0].topic.ends_with(".tencent.unknown"), "{}", messages[0].topic);
+}

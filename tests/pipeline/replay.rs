@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::admin::{Admin, produce};
 use crate::support::bridge::{APP, Home};
 use crate::support::reader::consume;
 use crate::support::{kafka, run};
@@ -162,4 +163,34 @@ fn an_export_goes_through_another_bridge_in_order_and_says_where_to_go_on() {
     for (group, found) in numbers {
         assert_eq!(found, (0..30).collect::<Vec<_>>(), "{group} in order and once");
     }
+}
+
+#[test]
+fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
+    let home = Home::new("letters-since");
+    assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
+    let topic = format!("{}.dead-letter", home.prefix);
+    Admin::of(&kafka::shared()).configure(&topic, &[("message.timestamp.type", "CreateTime")]);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = now.expect("it is after 1970").as_millis() as i64;
+    let letter = |seq: &str, arrived_at: i64, stamped_at: i64, reason: &str| {
+        let arrived_at = arrived_at.to_string();
+        let headers = [
+            ("imbridge-spool", "other.1"),
+            ("imbridge-seq", seq),
+            ("imbridge-received-at", &arrived_at),
+            ("imbridge-command", CREATED),
+            ("imbridge-reason", reason),
+            ("ce_source", &format!("/tencent/{APP}")),
+        ];
+        produce(&kafka::shared(), &topic, &headers, stamped_at, "{}");
+    };
+    const DAY_MS: i64 = 24 * 3_600_000;
+    letter("2.0.0", now_ms - 60_000, now_ms - 2 * DAY_MS, "late");
+    letter("1.0.0", now_ms - 2 * DAY_MS, now_ms, "early");
+    let (code, text, error) = replay(&home, "--since 10m");
+    assert_eq!(code, Some(0), "{error}");
+    assert!(text.contains("late") && !text.contains("early"), "{text}");
+    let (_, text, _) = replay(&home, "--since 3d --until 1d");
+    assert!(text.contains("early") && !text.contains("late"), "{text}");
 }

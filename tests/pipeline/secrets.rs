@@ -171,6 +171,21 @@ fn planted_secrets_come_out_nowhere() {
         assert_eq!(status, 200);
         told.push(body);
     }
+    // A file that is wrong: at a reload, and then for `check`.
+    let whole = std::fs::read_to_string(home.config()).expect("it was written");
+    let misspelt = whole.replace("\"sasl.password\"", "\"sasl.pasword\"");
+    let literal = whole.replace("\"env:SASL\"", LITERAL);
+    for (failures, text) in [(1, misspelt), (2, literal)] {
+        std::fs::write(home.config(), &text).expect("a temporary folder is writable");
+        bridge.signal("HUP");
+        eventually("the reload to fail", || {
+            (bridge.log().matches("the reload failed").count() == failures).then_some(())
+        });
+        let output = home.command("check").output().expect("the program was built");
+        assert_eq!(output.status.code(), Some(64));
+        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+    }
+    std::fs::write(home.config(), whole).expect("a temporary folder is writable");
     told.push(bridge.log());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     drop(bridge);

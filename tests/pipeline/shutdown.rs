@@ -1,15 +1,18 @@
 //! SIGTERM: no new callbacks, those in progress answered, the spool delivered, exit 0.
 
-use crate::support::bridge::Home;
-use crate::support::kafka;
-use crate::support::oracle::Plan;
+use std::time::{Duration, Instant};
+
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::eventually;
+use crate::support::kafka::{self, Kafka};
+use crate::support::oracle::{Ledger, Plan};
 
 #[test]
 fn sigterm_under_load_drains_and_exits_with_zero() {
     let home = Home::new("drain");
     let bridge = home.start();
     let load = Plan::new(&home).start();
-    crate::support::eventually("some load", || {
+    eventually("some load", || {
         (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
     });
     let status = bridge.terminate();
@@ -38,4 +41,58 @@ fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
     let verdict = ledger.judge(&kafka::shared(), &home);
     verdict.assert_kept();
     assert_eq!((verdict.found, verdict.unacknowledged_yet_present), (80, 0));
+}
+
+/// Loads a bridge, stops its broker by SIGSTOP in the middle of that, and lets callbacks pile up.
+fn pause_under_load(home: &Home, kafka: &Kafka) -> (Bridge, Ledger) {
+    let bridge = home.start();
+    let load = Plan::new(home).start();
+    eventually("messages on their way", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > 300.0).then_some(())
+    });
+    kafka.node("pause", 1);
+    eventually("records that wait", || {
+        (bridge.metric(&["imbridge_spool_records "]) > 300.0).then_some(())
+    });
+    (bridge, load.stop())
+}
+
+#[test]
+fn sigterm_ends_the_process_in_time_with_a_broker_that_hangs_and_a_request_that_does_not_end() {
+    let kafka = Kafka::start("hangs");
+    for delivery in ["idempotent", "transactional"] {
+        let mut home = Home::with_brokers(delivery, &kafka.brokers);
+        home.set("KAFKA__DELIVERY", delivery);
+        home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "2");
+        let (bridge, ledger) = pause_under_load(&home, &kafka);
+        let mut slow = bridge.connect();
+        slow.half_send(&format!("/tencent?SdkAppid={APP}&CallbackCommand=A"), 1000, b"{");
+        let asked = Instant::now();
+        let status = bridge.terminate();
+        let took = asked.elapsed();
+        assert!(status.success(), "{delivery}: {status}");
+        assert!(took < Duration::from_secs(2 + 5), "{delivery}: {took:?}");
+
+        kafka.node("resume", 1);
+        let bridge = home.start();
+        bridge.settle();
+        let verdict = ledger.judge(&kafka.brokers, &home);
+        verdict.assert_kept();
+    }
+}
+
+#[test]
+fn a_second_sigterm_ends_the_process_at_once() {
+    let kafka = Kafka::start("twice");
+    let mut home = Home::with_brokers("twice", &kafka.brokers);
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "600");
+    let (bridge, _) = pause_under_load(&home, &kafka);
+    bridge.signal("TERM");
+    eventually("the first to be heard", || {
+        bridge.log().contains("shutting down").then_some(())
+    });
+    let asked = Instant::now();
+    let status = bridge.terminate();
+    assert_eq!(status.code(), Some(1));
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
+use crate::support::admin::{Admin, produce};
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::reader::consume;
 use crate::support::{eventually, kafka, registry, run, schemas};
@@ -134,6 +135,7 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     // The same six again are no copies.
     home.set("HISTORY__WINDOW_S", "0");
+    home.set("KAFKA__CREATE_TOPICS", "all");
     let bridge = home.start();
     post_six(&bridge);
     bridge.settle();
@@ -164,4 +166,68 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     )[0];
     assert_eq!(created["event"]["GroupId"], "@TGS#2J4SZEAEL", "{created}");
     assert_eq!(created["event"]["meta"]["app"], APP.to_string());
+}
+
+/// Unix milliseconds so many seconds from now.
+fn at_ms(seconds: i64) -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("it is after 1970").as_millis() as i64 + seconds * 1000
+}
+
+/// `imbridge-received-at` of a message that [`produce`] makes.
+fn arrived(topic: &str, at: i64, stamped: i64, body: &str) {
+    let at = at.to_string();
+    produce(
+        &kafka::shared(),
+        topic,
+        &[("imbridge-received-at", &at), ("content-type", "application/json")],
+        stamped,
+        body,
+    );
+}
+
+#[test]
+fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
+    const DAY_S: i64 = 24 * 3600;
+    let home = Home::new("since");
+    assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
+    let bridge = home.start();
+    post_six(&bridge);
+    bridge.settle();
+    let topic = format!("{}.tencent.unknown", home.prefix);
+    let admin = Admin::of(&kafka::shared());
+    let numbers = |arguments: &str| {
+        let found = lines(&home, &format!("--topic {topic} --json {arguments}"));
+        let found = found.iter().map(|line| line["event"]["n"].as_u64());
+        found.flatten().collect::<Vec<_>>()
+    };
+    admin.configure(&topic, &[("message.timestamp.type", "CreateTime")]);
+    arrived(&topic, at_ms(-2 * DAY_S), at_ms(0), r#"{"n":1}"#);
+    arrived(&topic, at_ms(-300), at_ms(-2 * DAY_S), r#"{"n":2}"#);
+    arrived(&topic, at_ms(-900), at_ms(0), r#"{"n":3}"#);
+    arrived(&topic, at_ms(0), at_ms(0), r#"{"n":4}"#);
+    assert_eq!(numbers("--since 10m --count 3"), [2, 4], "and the posted one");
+    assert_eq!(numbers("--since 3d --count 5"), [1, 2, 3, 4]);
+
+    // The broker's stamps: nothing earlier than a day before is read, and whatever comes later.
+    let topic = format!("{}.openim.unknown", home.prefix);
+    admin.configure(&topic, &[("message.timestamp.type", "LogAppendTime")]);
+    for number in [1, 2] {
+        arrived(&topic, at_ms(4 * DAY_S), 0, &format!("{{\"n\":{number}}}"));
+    }
+    let since =
+        humantime::format_rfc3339_seconds(std::time::SystemTime::now() + std::time::Duration::from_secs(3 * 86_400));
+    let mut tail = tail(&home, &format!("--topic {topic} --json --since {since} --count 1"));
+    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("text");
+    assert!(line.contains("reading 1 topics"), "{line}");
+    arrived(&topic, at_ms(2 * DAY_S), 0, r#"{"n":3}"#);
+    arrived(&topic, at_ms(4 * DAY_S), 0, r#"{"n":4}"#);
+    let status = eventually("tail to have seen one event", || {
+        tail.try_wait().expect("a child can be waited for")
+    });
+    let output = tail.wait_with_output().expect("it has ended");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(status.success() && text.contains(r#""event":{"n":4}"#), "{text}");
 }

@@ -8,12 +8,12 @@ use crate::support::run;
 #[test]
 fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
     let mut home = Home::new("topics");
-    home.set("KAFKA__CREATE_TOPICS", "false");
+    home.set("KAFKA__CREATE_TOPICS", "never");
     home.configure("[kafka.topic_config]\n\"retention.ms\" = \"3600000\"");
     let (code, lines, _) = run(&mut home.command("topics plan"));
     assert_eq!(code, Some(1), "{lines}");
     let created = format!(
-        "create  {}.dead-letter: 4 partitions, 1 replicas, max.message.bytes=10485760, retention.ms=3600000",
+        "create  {}.dead-letter: 4 partitions, 1 replicas, max.message.bytes=8388608, message.timestamp.type=LogAppendTime, retention.ms=3600000",
         home.prefix
     );
     assert!(
@@ -41,13 +41,13 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
     let (code, lines, _) = run(&mut home.command("topics plan"));
     assert_eq!(code, Some(1), "{lines}");
     let checkpoints = format!(
-        "create  {}.checkpoints: 5 partitions, 1 replicas, cleanup.policy=compact, max.message.bytes=20971520\n",
+        "create  {}.checkpoints: 5 partitions, 1 replicas, cleanup.policy=compact, max.message.bytes=20971520, message.timestamp.type=LogAppendTime\n",
         home.prefix
     );
     assert!(lines.contains(&checkpoints), "{lines}");
     for part in [
         "4 partitions, kafka.partitions is 5: nothing is published",
-        "max.message.bytes is 10485760, 20971520 is wanted: a larger event becomes a dead letter",
+        "max.message.bytes is 8388608, 20971520 is wanted: a larger event becomes a dead letter",
         "--add-config max.message.bytes=20971520",
         "8 topics: 1 missing, 7 with another configuration",
     ] {
@@ -88,12 +88,12 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
 #[test]
 fn check_names_what_differs_and_measures_the_disk() {
     let mut home = Home::new("doctor");
-    home.start().terminate();
+    run(&mut home.command("topics apply"));
     home.set("KAFKA__MAX_MESSAGE_BYTES", "20971520");
     let (code, lines, _) = run(&mut home.command("check"));
     assert_eq!(code, Some(0), "differences are warnings: {lines}");
     assert!(
-        lines.contains("dead-letter: max.message.bytes is 10485760, 20971520 is wanted"),
+        lines.contains("dead-letter: max.message.bytes is 8388608, 20971520 is wanted"),
         "{lines}"
     );
     let disk = lines

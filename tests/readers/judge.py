@@ -8,7 +8,8 @@ object goes out:
   acknowledged                events that got the provider's success as their answer
   found                       events of the load in Kafka, each counted once
   messages                    messages of the load in Kafka, doubles too
-  acknowledged_and_missing    acknowledged, and nowhere in their topic; one that became a dead letter is missing too
+  acknowledged_and_missing    acknowledged, and nowhere in their topic; one that became a dead letter is missing too, unless Kafka
+                              refused it (reasons refused, topic_refused) and --refused-count is given
   twice                       messages of an event that was there before
   out_of_order                messages seen for the first time behind a later event of their group in their partition
   several_partitions          groups in more than one partition
@@ -40,6 +41,7 @@ FIELDS = {
     "openim.callbackAfterTransferGroupOwnerCommand": ("groupID", "newOwnerUserID"),
 }
 DEAD_LETTER = "dead-letter"
+REFUSED = {"refused", "topic_refused"}
 POSTED, ACKNOWLEDGED, FOUND = 1, 2, 4
 FAULTS = ["acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "never_posted"]
 EXAMPLES_MAX = 20
@@ -56,7 +58,8 @@ class Group:
 
 
 class Judge:
-    def __init__(self, prefix):
+    def __init__(self, prefix, refused_count=False):
+        self.refused_count, self.prefix = refused_count, prefix
         self.fields = {f"{prefix}.{topic}": fields for topic, fields in FIELDS.items()}
         self.dead_letters = f"{prefix}.{DEAD_LETTER}"
         self.groups = {}
@@ -87,8 +90,11 @@ class Judge:
         """Takes the next message of its partition."""
         topic = message.topic()
         if topic == self.dead_letters:
-            reason = dict(message.headers() or []).get("imbridge-reason", b"none").decode()
+            headers = dict(message.headers() or [])
+            reason = headers.get("imbridge-reason", b"none").decode()
             self.reasons[reason] += 1
+            if self.refused_count and reason in REFUSED:
+                self.see_refused(message, self.fields[f"{self.prefix}.{headers['ce_type'].decode()}"])
             return
         fields = self.fields.get(topic)
         record = schemas.show(message.value()).get("value") if fields else None
@@ -99,6 +105,21 @@ class Judge:
             self.counts["foreign"] += 1
             return
         self.judge(group, record[fields[0]], int(record[fields[1]]), message)
+
+    def see_refused(self, message, fields):
+        """Takes a dead letter that holds an event as it came: it counts as there, and has no order among the events."""
+        event = json.loads(message.value())
+        name, number = event[fields[0]], int(event[fields[1]])
+        group = self.groups.get(name)
+        if not group:
+            self.counts["foreign"] += 1
+            return
+        self.counts["messages"] += 1
+        if message.key() != name.encode():
+            self.fault("wrong_key", f"{name} {number}: the letter's key is {message.key()}", message)
+        if group.states[number] & FOUND:
+            self.fault("twice", f"{name} {number}: is there again, as a dead letter", message)
+        group.states[number] |= FOUND
 
     def judge(self, group, name, number, message):
         partition = message.partition()
@@ -144,7 +165,7 @@ class Judge:
 
 
 def run(options):
-    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix)
+    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix, options.refused_count)
     for path in options.ledger:
         judge.read_ledger(path)
     reader = Reader(options.brokers, options.topic_prefix, options.isolation)
@@ -175,6 +196,7 @@ def main():
     parser.add_argument("--schemas", default="schemas", help="folder of <provider>/<Command>/v<N>.avsc")
     parser.add_argument("--topic-prefix", default="im", help="topics that begin with this and a dot")
     parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")
+    parser.add_argument("--refused-count", action="store_true", help="what Kafka refused is there where a dead letter names it")
     parser.add_argument("--idle-timeout-s", type=float, default=60.0)
     try:
         sys.exit(run(parser.parse_args()))

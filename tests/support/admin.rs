@@ -5,6 +5,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::within;
 
@@ -54,7 +56,11 @@ impl Admin {
     pub fn demand(&self, topic: &str, replicas: &str) {
         self.configure(
             topic,
-            &[("min.insync.replicas", replicas), ("max.message.bytes", "10485760")],
+            &[
+                ("min.insync.replicas", replicas),
+                ("max.message.bytes", "8388608"),
+                ("message.timestamp.type", "LogAppendTime"),
+            ],
         );
     }
 
@@ -72,6 +78,30 @@ impl Admin {
             .into_iter()
             .for_each(|outcome| drop(outcome.expect("the configuration is valid")));
     }
+}
+
+/// Puts a message into a partition 0, as whoever shares the cluster could: with these headers and this time as Kafka's.
+pub fn produce(brokers: &str, topic: &str, headers: &[(&str, &str)], timestamp_ms: i64, body: &str) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .create()
+        .expect("the properties are right");
+    let owned = headers.iter().fold(OwnedHeaders::new(), |owned, (key, value)| {
+        owned.insert(Header {
+            key,
+            value: Some(*value),
+        })
+    });
+    let record = BaseRecord::<(), str>::to(topic)
+        .partition(0)
+        .timestamp(timestamp_ms)
+        .headers(owned)
+        .payload(body);
+    producer
+        .send(record)
+        .map_err(|(cause, _)| cause)
+        .expect("the queue is empty");
+    producer.flush(TIMEOUT).expect("the cluster takes it");
 }
 
 fn options() -> AdminOptions {

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod bridge;
 pub mod certificates;
 pub mod client;
+pub mod clock;
 pub mod https;
 pub mod kafka;
 pub mod oracle;

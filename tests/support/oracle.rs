@@ -177,12 +177,18 @@ fn intervals(report: &Path) -> Vec<Interval> {
 
 /// Holds everything in a home's topics against ledgers.
 pub fn judge(brokers: &str, home: &Home, ledgers: &[&Path], isolation: &str) -> Verdict {
+    judge_with(brokers, home, ledgers, &["--isolation", isolation])
+}
+
+/// The same, with these options of the judge.
+pub fn judge_with(brokers: &str, home: &Home, ledgers: &[&Path], options: &[&str]) -> Verdict {
     let python = std::env::var("IMBRIDGE_TEST_PYTHON")
         .expect("these tests need the judge: run them by `make test` or `scripts/test`");
     let output = Command::new(python)
         .arg("tests/readers/judge.py")
         .args(["--brokers", brokers, "--topic-prefix", &home.prefix])
-        .args(["--isolation", isolation, "--schemas"])
+        .args(options)
+        .arg("--schemas")
         .arg(home.schemas())
         .args(ledgers.iter().flat_map(|path| [Path::new("--ledger"), path]))
         .output()

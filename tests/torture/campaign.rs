@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::size::{report, size};
 use crate::support::bridge::{Bridge, Home};
-use crate::support::oracle::{Interval, Ledger, Load, Plan, judge};
+use crate::support::oracle::{Interval, Ledger, Load, Plan, judge_with};
 use crate::support::{eventually, within};
 
 /// The topics of the load, without their prefix; half of the events go to each.
@@ -51,6 +51,7 @@ pub struct Campaign {
     calm: Range<usize>,
     faults: Vec<Fault>,
     deleted: Option<Deleted>,
+    refused_count: bool,
 }
 
 /// A fault that is over.
@@ -91,6 +92,7 @@ impl Campaign {
             load,
             faults: Vec::new(),
             deleted: None,
+            refused_count: false,
         }
     }
 
@@ -119,6 +121,11 @@ impl Campaign {
         self.deleted = Some(Deleted { provider, at_ns });
     }
 
+    /// What Kafka refuses for good counts as there where a dead letter names it.
+    pub fn accept_refused(&mut self) {
+        self.refused_count = true;
+    }
+
     /// Callbacks that this bridge has acknowledged.
     pub fn accepted(&self) -> f64 {
         self.bridge.metric(&["imbridge_requests_total", "status=\"200\""])
@@ -139,7 +146,9 @@ impl Campaign {
             None => ledger.path.clone(),
             Some(deleted) => without_deleted(&ledger, deleted),
         };
-        let verdict = judge(&self.brokers, &self.home, &[&path], "read_committed");
+        let refused = self.refused_count.then_some("--refused-count");
+        let options: Vec<&str> = ["--isolation", "read_committed"].into_iter().chain(refused).collect();
+        let verdict = judge_with(&self.brokers, &self.home, &[&path], &options);
         let intervals = ledger.intervals();
         let calm = Speed::of(&intervals[self.calm.clone()]);
         let say = |line: &str| report(&self.name, line);

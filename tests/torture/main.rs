@@ -22,6 +22,7 @@ mod moments;
 mod network;
 mod power;
 mod refusals;
+mod refused;
 mod reload;
 mod size;
 mod spoiled;

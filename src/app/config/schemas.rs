@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::schema::registry;
-use crate::secret::Secret;
+use crate::secret::{Secret, without_user};
 
 /// `[schemas]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,6 +58,7 @@ impl Schemas {
         };
         if let Err(wrong) = registry::Config::addresses(url) {
             let allowed = "http://host:port or https://host/path, several separated by commas, no user in them";
+            let wrong = without_user(&wrong);
             return Some(("registry_url", format!("{wrong:?}: {allowed} is allowed")));
         }
         if self

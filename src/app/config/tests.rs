@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod secrets;
+
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
     let environment = environment
         .iter()
@@ -39,6 +41,10 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
         (
             "[kafka]\npartitions = 0",
             ["imbridge.toml", "kafka.partitions", "0", "at least 1"],
+        ),
+        (
+            "[kafka]\nstall_timeout_s = 0",
+            ["imbridge.toml", "kafka.stall_timeout_s", "0", "at least 1"],
         ),
         (
             "[kafka.properties]\nacks = \"1\"",
@@ -132,7 +138,12 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
         ),
         (
             "[[tencent]]\nsdk_app_id = 1\ntoken = 7",
-            ["imbridge.toml", "tencent[0].token", "7", "env:NAME"],
+            [
+                "imbridge.toml line 3 column 1",
+                "tencent[0].token",
+                "no text",
+                "env:NAME",
+            ],
         ),
         (
             "[[tencent]]\nsdk_app_id = 1\nallow = [\"here\"]",
@@ -171,7 +182,7 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             "[[openim]]\nname = \"a\"\nsignature = { secret = \"file:Cargo.toml\", max_nonces = 0 }",
             ["imbridge.toml", "openim[0].signature.max_nonces", "0", "at least 1"],
         ),
-        ("not toml", ["imbridge.toml", "TOML", "line 1", "="]),
+        ("not toml", ["imbridge.toml", "TOML", "line 1 column 5", "="]),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();
         assert!(parts.iter().all(|part| error.contains(part)), "{text}\ngives\n{error}");
@@ -185,7 +196,7 @@ fn every_key_can_come_from_the_environment() {
         ("IMBRIDGE_SERVER__LISTEN", "127.0.0.1:1"),
         ("IMBRIDGE_KAFKA__PARTITIONS", "7"),
         ("IMBRIDGE_SPOOL__ID", "7"),
-        ("IMBRIDGE_KAFKA__CREATE_TOPICS", "false"),
+        ("IMBRIDGE_KAFKA__CREATE_TOPICS", "never"),
         ("IMBRIDGE_KAFKA__PROPERTIES__LINGER_MS", "20"),
         ("IMBRIDGE_TENCENT__0__MAX_CLOCK_SKEW_S", "5"),
         ("IMBRIDGE_OPENIM__0__NAME", "main"),
@@ -202,11 +213,8 @@ fn every_key_can_come_from_the_environment() {
         ("127.0.0.1:1", 7, "7")
     );
     assert_eq!(
-        (
-            config.kafka.create_topics,
-            config.kafka.properties["linger.ms"].as_str()
-        ),
-        (false, "20")
+        (config.kafka.create_topics, config.kafka.properties.get("linger.ms")),
+        (crate::publish::CreateTopics::Never, Some("20"))
     );
     assert_eq!(
         (config.tencent[0].max_clock_skew_s, config.openim[0].name.as_str()),

@@ -4,12 +4,9 @@ use super::*;
 use crate::publish::Properties;
 
 fn config() -> Config {
-    let mut properties = Properties::default();
-    properties.insert("security.protocol".into(), "SASL_SSL".into());
-    properties.insert("sasl.username".into(), "bridge".into());
     Config {
         brokers: "kafka:9092".into(),
-        properties,
+        properties: Properties::of(&[("security.protocol", "SASL_SSL"), ("sasl.username", "bridge")]),
         ..Config::default()
     }
 }
@@ -140,19 +137,17 @@ fn a_missing_topic_is_to_be_created_by_whom_the_configuration_says() {
     let error = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopicOrPartition);
     let text = |config: &Config| diagnosis(config, &Doing::Write("im.a.B"), &error, None);
     assert!(text(&config).contains("a restart creates it"));
-    config.create_topics = false;
+    config.create_topics = CreateTopics::Never;
     assert!(text(&config).contains("--create --topic im.a.B --partitions 12 --replication-factor 3"));
 }
 
 #[test]
 fn the_principal_is_what_the_properties_say() {
     let principal = |pairs: &[(&str, &str)]| {
-        let mut config = Config::default();
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        config.properties.extend(pairs);
-        super::principal(&config)
+        super::principal(&Config {
+            properties: Properties::of(pairs),
+            ..Config::default()
+        })
     };
     assert_eq!(principal(&[]), "User:ANONYMOUS");
     assert_eq!(

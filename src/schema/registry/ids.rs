@@ -1,7 +1,7 @@
 //! The number of each schema, for a publisher that must not block: what is not known yet is asked by a thread of its own,
 //! again and again, until the registry has an answer.
 //!
-//! A question is asked once and stays until it is answered. Nothing fails: a registry that is down, or does not have the
+//! A question is asked once and stays until it is answered, or until its schema is no longer in use. Nothing fails: a registry that is down, or does not have the
 //! schema, makes the publisher wait, which is counted and told.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -35,8 +35,15 @@ pub struct Ids {
     known: HashMap<u64, u32>,
     asked: HashSet<u64>,
     // One for each command at most, so neither channel grows beyond the catalogue.
-    questions: Sender<Asked>,
+    orders: Sender<Order>,
     answers: Receiver<(u64, u32)>,
+}
+
+/// What the thread is told.
+enum Order {
+    Ask(Asked),
+    /// Of the questions, only those about these schemas are still asked.
+    Retain(HashSet<u64>),
 }
 
 struct Asked {
@@ -54,7 +61,7 @@ impl Ids {
     /// # Errors
     /// When the authorities to trust cannot be read. The registry may be absent.
     pub fn start(config: &Config, cache: PathBuf, metrics: Metrics) -> io::Result<Ids> {
-        let (questions, asked) = unbounded();
+        let (orders, received) = unbounded();
         let (answer, answers) = unbounded();
         let mut desk = Desk {
             client: Client::new(config)?,
@@ -62,14 +69,15 @@ impl Ids {
             auto_register: config.auto_register,
             cache: Cache::open(cache),
             metrics,
+            open: VecDeque::new(),
         };
         std::thread::Builder::new()
             .name("registry".into())
-            .spawn(move || desk.serve(&asked, &answer))?;
+            .spawn(move || desk.serve(&received, &answer))?;
         Ok(Ids {
             known: HashMap::new(),
             asked: HashSet::new(),
-            questions,
+            orders,
             answers,
         })
     }
@@ -88,9 +96,24 @@ impl Ids {
                 failures: 0,
                 reason: "",
             };
-            self.questions.send(asked).expect("the thread lives as long as this");
+            self.send(Order::Ask(asked));
         }
         self.known.get(&question.fingerprint).copied()
+    }
+
+    /// New schemas are in use, known by their fingerprints: questions about others end, whatever the registry says.
+    pub fn retain(&mut self, fingerprints: impl IntoIterator<Item = u64>) {
+        let kept: HashSet<u64> = fingerprints.into_iter().collect();
+        let asked = self.asked.len();
+        self.asked
+            .retain(|fingerprint| kept.contains(fingerprint) || self.known.contains_key(fingerprint));
+        if self.asked.len() < asked {
+            self.send(Order::Retain(kept));
+        }
+    }
+
+    fn send(&self, order: Order) {
+        self.orders.send(order).expect("the thread lives as long as this");
     }
 }
 
@@ -101,20 +124,26 @@ struct Desk {
     auto_register: bool,
     cache: Cache,
     metrics: Metrics,
+    /// Questions without an answer.
+    open: VecDeque<Asked>,
 }
 
 impl Desk {
-    fn serve(&mut self, questions: &Receiver<Asked>, answers: &Sender<(u64, u32)>) {
+    fn serve(&mut self, orders: &Receiver<Order>, answers: &Sender<(u64, u32)>) {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let mut open: VecDeque<Asked> = VecDeque::new();
         loop {
-            let Some(mut asked) = open.pop_front().or_else(|| questions.recv().ok()) else {
-                return;
+            orders.try_iter().for_each(|order| self.take(order));
+            let Some(mut asked) = self.open.pop_front() else {
+                match orders.recv() {
+                    Ok(order) => self.take(order),
+                    Err(_) => return,
+                }
+                continue;
             };
             match self.answer(&asked) {
                 Ok(id) => {
                     backoff.reset();
-                    self.metrics.waiting.set(i64::from(!open.is_empty()));
+                    self.metrics.waiting.set(i64::from(!self.open.is_empty()));
                     if answers.send((asked.fingerprint, id)).is_err() {
                         return;
                     }
@@ -129,12 +158,25 @@ impl Desk {
                     };
                     asked.reason = cause.reason();
                     tell(&asked, &cause);
-                    open.push_back(asked);
-                    match questions.recv_timeout(backoff.wait()) {
-                        Ok(more) => open.push_front(more),
+                    self.open.push_back(asked);
+                    match orders.recv_timeout(backoff.wait()) {
+                        Ok(order) => self.take(order),
                         Err(RecvTimeoutError::Timeout) => {}
                         Err(RecvTimeoutError::Disconnected) => return,
                     }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            // A new one may have an answer where the others have none.
+            Order::Ask(asked) => self.open.push_front(asked),
+            Order::Retain(kept) => {
+                self.open.retain(|asked| kept.contains(&asked.fingerprint));
+                if self.open.is_empty() {
+                    self.metrics.waiting.set(0);
                 }
             }
         }
@@ -180,5 +222,51 @@ fn tell(asked: &Asked, cause: &RegistryError) {
         );
     } else {
         warn!(subject, attempts = failures, %cause, "no schema id from the registry: publishing waits, callbacks are kept in the spool");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_question_about_a_schema_that_is_no_longer_in_use_ends_and_can_be_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            urls: vec!["http://127.0.0.1:1".into()],
+            auth: None,
+            ca: None,
+            auto_register: false,
+            timeout: Duration::from_secs(1),
+        };
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let mut ids = Ids::start(&config, folder.path().join("ids.json"), metrics.clone()).unwrap();
+        let question = |fingerprint| Question {
+            topic: "im.a",
+            fingerprint,
+            schema: "{\"type\": \"string\"}",
+        };
+        let until = |waiting: i64| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while metrics.waiting.get() != waiting {
+                assert!(
+                    Instant::now() < deadline,
+                    "imbridge_registry_waiting does not become {waiting}"
+                );
+                std::thread::yield_now();
+            }
+        };
+        for _ in 0..2 {
+            assert_eq!((ids.id(question(1)), ids.id(question(2))), (None, None));
+            until(1);
+            // One of the two goes on waiting.
+            ids.retain([2, 3]);
+            assert_eq!(ids.asked, HashSet::from([2]));
+            until(1);
+            ids.retain([3]);
+            until(0);
+        }
     }
 }

@@ -1,0 +1,289 @@
+//! What Kafka refuses for good: single records, and whole topics until somebody changes something. Their events become dead
+//! letters, and the rest goes on. A pure state; time is an argument.
+//!
+//! A topic that refuses gets a time of grace, in which publishing waits and tries again. After it, its events become dead letters,
+//! and once a minute the topic is tried again with the next ones. Topics that refuse in the same trouble share one grace: what
+//! takes away the right to twenty topics does not stop publishing twenty times.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::publish::{Failure, Kind, Position, TopicRefused};
+
+/// Between two attempts of a topic whose events become dead letters.
+const RETRY_EVERY: Duration = Duration::from_secs(60);
+
+/// Why an event becomes a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The header `imbridge-reason`.
+    pub reason: &'static str,
+    /// The error, as a label for metrics.
+    pub error: String,
+    /// The broker's own words.
+    pub text: String,
+}
+
+/// A message that was refused, and where it stands in the spool.
+pub(super) struct Refused {
+    pub position: Position,
+    pub failure: Failure,
+}
+
+/// What was refused and is not delivered otherwise yet.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    grace: Duration,
+    records: BTreeMap<(u64, u32), Verdict>,
+    /// One of several messages of a batch of which the broker does not say which one it refuses: each is sent alone.
+    suspects: BTreeSet<Position>,
+    topics: HashMap<String, Topic>,
+    /// When the trouble began in which topics refuse, and when one refused last.
+    trouble: Option<(Instant, Instant)>,
+}
+
+#[derive(Debug)]
+struct Topic {
+    verdict: Verdict,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is waited for.
+    Grace,
+    /// Its events become dead letters until it is tried again.
+    Closed { retry_at: Instant },
+    /// It is being tried again.
+    Trying,
+}
+
+/// What was learnt of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Learnt {
+    /// It is waited for.
+    Wait,
+    /// From here on its events become dead letters.
+    Close,
+}
+
+impl Refusals {
+    /// Topics are waited for so long.
+    pub fn new(grace: Duration) -> Refusals {
+        Refusals {
+            grace,
+            records: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            topics: HashMap::new(),
+            trouble: None,
+        }
+    }
+
+    /// Takes in the messages that one session's end leaves refused; true when one of them is known by now to be refused for
+    /// itself, so that going on at once is worth it.
+    pub fn learn_records(&mut self, refused: &[Refused]) -> bool {
+        let mut batches: BTreeMap<(&str, i32), Vec<&Refused>> = BTreeMap::new();
+        let mut neighbours = BTreeSet::new();
+        for refused in refused {
+            let failure = &refused.failure;
+            let place = (failure.topic.as_str(), failure.partition);
+            if failure.kind == Kind::Record {
+                batches.entry(place).or_default().push(refused);
+            } else if failure.error == "InvalidDifferentRecord" {
+                neighbours.insert(place);
+            }
+        }
+        let mut certain = false;
+        for (place, batch) in batches {
+            let same_words = batch.iter().all(|other| other.failure.text == batch[0].failure.text);
+            let is_told = batch.len() == 1 || neighbours.contains(&place) || !same_words;
+            for Refused { position, failure } in batch {
+                if is_told || self.suspects.remove(position) {
+                    self.suspects.remove(position);
+                    let verdict = Verdict {
+                        reason: "refused",
+                        error: failure.error.clone(),
+                        text: format!("{}: {}", failure.topic, failure.text),
+                    };
+                    self.records.insert((position.seq, position.index), verdict);
+                    certain = true;
+                } else {
+                    self.suspects.insert(*position);
+                }
+            }
+        }
+        certain
+    }
+
+    /// Takes in that a topic refuses.
+    pub fn learn_topic(&mut self, refused: &TopicRefused, now: Instant) -> Learnt {
+        let began = match self.trouble {
+            Some((began, last)) if now.saturating_duration_since(last) <= self.grace.max(RETRY_EVERY) => began,
+            _ => now,
+        };
+        self.trouble = Some((began, now));
+        let verdict = Verdict {
+            reason: "topic_refused",
+            error: refused.error.clone(),
+            text: refused.text.clone(),
+        };
+        let was = self.topics.get(&refused.topic).map(|topic| topic.state);
+        let is_over = was.is_some_and(|state| state != State::Grace);
+        let state = if is_over || now.saturating_duration_since(began) >= self.grace {
+            State::Closed {
+                retry_at: now + RETRY_EVERY,
+            }
+        } else {
+            State::Grace
+        };
+        self.topics.insert(refused.topic.clone(), Topic { verdict, state });
+        match state {
+            State::Grace => Learnt::Wait,
+            _ => Learnt::Close,
+        }
+    }
+
+    /// Lets topics be tried again whose time has come.
+    pub fn tick(&mut self, now: Instant) {
+        for topic in self.topics.values_mut() {
+            if matches!(topic.state, State::Closed { retry_at } if retry_at <= now) {
+                topic.state = State::Trying;
+            }
+        }
+    }
+
+    /// Why the event at this position, which would go to this topic, becomes a dead letter; `None` when it does not.
+    pub fn verdict(&self, position: Position, topic: &str) -> Option<&Verdict> {
+        if self.records.is_empty() && self.topics.is_empty() {
+            return None;
+        }
+        let record = self.records.get(&(position.seq, position.index));
+        let closed = || self.topics.get(topic).filter(|_| self.is_closed(topic));
+        record.or_else(|| Some(&closed()?.verdict))
+    }
+
+    /// Whether this topic's events become dead letters.
+    pub fn is_closed(&self, topic: &str) -> bool {
+        let topic = self.topics.get(topic);
+        topic.is_some_and(|topic| matches!(topic.state, State::Closed { .. }))
+    }
+
+    /// Whether the message must travel alone, so that a refusal tells whose it is.
+    pub fn is_suspect(&self, position: Position) -> bool {
+        !self.suspects.is_empty() && self.suspects.contains(&position)
+    }
+
+    /// A message of this topic is delivered; true when the topic had refused before.
+    pub fn delivered(&mut self, topic: &str) -> bool {
+        !self.topics.is_empty() && self.topics.remove(topic).is_some()
+    }
+
+    /// Everything up to this record is delivered.
+    pub fn forget(&mut self, seq: u64) {
+        while self
+            .records
+            .first_key_value()
+            .is_some_and(|((first, _), _)| *first <= seq)
+        {
+            self.records.pop_first();
+        }
+        while self.suspects.first().is_some_and(|position| position.seq <= seq) {
+            self.suspects.pop_first();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(60);
+
+    fn at(seq: u64) -> Position {
+        Position { seq, index: 0, part: 0 }
+    }
+
+    fn refused(seq: u64, error: &str, text: &str, kind: Kind) -> Refused {
+        let failure = Failure::of(kind, error, text);
+        Refused {
+            position: at(seq),
+            failure,
+        }
+    }
+
+    fn topic(name: &str) -> TopicRefused {
+        TopicRefused {
+            topic: name.into(),
+            error: "TopicAuthorizationFailed".into(),
+            text: "no WRITE".into(),
+        }
+    }
+
+    fn buried(refusals: &Refusals, seq: u64) -> Option<&'static str> {
+        refusals.verdict(at(seq), "t").map(|verdict| verdict.reason)
+    }
+
+    #[test]
+    fn of_a_batch_only_the_record_that_the_broker_names_is_refused() {
+        let mut refusals = Refusals::new(GRACE);
+        let batch = [
+            refused(1, "InvalidDifferentRecord", "a neighbour", Kind::Consequence),
+            refused(2, "InvalidRecord", "no key", Kind::Record),
+            refused(3, "InvalidDifferentRecord", "a neighbour", Kind::Consequence),
+        ];
+        assert!(refusals.learn_records(&batch));
+        assert_eq!(
+            [1, 2, 3].map(|seq| buried(&refusals, seq)),
+            [None, Some("refused"), None]
+        );
+        refusals.forget(2);
+        assert_eq!(buried(&refusals, 2), None);
+    }
+
+    #[test]
+    fn of_a_batch_that_is_refused_whole_each_message_is_sent_alone_and_judged_by_itself() {
+        let mut refusals = Refusals::new(GRACE);
+        let batch = [1, 2].map(|seq| refused(seq, "MessageSizeTooLarge", "too large", Kind::Record));
+        assert!(!refusals.learn_records(&batch));
+        assert_eq!((refusals.is_suspect(at(1)), refusals.is_suspect(at(2))), (true, true));
+        assert_eq!([1, 2].map(|seq| buried(&refusals, seq)), [None, None]);
+        assert!(refusals.learn_records(&batch[1..]));
+        assert_eq!([1, 2].map(|seq| buried(&refusals, seq)), [None, Some("refused")]);
+    }
+
+    #[test]
+    fn a_topic_is_waited_for_then_closed_and_tried_again_each_minute() {
+        let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert_eq!(refusals.learn_topic(&topic("t"), began), Learnt::Wait);
+        assert_eq!(refusals.learn_topic(&topic("t"), after(55)), Learnt::Wait);
+        assert_eq!(buried(&refusals, 1), None);
+        assert_eq!(refusals.learn_topic(&topic("t"), after(60)), Learnt::Close);
+        assert_eq!(buried(&refusals, 1), Some("topic_refused"));
+        refusals.tick(after(119));
+        assert_eq!(buried(&refusals, 1), Some("topic_refused"));
+        refusals.tick(after(120));
+        assert_eq!(buried(&refusals, 1), None, "it is tried again");
+        assert_eq!(
+            refusals.learn_topic(&topic("t"), after(121)),
+            Learnt::Close,
+            "without another grace"
+        );
+        assert!(refusals.delivered("t"));
+        assert_eq!(
+            refusals.learn_topic(&topic("t"), after(1000)),
+            Learnt::Wait,
+            "it begins anew"
+        );
+    }
+
+    #[test]
+    fn topics_of_one_trouble_share_one_grace_and_a_later_trouble_has_its_own() {
+        let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
+        let after = |seconds| began + Duration::from_secs(seconds);
+        refusals.learn_topic(&topic("t"), began);
+        refusals.learn_topic(&topic("t"), after(60));
+        assert_eq!(refusals.learn_topic(&topic("u"), after(61)), Learnt::Close);
+        assert_eq!(refusals.learn_topic(&topic("v"), after(1000)), Learnt::Wait);
+    }
+}

@@ -1,0 +1,371 @@
+//! `kafka.properties`: properties of librdkafka. Each has one canonical name here, because librdkafka takes an alias and its
+//! property in the order in which they come. No message repeats a value: any of them can be a secret.
+
+mod late;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Every property that librdkafka documents: its name, the values it takes, and the property that it is an alias for.
+const DOCUMENTED: &str = include_str!("properties.txt");
+
+/// Properties that the promise rests on, by their canonical names; the configuration cannot set them.
+pub(super) const FIXED: [(&str, &str); 7] = [
+    ("enable.idempotence", "true"),
+    ("request.required.acks", "all"),
+    ("enable.gapless.guarantee", "true"),
+    ("message.timeout.ms", "0"),
+    ("allow.auto.create.topics", "false"),
+    ("enable.auto.commit", "false"),
+    ("auto.offset.reset", "earliest"),
+];
+
+/// And one for the producer alone. Where a broker refuses one of several requests that are in flight for a partition and takes
+/// a later one for out of order, librdkafka renumbers what it has for all partitions, and the broker no longer knows again what
+/// it had taken without an answer (librdkafka's issue 4953). One request after the other costs next to nothing: a broker works
+/// on a connection's requests in turn anyway.
+pub(super) const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
+
+/// Properties that have a key of their own, or no meaning here, by their canonical names.
+const OWN: [&str; 11] = [
+    IN_FLIGHT,
+    "metadata.broker.list",
+    "message.max.bytes",
+    "transactional.id",
+    "partitioner",
+    "group.id",
+    "client.id",
+    "dr_cb",
+    "delivery.report.only.error",
+    "queue.buffering.backpressure.threshold",
+    "auto.commit.enable",
+];
+
+/// Names this far from each other, in single changes, may be one that was mistyped.
+const MISTYPED_MAX: usize = 3;
+
+/// The name under which a property is passed on, whichever of its names is used.
+pub(super) fn canonical(name: &str) -> &str {
+    documented()
+        .find(|known| known.name == name)
+        .and_then(|known| known.alias_of)
+        .unwrap_or(name)
+}
+
+/// One line of [`DOCUMENTED`].
+struct Documented {
+    name: &'static str,
+    /// As librdkafka's documentation has it; empty where anything is.
+    allowed: &'static str,
+    alias_of: Option<&'static str>,
+}
+
+fn documented() -> impl Iterator<Item = Documented> {
+    DOCUMENTED.lines().filter_map(|line| {
+        let mut columns = line.split('|').map(str::trim);
+        Some(Documented {
+            name: columns.next()?,
+            allowed: columns.next()?,
+            alias_of: columns.next().filter(|name| !name.is_empty()),
+        })
+    })
+}
+
+/// Properties of librdkafka, by the names that the configuration has for them. Their debug form has the names only.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// A property's value, by any of its names.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let wanted = canonical(name);
+        self.canonical()
+            .find_map(|(name, value)| (name == wanted).then_some(value))
+    }
+
+    /// The names as they were written, with values that can be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut String)> {
+        self.0.iter_mut()
+    }
+
+    #[cfg(test)]
+    pub fn of(pairs: &[(&str, &str)]) -> Properties {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Properties(pairs.iter().map(owned).collect())
+    }
+
+    /// What librdkafka is told: canonical names with their values.
+    pub(super) fn canonical(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (canonical(name), value.as_str()))
+    }
+
+    /// The first property that cannot be used, by its name as it was written, and why.
+    pub(super) fn problem(&self) -> Option<(&str, String)> {
+        let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+        self.0.iter().find_map(|(name, value)| {
+            let property = canonical(name);
+            if OWN.contains(&property) || FIXED.iter().any(|(fixed, _)| *fixed == property) {
+                return Some((
+                    name.as_str(),
+                    "is set by the bridge, since its promise rests on it; leave it out".to_owned(),
+                ));
+            }
+            if let Some(other) = seen.insert(property, name) {
+                return Some((
+                    name.as_str(),
+                    format!("is the same property as {other:?}: leave one of them out"),
+                ));
+            }
+            Some((name.as_str(), refusal(name, value)?))
+        })
+    }
+}
+
+/// Why librdkafka does not take a property, without its value.
+fn refusal(name: &str, value: &str) -> Option<String> {
+    if let Some(words) = late::refusal(canonical(name), value) {
+        return Some(words);
+    }
+    let refused = ClientConfig::new().set(name, value).create_native_config().err()?;
+    if matches!(
+        refused,
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)
+    ) {
+        let meant = nearest(name).map_or_else(String::new, |known| format!(", {known:?} is"));
+        return Some(format!("is no property of librdkafka{meant}"));
+    }
+    let words = match refused {
+        KafkaError::ClientConfig(_, words, ..) if !words.contains(value) => words,
+        _ => String::new(),
+    };
+    match documented().find(|known| known.name == name) {
+        // What this build lacks, or a name of the Java client's, for which librdkafka says what to use.
+        known if !words.is_empty() && (known.is_none() || words.contains("not supported in this build")) => Some(words),
+        Some(known) if !known.allowed.is_empty() => Some(format!("its value is not one of {}", known.allowed)),
+        _ => Some("its value is not one that librdkafka takes".to_owned()),
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let distance = |known: &Documented| strsim::osa_distance(name, known.name);
+    let nearest = documented().min_by_key(distance)?;
+    (distance(&nearest) <= MISTYPED_MAX).then_some(nearest.name)
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Properties, D::Error> {
+        deserializer.deserialize_any(TableVisitor)
+    }
+}
+
+/// A value; serde's own words for what is no text would repeat it.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// Each of `visit_*` that serde would answer by repeating the value.
+macro_rules! refuse {
+    ($words:expr, $($visit:ident $of:ty),*) => {
+        $(fn $visit<E: Error>(self, _: $of) -> Result<Self::Value, E> {
+            Err(E::custom($words))
+        })*
+    };
+}
+
+const NO_TABLE: &str = "no table: [kafka.properties] with a line for each property is allowed";
+
+struct TableVisitor;
+
+impl<'de> Visitor<'de> for TableVisitor {
+    type Value = Properties;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Properties, A::Error> {
+        let mut properties = BTreeMap::new();
+        while let Some((name, Text(value))) = table.next_entry()? {
+            properties.insert(name, value);
+        }
+        Ok(Properties(properties))
+    }
+
+    refuse!(NO_TABLE, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
+}
+
+const NO_TEXT: &str = "no text: expected a string, in quotes";
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
+        Err(A::Error::custom(NO_TEXT))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
+        Err(A::Error::custom(
+            "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
+        ))
+    }
+
+    refuse!(NO_TEXT, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_properties_are_those_of_the_librdkafka_that_is_built() {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+            .args(["--filter-platform", "host-tuple"])
+            .output()
+            .expect("cargo runs");
+        let metadata = String::from_utf8(output.stdout).expect("cargo prints JSON");
+        let manifest = metadata
+            .split("\"manifest_path\":\"")
+            .filter_map(|rest| rest.split('"').next())
+            .find(|path| path.contains("/rdkafka-sys-"))
+            .expect("it is used");
+        let pages = std::path::Path::new(manifest).with_file_name("librdkafka/CONFIGURATION.md");
+        let pages = std::fs::read_to_string(pages).expect("it comes with the sources");
+        let mut wanted: Vec<(&str, &str, Option<&str>)> = Vec::new();
+        for line in pages.lines().filter(|line| line.matches('|').count() >= 5) {
+            let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+            let alias = line
+                .split_once("Alias for `")
+                .and_then(|(_, rest)| Some(rest.split_once('`')?.0));
+            let is_new = !wanted.iter().any(|(name, ..)| *name == columns[0]);
+            if is_new && columns[0] != "Property" && !columns[0].starts_with("---") {
+                wanted.push((columns[0], columns[2], alias));
+            }
+        }
+        let found: Vec<_> = documented()
+            .map(|known| (known.name, known.allowed, known.alias_of))
+            .collect();
+        assert!(
+            found.len() > 150 && found == wanted,
+            "properties.txt is of another version"
+        );
+    }
+
+    #[test]
+    fn an_alias_is_a_second_name_to_librdkafka_too() {
+        for known in documented() {
+            let Some(property) = known.alias_of else { continue };
+            let value = match known.allowed.split([' ', ',']).next() {
+                None | Some("") => "PLAIN",
+                Some("true") => "false",
+                Some(least) => least,
+            };
+            let native = match ClientConfig::new().set(known.name, value).create_native_config() {
+                Ok(native) => native,
+                // Not in this build, and so by the property's own name.
+                Err(cause) => {
+                    assert!(
+                        cause.to_string().contains(&format!("{property:?} not supported")),
+                        "{cause}"
+                    );
+                    continue;
+                }
+            };
+            let get = |name: &str| native.get(name).unwrap().trim_end_matches('\0').to_owned();
+            assert_eq!(get(known.name), get(property), "{}", known.name);
+        }
+    }
+
+    #[test]
+    fn one_property_under_two_names_is_refused_and_both_are_named() {
+        let properties = Properties::of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
+        let (name, words) = properties.problem().unwrap();
+        assert!(
+            name == "compression.type" && words.contains("compression.codec"),
+            "{words}"
+        );
+        assert_eq!(
+            Properties::of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"),
+            Some("7")
+        );
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_value() {
+        for (name, value, part) in [
+            ("sasl.pasword", "planted", "\"sasl.password\" is"),
+            ("no.such.property", "planted", "no property of librdkafka"),
+            ("linger.ms", "planted", "0 .. 900000"),
+            ("security.protocol", "planted", "sasl_ssl"),
+            ("sasl.oauthbearer.method", "planted", "not supported in this build"),
+            ("ssl.truststore.location", "planted", "Java"),
+            ("dr_msg_cb", "planted", "librdkafka"),
+            ("sasl.mechanism", "planted", "SCRAM-SHA-512"),
+            ("partition.assignment.strategy", "range, planted", "roundrobin"),
+            ("ssl.key.password", "plan\0ted", "librdkafka"),
+        ] {
+            let properties = Properties::of(&[(name, value)]);
+            let (found, words) = properties.problem().unwrap();
+            assert!(found == name && words.contains(part), "{name}: {words}");
+            assert!(!words.contains("planted") && !format!("{properties:?}").contains("planted"));
+        }
+        assert!(
+            !Properties::of(&[("no.such.property", "1")])
+                .problem()
+                .unwrap()
+                .1
+                .contains(", \"")
+        );
+    }
+
+    #[test]
+    fn what_is_no_table_of_texts_is_refused_without_being_repeated() {
+        for text in [
+            "p = \"hunter2\"",
+            "p = [\"hunter2\"]",
+            "p = 22222",
+            "p = { a = 22222 }",
+            "p = { a = 22222.5 }",
+            "p = { a = [\"hunter2\"] }",
+            "p = { sasl = { password = \"hunter2\" } }",
+            "p = { a = 2222-02-22 }",
+        ] {
+            #[derive(Debug, Deserialize)]
+            #[allow(dead_code)]
+            struct Table {
+                p: Properties,
+            }
+            let cause = toml::from_str::<Table>(text).unwrap_err();
+            let words = cause.message();
+            assert!(!words.contains("hunter2") && !words.contains("2222"), "{words}");
+        }
+    }
+}

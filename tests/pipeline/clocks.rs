@@ -1,0 +1,202 @@
+//! Clocks that are wrong, and outages longer than a topic keeps its messages: neither the age of an event nor the clock of the
+//! bridge decides whether it can be read.
+
+use std::time::Duration;
+
+use crate::support::admin::Admin;
+use crate::support::bridge::{Bridge, Home};
+use crate::support::clock::Clock;
+use crate::support::eventually;
+use crate::support::kafka::Kafka;
+use crate::support::reader::{Consumed, consume};
+
+const COMMAND: &str = "Group.CallbackAfterCreateGroup";
+/// Brokers look for what is to be deleted so often.
+const RETENTION_CHECK: &str = "log.retention.check.interval.ms=1000";
+/// Several of these looks.
+const CHECKED: Duration = Duration::from_secs(5);
+
+/// A bridge in each way of delivery.
+fn homes(name: &str, brokers: &str, lines: &str) -> [Home; 2] {
+    ["idempotent", "transactional"].map(|delivery| {
+        let mut home = Home::with_brokers(&format!("{name}-{delivery}"), brokers);
+        home.set("KAFKA__DELIVERY", delivery);
+        home.configure(lines);
+        home
+    })
+}
+
+fn post(bridge: &Bridge, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let answer = bridge.post(COMMAND, &format!(r#"{{"GroupId":"g","Name":"{number}"}}"#));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}
+
+/// The numbers in the command's topic, in its order.
+fn numbers(brokers: &str, home: &Home) -> Vec<u32> {
+    let topic = format!("{}.tencent.{COMMAND}", home.prefix);
+    let all = consume(brokers, &home.prefix, &home.schemas());
+    let number = |message: &Consumed| {
+        let name = message.value.as_ref()?["Name"].as_str()?;
+        name.parse().ok()
+    };
+    all.iter()
+        .filter(|message| message.topic == topic)
+        .filter_map(number)
+        .collect()
+}
+
+#[test]
+fn an_outage_longer_than_the_retention_loses_nothing() {
+    let mut kafka = Kafka::create("retention", 1, &[RETENTION_CHECK]);
+    let homes = homes(
+        "retention",
+        &kafka.brokers,
+        "[kafka.topic_config]\n\"retention.ms\" = \"20000\"\n\"segment.ms\" = \"1000\"",
+    );
+    let bridges = homes.each_ref().map(Home::start);
+    // Its topic is there before the outage.
+    bridges.each_ref().map(|bridge| post(bridge, 0..1));
+    bridges.each_ref().map(Bridge::settle);
+    kafka.stop();
+    bridges.each_ref().map(|bridge| post(bridge, 1..6));
+    std::thread::sleep(Duration::from_secs(22));
+    kafka.up();
+    bridges.each_ref().map(Bridge::settle);
+    std::thread::sleep(CHECKED);
+    for home in &homes {
+        let found = numbers(&kafka.brokers, home);
+        assert!(found.ends_with(&[1, 2, 3, 4, 5]), "{}: {found:?}", home.prefix);
+    }
+}
+
+#[test]
+fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
+    let kafka = Kafka::create("behind", 1, &[RETENTION_CHECK]);
+    let mut homes = homes(
+        "behind",
+        &kafka.brokers,
+        "[kafka.topic_config]\n\"retention.ms\" = \"86400000\"\n\"segment.ms\" = \"1000\"",
+    );
+    let clocks = homes.each_mut().map(Clock::of);
+    clocks.each_ref().map(|clock| clock.set(-10 * 86_400));
+    let bridges = homes.each_ref().map(Home::start);
+    bridges.each_ref().map(|bridge| post(bridge, 0..5));
+    bridges.each_ref().map(Bridge::settle);
+    std::thread::sleep(CHECKED);
+    for home in &homes {
+        assert_eq!(numbers(&kafka.brokers, home), [0, 1, 2, 3, 4], "{}", home.prefix);
+    }
+    let all = consume(&kafka.brokers, &homes[0].prefix, &homes[0].schemas());
+    let (arrival, appended) = (all[0].header("imbridge-received-at").parse::<i64>(), all[0].timestamp);
+    let behind_ms = appended - arrival.expect("a time");
+    assert!(
+        behind_ms.abs_diff(10 * 86_400_000) < 600_000,
+        "the arrival is told by the bridge's clock, the timestamp by the broker's: {behind_ms}"
+    );
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
+    let kafka = Kafka::start("ahead");
+    let mut homes = homes("ahead", &kafka.brokers, "");
+    let clocks = homes.each_mut().map(Clock::of);
+    let bridges = homes.each_ref().map(Home::start);
+    for (bridge, clock) in bridges.iter().zip(&clocks) {
+        post(bridge, 0..1);
+        clock.set(2 * 3600);
+        post(bridge, 1..2);
+        clock.set(0);
+        post(bridge, 2..3);
+    }
+    bridges.each_ref().map(Bridge::settle);
+    for home in &homes {
+        assert_eq!(numbers(&kafka.brokers, home), [0, 1, 2], "{}", home.prefix);
+    }
+}
+
+#[test]
+fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead_letter() {
+    let kafka = Kafka::start("timestamps");
+    let mut homes = homes(
+        "timestamps",
+        &kafka.brokers,
+        // A topic as somebody else may have made it: the timestamps in it are the senders'.
+        "[kafka.topic_config]\n\"message.timestamp.type\" = \"CreateTime\"",
+    );
+    let clocks = homes.each_mut().map(Clock::of);
+    let bridges = homes.each_ref().map(Home::start);
+    for ((home, bridge), clock) in homes.iter().zip(&bridges).zip(&clocks) {
+        post(bridge, 0..1);
+        bridge.settle();
+        // The letters' topic is one that the bridge made; the other's time is the sender's.
+        let own = [
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "8388608"),
+        ];
+        let admin = Admin::of(&kafka.brokers);
+        bridge.post("", "");
+        bridge.settle();
+        admin.configure(&format!("{}.dead-letter", home.prefix), &own);
+        kafka.node("pause", 1);
+        post(bridge, 1..2);
+        // In flight; the next ones are one batch behind it.
+        std::thread::sleep(Duration::from_millis(500));
+        post(bridge, 2..4);
+        std::thread::sleep(Duration::from_millis(500));
+        let is_transactional = home.prefix.ends_with("transactional");
+        if is_transactional {
+            // What waits for a transaction is stamped when its own begins: with this clock only the next one.
+            kafka.node("resume", 1);
+            bridge.settle();
+        }
+        clock.set(2 * 3600);
+        post(bridge, 4..5);
+        std::thread::sleep(Duration::from_millis(500));
+        if is_transactional {
+            eventually("Kafka to refuse the record", || {
+                (bridge.metric(&["imbridge_refused_total"]) > 0.0).then_some(())
+            });
+        }
+        clock.set(0);
+        post(bridge, 5..7);
+        std::thread::sleep(Duration::from_millis(500));
+        kafka.node("resume", 1);
+        bridge.settle();
+        assert_eq!(
+            numbers(&kafka.brokers, home),
+            [0, 1, 2, 3, 5, 6],
+            "{}: the neighbours are there once, in order\n{}",
+            home.prefix,
+            bridge.log()
+        );
+        let all = consume(&kafka.brokers, &home.prefix, &home.schemas());
+        let letters: Vec<_> = all
+            .iter()
+            .filter(|message| {
+                message
+                    .headers
+                    .get("imbridge-reason")
+                    .is_some_and(|reason| reason == "refused")
+            })
+            .collect();
+        assert_eq!(letters.len(), 1, "{}", home.prefix);
+        assert_eq!(
+            (letters[0].key.as_deref(), letters[0].raw()),
+            (Some("g"), br#"{"GroupId":"g","Name":"4"}"#.to_vec())
+        );
+        let words = letters[0].header("imbridge-error");
+        assert!(
+            words.contains("imestamp") && words.contains(COMMAND),
+            "the broker's own words: {words}"
+        );
+        assert_eq!(
+            bridge.metric(&["imbridge_refused_total", COMMAND, "InvalidTimestamp"]),
+            1.0
+        );
+        eventually("one dead letter to be counted once", || {
+            (bridge.metric(&["imbridge_dead_letters_total", "reason=\"refused\""]) == 1.0).then_some(())
+        });
+    }
+}

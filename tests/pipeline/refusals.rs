@@ -1,0 +1,146 @@
+//! What Kafka refuses for good stops nothing else: single records, and whole topics.
+
+use std::time::Duration;
+
+use crate::support::admin::Admin;
+use crate::support::bridge::{Bridge, Home};
+use crate::support::reader::{Consumed, consume};
+use crate::support::{kafka, run, within};
+
+const REFUSED: &str = "Group.CallbackAfterCreateGroup";
+const OTHER: &str = "Group.CallbackAfterGroupAttrChanged";
+
+fn post(bridge: &Bridge, command: &str, number: u32) {
+    let answer = bridge.post(command, &format!(r#"{{"GroupId":"g","Name":"{number}"}}"#));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+fn consumed(home: &Home) -> Vec<Consumed> {
+    consume(&kafka::shared(), &home.prefix, &home.schemas())
+}
+
+/// The events of a command's topic, by the names of their headers.
+fn count(all: &[Consumed], topic: &str) -> usize {
+    all.iter().filter(|message| message.topic.ends_with(topic)).count()
+}
+
+#[test]
+fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes_messages() {
+    for delivery in ["idempotent", "transactional"] {
+        let mut home = Home::new("left-out");
+        home.set("KAFKA__DELIVERY", delivery);
+        home.set("KAFKA__REFUSAL_GRACE_S", "2");
+        run(&mut home.command("topics apply"));
+        let admin = Admin::of(&kafka::shared());
+        let topic = format!("{}.tencent.{REFUSED}", home.prefix);
+        // Somebody deletes a topic, and the bridge may not create it again.
+        admin.delete(&topic);
+        home.set("KAFKA__CREATE_TOPICS", "never");
+        let bridge = home.start();
+        for number in 0..3 {
+            post(&bridge, REFUSED, number);
+            post(&bridge, OTHER, number);
+        }
+        bridge.settle();
+        let all = consumed(&home);
+        assert_eq!(count(&all, OTHER), 3, "{delivery}: the others go on\n{}", bridge.log());
+        let letters: Vec<_> = all
+            .iter()
+            .filter(|message| message.topic.ends_with("dead-letter"))
+            .collect();
+        let names: Vec<_> = letters
+            .iter()
+            .map(|letter| {
+                assert_eq!(letter.header("imbridge-reason"), "topic_refused");
+                assert!(
+                    letter.header("imbridge-error").contains("kafka.create_topics"),
+                    "{:?}",
+                    letter.headers
+                );
+                assert_eq!(letter.key.as_deref(), Some("g"));
+                String::from_utf8(letter.raw()).expect("text")
+            })
+            .collect();
+        let expected: Vec<_> = (0..3)
+            .map(|number| format!(r#"{{"GroupId":"g","Name":"{number}"}}"#))
+            .collect();
+        assert_eq!(names, expected, "{delivery}: in order, once");
+        assert_eq!(bridge.metric(&["imbridge_refused_total", REFUSED]), 3.0);
+
+        // It is created: the next attempt, within a minute, finds it.
+        run(&mut home.command("topics apply"));
+        within(Duration::from_secs(90), "the topic to be used again", || {
+            post(&bridge, REFUSED, 7);
+            bridge.settle();
+            (bridge.metric(&["imbridge_messages_published_total", REFUSED]) > 0.0).then_some(())
+        });
+        assert!(bridge.log().contains("takes messages again"), "{}", bridge.log());
+
+        // Its letters come back.
+        let replay = ["--reason", "topic_refused", "--go"];
+        let (code, lines, error) = run(home.command("replay").args(replay));
+        assert_eq!(code, Some(0), "{lines}{error}");
+        bridge.settle();
+        let all = consumed(&home);
+        for number in 0..3 {
+            let name = number.to_string();
+            let found = all.iter().filter(|message| message.topic == topic);
+            let found = found.filter(|message| message.value.as_ref().is_some_and(|value| value["Name"] == *name));
+            assert_eq!(found.count(), 1, "{delivery} {number}");
+        }
+    }
+}
+
+#[test]
+fn a_message_that_librdkafkas_queue_never_takes_becomes_a_dead_letter() {
+    let home = Home::new("queue");
+    home.configure("[kafka.properties]\n\"queue.buffering.max.kbytes\" = \"256\"");
+    let bridge = home.start();
+    let large = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(300_000));
+    assert_eq!(bridge.post(REFUSED, &large).status, 200);
+    post(&bridge, REFUSED, 1);
+    bridge.settle();
+    let all = consumed(&home);
+    assert_eq!(count(&all, REFUSED), 1);
+    let parts: Vec<_> = all
+        .iter()
+        .filter(|message| message.topic.ends_with("dead-letter"))
+        .collect();
+    assert_eq!(parts.len(), 2, "in parts that the queue takes");
+    assert!(parts.iter().all(|part| part.header("imbridge-reason") == "too_large"));
+    assert_eq!(parts.iter().map(|part| part.raw().len()).sum::<usize>(), large.len());
+}
+
+#[test]
+fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
+    let mut home = Home::new("compacted");
+    run(&mut home.command("topics apply"));
+    let compacted = [
+        ("cleanup.policy", "compact,delete"),
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
+    Admin::of(&kafka::shared()).configure(&format!("{}.dead-letter", home.prefix), &compacted);
+    let bridge = home.start();
+    assert_eq!(bridge.post("", "").status, 400);
+    post(&bridge, REFUSED, 1);
+    bridge.settle();
+    let all = consumed(&home);
+    let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
+    assert_eq!(letter.expect("a dead letter").key.as_deref(), Some("1400000000"));
+    assert_eq!(count(&all, REFUSED), 1);
+    drop(bridge);
+
+    let (_, lines, _) = run(&mut home.command("check"));
+    assert!(
+        lines.contains("dead-letter: cleanup.policy is compact,delete"),
+        "{lines}"
+    );
+    home.configure("[kafka.topic_config]\n\"cleanup.policy\" = \"compact,delete\"");
+    home.set("LOG__LEVEL", "info");
+    let (code, _, error) = run(&mut home.command("check"));
+    assert_eq!(code, Some(64), "{error}");
+    assert!(
+        error.contains("topic_config.\"cleanup.policy\"") && error.contains("only \"delete\""),
+        "{error}"
+    );
+}
