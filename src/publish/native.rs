@@ -20,7 +20,6 @@ use rdkafka::types::RDKafkaAdminOp;
 use self::admin::{Admin, Owned, WORDS_BYTES, array, check, out_of_memory, refused_option, text};
 
 /// Whether a message is in Kafka, as far as the producer knows.
-#[allow(dead_code, reason = "the publisher does not ask it yet")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It was never sent, or the broker refused it.
@@ -32,7 +31,6 @@ pub(super) enum Fate {
 }
 
 /// Whether a message of a delivery report is in Kafka.
-#[allow(dead_code, reason = "the publisher does not ask it yet")]
 pub(super) fn fate(message: &BorrowedMessage<'_>) -> Fate {
     use sys::rd_kafka_msg_status_t as Status;
     // SAFETY: the message is borrowed, so it is alive; the call reads one of its fields.

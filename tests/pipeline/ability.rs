@@ -285,7 +285,7 @@ fn demands(kafka: &Kafka, seen: &mut Seen) {
         "the cluster has fewer brokers than kafka.replication_factor = <number>",
     );
     home.set("KAFKA__REPLICATION_FACTOR", "1");
-    home.set("KAFKA__CREATE_TOPICS", "false");
+    home.set("KAFKA__CREATE_TOPICS", "never");
     let line = seen.note(
         &fails(&home),
         "the topic <topic> is missing, and kafka.create_topics does not let the bridge create it",
