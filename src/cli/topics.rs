@@ -40,26 +40,55 @@ struct Common {
     /// JSON, for machines.
     #[arg(long)]
     json: bool,
+    /// Only the topic of this command; may be given several times.
+    #[arg(long = "command", value_name = "NAME")]
+    commands: Vec<String>,
 }
 
 impl Options {
     pub fn config(&self) -> &Path {
+        &self.common().config
+    }
+
+    fn common(&self) -> &Common {
         let (Verb::Plan(common) | Verb::Apply(common)) = &self.verb;
-        &common.config
+        common
     }
 }
 
-/// How many commands have a schema, and every topic that the bridge of this configuration publishes to.
+/// How many commands have a schema, and every topic that the senders of this configuration can fill.
 pub(super) fn wanted(config: &Config) -> Result<(usize, Vec<String>)> {
     let (catalogue, commands) = load_schemas(config)?;
     let count = catalogue.commands().len();
     let metrics = forward::Metrics::new(&Registry::new())?;
     let composer = Composer::new(catalogue, commands, &config.kafka, "plan", metrics);
-    Ok((count, composer.topics()))
+    Ok((count, composer.topics_of(&config.providers())))
+}
+
+/// Those of the topics that are of these commands; all where none is named.
+fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<Vec<String>> {
+    let mut chosen = Vec::new();
+    for command in commands {
+        let of_command = |topic: &&String| {
+            let names = config
+                .providers()
+                .into_iter()
+                .map(|provider| publish::command_topic(&config.kafka.topic_prefix, provider.as_str(), command));
+            names.into_iter().any(|name| name == **topic)
+        };
+        let found: Vec<&String> = topics.iter().filter(of_command).collect();
+        if found.is_empty() {
+            bail!(
+                "--command {command}: no schema of the configured senders has this command; imbridge schemas list has all"
+            );
+        }
+        chosen.extend(found.into_iter().cloned());
+    }
+    Ok(if commands.is_empty() { topics } else { chosen })
 }
 
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    let (_, topics) = wanted(config)?;
+    let topics = chosen(config, wanted(config)?.1, &options.common().commands)?;
     let plans = plan(config, &topics)?;
     let well = match &options.verb {
         Verb::Plan(common) => {

@@ -10,6 +10,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
+use tracing::warn;
 
 use super::checkpoint::checkpoint_topic;
 use super::native::{self, NewTopic};
@@ -172,15 +173,28 @@ pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<Refusal>
     Ok(outcomes.into_iter().filter_map(refusal).collect())
 }
 
-/// `max.message.bytes` of each topic, where the cluster tells it.
+/// `max.message.bytes` of each topic, where the cluster tells it. Warns of topics whose events compaction would delete.
 pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<String, usize>, ConnectError> {
     if config.mock {
         return Ok(HashMap::new());
     }
+    let settings = describe(config, topics)?;
+    let policy_of = |topic: &String| settings.get(topic)?.get("cleanup.policy");
+    for topic in topics
+        .iter()
+        .filter(|topic| **topic != checkpoint_topic(&config.topic_prefix))
+    {
+        if let Some(policy) = policy_of(topic).filter(|policy| policy.contains("compact")) {
+            warn!(
+                topic,
+                policy, "compaction keeps only the last event of each key: set cleanup.policy=delete"
+            );
+        }
+    }
     let limit_of = |(topic, settings): (String, HashMap<String, String>)| {
         Some((topic, settings.get("max.message.bytes")?.parse().ok()?))
     };
-    Ok(describe(config, topics)?.into_iter().filter_map(limit_of).collect())
+    Ok(settings.into_iter().filter_map(limit_of).collect())
 }
 
 /// Every setting of each topic, where the cluster tells it.

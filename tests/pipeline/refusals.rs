@@ -11,8 +11,13 @@ const REFUSED: &str = "Group.CallbackAfterCreateGroup";
 const OTHER: &str = "Group.CallbackAfterGroupAttrChanged";
 
 fn post(bridge: &Bridge, command: &str, number: u32) {
-    let answer = bridge.post(command, &format!(r#"{{"GroupId":"g","Name":"{number}"}}"#));
+    let answer = bridge.post(command, &event(number));
     assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// With a field that no schema declares.
+fn event(number: u32) -> String {
+    format!(r#"{{"GroupId":"g","Name":"{number}","Undeclared":1}}"#)
 }
 
 fn consumed(home: &Home) -> Vec<Consumed> {
@@ -61,11 +66,13 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
                 String::from_utf8(letter.raw()).expect("text")
             })
             .collect();
-        let expected: Vec<_> = (0..3)
-            .map(|number| format!(r#"{{"GroupId":"g","Name":"{number}"}}"#))
-            .collect();
+        let expected: Vec<_> = (0..3).map(event).collect();
         assert_eq!(names, expected, "{delivery}: in order, once");
         assert_eq!(bridge.metric(&["imbridge_refused_total", REFUSED]), 3.0);
+        // However many sessions of a producer went through them.
+        let letters = bridge.metric(&["imbridge_dead_letters_total", "topic_refused"]);
+        let undeclared = bridge.metric(&["imbridge_unmapped_fields_total", OTHER, "Undeclared"]);
+        assert_eq!((letters, undeclared), (3.0, 3.0), "each is counted once");
 
         // It is created: the next attempt, within a minute, finds it.
         run(&mut home.command("topics apply"));
@@ -128,7 +135,10 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
     let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
     assert_eq!(letter.expect("a dead letter").key.as_deref(), Some("1400000000"));
     assert_eq!(count(&all, REFUSED), 1);
+    let log = bridge.log();
     drop(bridge);
+
+    assert!(log.contains("compaction keeps only the last event"), "{log}");
 
     let (_, lines, _) = run(&mut home.command("check"));
     assert!(

@@ -1,9 +1,13 @@
 //! `imbridge topics`: what is missing is created, what differs is told and left alone.
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use crate::support::bridge::Home;
-use crate::support::run;
+use crate::support::admin::Admin;
+use crate::support::bridge::{APP, Home};
+use crate::support::oracle::Plan;
+use crate::support::{eventually, kafka, run};
 
 #[test]
 fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
@@ -109,5 +113,77 @@ fn check_names_what_differs_and_measures_the_disk() {
     assert!(
         !home.path().join("spool/check.tmp").exists(),
         "the measuring leaves nothing behind"
+    );
+}
+
+#[test]
+fn a_topic_comes_into_being_with_its_first_event_within_a_second_while_others_are_busy() {
+    for delivery in ["idempotent", "transactional"] {
+        let mut home = Home::new("on-demand");
+        home.set("KAFKA__DELIVERY", delivery);
+        let bridge = home.start();
+        let admin = Admin::of(&kafka::shared());
+        let there = |command: &str| !admin.leaders(&format!("{}.tencent.{command}", home.prefix)).is_empty();
+        // The load is on this one; the other two have no event yet.
+        let load = Plan::new(&home).with("rate", 500).start();
+        let published = |command: &str| bridge.metric(&["imbridge_messages_published_total", command]);
+        eventually("the load to be in Kafka", || {
+            (published("Group.CallbackAfterCreateGroup") > 200.0).then_some(())
+        });
+        let new = "Group.CallbackAfterChangeGroupOwner";
+        assert!(
+            !there(new) && !there("Group.CallbackAfterGroupAttrChanged"),
+            "{delivery}: nobody needs it"
+        );
+        let answer = bridge.post(new, r#"{"GroupId":"g"}"#);
+        let answered = Instant::now();
+        assert_eq!(answer.status, 200);
+        eventually("the first event of the new topic", || {
+            (published(new) == 1.0).then_some(())
+        });
+        let took = answered.elapsed();
+        let ledger = load.stop();
+        bridge.settle();
+        ledger.judge(&kafka::shared(), &home).assert_kept();
+        assert!(took < Duration::from_secs(1), "{delivery}: {took:?}\n{}", bridge.log());
+        assert!(there(new) && !there("Group.CallbackAfterGroupAttrChanged"));
+        assert_eq!(
+            bridge.metric(&["imbridge_producer_rebuilds_total"]),
+            0.0,
+            "no producer was given up"
+        );
+    }
+}
+
+#[test]
+fn topics_of_chosen_commands_and_of_configured_providers_only_are_created_ahead() {
+    let mut home = Home::new("ahead");
+    let command = "--command Group.CallbackAfterCreateGroup";
+    let (code, lines, error) = run(&mut home.command(&format!("topics apply {command}")));
+    assert_eq!(code, Some(0), "{lines}{error}");
+    assert!(lines.contains("1 topics created"), "{lines}");
+    let (code, _, error) = run(&mut home.command("topics apply --command Group.NoSuchCommand"));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("--command Group.NoSuchCommand: no schema"), "{error}");
+
+    // Without an OpenIM server nothing of OpenIM's is wanted.
+    std::fs::write(
+        home.config(),
+        format!("[[tencent]]\nsdk_app_id = {APP}\n\n[kafka]\npartitions = 4\nreplication_factor = 1\n"),
+    )
+    .expect("a temporary folder is writable");
+    home.set("KAFKA__CREATE_TOPICS", "all");
+    let bridge = home.start();
+    eventually("the topics", || {
+        bridge
+            .log()
+            .contains("created the topics that were missing")
+            .then_some(())
+    });
+    let (code, lines, _) = run(&mut home.command("topics plan"));
+    assert_eq!(code, Some(0), "{lines}");
+    assert!(
+        lines.contains("5 topics: 0 missing") && !lines.contains("openim"),
+        "{lines}"
     );
 }
