@@ -17,6 +17,7 @@ mod publisher;
 mod reach;
 mod read_back;
 mod refusal;
+mod reports;
 mod topics;
 mod transaction;
 mod trial;

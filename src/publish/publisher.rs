@@ -3,28 +3,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::context::advice;
 use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, Unready};
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::read_back::{self, Present};
 use super::refusal::{Failure, Kind, kind_of};
+use super::reports::{Deliveries, Reports};
 use super::transaction::spool_id;
-use super::{
-    Config, ConnectError, Context, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, hidden, native, topics,
-};
+use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, hidden, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two questions whether a cluster that had gone is back.
@@ -33,29 +29,8 @@ const OUTCOMES_PAUSE: Duration = Duration::from_millis(5);
 
 /// A topic that takes less holds nothing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
 pub(super) const LEAST_LIMIT_BYTES: usize = 65_536;
-/// What librdkafka says of a message whose batch was refused for another record. Its code is that of the batch then, although
-/// its documentation has one for this.
-const NEIGHBOUR: &str = "Failed to append record because it was part of a batch";
 /// A batch's own bytes, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
-
-/// What librdkafka reports between two polls.
-#[derive(Default)]
-pub(super) struct Reports {
-    deliveries: Mutex<Deliveries>,
-    /// Why no broker was reached, where that can be mended by the configuration: what to do, and librdkafka's words.
-    refusal: Mutex<Option<(&'static str, String)>>,
-    /// The caller says once what has gone wrong: librdkafka's lines about it are for those who look for them.
-    quiet: AtomicBool,
-    /// No broker was reached, and nothing was delivered since.
-    down: AtomicBool,
-}
-
-#[derive(Default)]
-struct Deliveries {
-    receipts: Vec<Receipt>,
-    failures: Vec<Failure>,
-}
 
 /// What became of the messages of a producer that is given up.
 #[derive(Debug, Default)]
@@ -77,69 +52,6 @@ pub enum Sent {
     Full,
     /// No attempt can succeed.
     Refused(Failure),
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if self.quiet.load(Ordering::Relaxed) {
-            tracing::debug!(target: "librdkafka", facility, "{message}");
-        } else {
-            Context.log(level, facility, message);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.down.store(true, Ordering::Relaxed);
-        }
-        if let Some(advice) = advice(&error) {
-            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((advice, reason.to_owned()));
-        }
-        Context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, outcome: &DeliveryResult<'_>, ticket: usize) {
-        let mut deliveries = self.deliveries();
-        match outcome {
-            Ok(message) => deliveries.receipts.push(Receipt {
-                ticket,
-                offset: message.offset(),
-            }),
-            Err((cause, message)) => {
-                let text = native::produce_error(message);
-                let is_neighbour = text.as_ref().is_some_and(|text| text.starts_with(NEIGHBOUR));
-                let code = if is_neighbour {
-                    RDKafkaErrorCode::InvalidDifferentRecord
-                } else {
-                    cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
-                };
-                let kind = kind_of(code);
-                // A broker that refuses a message has not taken it, whatever librdkafka makes of a code that it does not know.
-                let is_refused =
-                    matches!(kind, Kind::Record | Kind::Topic) || code == RDKafkaErrorCode::InvalidDifferentRecord;
-                deliveries.failures.push(Failure {
-                    ticket,
-                    topic: message.topic().to_owned(),
-                    partition: message.partition(),
-                    error: format!("{code:?}"),
-                    code,
-                    text: text.unwrap_or_else(|| code.to_string()),
-                    kind,
-                    is_absent: is_refused || native::fate(message) == native::Fate::NotPersisted,
-                });
-            }
-        }
-    }
-}
-
-impl Reports {
-    fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
-        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What a batch must be cut to, so that no topic refuses it whole: a broker holds whole batches against the limit, and a

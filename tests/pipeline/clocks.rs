@@ -57,13 +57,13 @@ fn an_outage_longer_than_the_retention_loses_nothing() {
     );
     let bridges = homes.each_ref().map(Home::start);
     // Its topic is there before the outage.
-    bridges.each_ref().map(|bridge| post(bridge, 0..1));
-    bridges.each_ref().map(Bridge::settle);
+    bridges.iter().for_each(|bridge| post(bridge, 0..1));
+    bridges.iter().for_each(Bridge::settle);
     kafka.stop();
-    bridges.each_ref().map(|bridge| post(bridge, 1..6));
+    bridges.iter().for_each(|bridge| post(bridge, 1..6));
     std::thread::sleep(Duration::from_secs(22));
     kafka.up();
-    bridges.each_ref().map(Bridge::settle);
+    bridges.iter().for_each(Bridge::settle);
     std::thread::sleep(CHECKED);
     for home in &homes {
         let found = numbers(&kafka.brokers, home);
@@ -80,10 +80,10 @@ fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
         "[kafka.topic_config]\n\"retention.ms\" = \"86400000\"\n\"segment.ms\" = \"1000\"",
     );
     let clocks = homes.each_mut().map(Clock::of);
-    clocks.each_ref().map(|clock| clock.set(-10 * 86_400));
+    clocks.iter().for_each(|clock| clock.set(-10 * 86_400));
     let bridges = homes.each_ref().map(Home::start);
-    bridges.each_ref().map(|bridge| post(bridge, 0..5));
-    bridges.each_ref().map(Bridge::settle);
+    bridges.iter().for_each(|bridge| post(bridge, 0..5));
+    bridges.iter().for_each(Bridge::settle);
     std::thread::sleep(CHECKED);
     for home in &homes {
         assert_eq!(numbers(&kafka.brokers, home), [0, 1, 2, 3, 4], "{}", home.prefix);
@@ -110,7 +110,7 @@ fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
         clock.set(0);
         post(bridge, 2..3);
     }
-    bridges.each_ref().map(Bridge::settle);
+    bridges.iter().for_each(Bridge::settle);
     for home in &homes {
         assert_eq!(numbers(&kafka.brokers, home), [0, 1, 2], "{}", home.prefix);
     }
