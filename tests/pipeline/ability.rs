@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::admin::Admin;
 use crate::support::bridge::Home;
 use crate::support::kafka::{Doors, Kafka, PASSWORD};
 use crate::support::reader::consume;
-use crate::support::run;
+use crate::support::{eventually, run};
 
 const SASL: &str = "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"imbridge\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n";
 
@@ -292,13 +293,13 @@ fn demands(kafka: &Kafka, seen: &mut Seen) {
     );
     assert!(line.contains("kafka-topics.sh --bootstrap-server"), "{line}");
 
-    home.configure("[kafka.topic_config]\n\"cleanup.policy\" = \"compact\"\n\"max.message.bytes\" = \"1000000\"");
     let (code, words, errors) = run(&mut home.command("topics apply"));
     assert_eq!(code, Some(0), "{words}{errors}");
-    let text = std::fs::read_to_string(home.config()).expect("it was written");
-    let (kept, _) = text.split_once("[kafka.topic_config]").expect("it was added");
-    std::fs::write(home.config(), kept).expect("a temporary folder is writable");
-    let words = works(&home);
+    let topic = format!("{}.dead-letter", home.prefix);
+    let altered = [("cleanup.policy", "compact"), ("max.message.bytes", "1000000")];
+    Admin::of(&kafka.brokers).configure(&topic, &altered);
+    let told = |words: &String| words.contains("cleanup.policy is compact");
+    let words = eventually("the new settings", || Some(works(&home)).filter(told));
     seen.note(
         &words,
         "max.message.bytes is <bytes>, <bytes> is wanted: a larger event becomes a dead letter",
