@@ -199,7 +199,9 @@ fn asked_for(config: &Config, topic: &str, words: &str) -> String {
 /// A topic that is not there.
 pub fn absent(config: &Config, topic: &str) -> String {
     if creates_topics(config) {
-        return format!("the topic {topic} is not there; a restart creates it, or imbridge topics apply --config FILE");
+        return format!(
+            "the topic {topic} is not there; its first event creates it, or imbridge topics apply --config FILE"
+        );
     }
     format!(
         "the topic {topic} is missing, and kafka.create_topics does not let the bridge create it: imbridge topics apply --config FILE, or kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions {} --replication-factor {}",

@@ -9,6 +9,7 @@ mod brokers;
 mod campaign;
 mod checkpoint;
 mod damage;
+mod dev;
 mod disk;
 mod endurance;
 mod faults;

@@ -136,7 +136,7 @@ fn a_missing_topic_is_to_be_created_by_whom_the_configuration_says() {
     let mut config = config();
     let error = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopicOrPartition);
     let text = |config: &Config| diagnosis(config, &Doing::Write("im.a.B"), &error, None);
-    assert!(text(&config).contains("a restart creates it"));
+    assert!(text(&config).contains("its first event creates it"));
     config.create_topics = CreateTopics::Never;
     assert!(text(&config).contains("--create --topic im.a.B --partitions 12 --replication-factor 3"));
 }
