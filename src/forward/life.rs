@@ -31,8 +31,9 @@ pub(super) struct Life<'a> {
     publisher: Publisher,
     window: Window,
     source: Source,
-    /// Marks of messages whose record is not complete: they move with it, since its first message would be looked for too.
-    unfinished: Vec<(Slot, i64)>,
+    /// Delivered messages whose record is not complete, and the marks behind them: these move with the record, since its first
+    /// message would be looked for too.
+    unfinished: Vec<(InFlight, i64)>,
     delivered: u64,
     reported: u64,
     reported_at: Instant,
@@ -126,19 +127,23 @@ impl<'a> Life<'a> {
         let refused: Vec<Refused> = failures.filter_map(refused).collect();
         let mut known = words.is_complete.then_some(self.known);
         if let Some(known) = &mut known {
-            for (message, is_delivered) in self.window.messages() {
-                known.looked_up.insert(message.slot.clone());
+            let unfinished = self.unfinished.iter().map(|(message, _)| (message, true));
+            for (message, is_delivered) in self.window.messages().chain(unfinished) {
+                let InFlight {
+                    slot,
+                    position,
+                    received_at_ms,
+                } = message;
+                known.looked_up.insert(slot.clone());
                 if is_delivered {
-                    known
-                        .present
-                        .note(message.slot.clone(), message.position, message.received_at_ms);
+                    known.present.note(slot.clone(), *position, *received_at_ms);
                 }
             }
         }
         self.parts.reader.deliver(self.delivered, self.marks.take_notes());
         Ended {
             delivered: self.delivered,
-            composed: self.source.read,
+            composed: self.source.composed(),
             known,
             refused,
             unexplained: Vec::new(),
@@ -202,20 +207,13 @@ impl<'a> Life<'a> {
             let others = self.source.pending.iter();
             let others = others.filter_map(|step| self.parts.composer.other_place(&step.message));
             let others = others.filter(|slot| !self.parts.composer.refusals.is_closed(&slot.topic));
-            for slot in others.chain(slots.iter().copied().cloned()) {
-                if let Some(mark) = self.marks.get(&slot)
-                    && self.known.looked_up.insert(slot.clone())
-                {
-                    look_up.insert(slot, mark);
-                }
+            let all = others.chain(slots.iter().copied().cloned());
+            for slot in all.filter(|slot| !self.known.looked_up.contains(slot)) {
+                look_up.extend(self.marks.get(&slot).map(|mark| (slot, mark)));
             }
         }
-        for slot in slots
-            .into_iter()
-            .filter(|slot| self.marks.get(slot).is_none())
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        let unmarked = slots.into_iter().filter(|slot| self.marks.get(slot).is_none());
+        for slot in unmarked.cloned().collect::<Vec<_>>() {
             self.marks.set(slot.clone(), self.publisher.end(&slot));
             self.known.looked_up.insert(slot);
         }
@@ -242,6 +240,7 @@ impl<'a> Life<'a> {
             "looked up what Kafka has of undelivered records"
         );
         self.known.present.merge(present);
+        self.known.looked_up.extend(marks.keys().cloned());
         // Nothing could be delivered meanwhile.
         self.progress_at = Instant::now();
         Ok(())
@@ -335,20 +334,18 @@ impl<'a> Life<'a> {
         let now_ms = unix_ms();
         while let Some(delivered) = self.window.pop() {
             any = true;
-            if let Some(InFlight {
-                slot, received_at_ms, ..
-            }) = delivered.message
-            {
-                self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
-                self.parts.note_delivery(&slot.topic);
-                self.unfinished.push((slot, delivered.offset + 1));
+            if let Some(message) = delivered.message {
+                let topic = &message.slot.topic;
+                self.parts.metrics.published(topic, message.received_at_ms, now_ms);
+                self.parts.note_delivery(topic);
+                self.unfinished.push((message, delivered.offset + 1));
             }
             if let Some(seq) = delivered.completes {
                 self.delivered = seq;
                 self.source.deliver(seq, &self.parts.spans);
-                self.unfinished
-                    .drain(..)
-                    .for_each(|(slot, offset)| self.marks.set(slot, offset));
+                for (message, offset) in self.unfinished.drain(..) {
+                    self.marks.set(message.slot, offset);
+                }
             }
         }
         any

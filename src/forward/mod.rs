@@ -323,7 +323,7 @@ impl Forwarder {
         };
         let has_moved = ended.delivered > progress.delivered;
         progress.delivered = ended.delivered;
-        progress.composed = ended.composed.max(progress.composed);
+        progress.composed = ended.composed;
         Ok(Lived {
             outcome,
             has_moved,

@@ -55,6 +55,11 @@ impl Source {
         }
     }
 
+    /// Records after this one were never composed.
+    pub fn composed(&self) -> u64 {
+        self.read.max(self.horizon)
+    }
+
     /// New schemas wait, and everything that was ever composed with the old ones was read again.
     pub fn is_done(&self, parts: &Forwarder) -> bool {
         self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()

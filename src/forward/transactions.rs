@@ -136,7 +136,7 @@ impl<'a> Transactions<'a> {
         let topics: BTreeSet<&str> = self.sent.iter().map(|sent| &*sent.slot.topic).collect();
         Ended {
             delivered: self.delivered,
-            composed: self.source.read,
+            composed: self.source.composed(),
             known: None,
             unexplained: topics.into_iter().filter(|_| unexplained).map(str::to_owned).collect(),
             refused,

@@ -186,6 +186,8 @@ impl Directory {
             took_ms = began.elapsed().as_millis() as u64,
             "created a topic for its first event"
         );
+        // Its partitions begin at 0: there is nothing to ask for.
+        self.asked.insert(topic.to_owned());
         self.look_again(topic)
     }
 

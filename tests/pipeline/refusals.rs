@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::admin::Admin;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::reader::{Consumed, consume};
-use crate::support::{kafka, run, within};
+use crate::support::{kafka, run, schemas, within};
 
 const REFUSED: &str = "Group.CallbackAfterCreateGroup";
 const OTHER: &str = "Group.CallbackAfterGroupAttrChanged";
@@ -153,4 +153,36 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
         error.contains("topic_config.\"cleanup.policy\"") && error.contains("only \"delete\""),
         "{error}"
     );
+}
+
+#[test]
+fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
+    for delivery in ["idempotent", "transactional"] {
+        let mut home = Home::new("second");
+        home.set("KAFKA__DELIVERY", delivery);
+        schemas::copy(&["tencent/Push.OfflinePush"], &home.schemas());
+        run(&mut home.command("topics apply"));
+        // Whatever comes there was stamped longer ago.
+        let strict = [
+            ("message.timestamp.type", "CreateTime"),
+            ("message.timestamp.before.max.ms", "1"),
+        ];
+        let topic = format!("{}.tencent.{REFUSED}", home.prefix);
+        Admin::of(&kafka::shared()).configure(&topic, &strict);
+        let bridge = home.start();
+        let events =
+            [OTHER, REFUSED, OTHER].map(|command| format!(r#"{{"CallbackCommand":"{command}","GroupId":"g"}}"#));
+        let body = format!(r#"{{"Events":[{}]}}"#, events.join(","));
+        assert_eq!(bridge.post("Push.OfflinePush", &body).status, 200);
+        bridge.settle();
+        let all = consumed(&home);
+        assert_eq!(
+            (count(&all, OTHER), count(&all, REFUSED), count(&all, "dead-letter")),
+            (2, 0, 1),
+            "{delivery}\n{}",
+            bridge.log()
+        );
+        let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
+        assert_eq!(letter.expect("it was counted").header("imbridge-seq"), "1.1");
+    }
 }

@@ -224,10 +224,29 @@ fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for
     let command = CREATED.split_once('/').expect("provider/command").1;
     assert_eq!(bridge.post(command, body).status, 200);
     eventually("the bridge to wait for the number", || waiting(1.0));
+    withdraw(&home, &bridge);
+    eventually("the bridge to wait no longer", || waiting(0.0));
+}
+
+#[test]
+fn a_schema_is_withdrawn_after_a_restart_too_while_its_number_is_awaited() {
+    let home = with_registry("restarted", "http://127.0.0.1:1");
+    let bridge = home.start();
+    let command = CREATED.split_once('/').expect("provider/command").1;
+    assert_eq!(bridge.post(command, r#"{"GroupId":"g"}"#).status, 200);
+    bridge.kill();
+    let bridge = home.start();
+    eventually("the bridge to wait for the number", || {
+        (bridge.metric(&["imbridge_registry_waiting "]) == 1.0).then_some(())
+    });
+    withdraw(&home, &bridge);
+}
+
+/// Takes the schema away: what waits for its number is published without one.
+fn withdraw(home: &Home, bridge: &Bridge) {
     std::fs::remove_dir_all(home.schemas().join(CREATED)).expect("it is there");
     bridge.signal("HUP");
     bridge.settle();
-    eventually("the bridge to wait no longer", || waiting(0.0));
     let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(messages.len(), 1);
     assert!(messages[0].topic.ends_with(".tencent.unknown"), "{}", messages[0].topic);
