@@ -14,6 +14,7 @@ mod commands;
 mod evolution;
 mod order;
 mod outage;
+mod panic;
 mod privacy;
 mod refusals;
 mod registry;

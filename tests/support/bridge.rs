@@ -101,6 +101,11 @@ impl Home {
         self.path().join("imbridge.toml")
     }
 
+    /// The variables of the bridge's environment.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        self.settings.iter().cloned()
+    }
+
     /// The program with this home's configuration; a verb may be two words.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(PROGRAM);
