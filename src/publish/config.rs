@@ -279,6 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_before_a_read_back_goes_by_the_topics_replicas_unless_it_is_set() {
+        let mut config = Config {
+            replication_factor: 1,
+            ..Config::default()
+        };
+        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [2, 50]);
+        config.settle_ms = Some(7_000);
+        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [7, 7]);
+    }
+
+    #[test]
     fn properties_that_the_promise_rests_on_cannot_be_set_under_any_name() {
         for name in [
             "acks",

@@ -66,10 +66,15 @@ impl Directory {
                 );
             }
         }
-        let limits = topics::limits(config, &there).unwrap_or_else(|cause| {
+        let mut limits = topics::limits(config, &there).unwrap_or_else(|cause| {
             warn!(%cause, "the cluster does not tell max.message.bytes; Kafka's default of 1 MB is assumed");
-            there.iter().map(|topic| (topic.clone(), UNTOLD_LIMIT_BYTES)).collect()
+            HashMap::new()
         });
+        if !config.mock {
+            for topic in there {
+                limits.entry(topic).or_insert(UNTOLD_LIMIT_BYTES);
+            }
+        }
         Directory {
             config: config.clone(),
             found: found.into_iter().collect(),

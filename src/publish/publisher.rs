@@ -160,7 +160,9 @@ impl Publisher {
         let refused = |topic: &&String| refusals.iter().any(|refusal| refusal.topic == **topic);
         let created: Vec<String> = missing.iter().filter(|topic| !refused(topic)).cloned().collect();
         let fetch = || self.producer.client().fetch_metadata(None, METADATA_TIMEOUT);
-        topics::await_leaders(fetch, &self.config, &created)?;
+        if let Err(cause) = topics::await_leaders(fetch, &self.config, &created) {
+            tracing::warn!(%cause, "not all of the new topics have their leaders yet");
+        }
         tracing::info!(count = created.len(), "created the topics that were missing");
         let metadata = fetch().map_err(ConnectError::Kafka)?;
         *self.directory.borrow_mut() = Directory::read(&self.config, &metadata, topics);
