@@ -229,7 +229,7 @@ impl Bridge {
     }
 
     /// Stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
-    /// three seconds at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
+    /// four seconds at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
     pub async fn drain(self) {
         info!("shutting down: no new callbacks, answering those in progress");
         let begun = Instant::now();
