@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::admin::Admin;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::reader::{Consumed, consume};
-use crate::support::{kafka, run, schemas, within};
+use crate::support::{eventually, kafka, run, schemas, within};
 
 const REFUSED: &str = "Group.CallbackAfterCreateGroup";
 const OTHER: &str = "Group.CallbackAfterGroupAttrChanged";
@@ -184,5 +184,37 @@ fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
         );
         let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
         assert_eq!(letter.expect("it was counted").header("imbridge-seq"), "1.1");
+    }
+}
+
+#[test]
+fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_nothing() {
+    for delivery in ["idempotent", "transactional"] {
+        let mut home = Home::new("no-letters");
+        home.set("KAFKA__DELIVERY", delivery);
+        home.set("KAFKA__REFUSAL_GRACE_S", "0");
+        run(&mut home.command("topics apply"));
+        Admin::of(&kafka::shared()).delete(&format!("{}.dead-letter", home.prefix));
+        home.set("KAFKA__CREATE_TOPICS", "never");
+        let bridge = home.start();
+        assert_eq!(bridge.post("", "").status, 400);
+        post(&bridge, OTHER, 1);
+        eventually("the bridge to say what it waits for", || {
+            let words = "the topic of dead letters refuses";
+            bridge.log().contains(words).then_some(())
+        });
+        eventually("the time that nothing is delivered to be told", || {
+            (bridge.metric(&["imbridge_delivery_stalled_seconds "]) > 1.0).then_some(())
+        });
+        assert_eq!(
+            bridge.metric(&["imbridge_spool_records "]),
+            2.0,
+            "{delivery}: both wait"
+        );
+        let (code, lines, error) = run(&mut home.command("topics apply"));
+        assert_eq!(code, Some(0), "{lines}{error}");
+        bridge.settle();
+        let all = consumed(&home);
+        assert_eq!((count(&all, "dead-letter"), count(&all, OTHER)), (1, 1), "{delivery}");
     }
 }
