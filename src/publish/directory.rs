@@ -123,6 +123,12 @@ impl Directory {
             }
             return Ok(());
         }
+        let is_small =
+            |limits: &HashMap<String, usize>| limits.get(topic).is_some_and(|limit| *limit < LEAST_LIMIT_BYTES);
+        if matches!(self.found.get(topic), Some(Finding::TooFewPartitions(_))) || is_small(&self.limits) {
+            // Somebody may have mended it since this producer began.
+            self.look_again(topic)?;
+        }
         match self.found.get(topic) {
             Some(Finding::TooFewPartitions(found)) => {
                 let configured = self.config.partitions;
@@ -137,7 +143,7 @@ impl Directory {
         match self.limits.get(topic) {
             Some(limit) if *limit < LEAST_LIMIT_BYTES => {
                 let text = format!(
-                    "max.message.bytes is {limit}, at least {LEAST_LIMIT_BYTES} is needed: raise it on the topic"
+                    "max.message.bytes of {topic} is {limit}, at least {LEAST_LIMIT_BYTES} is needed: raise it on the topic"
                 );
                 Err(refused(topic, "MessageSizeTooLarge", text))
             }

@@ -216,3 +216,28 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
         assert_eq!((count(&all, "dead-letter"), count(&all, OTHER)), (1, 1), "{delivery}");
     }
 }
+
+#[test]
+fn a_topic_whose_limit_is_too_small_is_left_out_and_used_once_it_is_mended() {
+    let mut home = Home::new("mended");
+    home.set("KAFKA__REFUSAL_GRACE_S", "0");
+    run(&mut home.command("topics apply"));
+    let admin = Admin::of(&kafka::shared());
+    let topic = format!("{}.tencent.{REFUSED}", home.prefix);
+    admin.configure(&topic, &[("max.message.bytes", "1000")]);
+    let bridge = home.start();
+    post(&bridge, REFUSED, 1);
+    post(&bridge, OTHER, 1);
+    bridge.settle();
+    let all = consumed(&home);
+    assert_eq!((count(&all, REFUSED), count(&all, OTHER)), (0, 1), "{}", bridge.log());
+    let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
+    let words = letter.expect("a dead letter").header("imbridge-error");
+    assert!(words.contains("max.message.bytes") && words.contains(&topic), "{words}");
+    admin.configure(&topic, &[("max.message.bytes", "8388608")]);
+    within(Duration::from_secs(90), "the topic to be used again", || {
+        post(&bridge, REFUSED, 2);
+        bridge.settle();
+        (bridge.metric(&["imbridge_messages_published_total", REFUSED]) > 0.0).then_some(())
+    });
+}
