@@ -35,6 +35,10 @@ use crate::{admin, ingress};
 
 /// Beyond the time to drain, for the spool to be closed.
 const GRACE: Duration = Duration::from_secs(4);
+/// Of this, for a call to Kafka that is under way.
+const CALL: Duration = Duration::from_millis(2500);
+/// Between two looks whether the forwarder has ended.
+const LOOK: Duration = Duration::from_millis(5);
 /// However short the time to drain is, requests in progress have this long to be answered.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -248,17 +252,22 @@ impl Bridge {
         self.drain.raise();
         let (done, closed) = oneshot::channel();
         // Not a thread of the runtime's, which waits for its threads before it ends.
+        let delivered_by = drained_by + CALL;
         let close = move || {
-            close(self.forwarder, self.spool, self.exporter);
+            end_of(self.forwarder, delivered_by.into_std());
+            self.spool.close();
+            if let Some(exporter) = self.exporter {
+                exporter.finish();
+            }
             done.send(()).ok();
         };
         let thread = std::thread::Builder::new().name("drain".into()).spawn(close);
         thread.expect("the operating system starts a thread");
-        // A call to Kafka that is under way may take longer; the spool survives being left, like a crash.
+        // The disk may not answer either; the spool survives being left, like a crash.
         match tokio::time::timeout_at(drained_by + GRACE, closed).await {
             Ok(closed) => closed.expect("closing the spool does not panic"),
             Err(_) => {
-                warn!("leaving while Kafka, or the disk, does not answer; what is undelivered stays in the spool")
+                warn!("leaving while the disk does not answer; what is undelivered stays in the spool")
             }
         }
         deadline.abort();
@@ -266,17 +275,19 @@ impl Bridge {
     }
 }
 
-/// Waits for the forwarder, then closes the rest.
-fn close(forwarder: JoinHandle<bool>, spool: Spool, exporter: Option<otlp::Exporter>) {
-    let everything = forwarder.join().expect("the forwarder does not panic");
-    if everything {
+/// Waits for the forwarder until then: a call to Kafka that is under way may take longer, and the spool is closed without it.
+fn end_of(forwarder: JoinHandle<bool>, until: std::time::Instant) {
+    while !forwarder.is_finished() {
+        if std::time::Instant::now() >= until {
+            warn!("leaving while Kafka does not answer; what is undelivered stays in the spool");
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+    if forwarder.join().expect("the forwarder does not panic") {
         info!("everything is delivered");
     } else {
         warn!("records stay in the spool and are delivered after the next start");
-    }
-    spool.close();
-    if let Some(exporter) = exporter {
-        exporter.finish();
     }
 }
 

@@ -26,8 +26,9 @@ fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
     // As many requests as can be, each given up by its broker after a second; their answers are in the log.
     home.configure("[kafka.properties]\n\"linger.ms\" = \"0\"\n\"request.timeout.ms\" = \"1000\"\n\"debug\" = \"msg\"");
     home.set("LOG__LEVEL", "info,librdkafka=debug");
-    // Nothing is delivered for longer than this, and yet there is nothing that another producer would do better.
-    home.set("KAFKA__STALL_TIMEOUT_S", "3");
+    // Nothing is delivered for longer than this, and yet there is nothing that another producer would do better. A fresh cluster may
+    // need some seconds before it gives the first producer its id.
+    home.set("KAFKA__STALL_TIMEOUT_S", "8");
     let mut campaign = Campaign::begin_with("refusals", &kafka.brokers, home, 1500);
     let [flickering, patient] = TOPICS.map(|topic| format!("{}.{topic}", campaign.home.prefix));
     let controller = kafka.controller();
