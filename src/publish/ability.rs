@@ -1,7 +1,7 @@
 //! Whether Kafka lets the bridge do what it will do: rights on the topics that are there, topics that are not there created
 //! on trial. It changes nothing in Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::checkpoint::checkpoint_topic;
 use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
-use super::native::{self, Allowed, NewTopic, Operation};
+use super::native::{self, Allowed, Operation};
 use super::refusal::{Kind, TopicRefused, kind_of};
 use super::{Config, ConnectError, Context, Delivery, topics};
 
@@ -42,14 +42,18 @@ pub fn missing_rights(config: &Config, topics: &[String]) -> Vec<String> {
     }
 }
 
+/// What the cluster lets the bridge do with each of these topics.
+fn allowed(config: &Config, topics: &[String]) -> KafkaResult<HashMap<String, Result<Allowed, RDKafkaErrorCode>>> {
+    let client = super::consumer(config, "imbridge-rights", &[])?;
+    native::authorized_operations(client.client(), topics, TIMEOUT)
+}
+
 /// Those of these topics that the cluster does not let the bridge write to: a transaction that fails for one of them does not tell for
 /// which. Empty where the cluster does not answer.
 pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
-    let asked = || {
-        let client = super::consumer(config, "imbridge-rights", &[])?;
-        native::authorized_operations(client.client(), topics, TIMEOUT)
+    let Ok(allowed) = allowed(config, topics) else {
+        return Vec::new();
     };
-    let Ok(allowed) = asked() else { return Vec::new() };
     let refused = |topic: &String| {
         let code = match allowed.get(topic)? {
             Ok(Some(operations)) if !operations.contains(&Operation::Write) => {
@@ -75,11 +79,7 @@ pub fn lacks(config: &Config, topics: &[String]) -> Result<Vec<Lack>, String> {
     if config.mock {
         return Ok(Vec::new());
     }
-    let asked = || {
-        let client = super::consumer(config, "imbridge-rights", &[])?;
-        native::authorized_operations(client.client(), topics, TIMEOUT)
-    };
-    let allowed = asked().map_err(|cause| diagnosis(config, &Doing::Connect, &cause, None))?;
+    let allowed = allowed(config, topics).map_err(|cause| diagnosis(config, &Doing::Connect, &cause, None))?;
     let mut missing: BTreeMap<Operation, Vec<&str>> = BTreeMap::new();
     for topic in topics {
         let lacking = match allowed.get(topic) {
@@ -128,13 +128,7 @@ pub struct Refusal {
 /// # Errors
 /// A sentence, when the cluster does not answer.
 pub fn refused_topics(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, String> {
-    let new = |topic: &String| NewTopic {
-        name: topic.clone(),
-        partitions: config.partitions,
-        replicas: config.replication_factor,
-        config: topics::wanted(config, topic),
-    };
-    let new: Vec<_> = missing.iter().map(new).collect();
+    let new = topics::new_topics(config, missing);
     let asked = || {
         let client = super::consumer(config, "imbridge-trial", &[])?;
         native::create_topics(client.client(), &new, true, TIMEOUT)

@@ -153,17 +153,20 @@ pub(super) struct Refusal {
     pub text: String,
 }
 
+/// These topics as they are created.
+pub(super) fn new_topics(config: &Config, topics: &[String]) -> Vec<NewTopic> {
+    let new = |topic: &String| NewTopic {
+        name: topic.clone(),
+        partitions: config.partitions,
+        replicas: config.replication_factor,
+        config: wanted(config, topic),
+    };
+    topics.iter().map(new).collect()
+}
+
 /// Creates topics; gives those that the cluster refuses. One that is there already is none of them.
 pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, ConnectError> {
-    let new: Vec<NewTopic> = missing
-        .iter()
-        .map(|topic| NewTopic {
-            name: topic.clone(),
-            partitions: config.partitions,
-            replicas: config.replication_factor,
-            config: wanted(config, topic),
-        })
-        .collect();
+    let new = new_topics(config, missing);
     let client = super::consumer(config, "imbridge-admin", &[]).map_err(ConnectError::Kafka)?;
     let outcomes = native::create_topics(client.client(), &new, false, TIMEOUT).map_err(ConnectError::Kafka)?;
     let refusal = |(topic, outcome): (String, Result<(), native::Refused>)| {
