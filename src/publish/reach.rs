@@ -1,5 +1,6 @@
 //! Whether brokers can be reached by TCP: those of `kafka.brokers`, and each under the address that it tells its clients.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -121,15 +122,33 @@ pub fn unreachable_brokers(metadata: &Metadata) -> Vec<String> {
             Trouble::Name(cause) => format!("its name is not resolved: {cause}"),
             Trouble::Connection(cause) => cause.to_string(),
         };
-        Some(format!(
-            "broker {id} is advertised as {address} and cannot be reached from here ({cause}): mend advertised.listeners in this broker's server.properties, or name resolution and firewalls on the way to it"
-        ))
+        Some(astray(&id, &address, &cause))
     };
     troubles.filter_map(sentence).collect()
 }
 
-/// Why no broker of `kafka.brokers` answered.
+fn astray(id: &dyn Display, address: &dyn Display, cause: &str) -> String {
+    format!(
+        "broker {id} is advertised as {address} and cannot be reached from here ({cause}): mend advertised.listeners in this broker's server.properties, or name resolution and firewalls on the way to it"
+    )
+}
+
+/// The sentence for a broker that librdkafka could not reach under its advertised address: it names such a one `<address>/<id>`,
+/// and one of `kafka.brokers` `<address>/bootstrap` (`rd_kafka_mk_nodename` and `rd_kafka_mk_brokername`).
+fn said_astray(said: &str) -> Option<String> {
+    let (name, cause) = said.split_once(": ")?;
+    let (address, id) = name.rsplit_once('/')?;
+    id.parse::<i32>().ok()?;
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let failed = cause.starts_with("Connect to ") || cause.starts_with("Failed to resolve");
+    failed.then(|| astray(&id, &address, cause))
+}
+
+/// Why no broker of `kafka.brokers` answered, or why the one that they name did not.
 pub(super) fn no_answer(config: &Config, said: &str) -> String {
+    if let Some(sentence) = said_astray(said) {
+        return sentence;
+    }
     let addresses = bootstrap(&config.brokers);
     let troubles = try_all(&addresses);
     let sentence = |(trouble, address): (Option<Trouble>, &Address)| match trouble {
@@ -220,6 +239,23 @@ mod tests {
         let read = |text: &str| bootstrap(text).iter().map(Address::to_string).collect::<Vec<_>>();
         assert_eq!(read("a:1, b ,SASL_SSL://c:3,"), ["a:1", "b:9092", "c:3"]);
         assert_eq!(read("[::1]:4,[::2]"), ["[::1]:4", "[::2]:9092"]);
+    }
+
+    #[test]
+    fn a_broker_that_is_not_where_it_is_advertised_is_known_by_librdkafkas_words() {
+        let said = "SASL_SSL://10.0.0.1:9/2: Connect to ipv4#10.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)";
+        let text = no_answer(&Config::default(), said);
+        let expected =
+            "broker 2 is advertised as 10.0.0.1:9 and cannot be reached from here (Connect to ipv4#10.0.0.1:9 failed";
+        assert!(text.starts_with(expected), "{text}");
+        assert_eq!(
+            said_astray("127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed"),
+            None
+        );
+        assert_eq!(
+            said_astray("10.0.0.1:9/2: Disconnected while requesting ApiVersion"),
+            None
+        );
     }
 
     #[test]
