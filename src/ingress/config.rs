@@ -26,7 +26,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
-    /// Connections of one worker; more wait in the operating system's queue. Fewer where the limit on open files is too low.
+    /// Connections of one worker. For one more goes the oldest that has brought no verified request; where there is none, it
+    /// waits in the operating system's queue. Fewer where the limit on open files is too low.
     pub max_connections: usize,
     /// Proxies that are believed when they name whom they speak for.
     pub trusted_proxies: Networks,
@@ -34,7 +35,7 @@ pub struct Config {
     pub proxy_header: ProxyHeader,
     /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
-    /// Seconds for the line and headers of a connection's first request to arrive.
+    /// Seconds for the line and headers of a request to arrive, and for a TLS handshake.
     pub head_timeout_s: u64,
     /// Seconds for a request's body to arrive.
     pub body_timeout_s: u64,

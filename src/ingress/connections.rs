@@ -1,11 +1,9 @@
-//! Connections of the public port: how many the process has room for, how many there are, and how the operating system
-//! finds those whose caller is gone. It knows nothing of requests but whether there was one.
+//! Connections of the public port: how many the process has room for, and how the operating system finds those whose caller
+//! is gone.
 
-use std::cell::Cell;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntGauge};
 use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
@@ -56,39 +54,6 @@ fn within(files: u64, wanted: usize, workers: usize) -> usize {
     wanted.min(usize::try_from(each).unwrap_or(usize::MAX)).max(1)
 }
 
-/// A connection, from its first moment to its last.
-pub(super) struct Connection {
-    open: IntGauge,
-    unheard: IntCounter,
-    heard: Cell<bool>,
-}
-
-impl Connection {
-    /// Counts it among the open ones; once it ends, and nobody has heard a request, as one of those.
-    pub fn new(open: IntGauge, unheard: IntCounter) -> Connection {
-        open.inc();
-        Connection {
-            open,
-            unheard,
-            heard: Cell::new(false),
-        }
-    }
-
-    /// A request came.
-    pub fn hear(&self) {
-        self.heard.set(true);
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.open.dec();
-        if !self.heard.get() {
-            self.unheard.inc();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,19 +68,5 @@ mod tests {
             "too few files for anything, and still one caller at a time"
         );
         assert_eq!(within(u64::MAX, usize::MAX, 1), (u64::MAX - OTHER_FILES) as usize);
-    }
-
-    #[test]
-    fn a_connection_without_a_request_is_counted_when_it_ends() {
-        let (open, unheard) = (
-            IntGauge::new("open", "Open.").unwrap(),
-            IntCounter::new("unheard", "Unheard.").unwrap(),
-        );
-        let [silent, speaking] = std::array::from_fn(|_| Connection::new(open.clone(), unheard.clone()));
-        speaking.hear();
-        assert_eq!((open.get(), unheard.get()), (2, 0));
-        drop(speaking);
-        drop(silent);
-        assert_eq!((open.get(), unheard.get()), (0, 1));
     }
 }

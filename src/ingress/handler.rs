@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,10 +16,9 @@ use arc_swap::ArcSwap;
 
 use super::body::{self, BodyError, HeldBytes, Limits};
 use super::client::client;
-use super::connections::Connection;
 use super::metrics::CommandMetrics;
+use super::places::Connection;
 use super::refusals::Refusals;
-use super::streams::{Answer, Streams};
 use super::{Config, Metrics};
 use crate::callback::{Callback, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
@@ -56,25 +56,17 @@ impl Deref for Serving<'_> {
     }
 }
 
-pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Answer> {
+pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Bytes> {
     let started = Instant::now();
-    if let Some(connection) = request.conn_data::<Connection>() {
-        connection.hear();
-    }
-    let Some(stream) = Streams::begin(&request) else {
-        // Without a body: a peer that takes no answers would hold it.
-        worker.metrics.refused.with_label_values(&["none", "streams"]).inc();
-        return respond(StatusCode::SERVICE_UNAVAILABLE, Bytes::new());
-    };
+    let connection = request.conn_data::<Rc<Connection>>();
+    connection.inspect(|connection| connection.hear());
     let serving = Serving {
         providers: worker.providers.load_full(),
         worker: &worker,
     };
     let response = serving.answer(&request, payload, started).await;
-    response.map_body(|_, mut answer| {
-        answer.stream = Some(stream);
-        answer
-    })
+    connection.inspect(|connection| connection.rest());
+    response
 }
 
 /// Bytes of a request's line and headers, without what HTTP puts between them.
@@ -97,7 +89,7 @@ fn trace_of(request: &HttpRequest) -> Option<Trace> {
 }
 
 impl Serving<'_> {
-    async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Answer> {
+    async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Bytes> {
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let peer = request.peer_addr().map(|peer| peer.ip());
         let line = RequestLine {
@@ -118,10 +110,14 @@ impl Serving<'_> {
             self.providers.verify(&line, unix_ms())
         };
         let outcome = match verified {
-            Ok(sender) => self.receive(sender.traced(trace_of(request)), payload, started).await,
+            Ok(sender) => {
+                let connection = request.conn_data::<Rc<Connection>>();
+                connection.inspect(|connection| connection.verify());
+                self.receive(sender.traced(trace_of(request)), payload, started).await
+            }
             Err(refusal) => {
                 let mut response = self.refuse(&refusal, request);
-                // Whoever is not known keeps no connection: on a kept one, nothing bounds the time of a head.
+                // Whoever is not known keeps no connection.
                 response.head_mut().set_connection_type(ConnectionType::Close);
                 return response;
             }
@@ -306,7 +302,7 @@ impl Serving<'_> {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse<Answer> {
+    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse<Bytes> {
         let provider = refusal.provider.map_or("none", Provider::as_str);
         self.metrics
             .refused
@@ -329,9 +325,8 @@ impl Serving<'_> {
     }
 }
 
-fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse<Answer> {
-    let (body, stream) = (body.into(), None);
-    let mut response = HttpResponse::with_body(status, Answer { body, stream });
+fn respond(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse<Bytes> {
+    let mut response = HttpResponse::with_body(status, body.into());
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
     response

@@ -11,12 +11,12 @@ mod client;
 mod config;
 mod connections;
 mod handler;
-mod heads;
 mod metrics;
+mod places;
 mod refusals;
 mod serve;
-mod streams;
 pub mod tls;
+mod watched;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub fn bind(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
+    let watching = metrics.clone();
     let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
     let worker = move || Worker {
@@ -84,10 +84,10 @@ pub fn bind(
         .disable_signals();
     let port = Port {
         worker,
+        room,
         keep_alive: Duration::from_secs(config.keep_alive_s),
         head_timeout: Duration::from_secs(config.head_timeout_s),
-        open,
-        unheard,
+        metrics: watching,
         stop: server.graceful_shutdown_signal(),
     };
     let (mut http, mut https) = (None, None);

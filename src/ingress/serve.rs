@@ -1,11 +1,13 @@
-//! From an accepted connection to the handler: HTTP/1.1 as it comes, or TLS and the version of HTTP that it agrees upon. The
-//! server library's own way has no place for a bound on HTTP/2 heads, so its parts are put together here.
+//! From an accepted connection to the handler: HTTP/1.1, plain or over TLS. The server library's own way has no place for a
+//! watch over its connections, so its parts are put together here.
 
+use std::future::ready;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
+use actix_http::HttpService;
 use actix_http::error::DispatchError;
-use actix_http::{HttpService, Protocol};
 use actix_server::GracefulShutdownSignal;
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_tls::accept::TlsError;
@@ -13,14 +15,14 @@ use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connections::Connection;
+use super::Metrics;
 use super::handler::{self, Worker};
-use super::heads::BoundedHeads;
-use super::streams::Streams;
+use super::places::Connection;
+use super::watched::Watched;
 
 /// For a peer that has been told to go.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,65 +32,79 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Port<W> {
     /// Makes what a thread's requests share.
     pub worker: W,
+    /// Connections of a thread, of both ports together.
+    pub room: usize,
     pub keep_alive: Duration,
     pub head_timeout: Duration,
-    pub open: IntGauge,
-    pub unheard: IntCounter,
+    pub metrics: Metrics,
     pub stop: GracefulShutdownSignal,
 }
 
 impl<W: Fn() -> Worker> Port<W> {
-    /// Plain HTTP/1.1.
+    /// Plain HTTP.
     pub fn http(&self) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
-        fn_service(|connection: TcpStream| async {
-            connection.set_nodelay(true).ok();
-            let peer = connection.peer_addr().ok();
-            Ok((connection, Protocol::Http1, peer))
-        })
-        .and_then(self.requests())
+        let watch = self.watch();
+        fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
+            .map(|watched: Watched| {
+                let peer = watched.peer();
+                (watched, peer)
+            })
+            .and_then(self.requests(|watched: &Watched| &watched.connection))
     }
 
-    /// TLS, and HTTP/2 where the peer wants it; counts handshakes.
+    /// The same over TLS; counts handshakes.
     pub fn https(
         &self,
         mut config: ServerConfig,
         done: IntCounter,
         failed: IntCounter,
     ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut acceptor = Acceptor::new(config);
         acceptor.set_handshake_timeout(self.head_timeout);
-        acceptor
-            .map_err(move |failure| {
+        let watch = self.watch();
+        fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
+            .and_then(acceptor.map_err(move |failure| {
                 failed.inc();
                 TlsError::into_service_error(failure)
-            })
-            .map(move |connection: TlsStream<TcpStream>| {
+            }))
+            .map(move |connection: TlsStream<Watched>| {
                 done.inc();
-                let (stream, session) = connection.get_ref();
-                stream.set_nodelay(true).ok();
-                let peer = stream.peer_addr().ok();
-                let is_http2 = session.alpn_protocol() == Some(b"h2");
-                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-                (BoundedHeads::new(connection, is_http2), protocol, peer)
+                let watched = connection.get_ref().0;
+                watched.connection.rest();
+                let peer = watched.peer();
+                (connection, peer)
             })
-            .and_then(self.requests().map_err(TlsError::Service))
+            .and_then(
+                self.requests(|stream: &TlsStream<Watched>| &stream.get_ref().0.connection)
+                    .map_err(TlsError::Service),
+            )
+    }
+
+    /// Gives a connection its place.
+    fn watch(&self) -> impl Fn(TcpStream) -> Watched + Clone + use<W> {
+        let (room, metrics, head_timeout) = (self.room, self.metrics.clone(), self.head_timeout);
+        move |stream| {
+            stream.set_nodelay(true).ok();
+            Watched::new(stream, Connection::accept(room, &metrics), head_timeout)
+        }
     }
 
     fn requests<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         &self,
-    ) -> impl ServiceFactory<
-        (T, Protocol, Option<SocketAddr>),
-        Config = (),
-        Response = (),
-        Error = DispatchError,
-        InitError = (),
-    > + use<T, W> {
+        connection: fn(&T) -> &Rc<Connection>,
+    ) -> impl ServiceFactory<(T, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
+    + use<T, W> {
         // A worker's state stays in its thread; actix wants it behind its own pointer.
         let app = App::new()
             .app_data(web::Data::new((self.worker)()))
             .default_service(web::to(handler::handle));
-        let (open, unheard, stop) = (self.open.clone(), self.unheard.clone(), self.stop.clone());
+        let stop = self.stop.clone();
+        actix_web::rt::spawn(async move {
+            stop.notified().await;
+            Connection::close_idle_strangers();
+        });
+        let stop = self.stop.clone();
         HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stop = stop.clone();
@@ -97,10 +113,7 @@ impl<W: Fn() -> Worker> Port<W> {
             .keep_alive(self.keep_alive)
             .client_request_timeout(self.head_timeout)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .on_connect_ext(move |_, data| {
-                data.insert(Connection::new(open.clone(), unheard.clone()));
-                data.insert(Streams::default());
-            })
-            .finish(map_config(app, |()| AppConfig::default()))
+            .on_connect_ext(move |stream: &T, data| _ = data.insert(Rc::clone(connection(stream))))
+            .h1(map_config(app, |()| AppConfig::default()))
     }
 }

@@ -1,13 +1,9 @@
 //! Who may send, from where, how often, and how much at once: allow-lists behind proxies, rates, signed nonces, and load that
 //! is shed before memory grows.
 
-use serde_json::json;
-
-use crate::support::bridge::{APP, Home, free_ports};
-use crate::support::certificates::Authority;
+use crate::support::bridge::{APP, Home};
 use crate::support::client::{Answer, Connection};
 use crate::support::eventually;
-use crate::support::https::Https;
 use crate::support::kafka;
 use crate::support::reader::consume;
 use crate::support::schemas;
@@ -116,14 +112,8 @@ fn a_signed_nonce_is_good_for_one_request() {
 #[test]
 fn load_is_shed_before_memory_grows() {
     const MIB: usize = 1 << 20;
-    let authority = Authority::new("authority");
     let mut home = Home::with_brokers("shed", "127.0.0.1:1");
     let before = schemas::add_before_command(&home.schemas());
-    let [port] = free_ports();
-    authority.issue("bridge").write(home.path());
-    home.set("SERVER__TLS__LISTEN", format!("127.0.0.1:{port}"));
-    home.set("SERVER__TLS__CERT", home.path().join("cert.pem").display().to_string());
-    home.set("SERVER__TLS__KEY", home.path().join("key.pem").display().to_string());
     home.set("SERVER__BODY_TIMEOUT_S", "60");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     let bridge = home.start();
@@ -168,27 +158,13 @@ fn load_is_shed_before_memory_grows() {
     let shed = bridge.peak_memory_bytes();
     drop(held);
 
-    // The same over HTTP/2, all on one connection, and complete.
-    let mut https = Https::new(port, &authority.pem);
-    assert_eq!(https.open("one", "h2", None)["protocol"], "h2");
-    let answer = https.post_with("one", json!({"path": after, "body": body, "count": 64}));
-    let answers = answer["answers"].as_array().expect("answers");
-    let count = |status: u64| answers.iter().filter(|answer| answer["status"] == status).count();
-    let (taken, turned_away) = (count(200), count(503));
-    assert!(
-        taken > 0,
-        "some are taken: {:?}",
-        answers.iter().map(|answer| &answer["status"]).collect::<Vec<_>>()
-    );
-    let peak = bridge.peak_memory_bytes();
     println!(
-        "idle {} MiB, 64 connections {} MiB, 64 streams {} MiB ({taken} taken, {turned_away} told to come again)",
+        "idle {} MiB, 64 connections {} MiB",
         idle / MIB as u64,
-        shed / MIB as u64,
-        peak / MIB as u64
+        shed / MIB as u64
     );
     // What may be held, twice since buffers grow by doubling; what may wait for the disk; SQLite and the program.
-    assert!(peak < idle + 240 * MIB as u64, "{} MiB", peak / MIB as u64);
+    assert!(shed < idle + 240 * MIB as u64, "{} MiB", shed / MIB as u64);
     eventually("room again", || {
         (post(&mut bridge.connect(), &after, &[]).status == 200).then_some(())
     });

@@ -1,5 +1,5 @@
-//! TLS on the public port, as Node's TLS and HTTP/2 see it: both versions of HTTP, certificates that change while connections
-//! are open, and client certificates.
+//! TLS on the public port, as Node's TLS sees it: HTTP/1.1 and nothing else, certificates that change while connections are
+//! open, and client certificates.
 
 use serde_json::Value;
 
@@ -34,14 +34,8 @@ fn post_plain(bridge: &Bridge) {
     assert_eq!(answer.expect("an answer").status, 200);
 }
 
-fn statuses(answer: &Value) -> Vec<u64> {
-    let answers = answer["answers"]
-        .as_array()
-        .unwrap_or_else(|| panic!("no answers: {answer}"));
-    answers
-        .iter()
-        .map(|answer| answer["status"].as_u64().expect("a status"))
-        .collect()
+fn post(https: &mut Https, name: &str, body: &str) -> Value {
+    https.post(name, &target(), &Value::Null, body)
 }
 
 fn reloads(bridge: &Bridge, outcome: &str, count: f64) {
@@ -52,24 +46,22 @@ fn reloads(bridge: &Bridge, outcome: &str, count: f64) {
 }
 
 #[test]
-fn both_versions_of_http_are_served_beside_the_plain_port() {
+fn with_tls_http_1_1_is_served_and_nothing_else_beside_the_plain_port() {
     let authority = Authority::new("authority");
     let (home, port) = home("https", &kafka::shared(), &authority.issue_until("first", 2033));
     let bridge = home.start();
     let mut https = Https::new(port, &authority.pem);
-    for (name, protocol, count) in [("one", "http/1.1", 1), ("two", "h2", 200)] {
-        let opened = https.open(name, protocol, None);
-        assert_eq!(
-            (&opened["protocol"], &opened["subject"]),
-            (&protocol.into(), &"first".into())
-        );
-        let body = format!(r#"{{"GroupId":"{name}","Name":"{}"}}"#, "x".repeat(20_000));
-        let answer = https.post(name, &target(), &body, count);
-        assert_eq!(statuses(&answer), vec![200; count as usize]);
-        assert_eq!(
-            answer["answers"][0]["body"],
-            r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
-        );
+    let opened = https.open("one", None);
+    assert_eq!(
+        (&opened["protocol"], &opened["subject"]),
+        (&"http/1.1".into(), &"first".into()),
+        "of two that were offered"
+    );
+    let body = format!(r#"{{"GroupId":"one","Name":"{}"}}"#, "x".repeat(20_000));
+    for _ in 0..2 {
+        let answer = post(&mut https, "one", &body);
+        assert_eq!(answer["status"], 200);
+        assert_eq!(answer["body"], r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
     }
     post_plain(&bridge);
     // 2033-12-31T00:00:00Z, as `date` has it.
@@ -78,31 +70,7 @@ fn both_versions_of_http_are_served_beside_the_plain_port() {
         2_019_600_000.0
     );
     bridge.settle();
-    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 202);
-}
-
-#[test]
-fn a_head_that_is_too_long_ends_its_own_connection_and_no_other() {
-    let authority = Authority::new("authority");
-    let (home, port) = home("heads", "127.0.0.1:1", &authority.issue("first"));
-    let bridge = home.start();
-    let mut https = Https::new(port, &authority.pem);
-    for name in ["honest", "hostile"] {
-        assert_eq!(https.open(name, "h2", None)["protocol"], "h2");
-    }
-    // Of letters that take a byte each when they are packed.
-    let mut post = |name: &str, letters: usize| {
-        let headers = serde_json::json!({"x-long": "Z".repeat(letters)});
-        let request = serde_json::json!({"path": target(), "body": "{}", "headers": headers});
-        https.post_with(name, request)["answers"][0].clone()
-    };
-    for letters in [10, 15_000] {
-        assert_eq!(post("hostile", letters)["status"], 200);
-    }
-    let cut = post("hostile", 17_000);
-    assert!(cut["status"].is_null(), "{cut}");
-    assert_eq!(post("honest", 10)["status"], 200);
-    assert_eq!(bridge.metric(&["imbridge_connections "]), 1.0, "{}", bridge.log());
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 3);
 }
 
 #[test]
@@ -113,10 +81,10 @@ fn handshakes_are_counted_by_their_outcome() {
     let count = |outcome: &str| bridge.metric(&["imbridge_tls_handshakes_total", outcome]);
     assert_eq!([count("failed"), count("done")], [0.0, 0.0]);
     let mut https = Https::new(port, &authority.pem);
-    assert_eq!(https.open("trusting", "h2", None)["protocol"], "h2");
+    assert_eq!(https.open("trusting", None)["protocol"], "http/1.1");
     eventually("one that is done", || (count("done") == 1.0).then_some(()));
     let mut https = Https::new(port, &Authority::new("stranger").pem);
-    let refused = https.open("distrusting", "h2", None);
+    let refused = https.open("distrusting", None);
     assert!(refused["protocol"].is_null(), "{refused}");
     post_plain(&bridge);
     eventually("one that failed", || (count("failed") == 1.0).then_some(()));
@@ -130,7 +98,7 @@ fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
     let bridge = home.start();
     let folder = home.path().join("tls");
     let mut https = Https::new(port, &authority.pem);
-    let mut subject = |name: &str| https.open(name, "h2", None)["subject"].clone();
+    let mut subject = |name: &str| https.open(name, None)["subject"].clone();
     assert_eq!(subject("old"), "first");
 
     authority.issue("second").write(&folder);
@@ -161,11 +129,9 @@ fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
     authority.issue("third").write(&folder);
     eventually("the third certificate", || (subject("newest") == "third").then_some(()));
     for name in ["old", "new", "newest"] {
-        assert_eq!(
-            statuses(&https.post(name, &target(), r#"{"GroupId":"g"}"#, 5)),
-            vec![200; 5],
-            "{name}"
-        );
+        for _ in 0..2 {
+            assert_eq!(post(&mut https, name, r#"{"GroupId":"g"}"#)["status"], 200, "{name}");
+        }
     }
 }
 
@@ -179,17 +145,15 @@ fn where_client_certificates_are_wanted_nobody_gets_in_without_one() {
     let bridge = home.start();
     let mut https = Https::new(port, &authority.pem);
     let mut outcome = |name: &str, client: Option<&Pair>| {
-        for protocol in ["h2", "http/1.1"] {
-            let opened = https.open(name, protocol, client);
-            let answer = match opened["error"].as_str() {
-                Some(error) => error.to_owned(),
-                None => https.post(name, &target(), r#"{"GroupId":"g"}"#, 1).to_string(),
-            };
-            if !answer.contains(r#""status":200"#) {
-                return answer;
-            }
+        let answer = match https.open(name, client) {
+            opened if opened["error"].is_string() => opened,
+            _ => post(&mut https, name, r#"{"GroupId":"g"}"#),
+        };
+        if answer["status"] == 200 {
+            "in".to_owned()
+        } else {
+            answer.to_string()
         }
-        "in".to_owned()
     };
     let (known, foreign) = (clients.issue("im"), authority.issue("im"));
     assert_eq!(outcome("known", Some(&known)), "in");
@@ -204,5 +168,5 @@ fn where_client_certificates_are_wanted_nobody_gets_in_without_one() {
     let refused = outcome("former", Some(&known));
     assert!(refused.contains("UNKNOWN_CA"), "{refused}");
     let accepted = bridge.metric(&["imbridge_requests_total", "200"]);
-    assert_eq!(accepted, 4.0, "two certificates, two versions of HTTP");
+    assert_eq!(accepted, 2.0, "two certificates");
 }

@@ -1,4 +1,4 @@
-//! HTTPS as Node speaks it, over HTTP/1.1 or HTTP/2, by `https.js`: a TLS and an HTTP/2 that share no code with ours.
+//! HTTPS as Node speaks it, by `https.js`: a TLS that shares no code with ours.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -41,25 +41,18 @@ impl Https {
         serde_json::from_str(&line).unwrap_or_else(|cause| panic!("{cause}: {line:?} to {order}"))
     }
 
-    /// Opens a connection under a name, offering one protocol, `h2` or `http/1.1`. Gives `protocol` and `subject`, or
-    /// `error`.
-    pub fn open(&mut self, name: &str, protocol: &str, client: Option<&Pair>) -> Value {
+    /// Opens a connection under a name. Gives `protocol` and `subject`, or `error`.
+    pub fn open(&mut self, name: &str, client: Option<&Pair>) -> Value {
         let order = json!({
-            "open": name, "port": self.port, "ca": self.authority, "protocol": protocol,
+            "open": name, "port": self.port, "ca": self.authority,
             "cert": client.map(|pair| &pair.cert), "key": client.map(|pair| &pair.key),
         });
         self.order(&order)
     }
 
-    /// Posts over an open connection, `count` times at once with HTTP/2; gives `answers`, each with `status` and `body` or with `error`.
-    pub fn post(&mut self, name: &str, path: &str, body: &str, count: u32) -> Value {
-        self.post_with(name, json!({"path": path, "body": body, "count": count}))
-    }
-
-    /// Posts with more to say: `path`, `body`, `count`, `headers`.
-    pub fn post_with(&mut self, name: &str, mut request: Value) -> Value {
-        request["post"] = name.into();
-        self.order(&request)
+    /// Posts over an open connection; gives `status` and `body`, or `error`.
+    pub fn post(&mut self, name: &str, path: &str, headers: &Value, body: &str) -> Value {
+        self.order(&json!({"post": name, "path": path, "headers": headers, "body": body}))
     }
 }
 

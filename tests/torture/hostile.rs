@@ -9,7 +9,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cases::{COMMAND, Case, SMUGGLED};
+pub use cases::COMMAND;
+use cases::{Case, SMUGGLED};
 
 use crate::size::{report, size};
 use crate::support::bridge::{APP, Bridge, Home};
@@ -22,7 +23,7 @@ use crate::support::schemas;
 /// Seconds that the bridge waits for a head or a body here.
 const PATIENCE_S: u64 = 2;
 /// An IM server gives up after this; no honest caller may wait as long.
-const CALLER_GIVES_UP: Duration = Duration::from_secs(2);
+pub const CALLER_GIVES_UP: Duration = Duration::from_secs(2);
 /// Files that a process needs beside its connections.
 const OTHER_FILES: u64 = 500;
 
@@ -270,17 +271,14 @@ fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
     home.set("SERVER__WORKERS", "2");
     home.set("SERVER__MAX_CONNECTIONS", "20");
     let bridge = home.start();
-    let mut taken: Vec<Connection> = (0..40).map(|_| bridge.connect()).collect();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}");
-    for connection in &mut taken {
-        assert_eq!(
-            connection
-                .post(&target, r#"{"GroupId":"in"}"#)
-                .expect("an answer")
-                .status,
-            200
-        );
-    }
+    let enter = |_| {
+        let mut connection = bridge.connect();
+        let answer = connection.post(&target, r#"{"GroupId":"in"}"#);
+        assert_eq!(answer.expect("an answer").status, 200);
+        connection
+    };
+    let mut taken: Vec<Connection> = (0..40).map(enter).collect();
     assert_eq!(bridge.metric(&["imbridge_connections "]), 40.0);
     let port = home.port;
     let late = std::thread::spawn(move || {
@@ -328,4 +326,30 @@ fn a_stranger_keeps_no_connection_and_the_bridge_has_all_files_it_may() {
         raise_open_files(),
         "as many as the process may have"
     );
+}
+
+#[test]
+fn each_head_of_a_connection_has_its_time_and_silence_between_them_has_none() {
+    let mut home = Home::new("heads");
+    home.set("SERVER__HEAD_TIMEOUT_S", PATIENCE_S.to_string());
+    let bridge = home.start();
+    let post = cases::post(COMMAND, br#"{"GroupId":"again"}"#);
+    let [mut idle, mut half] = std::array::from_fn(|_| {
+        let mut stream = cases::connect(home.port);
+        stream.write_all(&post).expect("the bridge listens");
+        stream.read_exact(&mut [0; 100]).expect("an answer");
+        stream
+    });
+    half.write_all(&post[..20]).expect("the bridge listens");
+    let begun = Instant::now();
+    cases::read_statuses(&mut half);
+    let took = begun.elapsed();
+    let patience = Duration::from_secs(PATIENCE_S);
+    assert!(
+        took >= patience - Duration::from_millis(100) && took < 3 * patience,
+        "{took:?}"
+    );
+    idle.write_all(&post).expect("an idle connection stays open");
+    idle.read_exact(&mut [0; 100]).expect("an answer");
+    assert_eq!(bridge.metric(&["imbridge_requests_total", "200"]), 3.0);
 }

@@ -27,5 +27,6 @@ mod refused;
 mod reload;
 mod size;
 mod spoiled;
+mod strangers;
 mod two_bridges;
 mod watchdog;
