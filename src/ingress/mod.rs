@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `POST /tencent` | Tencent's callbacks, everything in the query |
 //! | `POST /openim/<command>`, `POST /openim/<secret>/<command>` | OpenIM's callbacks |
+//! | `GET /`, `GET /healthz`, and `HEAD` | 200 while a callback can be made durable, else 503: for load balancers |
 
 mod body;
+mod bounds;
 mod client;
 mod config;
 mod connections;
@@ -73,6 +75,7 @@ pub fn bind(
         refusals: Refusals::default(),
         commands: Default::default(),
         held: Arc::clone(&held),
+        echoes: HeldBytes::new(metrics.held.clone()),
     };
     let room = connections::room(config.max_connections, workers);
     // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::callback::Answer;
+use crate::callback::{Answer, Phase};
 use crate::secret::Secrets;
 
 const NOW_MS: i64 = 1_669_872_120_000;
@@ -184,6 +184,8 @@ fn basic_authentication_is_checked_where_it_is_configured() {
     assert!(verify_with("/openim/b/c", "", Some("Basic dXNlcjpwYXNz")).is_ok());
     // old:one, which is accepted beside it.
     assert!(verify_with("/openim/b/c", "", Some("Basic b2xkOm9uZQ==")).is_ok());
+    // A scheme has no case.
+    assert!(verify_with("/openim/b/c", "", Some("basic b2xkOm9uZQ==")).is_ok());
     assert_eq!(
         refused(verify_with("/openim/b/c", "", Some("Basic dXNlcjpvdGhlcg=="))),
         (401, "authorization")
@@ -326,6 +328,36 @@ fn refusals_have_the_providers_shape_and_never_block_a_user() {
 }
 
 #[test]
+fn a_refusal_carries_what_openim_would_take_from_a_success_wherever_the_path_leads() {
+    let providers = providers();
+    let request = br#"{"groupID":"g","groupName":"n","ex":"\ud83d"}"#;
+    let echoed = |path, query| {
+        let line = RequestLine {
+            method: "POST",
+            path,
+            query,
+            client: None,
+            header: &|_| None,
+        };
+        let refusal = providers.verify(&line, NOW_MS).unwrap_err();
+        let rule = providers.echoed(&line);
+        String::from_utf8(rule.map_or_else(|| refusal.body(), |rule| refusal.echo(rule, request))).unwrap()
+    };
+    for (path, query) in [
+        ("/openim/wrong/callbackBeforeSet", ""),
+        ("/openim/b/callbackBeforeSet", ""),
+        ("/elsewhere/callbackBeforeSet", ""),
+        ("/openim/a/b/c/callbackBeforeSet/", ""),
+        ("/openim/wrong/x", "command=callbackBeforeSet"),
+    ] {
+        let body = echoed(path, query);
+        assert!(body.ends_with(r#","groupID":"g","ex":"\ud83d"}"#), "{path}: {body}");
+        assert!(body.contains("no such path") || body.contains("Basic"), "{body}");
+    }
+    assert!(!echoed("/openim/wrong/callbackX", "").contains("groupID"));
+}
+
+#[test]
 fn a_batch_becomes_one_event_for_each_element() {
     let body = r#"{"Events":[{"CallbackCommand":"Push.Batch","n":1},{"CallbackCommand":"Push.Other","n":2},{"n":3}]}"#;
     let callback = read("/tencent", "SdkAppid=1400000000", body).unwrap();
@@ -375,4 +407,13 @@ fn a_body_without_a_schema_still_names_its_group() {
     assert_eq!(group_of(br#"{"a":{},"groupID":"g"}"#).as_deref(), Some("g"));
     assert_eq!(group_of(br#"{"GroupId":"","GroupID":17}"#).as_deref(), Some("17"));
     assert_eq!(group_of(br#"{"a":1}"#), None);
+    assert_eq!(group_of(b"{\"a\":\"\xff\",\"GroupId\":\"g\"}").as_deref(), Some("g"));
+    assert_eq!(
+        group_of(b"{\"GroupId\":\"\xff\",\"groupID\":\"h\"}").as_deref(),
+        Some("h")
+    );
+    assert_eq!(
+        group_of("{\"GroupId\":\"\u{fffd}\"}".as_bytes()).as_deref(),
+        Some("\u{fffd}")
+    );
 }
