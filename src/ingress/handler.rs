@@ -17,9 +17,8 @@ use super::body::{self, BodyError, CODINGS, HeldBytes};
 use super::client::client;
 use super::connections::Connection;
 use super::metrics::CommandMetrics;
-use super::refusals::Refusals;
 use super::streams::{Answer, Streams};
-use super::{Config, Metrics};
+use super::{Config, Metrics, refusals};
 use crate::callback::{Callback, CommandRule, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
@@ -36,7 +35,6 @@ pub(super) struct Worker {
     pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
-    pub refusals: Refusals,
     pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
     pub held: Arc<HeldBytes>,
@@ -342,7 +340,7 @@ impl Serving<'_> {
             .refused
             .with_label_values(&[provider, refusal.reason])
             .inc();
-        self.refusals.log(refusal, request.peer_addr());
+        refusals::log(refusal, request.peer_addr());
         let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
         let mut response = respond(status, body);
         let more = match refusal.status {

@@ -2,10 +2,13 @@
 //! and work on them for minutes before it shows them to anybody. So their frames are counted as they come in.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Metrics, hello};
 
 /// Bytes of one head as it is sent, packed: what fits into one frame of the size that every peer must take.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -21,12 +24,26 @@ pub(super) struct BoundedHeads<T> {
     connection: T,
     /// `None` for HTTP/1.1, whose heads the server library bounds.
     frames: Option<Frames>,
+    /// For the first bytes of a connection without TLS.
+    greeting: Option<(Metrics, Option<SocketAddr>)>,
 }
 
 impl<T> BoundedHeads<T> {
     pub fn new(connection: T, is_http2: bool) -> BoundedHeads<T> {
         let frames = is_http2.then(Frames::new);
-        BoundedHeads { connection, frames }
+        BoundedHeads {
+            connection,
+            frames,
+            greeting: None,
+        }
+    }
+
+    pub fn greeted(connection: T, metrics: Metrics, peer: Option<SocketAddr>) -> BoundedHeads<T> {
+        BoundedHeads {
+            connection,
+            frames: None,
+            greeting: Some((metrics, peer)),
+        }
     }
 }
 
@@ -82,10 +99,18 @@ impl Frames {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for BoundedHeads<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHeads<T> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = read.filled().len();
         ready!(Pin::new(&mut self.connection).poll_read(context, read))?;
+        if let Some((metrics, peer)) = self.greeting.take()
+            && let Some(answer) = hello::refuse(&read.filled()[before..], peer, &metrics)
+        {
+            // It is short, and the first that is written.
+            Pin::new(&mut self.connection).poll_write(context, &answer).is_ready();
+            read.set_filled(before);
+            return Poll::Ready(Ok(()));
+        }
         let is_within = |frames: &mut Frames| frames.follow(&read.filled()[before..]);
         if self.frames.as_mut().is_none_or(is_within) {
             return Poll::Ready(Ok(()));

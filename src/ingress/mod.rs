@@ -14,6 +14,7 @@ mod config;
 mod connections;
 mod handler;
 mod heads;
+mod hello;
 mod metrics;
 mod refusals;
 mod serve;
@@ -35,7 +36,6 @@ use crate::provider::Providers;
 use crate::spool::Appender;
 use body::HeldBytes;
 use handler::Worker;
-use refusals::Refusals;
 use serve::Port;
 use tls::Certificates;
 
@@ -64,7 +64,7 @@ pub fn bind(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let (open, unheard) = (metrics.connections.clone(), metrics.unheard());
+    let watching = metrics.clone();
     let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
     let worker = move || Worker {
@@ -72,7 +72,6 @@ pub fn bind(
         providers: Arc::clone(&providers),
         lane: appender.lane(),
         metrics: metrics.clone(),
-        refusals: Refusals::default(),
         commands: Default::default(),
         held: Arc::clone(&held),
         echoes: HeldBytes::new(metrics.held.clone()),
@@ -89,8 +88,7 @@ pub fn bind(
         worker,
         keep_alive: Duration::from_secs(config.keep_alive_s),
         head_timeout: Duration::from_secs(config.head_timeout_s),
-        open,
-        unheard,
+        metrics: watching,
         stop: server.graceful_shutdown_signal(),
     };
     let (mut http, mut https) = (None, None);

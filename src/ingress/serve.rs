@@ -13,10 +13,11 @@ use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
-use prometheus::{IntCounter, IntGauge};
+use prometheus::IntCounter;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Metrics;
 use super::connections::Connection;
 use super::handler::{self, Worker};
 use super::heads::BoundedHeads;
@@ -32,18 +33,19 @@ pub(super) struct Port<W> {
     pub worker: W,
     pub keep_alive: Duration,
     pub head_timeout: Duration,
-    pub open: IntGauge,
-    pub unheard: IntCounter,
+    pub metrics: Metrics,
     pub stop: GracefulShutdownSignal,
 }
 
 impl<W: Fn() -> Worker> Port<W> {
     /// Plain HTTP/1.1.
     pub fn http(&self) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
-        fn_service(|connection: TcpStream| async {
+        let metrics = self.metrics.clone();
+        fn_service(move |connection: TcpStream| {
             connection.set_nodelay(true).ok();
             let peer = connection.peer_addr().ok();
-            Ok((connection, Protocol::Http1, peer))
+            let connection = BoundedHeads::greeted(connection, metrics.clone(), peer);
+            async move { Ok((connection, Protocol::Http1, peer)) }
         })
         .and_then(self.requests())
     }
@@ -88,7 +90,11 @@ impl<W: Fn() -> Worker> Port<W> {
         let app = App::new()
             .app_data(web::Data::new((self.worker)()))
             .default_service(web::to(handler::handle));
-        let (open, unheard, stop) = (self.open.clone(), self.unheard.clone(), self.stop.clone());
+        let (open, unheard, stop) = (
+            self.metrics.connections.clone(),
+            self.metrics.unheard(),
+            self.stop.clone(),
+        );
         HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stop = stop.clone();

@@ -239,3 +239,40 @@ fn more_headers_than_the_server_reads_are_answered_as_the_readme_says() {
         assert_eq!(answer.expect("an answer").status, status);
     }
 }
+
+#[test]
+fn what_speaks_another_protocol_is_answered_in_words_and_named_in_the_log() {
+    let home = Home::with_brokers("hello", "127.0.0.1:1");
+    let bridge = home.start();
+    let request = format!(
+        "POST {} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}",
+        created()
+    );
+    let proxy_1 = format!("PROXY TCP4 192.0.2.1 192.0.2.2 56324 443\r\n{request}");
+    let proxy_2 = [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\xdc\x04\x01\xbb"[..],
+        request.as_bytes(),
+    ]
+    .concat();
+    let hello = [&b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03"[..], &[7; 240]].concat();
+    for (bytes, reason, word) in [
+        (proxy_1.as_bytes(), "proxy_protocol", "PROXY protocol"),
+        (&proxy_2, "proxy_protocol", "PROXY protocol"),
+        (&hello, "tls_hello", "TLS handshake"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2", "HTTP/2"),
+    ] {
+        for _ in 0..20 {
+            let answer = bridge.connect().send(bytes).expect("an answer");
+            assert_eq!(answer.status, 400, "{reason}");
+            assert!(answer.body.contains(word), "{}", answer.body);
+            assert_eq!(answer.header("connection"), Some("close"));
+        }
+        let lines = bridge.log().lines().filter(|line| line.contains(reason)).count();
+        assert!((1..10).contains(&lines), "{lines} lines for {reason}");
+    }
+    assert_eq!(
+        bridge.metric(&["imbridge_requests_refused_total", "proxy_protocol"]),
+        40.0
+    );
+    assert_eq!(bridge.connect().post(&created(), "{}").expect("an answer").status, 200);
+}
