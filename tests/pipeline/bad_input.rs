@@ -148,11 +148,16 @@ fn half_of_a_surrogate_pair_is_an_event_in_its_group() {
     let known = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
     let unknown = "/openim/callbackOfTomorrow".to_owned();
     let body = r#"{"GroupId":"g","groupID":"g","Name":"a\ud83d","Owner_Account":"o"}"#;
+    let half_name = r#"{"GroupId":"h","\ud83d":1}"#;
     for target in [&known, &unknown] {
         assert_eq!(bridge.connect().post(target, body).expect("an answer").status, 200);
     }
+    assert_eq!(bridge.connect().post(&known, half_name).expect("an answer").status, 200);
     bridge.settle();
-    let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    let mut consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    let other = consumed.iter().position(|message| message.key.as_deref() == Some("h"));
+    let other = consumed.remove(other.expect("an event too"));
+    assert_eq!(other.value.expect("a record")["unmapped"]["\u{fffd}"], "1");
     let topic = |end: &str| {
         let found = consumed.iter().find(|message| message.topic.ends_with(end));
         let found = found.unwrap_or_else(|| panic!("{end}: {consumed:#?}"));
