@@ -1,8 +1,8 @@
 //! The wire protocols: a request becomes a verified sender, then a [`Callback`], and gets its provider's answer; a
 //! callback becomes [`Event`]s. Neither the HTTP server's types nor the spool, Avro or Kafka are known here.
 //!
-//! [`Verified`] exists only after the sender's check, and only a [`Verified`] reads a body: what an unverified sender
-//! posts is never kept.
+//! [`Verified`] exists only after the sender's check, and only a [`Verified`] makes a callback of a body: what an unverified
+//! sender posts is never kept.
 
 mod answer;
 mod body;
