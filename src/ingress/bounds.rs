@@ -8,10 +8,10 @@ use super::body::Limits;
 use super::handler::Worker;
 use crate::callback::CommandRule;
 
-/// OpenIM waits for five seconds, and takes the answer's fields for the user's: one that comes late does no harm, one that
-/// lacks them does.
+/// OpenIM waits for five seconds and copies fields of the answer over its user's request. An answer without them harms the
+/// user more than a late one.
 const ECHO_PATIENCE: Duration = Duration::from_millis(4500);
-/// A body whose fields are echoed has room beside all others up to this size: no text of a group's is nearly so long.
+/// Up to this size, a body whose fields are echoed does not count towards `max_held_bytes`: a group's texts are far shorter.
 const ECHO_BODY_BYTES: usize = 64 << 10;
 /// Such bodies may hold this much in each thread; those of strangers, whose refusals carry the fields too, much less.
 const ECHOES_BYTES: usize = 16 << 20;
@@ -26,10 +26,11 @@ impl Worker {
             timeout: self.patience(rule).saturating_sub(started.elapsed()),
             held: &self.held,
         };
-        let length = headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let is_small = length.is_none_or(|length| length <= ECHO_BODY_BYTES);
-        if !is_small || !rule.is_some_and(CommandRule::is_echoed) {
+        if !rule.is_some_and(CommandRule::is_echoed) {
+            return usual;
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        if length.is_some_and(|length| length.parse().is_ok_and(|length: usize| length > ECHO_BODY_BYTES)) {
             return usual;
         }
         Limits {

@@ -2,6 +2,7 @@
 //! protocol, clients with habits.
 
 use std::io::Write;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
@@ -191,32 +192,14 @@ fn a_wish_for_http2_in_clear_text_is_ignored() {
     }
 }
 
-const POSTS: &str = r#"
-import java.net.URI;
-import java.net.http.*;
-
-public class Posts {
-    public static void main(String[] arguments) throws Exception {
-        HttpClient client = HttpClient.newHttpClient();
-        for (int index = 0; index < 3; index++) {
-            String body = "{\"GroupId\":\"g\",\"Name\":\"" + "n".repeat(100000) + "\"}";
-            HttpRequest request = HttpRequest.newBuilder(URI.create(arguments[0]))
-                .POST(HttpRequest.BodyPublishers.ofString(body)).build();
-            HttpResponse<String> answer = client.send(request, HttpResponse.BodyHandlers.ofString());
-            System.out.println(answer.statusCode() + " " + answer.version() + " " + answer.body());
-        }
-    }
-}
-"#;
-
 #[test]
 fn javas_own_client_posts_callbacks() {
     let home = Home::with_brokers("java", "127.0.0.1:1");
     let bridge = home.start();
-    let source = home.path().join("Posts.java");
-    std::fs::write(&source, POSTS).expect("a temporary folder is writable");
     let url = format!("http://127.0.0.1:{}{}", home.port, created());
-    let (code, out, errors) = run(std::process::Command::new("java").arg(&source).arg(url));
+    let mut java = Command::new("java");
+    java.args(["-XX:TieredStopAtLevel=1", "tests/support/Posts.java"]);
+    let (code, out, errors) = run(java.arg(url));
     assert_eq!(code, Some(0), "{out}{errors}");
     let ok = r#"200 HTTP_1_1 {"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
     assert_eq!(out.lines().collect::<Vec<_>>(), [ok; 3]);
