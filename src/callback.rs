@@ -68,6 +68,18 @@ pub struct CommandRule {
     pub expand: Option<String>,
 }
 
+impl CommandRule {
+    /// Whether the IM server waits for a decision.
+    pub fn is_before(&self) -> bool {
+        self.phase == Phase::Before
+    }
+
+    /// Whether the IM server takes values from the answer, whatever it says, so that one without them does harm.
+    pub fn is_echoed(&self) -> bool {
+        matches!(self.answer, Answer::Echo(_))
+    }
+}
+
 /// The commands that have a schema, and the rule of each. Anything else is an unknown command.
 #[derive(Debug, Clone, Default)]
 pub struct CommandTable(HashMap<Provider, HashMap<String, CommandRule>>);

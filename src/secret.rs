@@ -78,6 +78,12 @@ pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
+/// What an `Authorization` header says, if it is of this scheme; schemes have no case (RFC 9110, section 11.1).
+pub fn credentials<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
+    let (sent, credentials) = authorization.split_once(' ')?;
+    sent.eq_ignore_ascii_case(scheme).then_some(credentials.trim())
+}
+
 /// An address without what stands before an `@` in it, where a password would be.
 pub fn without_user(address: &str) -> String {
     match address.rsplit_once('@') {

@@ -30,11 +30,7 @@ fn run(provider: Provider, data: &[u8]) {
             let refusal = &unreadable.refusal;
             match refusal.reason {
                 "no_command" => assert!(is_json(&body) && command.is_empty(), "{refusal:?}"),
-                // Stricter than `is_json`: names and commands must be text.
-                "not_json" => assert!(
-                    serde_json::from_slice::<serde_json::Value>(&body).is_err(),
-                    "{refusal:?}"
-                ),
+                "not_json" => assert!(!is_json(&body), "{refusal:?}"),
                 other => panic!("{other} is no reason to refuse a body"),
             }
             assert!(is_json(&refusal.body()));

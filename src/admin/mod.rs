@@ -34,8 +34,8 @@ use tracing::info;
 pub use status::View;
 
 use crate::lifecycle::{Levels, Pulse, Stop, unix_ms};
-use crate::secret::Secrets;
-use crate::spool::{Appender, Health};
+use crate::secret::{Secrets, credentials};
+use crate::spool::Appender;
 use history::History;
 use readings::Readings;
 
@@ -171,12 +171,10 @@ async fn authorize<B: MessageBody + 'static>(
 
 /// The token, where it stands by itself or as a password, for which a browser asks.
 fn sent_token(authorization: &str) -> Option<String> {
-    if let Some(token) = authorization.strip_prefix("Bearer ") {
-        return Some(token.trim().to_owned());
+    if let Some(token) = credentials(authorization, "bearer") {
+        return Some(token.to_owned());
     }
-    let decoded = BASE64_STANDARD
-        .decode(authorization.strip_prefix("Basic ")?.trim())
-        .ok()?;
+    let decoded = BASE64_STANDARD.decode(credentials(authorization, "basic")?).ok()?;
     let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
     Some(password.to_owned())
 }
@@ -255,11 +253,7 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
     if state.draining.is_raised() {
         return Some(("draining", "the bridge is shutting down".into()));
     }
-    match state.appender.health() {
-        Health::Accepting => None,
-        Health::Full(why) => Some(("spool_full", why)),
-        Health::Broken(cause) => Some(("spool_broken", cause)),
-    }
+    state.appender.health().problem()
 }
 
 #[cfg(test)]

@@ -217,11 +217,12 @@ fn the_older_flat_form_of_a_batch_is_one_event() {
 
 #[test]
 fn one_event_of_a_batch_that_cannot_be_encoded_does_not_take_the_others_with_it() {
-    let batch = r#"{"Events":[{"To_Account":"a"},{"To_Account":"\ud800"},{"To_Account":"c"}]}"#;
-    let messages = compose(&record("Push.OfflinePush", batch));
+    let broken = format!(r#"{{"To_Account":{}}}"#, "7".repeat(4400));
+    let batch = format!(r#"{{"Events":[{{"To_Account":"a"}},{broken},{{"To_Account":"c"}}]}}"#);
+    let messages = compose(&record("Push.OfflinePush", &batch));
     assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
     assert_eq!(messages[1].slot.topic.as_ref(), "im.dead-letter");
-    assert_eq!(messages[1].payload, r#"{"To_Account":"\ud800"}"#.as_bytes());
+    assert_eq!(messages[1].payload, broken.as_bytes());
 }
 
 #[test]

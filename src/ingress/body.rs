@@ -1,9 +1,13 @@
-//! Reads a request's body within its limits: its own size, its time, and what all bodies together may hold in memory.
+//! Reads a request's body within its limits: its own size, its time, and what all bodies together may hold in memory. What a
+//! proxy has packed is unpacked within the same limits, so that a few bytes cannot become many.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use prometheus::IntGauge;
 use tokio_stream::StreamExt;
 
@@ -13,7 +17,55 @@ pub(super) enum BodyError {
     TooLarge,
     TooSlow,
     Overloaded,
+    UnknownCoding,
     Broken(String),
+}
+
+/// What [`Coding`] knows, as a header names it.
+pub(super) const CODINGS: &str = "gzip, deflate";
+/// What is unpacked before other requests of the thread have their turn.
+const PIECE_BYTES: u64 = 64 << 10;
+/// A byte order mark, which some proxies and editors put in front of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// How a body is packed, by `Content-Encoding` (RFC 9110, section 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Coding {
+    /// Nothing for one that is not known, and for several.
+    fn of(headers: &HeaderMap) -> Option<Coding> {
+        let mut found = Coding::Identity;
+        for line in headers.get_all(CONTENT_ENCODING) {
+            for name in line.to_str().ok()?.split(',') {
+                let coding = match name.trim().to_ascii_lowercase().as_str() {
+                    "" | "identity" => continue,
+                    "gzip" | "x-gzip" => Coding::Gzip,
+                    "deflate" => Coding::Deflate,
+                    _ => return None,
+                };
+                if std::mem::replace(&mut found, coding) != Coding::Identity {
+                    return None;
+                }
+            }
+        }
+        Some(found)
+    }
+
+    fn reader(self, packed: &[u8]) -> Box<dyn Read + '_> {
+        // zlib's first two bytes are a multiple of 31; some senders leave its frame out (RFC 9110, section 8.4.1.2).
+        let is_framed = |packed: &[u8]| matches!(packed, [a, b, ..] if u16::from_be_bytes([*a, *b]).is_multiple_of(31));
+        match self {
+            Coding::Identity => Box::new(packed),
+            Coding::Gzip => Box::new(MultiGzDecoder::new(packed)),
+            Coding::Deflate if is_framed(packed) => Box::new(ZlibDecoder::new(packed)),
+            Coding::Deflate => Box::new(DeflateDecoder::new(packed)),
+        }
+    }
 }
 
 /// The bounds of one body.
@@ -43,7 +95,14 @@ pub(super) struct Held<'a> {
     bytes: usize,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    fn of(limits: &Limits<'a>) -> Held<'a> {
+        Held {
+            held: limits.held,
+            bytes: 0,
+        }
+    }
+
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
         self.held.shown.add(bytes as i64);
@@ -69,19 +128,49 @@ pub(super) async fn skip(payload: Payload, limits: &Limits<'_>) {
         ..*limits
     };
     // Whatever becomes of it, the answer is the same.
-    read(payload, &nothing).await.ok();
+    read(payload, &HeaderMap::new(), &nothing).await.ok();
 }
 
-/// The whole body and its share of the memory.
-pub(super) async fn read<'a>(payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    tokio::time::timeout(limits.timeout, collect(payload, limits))
-        .await
-        .unwrap_or(Err(BodyError::TooSlow))
+/// The whole body, unpacked and without a byte order mark, and its share of the memory.
+pub(super) async fn read<'a>(
+    payload: Payload,
+    headers: &HeaderMap,
+    limits: &Limits<'a>,
+) -> Result<(Bytes, Held<'a>), BodyError> {
+    let coding = Coding::of(headers).ok_or(BodyError::UnknownCoding)?;
+    let whole = async {
+        let (body, share) = collect(payload, limits).await?;
+        let (body, share) = match coding {
+            Coding::Identity => (body, share),
+            _ => unpack(&body, coding, limits).await?,
+        };
+        let mark = if body.starts_with(MARK) { MARK.len() } else { 0 };
+        Ok((body.slice(mark..), share))
+    };
+    let read = tokio::time::timeout(limits.timeout, whole).await;
+    read.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
+    let mut share = Held::of(limits);
+    let mut body = Vec::new();
+    let mut reader = coding.reader(packed);
+    loop {
+        let piece = reader.by_ref().take(PIECE_BYTES).read_to_end(&mut body);
+        let piece = piece.map_err(|cause| BodyError::Broken(format!("{coding:?}: {cause}")))?;
+        if piece == 0 {
+            return Ok((body.into(), share));
+        }
+        if body.len() > limits.max_body_bytes {
+            return Err(BodyError::TooLarge);
+        }
+        share.grow(piece, limits.max_held_bytes)?;
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    let new = |held| Held { held, bytes: 0 };
-    let (mut share, mut read) = (Some(new(limits.held)), 0);
+    let (mut share, mut read) = (Some(Held::of(limits)), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(chunk) = payload.next().await {

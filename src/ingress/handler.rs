@@ -8,19 +8,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
-use super::body::{self, BodyError, HeldBytes, Limits};
+use super::body::{self, BodyError, CODINGS, HeldBytes};
 use super::client::client;
 use super::metrics::CommandMetrics;
 use super::places::Connection;
-use super::refusals::Refusals;
-use super::{Config, Metrics};
-use crate::callback::{Callback, Provider, Span, Trace};
+use super::{Config, Metrics, refusals};
+use crate::callback::{Callback, CommandRule, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane};
@@ -36,10 +35,11 @@ pub(super) struct Worker {
     pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
-    pub refusals: Refusals,
     pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
     /// Bytes of bodies held by all workers.
     pub held: Arc<HeldBytes>,
+    /// Bytes of bodies beside those, held by this one until their fields are echoed.
+    pub echoes: HeldBytes,
 }
 
 /// One request's view of its worker: a reload in its middle does not change who may send, or how it is answered.
@@ -64,7 +64,11 @@ pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<
         providers: worker.providers.load_full(),
         worker: &worker,
     };
-    let response = serving.answer(&request, payload, started).await;
+    let mut response = serving.answer(&request, payload, started).await;
+    if request.head().upgrade() {
+        // The server would repeat the wish (`h2c`, as Java's client has it) as if it was granted.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     connection.inspect(|connection| connection.rest());
     response
 }
@@ -90,6 +94,9 @@ fn trace_of(request: &HttpRequest) -> Option<Trace> {
 
 impl Serving<'_> {
     async fn answer(&self, request: &HttpRequest, payload: Payload, started: Instant) -> HttpResponse<Bytes> {
+        if matches!(request.path(), "/" | "/healthz") && matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.health();
+        }
         let header = |name: &str| request.headers().get(name)?.to_str().ok();
         let peer = request.peer_addr().map(|peer| peer.ip());
         let line = RequestLine {
@@ -113,10 +120,18 @@ impl Serving<'_> {
             Ok(sender) => {
                 let connection = request.conn_data::<Rc<Connection>>();
                 connection.inspect(|connection| connection.verify());
-                self.receive(sender.traced(trace_of(request)), payload, started).await
+                let sender = sender.traced(trace_of(request));
+                self.receive(sender, request, payload, started).await
             }
             Err(refusal) => {
-                let mut response = self.refuse(&refusal, request);
+                let mut answer = refusal.body();
+                if let Some(rule) = self.providers.echoed(&line) {
+                    let limits = self.limits_of_stranger();
+                    if let Ok((body, _share)) = body::read(payload, request.headers(), &limits).await {
+                        answer = refusal.echo(rule, &body);
+                    }
+                }
+                let mut response = self.refuse(&refusal, answer, request);
                 // Whoever is not known keeps no connection.
                 response.head_mut().set_connection_type(ConnectionType::Close);
                 return response;
@@ -124,30 +139,39 @@ impl Serving<'_> {
         };
         match outcome {
             Ok(answer) => respond(StatusCode::OK, answer),
-            Err(refusal) => self.refuse(&refusal, request),
+            Err(refusal) => self.refuse(&refusal, refusal.body(), request),
+        }
+    }
+
+    /// For load balancers, which ask the port that they forward to.
+    fn health(&self) -> HttpResponse<Bytes> {
+        match self.lane.health().problem() {
+            None => respond(StatusCode::OK, r#"{"status":"ready"}"#),
+            Some((reason, _)) => respond(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(r#"{{"status":"not ready","reason":"{reason}"}}"#),
+            ),
         }
     }
 
     /// A verified sender's callback becomes durable.
-    async fn receive(&self, sender: Verified, payload: Payload, started: Instant) -> Result<Vec<u8>, Refusal> {
+    async fn receive(
+        &self,
+        sender: Verified,
+        request: &HttpRequest,
+        payload: Payload,
+        started: Instant,
+    ) -> Result<Vec<u8>, Refusal> {
         let provider = sender.provider();
-        let before = self.providers.is_before_sender(&sender);
+        let rule = self.providers.rule_of(&sender);
+        let before = rule.is_some_and(CommandRule::is_before);
         let over_rate = self.providers.admit(&sender).is_err();
-        let limits = Limits {
-            max_body_bytes: self.config.max_body_bytes,
-            max_held_bytes: self.config.max_held_bytes,
-            timeout: if before {
-                self.before_deadline(started)
-            } else {
-                Duration::from_secs(self.config.body_timeout_s)
-            },
-            held: &self.held,
-        };
+        let limits = self.limits(rule, request.headers(), started);
         if over_rate && !before {
             body::skip(payload, &limits).await;
             return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
         }
-        let (body, _share) = match body::read(payload, &limits).await {
+        let (body, _share) = match body::read(payload, request.headers(), &limits).await {
             Ok(body) => body,
             Err(cause @ (BodyError::TooSlow | BodyError::Overloaded)) if before => {
                 return Ok(self.allow_unread(sender, &cause));
@@ -174,7 +198,7 @@ impl Serving<'_> {
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
-            if !self.providers.is_before(&callback.head) {
+            if !self.providers.rule(&callback.head).is_some_and(CommandRule::is_before) {
                 metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
@@ -222,11 +246,6 @@ impl Serving<'_> {
         metrics
     }
 
-    /// What is left of a before-callback's time.
-    fn before_deadline(&self, started: Instant) -> Duration {
-        Duration::from_millis(self.config.before_deadline_ms).saturating_sub(started.elapsed())
-    }
-
     /// The user behind a before-callback does not wait for a body that does not come, or that there is no room for.
     fn allow_unread(&self, sender: Verified, cause: &BodyError) -> Vec<u8> {
         let reason = if *cause == BodyError::TooSlow {
@@ -247,14 +266,16 @@ impl Serving<'_> {
     /// Appends within the deadline of the callback's phase; the error is a label.
     async fn append(&self, callback: &Callback, started: Instant) -> Result<(), &'static str> {
         let append = self.lane.append(callback.to_record());
-        if self.providers.is_before(&callback.head) {
-            let outcome = tokio::time::timeout(self.before_deadline(started), append)
-                .await
-                .unwrap_or(Err(AppendError::TimedOut));
-            outcome.map(drop).map_err(|cause| cause.reason())
+        let rule = self.providers.rule(&callback.head);
+        let outcome = if rule.is_some_and(CommandRule::is_before) {
+            let left = self.patience(rule).saturating_sub(started.elapsed());
+            let deadline = left.min(Duration::from_millis(self.config.before_deadline_ms));
+            let appended = tokio::time::timeout(deadline, append).await;
+            appended.unwrap_or(Err(AppendError::TimedOut))
         } else {
-            append.await.map(drop).map_err(|cause| cause.reason())
-        }
+            append.await
+        };
+        outcome.map(drop).map_err(|cause| cause.reason())
     }
 
     /// What a verified sender posted is kept even when it cannot be read; where that fails, the sender is told to come again.
@@ -296,24 +317,30 @@ impl Serving<'_> {
                 "overloaded",
                 "the bridge holds as many bytes as it may; send it again later",
             ),
+            BodyError::UnknownCoding => {
+                let message = format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are read");
+                Refusal::new(provider, 415, "content_encoding", message)
+            }
             BodyError::Broken(cause) => {
-                Refusal::new(provider, 400, "body_broken", format!("the body broke off: {cause}"))
+                let message = format!("the body broke off, or is not what its Content-Encoding says: {cause}");
+                Refusal::new(provider, 400, "body_broken", message)
             }
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, request: &HttpRequest) -> HttpResponse<Bytes> {
+    fn refuse(&self, refusal: &Refusal, body: Vec<u8>, request: &HttpRequest) -> HttpResponse<Bytes> {
         let provider = refusal.provider.map_or("none", Provider::as_str);
         self.metrics
             .refused
             .with_label_values(&[provider, refusal.reason])
             .inc();
-        self.refusals.log(refusal, request.peer_addr());
+        refusals::log(refusal, request.peer_addr());
         let status = StatusCode::from_u16(refusal.status).expect("refusals have valid statuses");
-        let mut response = respond(status, refusal.body());
+        let mut response = respond(status, body);
         let more = match refusal.status {
             429 | 503 => Some((RETRY_AFTER, self.config.retry_after_s.to_string())),
             405 => Some((ALLOW, "POST".to_owned())),
+            415 => Some((ACCEPT_ENCODING, CODINGS.to_owned())),
             _ => None,
         };
         if let Some((name, value)) = more {

@@ -78,7 +78,7 @@ impl Metrics {
             )?,
             held: register_int_gauge_with_registry!(
                 "imbridge_held_bytes",
-                "Bytes of bodies that are held at this moment, of server.max_held_bytes.",
+                "Bytes of bodies that are held at this moment; of server.max_held_bytes, but for those of echo commands.",
                 registry
             )?,
             failed_open: register_int_counter_vec_with_registry!(

@@ -5,12 +5,15 @@
 //! |---|---|
 //! | `POST /tencent` | Tencent's callbacks, everything in the query |
 //! | `POST /openim/<command>`, `POST /openim/<secret>/<command>` | OpenIM's callbacks |
+//! | `GET /`, `GET /healthz`, and `HEAD` | 200 while a callback can be made durable, else 503: for load balancers |
 
 mod body;
+mod bounds;
 mod client;
 mod config;
 mod connections;
 mod handler;
+mod hello;
 mod metrics;
 mod places;
 mod refusals;
@@ -33,7 +36,6 @@ use crate::provider::Providers;
 use crate::spool::Appender;
 use body::HeldBytes;
 use handler::Worker;
-use refusals::Refusals;
 use serve::Port;
 use tls::Certificates;
 
@@ -70,9 +72,9 @@ pub fn bind(
         providers: Arc::clone(&providers),
         lane: appender.lane(),
         metrics: metrics.clone(),
-        refusals: Refusals::default(),
         commands: Default::default(),
         held: Arc::clone(&held),
+        echoes: HeldBytes::new(metrics.held.clone()),
     };
     let room = connections::room(config.max_connections, workers);
     // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.

@@ -88,6 +88,11 @@ impl Connection {
         }
     }
 
+    /// Where to count what becomes of it.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Whether its place is needed. If not yet, `waker` is told.
     pub fn is_closed(&self, waker: &Waker) -> bool {
         if !self.verified.get() {

@@ -45,8 +45,9 @@ impl<W: Fn() -> Worker> Port<W> {
     pub fn http(&self) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
         let watch = self.watch();
         fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
-            .map(|watched: Watched| {
+            .map(|mut watched: Watched| {
                 let peer = watched.peer();
+                watched.greeted = false;
                 (watched, peer)
             })
             .and_then(self.requests(|watched: &Watched| &watched.connection))

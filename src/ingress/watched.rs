@@ -13,6 +13,7 @@ use actix_web::rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use super::hello;
 use super::places::Connection;
 
 /// The stream, and what is known of it.
@@ -21,6 +22,8 @@ pub(super) struct Watched {
     /// What is known of it.
     pub connection: Rc<Connection>,
     head_timeout: Duration,
+    /// Whether it is known to speak HTTP or TLS, as its port does.
+    pub greeted: bool,
     /// Rings when a head that is arriving may be late; it is left alone where none is, so that a request costs no timer.
     alarm: Option<Pin<Box<Sleep>>>,
 }
@@ -31,6 +34,7 @@ impl Watched {
             stream,
             connection,
             head_timeout,
+            greeted: true,
             alarm: None,
         }
     }
@@ -45,6 +49,17 @@ impl Watched {
             true => Err(io::ErrorKind::ConnectionReset.into()),
             false => Ok(()),
         }
+    }
+
+    /// Answers what is no HTTP/1.1; true where it was, and nothing more is to be read.
+    fn refuse(&self, first: &[u8]) -> bool {
+        let Some(answer) = hello::refuse(first, self.peer(), self.connection.metrics()) else {
+            return false;
+        };
+        self.connection.hear();
+        // A peer whose buffers take no line is owed none.
+        self.stream.try_write(&answer).ok();
+        true
     }
 
     /// An error once the head that is arriving is late.
@@ -75,6 +90,9 @@ impl AsyncRead for Watched {
         }
         if read.filled().len() > before {
             self.connection.stir();
+            if !std::mem::replace(&mut self.greeted, true) && self.refuse(&read.filled()[before..]) {
+                read.set_filled(before);
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -21,10 +21,10 @@ pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) 
         Provider::OpenIm => OPENIM_OK,
     };
     let more = match answer {
-        None | Some(Answer::Neutral) => None,
         Some(Answer::Ignore) => Some(TENCENT_IGNORE.into()),
-        Some(Answer::Echo(fields)) => echo(neutral, fields, body),
         Some(Answer::ResultItem(list)) => result_item(neutral, list, body),
+        Some(echo) => return with_echo(neutral.into(), echo, body),
+        None => None,
     };
     more.unwrap_or_else(|| neutral.into())
 }
@@ -33,17 +33,19 @@ fn fields_of(body: &[u8]) -> Option<HashMap<String, &RawValue>> {
     serde_json::from_slice(body).ok()
 }
 
-/// The neutral answer with these fields of the request behind it, each as it was sent.
-fn echo(neutral: &str, fields: &[String], body: &[u8]) -> Option<Vec<u8>> {
-    let request = fields_of(body)?;
-    let mut answer = neutral.trim_end_matches('}').to_owned();
-    for field in fields {
-        if let Some(value) = request.get(field) {
-            answer.push_str(&format!(",{}:{}", json!(field), value.get()));
+/// An answer with the fields of the request that are to be echoed behind it, each as it was sent. OpenIM looks at no status, and
+/// takes from a refusal what it would take from a success.
+pub(super) fn with_echo(mut answer: Vec<u8>, rule: &Answer, body: &[u8]) -> Vec<u8> {
+    if let (Answer::Echo(fields), Some(request)) = (rule, fields_of(body)) {
+        answer.pop();
+        for field in fields {
+            if let Some(value) = request.get(field) {
+                answer.extend_from_slice(format!(",{}:{}", json!(field), value.get()).as_bytes());
+            }
         }
+        answer.push(b'}');
     }
-    answer.push('}');
-    Some(answer.into_bytes())
+    answer
 }
 
 #[derive(Deserialize)]

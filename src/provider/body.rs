@@ -68,8 +68,10 @@ pub(super) fn command_in(provider: Provider, body: &[u8]) -> serde_json::Result<
     };
     match found {
         Ok(command) => Ok(command.filter(|command| !command.is_empty()).map(Cow::into_owned)),
-        // JSON, but no object, or a command of another type, or two of them: no command that one could rely on.
-        Err(cause) if cause.is_data() => serde_json::from_slice::<IgnoredAny>(body).map(|_| None),
-        Err(cause) => Err(cause),
+        // JSON, but no object, a command of another type or two of them, or a name that is no Unicode text: no command that
+        // one could rely on.
+        Err(cause) => serde_json::from_slice::<IgnoredAny>(body)
+            .map(|_| None)
+            .map_err(|_| cause),
     }
 }

@@ -109,9 +109,12 @@ fn with_fields<'a>(object: &'a str, fields: &BTreeMap<Cow<'_, str>, &RawValue>) 
     }
 }
 
-/// The group that a body without a schema names: the first of the spellings that both providers use, at its top.
+/// The group that a body without a schema names: the first of the spellings that both providers use, at its top. Bytes
+/// elsewhere in the body that are no UTF-8 do not matter.
 pub fn group_of(body: &[u8]) -> Option<String> {
-    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(body).ok()?;
+    let text = String::from_utf8_lossy(body);
+    let replaced = matches!(text, Cow::Owned(_));
+    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(&text).ok()?;
     ["GroupId", "groupID", "GroupID", "groupId", "ToGroupId"]
         .iter()
         .find_map(|name| {
@@ -119,6 +122,7 @@ pub fn group_of(body: &[u8]) -> Option<String> {
             let group = serde_json::from_str::<String>(text)
                 .ok()
                 .or_else(|| text.parse::<u64>().ok().map(|_| text.to_owned()))?;
-            (!group.is_empty()).then_some(group)
+            let readable = !(replaced && group.contains(char::REPLACEMENT_CHARACTER));
+            (readable && !group.is_empty()).then_some(group)
         })
 }

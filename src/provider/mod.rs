@@ -1,8 +1,8 @@
 //! The wire protocols: a request becomes a verified sender, then a [`Callback`], and gets its provider's answer; a
 //! callback becomes [`Event`]s. Neither the HTTP server's types nor the spool, Avro or Kafka are known here.
 //!
-//! [`Verified`] exists only after the sender's check, and only a [`Verified`] reads a body: what an unverified sender
-//! posts is never kept.
+//! [`Verified`] exists only after the sender's check, and only a [`Verified`] makes a callback of a body: what an unverified
+//! sender posts is never kept.
 
 mod answer;
 mod body;
@@ -15,6 +15,7 @@ mod rate;
 mod signature;
 mod tencent;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use prometheus::{IntCounter, Registry};
 
 use rate::Rate;
 
-use crate::callback::{Callback, CommandRule, CommandTable, Head, Phase, Provider, Trace};
+use crate::callback::{Callback, CommandRule, CommandTable, Head, Provider, Trace};
 
 pub use event::{Event, ExpandError, expand, group_of};
 pub use network::Networks;
@@ -232,18 +233,19 @@ impl Providers {
         self.commands.get(head.provider, head.command.as_deref()?)
     }
 
-    /// Whether the IM server waits for the answer to decide something.
-    pub fn is_before(&self, head: &Head) -> bool {
-        self.rule(head).is_some_and(|rule| rule.phase == Phase::Before)
+    /// The rule of a sender's command, as far as the request line says it.
+    pub fn rule_of(&self, sender: &Verified) -> Option<&CommandRule> {
+        self.commands.get(sender.provider, sender.command.as_deref()?)
     }
 
-    /// Whether the request line alone says that the IM server waits for a decision.
-    pub fn is_before_sender(&self, sender: &Verified) -> bool {
-        let rule = sender
-            .command
-            .as_deref()
-            .and_then(|command| self.commands.get(sender.provider, command));
-        rule.is_some_and(|rule| rule.phase == Phase::Before)
+    /// The rule of the command that a request of OpenIM's names, whoever sent it and wherever it leads, if its answer carries
+    /// fields of the request.
+    pub fn echoed(&self, line: &RequestLine<'_>) -> Option<&CommandRule> {
+        let in_path = segments(line.path).last().map(Cow::Borrowed);
+        let named = [in_path, openim::command_in(line.query, None)];
+        let mut rules = named.iter().flatten();
+        let rule = rules.find_map(|command| self.commands.get(Provider::OpenIm, command));
+        rule.filter(|rule| rule.is_echoed())
     }
 
     /// A label for metrics that no caller can make grow: the command's name if it has a schema, else `unknown`.
@@ -325,6 +327,11 @@ impl Refusal {
     /// The body of the answer, in the provider's shape.
     pub fn body(&self) -> Vec<u8> {
         answer::failure(self)
+    }
+
+    /// The same with what the success answer to this request would carry.
+    pub fn echo(&self, rule: &CommandRule, request: &[u8]) -> Vec<u8> {
+        answer::with_echo(self.body(), &rule.answer, request)
     }
 }
 

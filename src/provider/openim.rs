@@ -1,6 +1,7 @@
 //! OpenIM's request line: the command at the path's end, behind a secret where the instance has one. Facts from
 //! OpenIM Server's webhook client.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use super::rate::Rate;
 use super::signature::Signature;
 use super::{Networks, Refusal, RequestLine, SignatureConfig, Verified, check_address, segments, sender_problem};
 use crate::callback::Provider;
-use crate::secret::Secrets;
+use crate::secret::{Secrets, credentials};
 
 /// One `[[openim]]` of the configuration: a server whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -79,10 +80,10 @@ impl Instance {
             return Ok(());
         };
         let sent = authorization
-            .and_then(|value| value.strip_prefix("Basic "))
+            .and_then(|value| credentials(value, "basic"))
             .and_then(|encoded| {
                 BASE64_STANDARD
-                    .decode(encoded.trim())
+                    .decode(encoded)
                     .ok()
                     .and_then(|bytes| String::from_utf8(bytes).ok())
             });
@@ -128,17 +129,11 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
     if let Some(signature) = &instance.signature {
         signature.check(line, now_ms)?;
     }
-    let from_query = || {
-        let mut pairs = form_urlencoded::parse(line.query.as_bytes());
-        pairs
-            .find(|(name, value)| name == "command" && !value.is_empty())
-            .map(|(_, value)| value.into_owned())
-    };
     Ok(Verified {
         provider: Provider::OpenIm,
         app: instance.name.clone(),
         place,
-        command: rest.first().map(|command| (*command).to_owned()).or_else(from_query),
+        command: command_in(line.query, rest.first().copied()).map(Cow::into_owned),
         client_ip: None,
         platform: None,
         request_id: (line.header)("operationid")
@@ -146,6 +141,16 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
             .map(str::to_owned),
         trace: None,
     })
+}
+
+/// The command: what the path ends with, or else the query's.
+pub(super) fn command_in<'a>(query: &'a str, segment: Option<&'a str>) -> Option<Cow<'a, str>> {
+    let from_query = || {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, command) = pairs.find(|(name, value)| name == "command" && !value.is_empty())?;
+        Some(command)
+    };
+    segment.map(Cow::Borrowed).or_else(from_query)
 }
 
 fn refusal(status: u16, reason: &'static str, message: &str) -> Refusal {

@@ -76,24 +76,15 @@ impl Encoder {
         meta: &Meta<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let start = out.len();
-        let attributes = command.attributes();
-        self.scratch.reset(attributes.paths.len());
-
-        let json = Jiter::with_tape(body, std::mem::take(&mut self.tape));
-        let mut walk = Walk {
-            json,
-            out,
-            scratch: &mut self.scratch,
-        };
-        let walked = walk.body(command.plan());
-        self.tape = walk.json.into_tape();
-        self.tape.clear();
-        self.tape.shrink_to(KEPT_TAPE_BYTES_MAX);
-        if let Err(error) = walked {
+        let (start, attributes) = (out.len(), command.attributes());
+        let mut walked = self.walk(command, body, None, out);
+        if matches!(walked, Err(EncodeError::NotText { .. }))
+            && let Some(readable) = without_half_pairs(body)
+        {
             out.truncate(start);
-            return Err(error);
+            walked = self.walk(command, &readable, Some(body), out);
         }
+        walked.inspect_err(|_| out.truncate(start))?;
 
         let captures = &self.scratch.captures;
         let time_ms = captures.time_ms();
@@ -110,6 +101,54 @@ impl Encoder {
             unmapped,
         })
     }
+
+    /// Writes the fields of `body`; of `sent`, where that is the same but for halves of surrogate pairs.
+    fn walk(
+        &mut self,
+        command: &Command,
+        body: &[u8],
+        sent: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        self.scratch.reset(command.attributes().paths.len());
+        let mut walk = Walk {
+            json: Jiter::with_tape(body, std::mem::take(&mut self.tape)),
+            sent,
+            out,
+            scratch: &mut self.scratch,
+        };
+        let walked = walk.body(command.plan());
+        self.tape = walk.json.into_tape();
+        self.tape.clear();
+        self.tape.shrink_to(KEPT_TAPE_BYTES_MAX);
+        walked
+    }
+}
+
+/// The body with U+FFFD in the place of each escape that is half of a surrogate pair: equally long, and Unicode text. Nothing
+/// where there is no half.
+fn without_half_pairs(body: &[u8]) -> Option<Vec<u8>> {
+    let unit = |at: usize| {
+        let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut readable = None;
+    let mut at = 0;
+    // In JSON, a backslash stands in strings only.
+    while let Some(distance) = body[at..].iter().position(|byte| *byte == b'\\') {
+        at += distance;
+        at += match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(0xD800..=0xDFFF), _) => {
+                readable.get_or_insert_with(|| body.to_vec())[at..at + 6].copy_from_slice(b"\\ufffd");
+                6
+            }
+            // The second of two backslashes begins nothing.
+            _ => 2,
+        };
+        at = at.min(body.len());
+    }
+    readable
 }
 
 fn write_meta(out: &mut Vec<u8>, event_id: &str, meta: &Meta<'_>, time_ms: Option<i64>) {

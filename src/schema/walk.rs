@@ -40,6 +40,8 @@ const UNSEEN: Span = Span { start: 0, end: 0 };
 
 pub(super) struct Walk<'w, 'j> {
     pub json: Jiter<'j>,
+    /// The body as it came, where `json` reads a copy without its halves of surrogate pairs.
+    pub sent: Option<&'j [u8]>,
     pub out: &'w mut Vec<u8>,
     pub scratch: &'w mut Scratch,
 }
@@ -62,7 +64,7 @@ impl<'a> At<'a> {
     }
 }
 
-impl Walk<'_, '_> {
+impl<'j> Walk<'_, 'j> {
     /// Writes the whole body as the record's fields.
     pub fn body(&mut self, plan: &RecordPlan) -> Result<(), EncodeError> {
         let peek = self.json.peek()?;
@@ -205,7 +207,7 @@ impl Walk<'_, '_> {
             (Kind::Json, _) => {
                 let start = self.json.current_index();
                 self.skip(peek, at.depth - 1)?;
-                let text = text_of(self.json.slice_to_current(start), start)?;
+                let text = self.text_since(start)?;
                 avro::put_text(self.out, text);
                 true
             }
@@ -214,6 +216,10 @@ impl Walk<'_, '_> {
                 false
             }
             (_, Peek::String) => {
+                if self.is_half_text(peek)? {
+                    self.json.known_skip(peek)?;
+                    return Ok(false);
+                }
                 let text = self.json.known_str()?;
                 let capture = capture.filter(|_| at.first);
                 scalar(
@@ -242,6 +248,24 @@ impl Walk<'_, '_> {
         Ok(written)
     }
 
+    /// Whether the string ahead has half of a surrogate pair: no Avro string holds it.
+    fn is_half_text(&self, peek: Peek) -> Result<bool, EncodeError> {
+        let Some(sent) = self.sent else { return Ok(false) };
+        let (start, mut ahead) = (self.json.current_index(), self.json.clone());
+        ahead.known_skip(peek)?;
+        Ok(ahead.slice_to_current(start) != &sent[start..ahead.current_index()])
+    }
+
+    /// The text that was sent from `start` to where the walk is.
+    fn text_since(&self, start: usize) -> Result<&'j str, EncodeError> {
+        let read = self.json.slice_to_current(start);
+        let sent = self.sent.map_or(read, |sent| &sent[start..][..read.len()]);
+        // Skipping does not check that strings are UTF-8.
+        std::str::from_utf8(sent).map_err(|error| EncodeError::NotText {
+            position: start + error.valid_up_to(),
+        })
+    }
+
     /// Keeps a value whose name, in the scratch, no field has.
     fn undeclared(&mut self, at: At<'_>) -> Result<(), EncodeError> {
         let name = std::mem::take(&mut self.scratch.name);
@@ -264,7 +288,7 @@ impl Walk<'_, '_> {
 
     /// Keeps the value that has just been consumed.
     fn keep(&mut self, place: &Place<'_>, start: usize, repeated: bool) -> Result<(), EncodeError> {
-        let text = text_of(self.json.slice_to_current(start), start)?;
+        let text = self.text_since(start)?;
         self.scratch.unmapped.keep(place, text, repeated);
         Ok(())
     }
@@ -351,11 +375,4 @@ fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, 
         captures.keep(capture, text);
     }
     held
-}
-
-/// Skipping does not check that strings are UTF-8.
-fn text_of(bytes: &[u8], start: usize) -> Result<&str, EncodeError> {
-    std::str::from_utf8(bytes).map_err(|error| EncodeError::NotText {
-        position: start + error.valid_up_to(),
-    })
 }

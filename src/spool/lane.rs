@@ -143,6 +143,11 @@ struct Slot {
 }
 
 impl Lane {
+    /// Whether a record can be made durable now.
+    pub fn health(&self) -> Health {
+        self.0.appender.health()
+    }
+
     /// Appends one record and waits until it is durable; gives its sequence number. The record is appended whether
     /// or not the future is polled to its end. In one lane, records are appended in the order of the calls.
     ///

@@ -20,6 +20,17 @@ pub enum Health {
     Broken(String),
 }
 
+impl Health {
+    /// Why not, as a word and in a sentence.
+    pub fn problem(self) -> Option<(&'static str, String)> {
+        match self {
+            Health::Accepting => None,
+            Health::Full(why) => Some(("spool_full", why)),
+            Health::Broken(cause) => Some(("spool_broken", cause)),
+        }
+    }
+}
+
 /// Progress that the next commit writes down.
 #[derive(Debug, Default)]
 pub(super) struct Progress {

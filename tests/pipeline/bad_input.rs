@@ -114,24 +114,67 @@ fn what_cannot_be_encoded_is_acknowledged_and_buried_with_its_bytes() {
     let bridge = home.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
     let deep = format!("{{\"GroupId\":\"g\",\"a\":{}{}}}", "[".repeat(500), "]".repeat(500));
-    let bodies = ["[1,2]".to_owned(), deep, r#"{"GroupId":"\ud800"}"#.to_owned()];
+    let bodies = [
+        b"[1,2]".to_vec(),
+        deep.into_bytes(),
+        b"{\"Name\":\"\xff\",\"GroupId\":\"g\"}".to_vec(),
+        b"{\"Name\":\"n\",\"GroupId\":\"g\xff\"}".to_vec(),
+    ];
     for body in &bodies {
         assert_eq!(bridge.connect().post(&target, body).expect("an answer").status, 200);
     }
     bridge.settle();
     let dead = consume(&kafka::shared(), &home.prefix, &home.schemas());
-    assert_eq!(dead.len(), 3);
-    for body in &bodies {
+    assert_eq!(dead.len(), bodies.len());
+    let app = APP.to_string();
+    for (body, key) in bodies.iter().zip([&app, "g", "g", &app]) {
         let message = dead
             .iter()
-            .find(|message| message.raw() == body.as_bytes())
+            .find(|message| message.raw() == *body)
             .expect("the raw bytes are kept");
         assert!(message.topic.ends_with(".dead-letter"));
+        assert_eq!(message.key.as_deref(), Some(key), "the group's where it can be read");
         assert_eq!(message.header("imbridge-command"), "Group.CallbackAfterCreateGroup");
         assert!(!message.header("imbridge-error").is_empty());
     }
     let reasons: std::collections::BTreeSet<_> = dead.iter().map(|message| message.header("imbridge-reason")).collect();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
+}
+
+#[test]
+fn half_of_a_surrogate_pair_is_an_event_in_its_group() {
+    let home = Home::new("half");
+    let bridge = home.start();
+    let known = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");
+    let unknown = "/openim/callbackOfTomorrow".to_owned();
+    let body = r#"{"GroupId":"g","groupID":"g","Name":"a\ud83d","Owner_Account":"o"}"#;
+    let half_name = r#"{"GroupId":"h","\ud83d":1}"#;
+    for target in [&known, &unknown] {
+        assert_eq!(bridge.connect().post(target, body).expect("an answer").status, 200);
+    }
+    assert_eq!(bridge.connect().post(&known, half_name).expect("an answer").status, 200);
+    bridge.settle();
+    let mut consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    let other = consumed.iter().position(|message| message.key.as_deref() == Some("h"));
+    let other = consumed.remove(other.expect("an event too"));
+    assert_eq!(other.value.expect("a record")["unmapped"]["\u{fffd}"], "1");
+    let topic = |end: &str| {
+        let found = consumed.iter().find(|message| message.topic.ends_with(end));
+        let found = found.unwrap_or_else(|| panic!("{end}: {consumed:#?}"));
+        assert_eq!(found.key.as_deref(), Some("g"));
+        found
+    };
+    let event = topic(".Group.CallbackAfterCreateGroup")
+        .value
+        .as_ref()
+        .expect("a record");
+    assert_eq!(
+        (&event["Owner_Account"], &event["Name"]),
+        (&"o".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(event["unmapped"]["Name"], r#""a\ud83d""#);
+    assert_eq!(topic(".openim.unknown").raw(), body.as_bytes());
+    assert_eq!(consumed.len(), 2);
 }
 
 #[test]

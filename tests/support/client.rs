@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One connection.
 pub struct Connection {
     reader: BufReader<TcpStream>,
@@ -32,7 +35,7 @@ impl Connection {
     pub fn open(port: u16) -> Option<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_nodelay(true).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
         Some(Connection {
             reader: BufReader::new(stream),
         })
@@ -61,7 +64,23 @@ impl Connection {
         let bytes = [request.as_bytes(), body].concat();
         // The bridge may answer and close before it has read everything; the answer counts all the same.
         let written = self.reader.get_mut().write_all(&bytes);
-        self.answer().or_else(|| written.ok().and(None))
+        let answer = if method == "HEAD" { self.head() } else { self.answer() };
+        answer.or_else(|| written.ok().and(None))
+    }
+
+    /// These bytes, and the answer to them.
+    pub fn send(&mut self, bytes: &[u8]) -> Option<Answer> {
+        self.reader.get_mut().write_all(bytes).ok()?;
+        self.answer()
+    }
+
+    /// Whether nothing comes for so long.
+    pub fn is_silent_for(&mut self, time: Duration) -> bool {
+        let stream = self.reader.get_mut();
+        stream.set_read_timeout(Some(time)).expect("not zero");
+        let silent = stream.peek(&mut [0]).is_err();
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        silent
     }
 
     /// Sends a request that promises more bytes than it sends, without waiting for an answer.
@@ -81,6 +100,15 @@ impl Connection {
     }
 
     fn answer(&mut self) -> Option<Answer> {
+        let answer = self.head()?;
+        let length = answer.header("content-length").map_or(Ok(0), str::parse).ok()?;
+        let mut body = vec![0; length];
+        self.reader.read_exact(&mut body).ok()?;
+        let body = String::from_utf8(body).ok()?;
+        Some(Answer { body, ..answer })
+    }
+
+    fn head(&mut self) -> Option<Answer> {
         let status = self.line()?.split(' ').nth(1)?.parse().ok()?;
         let mut headers = Vec::new();
         loop {
@@ -90,18 +118,8 @@ impl Connection {
                 None => break,
             }
         }
-        let length = headers
-            .iter()
-            .find(|(name, _)| name == "content-length")
-            .map_or(Ok(0), |(_, value)| value.parse())
-            .ok()?;
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body).ok()?;
-        Some(Answer {
-            status,
-            headers,
-            body: String::from_utf8(body).ok()?,
-        })
+        let body = String::new();
+        Some(Answer { status, headers, body })
     }
 
     fn line(&mut self) -> Option<String> {

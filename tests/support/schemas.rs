@@ -11,7 +11,7 @@ pub const FOUR: [&str; 4] = [
 ];
 
 /// Copies these commands of the project's folder into `dir`.
-pub fn copy(commands: &[&str], dir: &Path) {
+pub fn copy(commands: &[impl AsRef<Path>], dir: &Path) {
     for command in commands {
         let to = dir.join(command);
         std::fs::create_dir_all(&to).expect("a temporary folder is writable");

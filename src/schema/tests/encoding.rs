@@ -248,9 +248,6 @@ fn what_is_no_json_object_is_refused_with_its_reason() {
         ("[]".to_owned(), "not_an_object"),
         ("null".to_owned(), "not_an_object"),
         (r#""a""#.to_owned(), "not_an_object"),
-        (r#"{"Text": "\ud800"}"#.to_owned(), "not_text"),
-        (r#"{"Other": ["\udc00"]}"#.to_owned(), "not_text"),
-        (r#"{"\ud800x": 1}"#.to_owned(), "not_text"),
         (format!(r#"{{"Text": {}}}"#, "1".repeat(4400)), "number_too_long"),
         (deep(129), "too_deep"),
     ] {

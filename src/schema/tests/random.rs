@@ -19,7 +19,7 @@ struct Dice<'b> {
 }
 
 const NAMES: [&str; 9] = ["x", "Id", "", "a/b", "~1", "😀", "\\u0002", "\\\"", "Foo"];
-const STRINGS: [&str; 10] = [
+const STRINGS: [&str; 12] = [
     "",
     "a",
     "0",
@@ -30,6 +30,8 @@ const STRINGS: [&str; 10] = [
     "😀 \\ud83d\\ude00",
     "\\u0000\\t\\\\",
     "\\/ é {[\\\"]}",
+    "\\ud83d",
+    "é\\udc00\\\\\\ud83d\\ude00",
 ];
 const NUMBERS: [&str; 10] = [
     "0",

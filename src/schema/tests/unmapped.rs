@@ -72,6 +72,37 @@ fn separators_in_names_are_escaped() {
 }
 
 #[test]
+fn a_string_with_half_of_a_surrogate_pair_is_kept_as_ascii_json_and_the_others_stay_exact() {
+    let body = r#"{"Text": "\ud83d", "Long": 7, "Longs": [1, "\udc00", 2], "Any": ["a\ud83d"], "One": {"Id": "x\uD83D\u0041", "New": {"a": "\ud83dz"}},
+        "List": [{"Id": "\ud83d\ude00 \ufffd \\ud83d"}]}"#;
+    let (record, encoded) = Bench::new(kinds()).record(body);
+    assert_eq!((&record["Text"], &record["Long"]), (&json!(null), &json!(7)));
+    assert_eq!(
+        (&record["Longs"], &record["Any"]),
+        (&json!([1, 2]), &json!(r#"["a\ud83d"]"#))
+    );
+    assert_eq!(record["List"][0]["Id"], "\u{1F600} \u{fffd} \\ud83d");
+    let expected = json!({
+        "Text": r#""\ud83d""#,
+        "Longs/1": r#""\udc00""#,
+        "One/Id": r#""x\uD83D\u0041""#,
+        "One/New": r#"{"a": "\ud83dz"}"#,
+    });
+    assert_eq!((&record["unmapped"], encoded.unmapped.values), (&expected, 4));
+}
+
+#[test]
+fn a_name_with_half_of_a_surrogate_pair_has_a_replacement_character_in_its_path() {
+    let mut bench = Bench::new(kinds());
+    let (bytes, _) = bench
+        .bytes(r#"{"\udead": 1, "One": {"\ud83dx": "\ud83d"}}"#)
+        .expect("a record");
+    let decoded = bench.catalogue.decode(&bytes).expect("it was encoded with this schema");
+    let expected = json!({"\u{fffd}": "1", "One/\u{fffd}x": r#""\ud83d""#});
+    assert_eq!(decoded.record["unmapped"], expected);
+}
+
+#[test]
 fn names_of_the_bridges_own_fields_are_nothing_special_in_a_body() {
     let (record, _) = Bench::new(kinds()).record(r#"{"meta": 1, "unmapped": {"x": 2}}"#);
     assert_eq!(record["unmapped"], json!({"meta": "1", "unmapped": r#"{"x": 2}"#}));
