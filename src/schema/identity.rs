@@ -2,7 +2,7 @@
 //! number that it has in its group. Does not know what is done about either.
 
 use super::capture::Captures;
-use super::path::Paths;
+use super::path::{Found, Paths};
 use super::plan::{Kind, RecordPlan};
 
 /// A smaller number of milliseconds is before 2001: seconds, in a field that should have milliseconds.
@@ -34,10 +34,15 @@ pub struct Numbered {
 impl IdentityRule {
     /// Reads the paths and marks their fields.
     pub fn read(texts: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let fits = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int | Kind::Millis);
+        let fits = |found: &Found<'_>| match *found.kind {
+            Kind::Text | Kind::Long | Kind::Int => found.unique,
+            Kind::Millis => true,
+            _ => false,
+        };
+        let wanted = "timestamp-millis, or an id that the IM server makes, which has `\"unique\": true`";
         let mut rule = Self::default();
         for text in texts {
-            let (slot, kind) = paths.keep(text, plan, (fits, "a string, an integer or timestamp-millis"))?;
+            let (slot, kind) = paths.keep(text, plan, (fits, wanted))?;
             match kind {
                 Kind::Millis => rule.times.push(slot),
                 _ => rule.ids.push(slot),
@@ -61,8 +66,8 @@ impl IdentityRule {
 impl SequenceRule {
     /// Reads the paths and marks their fields.
     pub fn read(number: &str, of: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let integer = |kind: &Kind| matches!(kind, Kind::Long | Kind::Int);
-        let id = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int);
+        let integer = |found: &Found<'_>| matches!(found.kind, Kind::Long | Kind::Int);
+        let id = |found: &Found<'_>| matches!(found.kind, Kind::Text | Kind::Long | Kind::Int);
         let (number, _) = paths.keep(number, plan, (integer, "an integer"))?;
         let of = of
             .iter()

@@ -14,6 +14,13 @@ struct Stride {
     first_item: bool,
 }
 
+/// The field at a path: what it holds, what is kept of it, and whether its value is one event's alone.
+pub(super) struct Found<'p> {
+    pub kind: &'p mut Kind,
+    capture: &'p mut Option<Capture>,
+    pub unique: bool,
+}
+
 /// The paths whose texts a body yields; each has a slot, however many attributes name it.
 #[derive(Debug, Default)]
 pub(super) struct Paths(Vec<Path>);
@@ -29,20 +36,20 @@ impl Paths {
         Ok(self.0.len() - 1)
     }
 
-    /// The slot of a path whose text is kept from now on, where its field's kind `fits`; `wanted` says which do.
+    /// The slot of a path whose text is kept from now on, where its field `fits`; `wanted` says which do.
     pub fn keep(
         &mut self,
         text: &str,
         plan: &mut RecordPlan,
-        (fits, wanted): (fn(&Kind) -> bool, &str),
+        (fits, wanted): (fn(&Found<'_>) -> bool, &str),
     ) -> Result<(usize, Kind), String> {
         let slot = self.slot(text)?;
-        let (kind, capture) = self.0[slot].enter(plan)?;
-        if !fits(kind) {
+        let found = self.0[slot].enter(plan)?;
+        if !fits(&found) {
             return Err(format!("`{text}` is not {wanted}"));
         }
-        capture.get_or_insert_default().text = Some(slot);
-        Ok((slot, kind.clone()))
+        found.capture.get_or_insert_default().text = Some(slot);
+        Ok((slot, found.kind.clone()))
     }
 
     /// How many texts there are.
@@ -77,7 +84,7 @@ impl Path {
     /// Marks the field at this path for one alternative of the time.
     pub fn keep_time(&self, plan: &mut RecordPlan, alternative: usize) -> Result<(), String> {
         let name = self.0.last().map_or("", |last| &last.name);
-        let (kind, capture) = self.enter(plan)?;
+        let Found { kind, capture, .. } = self.enter(plan)?;
         let scale = match kind {
             Kind::Millis => 1,
             Kind::Seconds => 1000,
@@ -90,32 +97,39 @@ impl Path {
         }
     }
 
-    /// The field at this path: what it holds, and what is kept of it.
-    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<(&'p Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<Found<'p>, String> {
         let (last, way) = self.0.split_last().expect("split yields at least one part");
         let mut record = plan;
         for stride in way {
-            let (kind, _) = stride.enter(record)?;
-            let Kind::Record(inner) = kind else {
+            let Kind::Record(inner) = stride.enter(record)?.kind else {
                 return Err(format!("`{}` is no record", stride.name));
             };
             record = inner;
         }
-        let (kind, capture) = last.enter(record)?;
-        Ok((kind, capture))
+        last.enter(record)
     }
 }
 
 impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<Found<'p>, String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan { kind, capture, .. } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
+        let FieldPlan {
+            kind, capture, unique, ..
+        } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
         match (kind, self.first_item) {
-            (Kind::Array(items), true) => Ok((&mut items.kind, &mut items.capture)),
+            (Kind::Array(items), true) => Ok(Found {
+                kind: &mut items.kind,
+                capture: &mut items.capture,
+                unique: false,
+            }),
             (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
             (_, true) => Err(format!("`{name}` is no array")),
-            (kind, false) => Ok((kind, capture)),
+            (kind, false) => Ok(Found {
+                kind,
+                capture,
+                unique: *unique,
+            }),
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct FieldPlan {
     pub name: Box<str>,
     pub kind: Kind,
     pub capture: Option<Capture>,
+    /// Whether the IM server makes the value, for one event alone.
+    pub unique: bool,
 }
 
 /// What a field, or an array's item, can hold.

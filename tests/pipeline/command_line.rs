@@ -62,6 +62,8 @@ fn check_finds_what_is_wrong_and_what_is_well() {
     assert!(
         [
             "ok    config",
+            "ok    sender: 1400000000 passes at /tencent, not signed",
+            "ok    sender: main passes at /openim/<command>",
             "ok    spool",
             "ok    schemas: 4 commands",
             "ok    kafka",

@@ -6,6 +6,7 @@ mod rewrite;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
@@ -108,7 +109,17 @@ impl Meta {
     }
 }
 
-/// All rules, ready for use.
+/// OpenIM's own secret, with which whoever has it registers administrators: v3.6.0 to v3.8.0 write it into these bodies.
+static OPENIM_SECRET: LazyLock<PrivacyConfig> = LazyLock::new(|| PrivacyConfig {
+    commands: ["Before", "After"]
+        .map(|when| format!("callback{when}UserRegisterCommand"))
+        .into(),
+    paths: vec!["secret".into()],
+    action: Action::Drop,
+    key: None,
+});
+
+/// All rules, ready for use: those that were configured, and the built-in one.
 #[derive(Debug, Clone, Default)]
 pub struct Privacy(Vec<PrivacyConfig>);
 
@@ -118,7 +129,7 @@ impl Privacy {
         Privacy(rules.to_vec())
     }
 
-    /// Whether anything of this command may not leave; of every command, where it is not known.
+    /// Whether anything of this command may not leave; of every command that has a configured rule, where it is not known.
     pub fn concerns(&self, command: Option<&str>) -> bool {
         let Some(command) = command else {
             return !self.0.is_empty();
@@ -128,7 +139,7 @@ impl Privacy {
 
     fn rules<'a>(&'a self, command: &'a str) -> impl Iterator<Item = &'a PrivacyConfig> {
         let concerned = move |rule: &&PrivacyConfig| rule.commands.iter().any(|name| name == "*" || name == command);
-        self.0.iter().filter(concerned)
+        self.0.iter().chain([&*OPENIM_SECRET]).filter(concerned)
     }
 
     /// The head without what may not leave.
