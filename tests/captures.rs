@@ -7,15 +7,18 @@
 #[path = "support/held.rs"]
 mod held;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use imbridge::app::{Config, load_schemas};
+use imbridge::callback::Callback;
 use imbridge::forward::{Composer, Metrics};
 use imbridge::provider::{Privacy, Providers, RequestLine};
-use imbridge::publish;
+use imbridge::publish::{self, Message};
+use imbridge::schema::Catalogue;
 use imbridge::spool::Record;
-use prometheus::Registry;
+use prometheus::{Registry, TextEncoder};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -29,7 +32,7 @@ struct Capture {
     #[serde(default)]
     variant: String,
     target: String,
-    headers: std::collections::BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     body: String,
     key: Option<String>,
 }
@@ -91,35 +94,42 @@ fn assert_accepted(answer: &[u8], command: &str, request: &Value) {
     assert!(rest.is_empty(), "{command}: {rest:?} would be overwritten");
 }
 
-#[test]
-fn all_that_openim_sends_is_accepted_answered_and_held() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
-    let secret = folder.path().join("secret");
-    std::fs::write(&secret, SECRET).expect("a temporary folder is writable");
-    let text = format!("[[openim]]\nname = \"main\"\nsecret = \"file:{}\"\n", secret.display());
-    let config = Config::parse("captures.toml", &text, std::iter::empty()).expect("it is well");
-    let (catalogue, commands) = load_schemas(&config).expect("the shipped schemas");
-    let providers = Providers::new(&config.tencent, &config.openim, Arc::clone(&commands));
-    let metrics = Metrics::new(&Registry::new()).expect("a registry of its own");
-    let mut composer = Composer::new(
-        Arc::clone(&catalogue),
-        commands,
-        &publish::Config::default(),
-        "s.1",
-        metrics,
-    )
-    .with_privacy(Privacy::new(&config.privacy));
-    let captures = captures();
-    assert_eq!(captures.len(), 247);
-    for (seq, capture) in (1..).step_by(2).zip(&captures) {
-        let what = format!("{} of {}", capture.command, capture.variant);
-        let target = capture.target.replace("<secret>", SECRET);
+/// A bridge without ports and without Kafka.
+struct Bench {
+    _secret: tempfile::TempDir,
+    providers: Providers,
+    composer: Composer,
+    catalogue: Arc<Catalogue>,
+    metrics: Registry,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, SECRET).expect("a temporary folder is writable");
+        let text = format!("[[openim]]\nname = \"main\"\nsecret = \"file:{}\"\n", secret.display());
+        let config = Config::parse("captures.toml", &text, std::iter::empty()).expect("it is well");
+        let (catalogue, commands) = load_schemas(&config).expect("the shipped schemas");
+        let metrics = Registry::new();
+        let counters = Metrics::new(&metrics).expect("a registry of its own");
+        let providers = Providers::new(&config.tencent, &config.openim, Arc::clone(&commands));
+        let (kafka, privacy) = (publish::Config::default(), Privacy::new(&config.privacy));
+        let composer = Composer::new(Arc::clone(&catalogue), commands, &kafka, "s.1", counters).with_privacy(privacy);
+        Bench {
+            _secret: folder,
+            providers,
+            composer,
+            catalogue,
+            metrics,
+        }
+    }
+
+    fn receive(&self, target: &str, headers: &BTreeMap<String, String>, body: &str) -> Callback {
+        let target = target.replace("<secret>", SECRET);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let header = |wanted: &str| {
-            let found = capture
-                .headers
-                .iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
             found.map(|(_, value)| value.as_str())
         };
         let line = RequestLine {
@@ -129,46 +139,60 @@ fn all_that_openim_sends_is_accepted_answered_and_held() {
             client: None,
             header: &header,
         };
-        let sender = providers
+        let sender = self
+            .providers
             .verify(&line, NOW_MS)
-            .unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
-        let body = Bytes::copy_from_slice(capture.body.as_bytes());
-        let callback = providers
+            .unwrap_or_else(|refusal| panic!("{target}: {refusal:?}"));
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        self.providers
             .read(sender, body, NOW_MS)
-            .unwrap_or_else(|refusal| panic!("{what}: {refusal:?}"));
-        let mut sent: Value = serde_json::from_str(&capture.body).expect("JSON");
-        assert_accepted(&providers.success(&callback), &capture.command, &sent);
+            .unwrap_or_else(|refusal| panic!("{target}: {refusal:?}"))
+    }
 
-        let data = callback.to_record().into();
+    fn compose(&mut self, seq: u64, callback: &Callback) -> Vec<Message> {
         let record = Record {
             seq,
             appended_at_ms: NOW_MS,
-            data,
+            data: callback.to_record().into(),
             intact: true,
         };
-        let messages = composer
+        self.composer
             .compose(&record, &|_| usize::MAX)
-            .expect("no registry, no wait");
-        // The same once more is a copy only with an id that OpenIM gave it; its callers choose all others, and repeat them.
-        let again = Record { seq: seq + 1, ..record };
-        let copied = composer
-            .compose(&again, &|_| usize::MAX)
             .expect("no registry, no wait")
-            .is_empty();
-        let unique = sent["serverMsgID"].as_str().is_some_and(|id| !id.is_empty());
-        assert_eq!(copied, unique, "{what}");
+    }
+}
+
+#[test]
+fn all_that_openim_sends_is_accepted_answered_and_held() {
+    let mut bench = Bench::new();
+    let captures = captures();
+    assert_eq!(captures.len(), 247);
+    for (seq, capture) in (1..).step_by(2).zip(&captures) {
+        let what = format!("{} of {}", capture.command, capture.variant);
+        let callback = bench.receive(&capture.target, &capture.headers, &capture.body);
+        let mut sent: Value = serde_json::from_str(&capture.body).expect("JSON");
+        assert_accepted(&bench.providers.success(&callback), &capture.command, &sent);
+
+        let messages = bench.compose(seq, &callback);
         let [message] = messages.as_slice() else {
             panic!("{what}: {} messages", messages.len());
         };
         assert_eq!(*message.slot.topic, format!("im.openim.{}", capture.command), "{what}");
         assert_eq!(message.key, capture.key.as_deref().unwrap_or("main"), "{what}");
-        let mut held = catalogue
-            .decode(&message.payload)
-            .unwrap_or_else(|cause| panic!("{what}: {cause}"))
-            .record;
+        // The same once more is a copy only with an id that OpenIM gave it; its callers choose all others, and repeat them.
+        let copied = bench.compose(seq + 1, &callback).is_empty();
+        let unique = sent["serverMsgID"].as_str().is_some_and(|id| !id.is_empty());
+        assert_eq!(copied, unique, "{what}");
+
+        let decoded = bench.catalogue.decode(&message.payload);
+        let mut held = decoded.unwrap_or_else(|cause| panic!("{what}: {cause}")).record;
+        let operation = capture.headers["Operationid"].as_str();
         assert_eq!(held["meta"]["app"], "main");
-        let operation = header("operationid").filter(|id| !id.is_empty());
-        assert_eq!(held["meta"]["request_id"].as_str(), operation, "{what}");
+        assert_eq!(
+            held["meta"]["request_id"].as_str().unwrap_or_default(),
+            operation,
+            "{what}"
+        );
         // OpenIM's own secret is the one value that does not arrive.
         if sent.as_object_mut().expect("an object").remove("secret").is_some() {
             assert!(capture.command.ends_with("UserRegisterCommand"), "{what}");
@@ -180,4 +204,27 @@ fn all_that_openim_sends_is_accepted_answered_and_held() {
             "{what}"
         );
     }
+}
+
+#[test]
+fn numbers_that_openim_gives_to_what_it_does_not_post_are_no_gaps() {
+    let mut bench = Bench::new();
+    // Joins, removals and changes of the group took the numbers between.
+    for (seq, number) in (1..).zip([1, 2, 5, 9, 4]) {
+        let body = format!(r#"{{"groupID":"g","serverMsgID":"m{number}","seq":{number}}}"#);
+        let callback = bench.receive(
+            "/openim/<secret>/callbackAfterMsgSaveDBCommand",
+            &BTreeMap::new(),
+            &body,
+        );
+        assert_eq!(bench.compose(seq, &callback).len(), 1);
+    }
+    let text = TextEncoder::new()
+        .encode_to_string(&bench.metrics.gather())
+        .expect("metrics are text");
+    let counted: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("imbridge_sequence") && !line.ends_with(" 0"))
+        .collect();
+    assert_eq!(counted, Vec::<&str>::new());
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::location::{Fault, Faults, Located};
-use super::plan::{FieldPlan, Items, Kind, RecordPlan};
+use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// What a value may be, in the words of a complaint.
 const KINDS: &str =
@@ -144,7 +144,12 @@ impl Compiler<'_> {
                 let items = node.need("items", KINDS)?;
                 match self.kind(&items, namespace)? {
                     Kind::Array(_) => Err(items.fault("anything but another array")),
-                    kind => Ok(Kind::Array(Box::new(Items { kind, capture: None }))),
+                    kind => Ok(Kind::Array(Box::new(FieldPlan {
+                        name: "".into(),
+                        kind,
+                        capture: None,
+                        unique: false,
+                    }))),
                 }
             }
             Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {

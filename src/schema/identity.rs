@@ -2,8 +2,8 @@
 //! number that it has in its group. Does not know what is done about either.
 
 use super::capture::Captures;
-use super::path::{Found, Paths};
-use super::plan::{Kind, RecordPlan};
+use super::path::Paths;
+use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// A smaller number of milliseconds is before 2001: seconds, in a field that should have milliseconds.
 const FIRST_MS: i64 = 1_000_000_000_000;
@@ -34,8 +34,8 @@ pub struct Numbered {
 impl IdentityRule {
     /// Reads the paths and marks their fields.
     pub fn read(texts: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let fits = |found: &Found<'_>| match *found.kind {
-            Kind::Text | Kind::Long | Kind::Int => found.unique,
+        let fits = |field: &FieldPlan| match field.kind {
+            Kind::Text | Kind::Long | Kind::Int => field.unique,
             Kind::Millis => true,
             _ => false,
         };
@@ -66,8 +66,8 @@ impl IdentityRule {
 impl SequenceRule {
     /// Reads the paths and marks their fields.
     pub fn read(number: &str, of: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let integer = |found: &Found<'_>| matches!(found.kind, Kind::Long | Kind::Int);
-        let id = |found: &Found<'_>| matches!(found.kind, Kind::Text | Kind::Long | Kind::Int);
+        let integer = |field: &FieldPlan| matches!(field.kind, Kind::Long | Kind::Int);
+        let id = |field: &FieldPlan| matches!(field.kind, Kind::Text | Kind::Long | Kind::Int);
         let (number, _) = paths.keep(number, plan, (integer, "an integer"))?;
         let of = of
             .iter()

@@ -1,7 +1,6 @@
 //! Ways into a record, as attributes name them, and the marks they leave in the plan: where the walk has to keep a
 //! value. Knows neither keys nor times nor identities, only which kinds of field each can use.
 
-use super::capture::Capture;
 use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// A way into a record: names, each perhaps followed by `[0]`.
@@ -12,13 +11,6 @@ pub(super) struct Path(Vec<Stride>);
 struct Stride {
     name: String,
     first_item: bool,
-}
-
-/// The field at a path: what it holds, what is kept of it, and whether its value is one event's alone.
-pub(super) struct Found<'p> {
-    pub kind: &'p mut Kind,
-    capture: &'p mut Option<Capture>,
-    pub unique: bool,
 }
 
 /// The paths whose texts a body yields; each has a slot, however many attributes name it.
@@ -41,15 +33,15 @@ impl Paths {
         &mut self,
         text: &str,
         plan: &mut RecordPlan,
-        (fits, wanted): (fn(&Found<'_>) -> bool, &str),
+        (fits, wanted): (fn(&FieldPlan) -> bool, &str),
     ) -> Result<(usize, Kind), String> {
         let slot = self.slot(text)?;
-        let found = self.0[slot].enter(plan)?;
-        if !fits(&found) {
+        let field = self.0[slot].enter(plan)?;
+        if !fits(field) {
             return Err(format!("`{text}` is not {wanted}"));
         }
-        found.capture.get_or_insert_default().text = Some(slot);
-        Ok((slot, found.kind.clone()))
+        field.capture.get_or_insert_default().text = Some(slot);
+        Ok((slot, field.kind.clone()))
     }
 
     /// How many texts there are.
@@ -84,24 +76,24 @@ impl Path {
     /// Marks the field at this path for one alternative of the time.
     pub fn keep_time(&self, plan: &mut RecordPlan, alternative: usize) -> Result<(), String> {
         let name = self.0.last().map_or("", |last| &last.name);
-        let Found { kind, capture, .. } = self.enter(plan)?;
-        let scale = match kind {
+        let field = self.enter(plan)?;
+        let scale = match field.kind {
             Kind::Millis => 1,
             Kind::Seconds => 1000,
             _ => return Err(format!("`{name}` is neither timestamp-millis nor a long of unit s")),
         };
-        let capture = capture.get_or_insert_default();
+        let capture = field.capture.get_or_insert_default();
         match capture.time.replace((alternative, scale)) {
             None => Ok(()),
             Some(_) => Err(format!("`{name}` is there twice")),
         }
     }
 
-    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<Found<'p>, String> {
+    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
         let (last, way) = self.0.split_last().expect("split yields at least one part");
         let mut record = plan;
         for stride in way {
-            let Kind::Record(inner) = stride.enter(record)?.kind else {
+            let Kind::Record(inner) = &mut stride.enter(record)?.kind else {
                 return Err(format!("`{}` is no record", stride.name));
             };
             record = inner;
@@ -111,25 +103,17 @@ impl Path {
 }
 
 impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<Found<'p>, String> {
+    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan {
-            kind, capture, unique, ..
-        } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
-        match (kind, self.first_item) {
-            (Kind::Array(items), true) => Ok(Found {
-                kind: &mut items.kind,
-                capture: &mut items.capture,
-                unique: false,
-            }),
+        let field = field.ok_or_else(|| format!("there is no field `{name}`"))?;
+        match (&field.kind, self.first_item) {
             (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
-            (_, true) => Err(format!("`{name}` is no array")),
-            (kind, false) => Ok(Found {
-                kind,
-                capture,
-                unique: *unique,
-            }),
+            (_, false) => Ok(field),
+            (_, true) => match &mut field.kind {
+                Kind::Array(item) => Ok(item),
+                _ => Err(format!("`{name}` is no array")),
+            },
         }
     }
 }
