@@ -120,13 +120,8 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
     let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        (0..).zip(instances).fold(None, |found, (place, instance)| {
-            if instance.secret.as_ref().is_some_and(|secret| secret.matches(first)) {
-                Some((place, instance))
-            } else {
-                found
-            }
-        })
+        let here = |instance: &Instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first));
+        (0..).zip(instances).filter(|(_, instance)| here(instance)).last()
     });
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),
