@@ -274,6 +274,21 @@ impl Config {
                 "openim: {open} instances have no secret; at most one can, since their paths are the same"
             ));
         }
+        let shared = |one: &OpenImConfig, other: &OpenImConfig| match (&one.secret, &other.secret) {
+            (Some(one), Some(other)) => one.any(|secret| other.matches(secret.expose())),
+            _ => false,
+        };
+        let twice = (1..self.openim.len()).find_map(|place| {
+            let mut before = self.openim[..place].iter();
+            before
+                .find(|other| shared(&self.openim[place], other))
+                .map(|other| (place, &other.name))
+        });
+        if let Some((place, name)) = twice {
+            return Some(format!(
+                "openim[{place}].secret: {name:?} has it too; each instance needs its own, by which it is known"
+            ));
+        }
         let mut names: Vec<String> = self.tencent.iter().map(|app| app.sdk_app_id.to_string()).collect();
         names.extend(self.openim.iter().map(|instance| format!("openim {:?}", instance.name)));
         names.sort();

@@ -1,6 +1,7 @@
 //! `imbridge check`: a line for each thing that `serve` needs.
 
 mod kafka;
+mod senders;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub(super) fn run(config: &Config) -> ExitCode {
             config.openim.len()
         ),
     );
+    senders::check(config, &mut report);
     // Open to the end: while it is, no bridge runs on it that a transaction on trial would fence off.
     let spool = match spool(config) {
         Ok((spool, line)) => {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
 use ureq::Agent;
 
 use crate::app::Config;
 use crate::callback::{Callback, Head, Provider};
 use crate::lifecycle::unix_ms;
-use crate::provider::{OpenImConfig, TencentConfig, sign_of};
+use crate::provider::{OpenImConfig, Providers, RequestLine, TencentConfig, sign_of};
 use crate::schema::registry;
 use crate::secret::{Secret, Secrets};
 
@@ -180,6 +181,29 @@ impl Senders {
     }
 }
 
+impl Request {
+    /// What the code that verifies requests reads from this one; addresses are not looked at.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn verified(&self, providers: &Providers, now_ms: i64) -> Result<Head, String> {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let header = |wanted: &str| {
+            let found = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, value)| value.as_str())
+        };
+        let line = RequestLine {
+            method: "POST",
+            path,
+            query,
+            client: None,
+            header: &header,
+        };
+        let verified = providers.verify(&line, now_ms).map_err(|refusal| refusal.message)?;
+        Ok(verified.callback(Bytes::new(), now_ms).head)
+    }
+}
+
 /// Either of two passes while one takes the other's place.
 fn first(secrets: &Secrets) -> &str {
     secrets.iter().next().map_or("", Secret::expose)
@@ -244,7 +268,6 @@ mod tests {
 
     use super::*;
     use crate::callback::CommandTable;
-    use crate::provider::{Providers, RequestLine};
 
     const NOW_MS: i64 = 1_700_000_000_123;
 
@@ -252,9 +275,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "user:s3cret").unwrap();
+        std::fs::write(path.with_extension("plain"), "s3cret").unwrap();
         let secret = format!("\"file:{}\"", path.display());
         let text = format!(
-            "[[tencent]]\nsdk_app_id = 7\ntoken = {secret}\n[[openim]]\nname = \"m\"\nbasic_auth = {secret}\n[[openim]]\nname = \"n\"\nsecret = {secret}\n"
+            "[[tencent]]\nsdk_app_id = 7\ntoken = {secret}\n[[openim]]\nname = \"m\"\nbasic_auth = {secret}\n[[openim]]\nname = \"n\"\nsecret = \"file:{}.plain\"\n",
+            path.display()
         );
         Senders::of(&Config::parse("test", &text, std::iter::empty()).unwrap())
     }
@@ -264,7 +289,7 @@ mod tests {
             provider,
             app: app.into(),
             command: Some(command.into()),
-            received_at_ms: 0,
+            received_at_ms: NOW_MS,
             client_ip: (provider == Provider::Tencent).then(|| "10.0.0.1".into()),
             platform: (provider == Provider::Tencent).then(|| "iOS & more".into()),
             request_id: Some("r/1".into()),
@@ -282,23 +307,8 @@ mod tests {
             head(Provider::OpenIm, "m", "callbackAfterSendGroupMsgCommand"),
             head(Provider::OpenIm, "n", "a command/of another kind"),
         ] {
-            let Request { target, headers } = senders.request(&head, NOW_MS).unwrap();
-            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-            let header = |wanted: &str| {
-                let found = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-                found.map(|(_, value)| value.as_str())
-            };
-            let line = RequestLine {
-                method: "POST",
-                path,
-                query,
-                client: None,
-                header: &header,
-            };
-            let verified = providers
-                .verify(&line, NOW_MS)
-                .unwrap_or_else(|refusal| panic!("{target}: {refusal:?}"));
-            assert_eq!(verified.callback(bytes::Bytes::new(), 0).head, head, "{target}");
+            let request = senders.request(&head, NOW_MS).unwrap();
+            assert_eq!(request.verified(&providers, NOW_MS), Ok(head), "{}", request.target);
         }
     }
 

@@ -13,7 +13,7 @@ use super::rate::Rate;
 use super::signature::Signature;
 use super::{Networks, Refusal, RequestLine, SignatureConfig, Verified, check_address, segments, sender_problem};
 use crate::callback::Provider;
-use crate::secret::{Secrets, credentials};
+use crate::secret::{Secret, Secrets, credentials};
 
 /// One `[[openim]]` of the configuration: a server whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,7 +21,8 @@ use crate::secret::{Secrets, credentials};
 pub struct Config {
     /// Names the server in events: OpenIM sends no app id.
     pub name: String,
-    /// The path segment between `/openim/` and the command; without it, anyone who reaches the port is this server.
+    /// The path segment between `/openim/` and the command, of unreserved characters; without it, anyone who reaches the
+    /// port is this server.
     #[serde(default)]
     pub secret: Option<Secrets>,
     /// `user:password`, as it stands before the host in OpenIM's `url`.
@@ -44,6 +45,24 @@ pub struct Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
+        // RFC 3986's unreserved characters: nobody on the way encodes one, or reads it as anything but itself.
+        let plain = |secret: &Secret| {
+            let mut bytes = secret.expose().bytes();
+            bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        };
+        if !self.secret.iter().flat_map(Secrets::iter).all(plain) {
+            let problem = "it is a part of OpenIM's url, where only A-Z a-z 0-9 - . _ ~ arrive as they were written; \
+                           `openssl rand -hex 32` makes one of these";
+            return Some(("secret", problem.into()));
+        }
+        if !self
+            .basic_auth
+            .iter()
+            .flat_map(Secrets::iter)
+            .all(|auth| auth.expose().contains(':'))
+        {
+            return Some(("basic_auth", "it has no colon: user:password is allowed".into()));
+        }
         let signature = || self.signature.as_ref().and_then(SignatureConfig::problem);
         sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst).or_else(signature)
     }
@@ -102,13 +121,8 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
     let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        (0..).zip(instances).fold(None, |found, (place, instance)| {
-            if instance.secret.as_ref().is_some_and(|secret| secret.matches(first)) {
-                Some((place, instance))
-            } else {
-                found
-            }
-        })
+        let here = |instance: &Instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first));
+        (0..).zip(instances).filter(|(_, instance)| here(instance)).last()
     });
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),

@@ -8,7 +8,7 @@ use super::identity::{IdentityRule, SequenceRule};
 use super::key::KeyRule;
 use super::location::{Fault, Faults, Located};
 use super::path::{Path, Paths};
-use super::plan::{Kind, RecordPlan};
+use super::plan::{FieldPlan, Kind, RecordPlan};
 use crate::callback::{Answer, Phase};
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ fn phase(attributes: &Located<'_>) -> Result<Phase, Fault> {
 
 fn key(attributes: &Located<'_>, paths: &mut Paths, plan: &mut RecordPlan) -> Result<KeyRule, Fault> {
     let key = attributes.need("key", "a key expression")?;
-    let fits = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int);
+    let fits = |field: &FieldPlan| matches!(field.kind, Kind::Text | Kind::Long | Kind::Int);
     let mut slot_of = |path: &str| Ok(paths.keep(path, plan, (fits, "a string or an integer"))?.0);
     KeyRule::parse(key.text()?, &mut slot_of)
         .map_err(|why| key.fault(format!("a key expression over the record's fields ({why})")))

@@ -6,11 +6,14 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::location::{Fault, Faults, Located};
-use super::plan::{FieldPlan, Items, Kind, RecordPlan};
+use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// What a value may be, in the words of a complaint.
 const KINDS: &str =
     "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
+
+/// Ids that callers choose, and may choose again.
+const CALLERS: [&str; 3] = ["operationID", "clientMsgID", "MsgRandom"];
 
 /// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
 /// fields, `meta` and `unmapped`, are checked and left out. It is good for use only where no fault was noted.
@@ -63,7 +66,7 @@ impl Compiler<'_> {
         let mut names = HashSet::new();
         for field in fields {
             self.faults
-                .note(field.only(&["name", "type", "default", "doc", "spellings", "unit", "json"]));
+                .note(field.only(&["name", "type", "default", "doc", "spellings", "unit", "json", "unique"]));
             let name = field.need("name", "the name on the wire").and_then(|name| name.text());
             let Some(name) = self.faults.note(name) else {
                 continue;
@@ -83,6 +86,7 @@ impl Compiler<'_> {
                 .and_then(|default| default.expect(&Value::Null));
             self.faults.note(null);
             let kind = self.field(field, namespace);
+            let unique = self.faults.note(unique(field, name)).unwrap_or_default();
             let index = plan.fields.len();
             plan.spellings
                 .extend(others.iter().map(|other| (Box::from(*other), index)));
@@ -90,6 +94,7 @@ impl Compiler<'_> {
                 name: name.into(),
                 kind: self.faults.note(kind).unwrap_or(Kind::Text),
                 capture: None,
+                unique,
             });
         }
         plan
@@ -139,7 +144,12 @@ impl Compiler<'_> {
                 let items = node.need("items", KINDS)?;
                 match self.kind(&items, namespace)? {
                     Kind::Array(_) => Err(items.fault("anything but another array")),
-                    kind => Ok(Kind::Array(Box::new(Items { kind, capture: None }))),
+                    kind => Ok(Kind::Array(Box::new(FieldPlan {
+                        name: "".into(),
+                        kind,
+                        capture: None,
+                        unique: false,
+                    }))),
                 }
             }
             Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {
@@ -159,6 +169,15 @@ impl Compiler<'_> {
         let plan = self.fields(&node.need("fields", "an array of fields")?.items()?, namespace);
         self.records.insert(full_name(name, namespace), plan.clone());
         Ok(plan)
+    }
+}
+
+/// Whether the IM server makes the field's value and gives it to one event alone. That cannot be said of what callers choose.
+fn unique(field: &Located<'_>, name: &str) -> Result<bool, Fault> {
+    match field.get("unique") {
+        None => Ok(false),
+        Some(_) if CALLERS.contains(&name) => Err(field.fault(format!("no unique: {name} is the caller's choice"))),
+        Some(unique) => unique.expect(&Value::Bool(true)).map(|()| true),
     }
 }
 

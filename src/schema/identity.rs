@@ -3,7 +3,7 @@
 
 use super::capture::Captures;
 use super::path::Paths;
-use super::plan::{Kind, RecordPlan};
+use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// A smaller number of milliseconds is before 2001: seconds, in a field that should have milliseconds.
 const FIRST_MS: i64 = 1_000_000_000_000;
@@ -34,10 +34,15 @@ pub struct Numbered {
 impl IdentityRule {
     /// Reads the paths and marks their fields.
     pub fn read(texts: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let fits = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int | Kind::Millis);
+        let fits = |field: &FieldPlan| match field.kind {
+            Kind::Text | Kind::Long | Kind::Int => field.unique,
+            Kind::Millis => true,
+            _ => false,
+        };
+        let wanted = "timestamp-millis, or an id that the IM server makes, which has `\"unique\": true`";
         let mut rule = Self::default();
         for text in texts {
-            let (slot, kind) = paths.keep(text, plan, (fits, "a string, an integer or timestamp-millis"))?;
+            let (slot, kind) = paths.keep(text, plan, (fits, wanted))?;
             match kind {
                 Kind::Millis => rule.times.push(slot),
                 _ => rule.ids.push(slot),
@@ -61,8 +66,8 @@ impl IdentityRule {
 impl SequenceRule {
     /// Reads the paths and marks their fields.
     pub fn read(number: &str, of: &[&str], paths: &mut Paths, plan: &mut RecordPlan) -> Result<Self, String> {
-        let integer = |kind: &Kind| matches!(kind, Kind::Long | Kind::Int);
-        let id = |kind: &Kind| matches!(kind, Kind::Text | Kind::Long | Kind::Int);
+        let integer = |field: &FieldPlan| matches!(field.kind, Kind::Long | Kind::Int);
+        let id = |field: &FieldPlan| matches!(field.kind, Kind::Text | Kind::Long | Kind::Int);
         let (number, _) = paths.keep(number, plan, (integer, "an integer"))?;
         let of = of
             .iter()

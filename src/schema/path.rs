@@ -1,7 +1,6 @@
 //! Ways into a record, as attributes name them, and the marks they leave in the plan: where the walk has to keep a
 //! value. Knows neither keys nor times nor identities, only which kinds of field each can use.
 
-use super::capture::Capture;
 use super::plan::{FieldPlan, Kind, RecordPlan};
 
 /// A way into a record: names, each perhaps followed by `[0]`.
@@ -29,20 +28,20 @@ impl Paths {
         Ok(self.0.len() - 1)
     }
 
-    /// The slot of a path whose text is kept from now on, where its field's kind `fits`; `wanted` says which do.
+    /// The slot of a path whose text is kept from now on, where its field `fits`; `wanted` says which do.
     pub fn keep(
         &mut self,
         text: &str,
         plan: &mut RecordPlan,
-        (fits, wanted): (fn(&Kind) -> bool, &str),
+        (fits, wanted): (fn(&FieldPlan) -> bool, &str),
     ) -> Result<(usize, Kind), String> {
         let slot = self.slot(text)?;
-        let (kind, capture) = self.0[slot].enter(plan)?;
-        if !fits(kind) {
+        let field = self.0[slot].enter(plan)?;
+        if !fits(field) {
             return Err(format!("`{text}` is not {wanted}"));
         }
-        capture.get_or_insert_default().text = Some(slot);
-        Ok((slot, kind.clone()))
+        field.capture.get_or_insert_default().text = Some(slot);
+        Ok((slot, field.kind.clone()))
     }
 
     /// How many texts there are.
@@ -77,45 +76,44 @@ impl Path {
     /// Marks the field at this path for one alternative of the time.
     pub fn keep_time(&self, plan: &mut RecordPlan, alternative: usize) -> Result<(), String> {
         let name = self.0.last().map_or("", |last| &last.name);
-        let (kind, capture) = self.enter(plan)?;
-        let scale = match kind {
+        let field = self.enter(plan)?;
+        let scale = match field.kind {
             Kind::Millis => 1,
             Kind::Seconds => 1000,
             _ => return Err(format!("`{name}` is neither timestamp-millis nor a long of unit s")),
         };
-        let capture = capture.get_or_insert_default();
+        let capture = field.capture.get_or_insert_default();
         match capture.time.replace((alternative, scale)) {
             None => Ok(()),
             Some(_) => Err(format!("`{name}` is there twice")),
         }
     }
 
-    /// The field at this path: what it holds, and what is kept of it.
-    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<(&'p Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
         let (last, way) = self.0.split_last().expect("split yields at least one part");
         let mut record = plan;
         for stride in way {
-            let (kind, _) = stride.enter(record)?;
-            let Kind::Record(inner) = kind else {
+            let Kind::Record(inner) = &mut stride.enter(record)?.kind else {
                 return Err(format!("`{}` is no record", stride.name));
             };
             record = inner;
         }
-        let (kind, capture) = last.enter(record)?;
-        Ok((kind, capture))
+        last.enter(record)
     }
 }
 
 impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<(&'p mut Kind, &'p mut Option<Capture>), String> {
+    fn enter<'p>(&self, record: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
-        let FieldPlan { kind, capture, .. } = field.ok_or_else(|| format!("there is no field `{name}`"))?;
-        match (kind, self.first_item) {
-            (Kind::Array(items), true) => Ok((&mut items.kind, &mut items.capture)),
+        let field = field.ok_or_else(|| format!("there is no field `{name}`"))?;
+        match (&field.kind, self.first_item) {
             (Kind::Array(_), false) => Err(format!("`{name}` is an array: `{name}[0]` is its first item")),
-            (_, true) => Err(format!("`{name}` is no array")),
-            (kind, false) => Ok((kind, capture)),
+            (_, false) => Ok(field),
+            (_, true) => match &mut field.kind {
+                Kind::Array(item) => Ok(item),
+                _ => Err(format!("`{name}` is no array")),
+            },
         }
     }
 }

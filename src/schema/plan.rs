@@ -11,11 +11,14 @@ pub(super) struct RecordPlan {
     pub spellings: Vec<(Box<str>, usize)>,
 }
 
+/// A field; or an array's item, which has no name and is captured from the first one only.
 #[derive(Debug, Clone)]
 pub(super) struct FieldPlan {
     pub name: Box<str>,
     pub kind: Kind,
     pub capture: Option<Capture>,
+    /// Whether the IM server makes the value, for one event alone.
+    pub unique: bool,
 }
 
 /// What a field, or an array's item, can hold.
@@ -33,14 +36,7 @@ pub(super) enum Kind {
     Double,
     Boolean,
     Record(RecordPlan),
-    Array(Box<Items>),
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Items {
-    pub kind: Kind,
-    /// Taken from the first item only.
-    pub capture: Option<Capture>,
+    Array(Box<FieldPlan>),
 }
 
 impl RecordPlan {

@@ -8,7 +8,7 @@ use super::avro;
 use super::capture::{Capture, Captures};
 use super::error::{DEPTH_MAX, EncodeError};
 use super::exact;
-use super::plan::{FieldPlan, Items, Kind, RecordPlan};
+use super::plan::{FieldPlan, Kind, RecordPlan};
 use super::unmapped::{Place, Step, Unmapped};
 
 /// What a walk fills beside the output; kept from one body to the next for its room.
@@ -167,7 +167,7 @@ impl<'j> Walk<'_, 'j> {
         Ok(())
     }
 
-    fn array(&mut self, items: &Items, at: At<'_>) -> Result<(), EncodeError> {
+    fn array(&mut self, items: &FieldPlan, at: At<'_>) -> Result<(), EncodeError> {
         let opened = avro::open_array(self.out);
         let mut held = 0;
         let mut index = 0;

@@ -57,11 +57,24 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
 #[test]
 fn check_finds_what_is_wrong_and_what_is_well() {
     let mut home = Home::new("check");
+    home.configure("[[tencent]]\nsdk_app_id = 7\ntoken = \"env:TOKEN\"\nallow = [\"192.0.2.1\"]\n[[openim]]\nname = \"hidden\"\nsecret = [\"env:SECRET\", \"env:TOKEN\"]\nbasic_auth = \"env:BASIC\"");
+    for (name, secret) in [
+        ("TOKEN", "planted-t"),
+        ("SECRET", "planted-s"),
+        ("BASIC", "planted:p/a"),
+    ] {
+        home.environment(name, secret);
+    }
     let (code, lines, _) = run(&mut home.command("check"));
+    assert!(!lines.contains("planted"), "{lines}");
     assert_eq!(code, Some(0), "{lines}");
     assert!(
         [
             "ok    config",
+            "ok    sender: 1400000000 passes at /tencent, not signed",
+            "ok    sender: 7 passes at /tencent, signed",
+            "ok    sender: main passes at /openim/<command>",
+            "ok    sender: hidden passes at /openim/<secret>/<command>",
             "ok    spool",
             "ok    schemas: 4 commands",
             "ok    kafka",

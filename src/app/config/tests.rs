@@ -239,6 +239,66 @@ fn senders_that_cannot_be_told_apart_are_refused() {
             .unwrap_err()
             .contains("no secret")
     );
+    let folder = tempfile::tempdir().unwrap();
+    let secret = |name: &str, value: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, value).unwrap();
+        format!("\"file:{}\"", file.display())
+    };
+    let (one, other) = (secret("one", "planted-1"), secret("other", "planted-2"));
+    let two = |second: &str| {
+        let text = format!(
+            "[[openim]]\nname = \"a\"\nsecret = [{one}, {other}]\n[[openim]]\nname = \"b\"\nsecret = {second}\n"
+        );
+        parse(&text, &[]).map(drop)
+    };
+    let error = two(&other).unwrap_err();
+    assert!(
+        error.contains("openim[1].secret: \"a\" has it too") && !error.contains("planted"),
+        "{error}"
+    );
+    assert_eq!(two(&secret("third", "planted-3")), Ok(()));
+}
+
+#[test]
+fn a_secret_that_openims_url_would_not_carry_as_it_is_written_is_refused_with_one_that_it_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let given = |key: &str, value: &str| {
+        std::fs::write(&file, value).unwrap();
+        parse(
+            &format!("[[openim]]\nname = \"a\"\n{key} = \"file:{}\"\n", file.display()),
+            &[],
+        )
+        .map(drop)
+    };
+    for wrong in [
+        "pla/nted",
+        "pla+nted",
+        "pla%nted",
+        "pla%2Fnted",
+        "pla#nted",
+        "pla?nted",
+        "pla nted",
+        "plänted",
+        "planted=",
+    ] {
+        let error = given("secret", wrong).unwrap_err();
+        let parts = [
+            "imbridge.toml: openim[0].secret",
+            "A-Z a-z 0-9 - . _ ~",
+            "openssl rand -hex 32",
+        ];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        assert!(!error.contains(wrong), "{error}");
+    }
+    assert_eq!(given("secret", "09afAFzZ-._~\n"), Ok(()));
+    let error = given("basic_auth", "planted").unwrap_err();
+    assert!(
+        error.contains("openim[0].basic_auth") && error.contains("user:password"),
+        "{error}"
+    );
+    assert_eq!(given("basic_auth", "user:pla/nted"), Ok(()));
 }
 
 #[test]

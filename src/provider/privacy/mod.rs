@@ -6,6 +6,7 @@ mod rewrite;
 mod tests;
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
@@ -58,12 +59,9 @@ impl PrivacyConfig {
                 format!("{path:?}: names separated by single / are allowed, as in MsgBody/*/MsgContent/Text"),
             ));
         }
-        let unknown = |path: &&String| path.starts_with("meta/") && Meta::of(path).is_none();
+        let unknown = |path: &&String| path.starts_with("meta/") && !META.contains(&path.as_str());
         if let Some(path) = self.paths.iter().find(unknown) {
-            return Some((
-                "paths",
-                format!("{path:?}: meta/client_ip, meta/platform and meta/request_id are allowed"),
-            ));
+            return Some(("paths", format!("{path:?}: {} are allowed", META.join(", "))));
         }
         if self.paths.is_empty() {
             return Some(("paths", "is empty: at least one path is needed".into()));
@@ -82,33 +80,25 @@ impl PrivacyConfig {
 }
 
 /// What stands in a request beside its body.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meta {
-    ClientIp,
-    Platform,
-    RequestId,
+const META: [&str; 3] = ["meta/client_ip", "meta/platform", "meta/request_id"];
+
+fn meta<'h>(head: &'h mut Head, path: &str) -> Option<&'h mut Option<String>> {
+    let fields = [&mut head.client_ip, &mut head.platform, &mut head.request_id];
+    let (_, field) = META.into_iter().zip(fields).find(|(known, _)| *known == path)?;
+    Some(field)
 }
 
-impl Meta {
-    fn of(path: &str) -> Option<Meta> {
-        match path {
-            "meta/client_ip" => Some(Meta::ClientIp),
-            "meta/platform" => Some(Meta::Platform),
-            "meta/request_id" => Some(Meta::RequestId),
-            _ => None,
-        }
-    }
+/// OpenIM's own secret, with which whoever has it registers administrators: v3.6.0 to v3.8.0 write it into these bodies.
+static OPENIM_SECRET: LazyLock<PrivacyConfig> = LazyLock::new(|| PrivacyConfig {
+    commands: ["Before", "After"]
+        .map(|when| format!("callback{when}UserRegisterCommand"))
+        .into(),
+    paths: vec!["secret".into()],
+    action: Action::Drop,
+    key: None,
+});
 
-    fn field(self, head: &mut Head) -> &mut Option<String> {
-        match self {
-            Meta::ClientIp => &mut head.client_ip,
-            Meta::Platform => &mut head.platform,
-            Meta::RequestId => &mut head.request_id,
-        }
-    }
-}
-
-/// All rules, ready for use.
+/// All rules, ready for use: those that were configured, and the built-in one.
 #[derive(Debug, Clone, Default)]
 pub struct Privacy(Vec<PrivacyConfig>);
 
@@ -118,7 +108,7 @@ impl Privacy {
         Privacy(rules.to_vec())
     }
 
-    /// Whether anything of this command may not leave; of every command, where it is not known.
+    /// Whether anything of this command may not leave; of every command that has a configured rule, where it is not known.
     pub fn concerns(&self, command: Option<&str>) -> bool {
         let Some(command) = command else {
             return !self.0.is_empty();
@@ -128,14 +118,14 @@ impl Privacy {
 
     fn rules<'a>(&'a self, command: &'a str) -> impl Iterator<Item = &'a PrivacyConfig> {
         let concerned = move |rule: &&PrivacyConfig| rule.commands.iter().any(|name| name == "*" || name == command);
-        self.0.iter().filter(concerned)
+        self.0.iter().chain([&*OPENIM_SECRET]).filter(concerned)
     }
 
     /// The head without what may not leave.
     pub fn head(&self, command: &str, head: &mut Head) {
         for rule in self.rules(command) {
-            for field in rule.paths.iter().filter_map(|path| Meta::of(path)) {
-                let value = field.field(head);
+            for path in &rule.paths {
+                let Some(value) = meta(head, path) else { continue };
                 *value = value.take().and_then(|text| match rule.action {
                     Action::Drop => None,
                     Action::Hash => Some(rule.hash(&text)),
@@ -156,7 +146,7 @@ impl Privacy {
             return None;
         }
         let rules = self.rules(command).flat_map(|rule| {
-            let fields = rule.paths.iter().filter(|path| Meta::of(path).is_none());
+            let fields = rule.paths.iter().filter(|path| !META.contains(&path.as_str()));
             fields.map(move |path| rewrite::Step {
                 path: path.as_str(),
                 rule,

@@ -132,3 +132,17 @@ fn rules_that_cannot_work_are_refused_with_what_is_allowed() {
         Some("commands")
     );
 }
+
+#[test]
+fn openims_own_secret_leaves_the_bridge_nowhere_without_a_rule() {
+    for command in ["callbackBeforeUserRegisterCommand", "callbackAfterUserRegisterCommand"] {
+        for privacy in [Privacy::default(), Privacy::new(&[rule(Action::Hash, &["secret"])])] {
+            let body = br#"{"callbackCommand":"x","secret":"openIM123","users":[{"userID":"u"}]}"#;
+            let left = privacy.body(command, body).expect("JSON").into_owned();
+            assert_eq!(left, br#"{"callbackCommand":"x","users":[{"userID":"u"}]}"#);
+            assert!(privacy.concerns(Some(command)) && privacy.body(command, b"[\"openIM123\"]").is_none());
+        }
+    }
+    // Dead letters of nobody knows which command keep their bytes where no rule was configured.
+    assert!(!Privacy::default().concerns(None));
+}

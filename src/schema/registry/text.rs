@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The bridge's own attributes (`schemas/README.md`).
-const OWN: [&str; 4] = ["imbridge", "spellings", "unit", "json"];
+const OWN: [&str; 5] = ["imbridge", "spellings", "unit", "json", "unique"];
 
 /// The schema without the attributes that only the bridge reads, on one line.
 ///
@@ -39,7 +39,7 @@ mod tests {
         let schema = r#"{"type": "record", "name": "A", "doc": "d", "imbridge": {"phase": "after"}, "fields": [
             {"name": "unit", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null,
              "doc": "t", "spellings": ["Unit"], "unit": "s"},
-            {"name": "imbridge", "type": ["null", "string"], "default": null, "json": true}]}"#;
+            {"name": "imbridge", "type": ["null", "string"], "default": null, "json": true, "unique": true}]}"#;
         let expected = r#"{"type": "record", "name": "A", "doc": "d", "fields": [
             {"name": "unit", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null,
              "doc": "t"},

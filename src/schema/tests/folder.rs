@@ -199,6 +199,9 @@ fn attributes_of_the_bridge_are_checked() {
         ("identity", json!(["Nowhere"])),
         ("identity", json!(["Flag"])),
         ("identity", json!(["Seconds"])),
+        // Not said to be the IM server's own.
+        ("identity", json!(["Text"])),
+        ("identity", json!(["Time", "One.Id"])),
         ("sequence", json!("Long")),
         ("sequence", json!({"number": "Long", "of": []})),
         ("sequence", json!({"number": "Text", "of": ["Text"]})),
@@ -232,6 +235,7 @@ fn attributes_of_a_field_are_checked() {
         (5, "unit", json!("ns")),
         (1, "json", json!(true)),
         (0, "json", json!(false)),
+        (0, "unique", json!(false)),
         (0, "aliases", json!(["a"])),
         (1, "spellings", json!(["Text"])),
         (0, "spellings", json!("text")),
@@ -244,6 +248,13 @@ fn attributes_of_a_field_are_checked() {
     says(
         &complaint(|schema| schema["fields"][1]["name"] = json!("Text")),
         &["Text", "twice"],
+    );
+    says(
+        &complaint(|schema| {
+            schema["fields"][1]["name"] = json!("operationID");
+            schema["fields"][1]["unique"] = json!(true);
+        }),
+        &["$.fields[1]", "operationID is the caller's choice"],
     );
 }
 

@@ -82,3 +82,21 @@ fn every_shipped_sample_is_encoded_whole_and_read_back() {
         }
     }
 }
+
+#[test]
+fn a_live_room_that_is_closed_or_changed_is_the_key_wherever_it_stands() {
+    let catalogue = shipped();
+    for name in ["Live.CallbackAfterDestroyRoom", "Live.CallbackAfterUpdateRoomInfo"] {
+        let command = catalogue.command("tencent", name).expect(name);
+        for body in [r#"{"RoomInfo":{"RoomId":"r"}}"#, r#"{"RoomId":"r","RoomInfo":{}}"#] {
+            let encoded = Encoder::new().encode(command, body.as_bytes(), &META, &mut Vec::new());
+            let encoded = encoded.expect("an object");
+            let expected = (Some("r"), Vec::<String>::new());
+            assert_eq!(
+                (encoded.key.as_deref(), encoded.unmapped.paths),
+                expected,
+                "{name}: {body}"
+            );
+        }
+    }
+}

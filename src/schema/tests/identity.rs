@@ -1,12 +1,21 @@
 //! What makes equal bodies one event, and the number of an event in its group.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Bench, META, kinds};
 use crate::schema::{Encoder, Meta, Numbered};
 
-fn bench() -> Bench {
+/// `kinds`, with ids that the IM server makes.
+fn unique() -> Value {
     let mut schema = kinds();
+    for id in ["/fields/0", "/fields/1", "/fields/8/type/1/fields/0"] {
+        schema.pointer_mut(id).expect("a field")["unique"] = json!(true);
+    }
+    schema
+}
+
+fn bench() -> Bench {
+    let mut schema = unique();
     schema["imbridge"]["identity"] = json!(["Text", "Long", "Time", "One.Id"]);
     schema["imbridge"]["sequence"] = json!({"number": "Int", "of": ["Text", "One.Id"]});
     Bench::new(schema)
@@ -73,7 +82,7 @@ fn a_number_counts_within_its_group_and_its_topic() {
 
 #[test]
 fn one_field_can_serve_key_time_and_identity() {
-    let mut schema = kinds();
+    let mut schema = unique();
     schema["imbridge"]["identity"] = json!(["Text", "Time"]);
     let (_, encoded) = Bench::new(schema).record(r#"{"Text": "g", "Time": 1670574414123}"#);
     assert_eq!(
