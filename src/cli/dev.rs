@@ -12,6 +12,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::embedded::Broker;
+use super::logging::Logging;
 use super::serve::until_signal;
 use super::show::Shown;
 use crate::app::{Bridge, Config, load_schemas};
@@ -58,10 +59,11 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     );
     let broker = Broker::start(options.kafka_port).await?;
     let config = config(options, folder, &broker)?;
-    let levels = super::logging::start(&config.log);
+    let logging = Logging::start(&config.log);
     let (catalogue, _) = load_schemas(&config)?;
     let commands = catalogue.commands().len();
-    let (bridge, _) = Bridge::start(&config, levels)?;
+    let (bridge, _) = Bridge::start(&config, logging.levels.clone())?;
+    logging.register(&bridge.registry)?;
     let stop = Stop::default();
     let printer = print_events(&config.kafka, catalogue, stop.clone())?;
     greet(&config, &bridge, &broker, commands);

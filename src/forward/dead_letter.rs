@@ -2,7 +2,7 @@
 
 use super::names::{Draft, Names, source_of};
 use super::recent::{Sample, shape};
-use crate::callback::Head;
+use crate::callback::{self, Head, SHOWN_BYTES_MAX};
 use crate::provider::{Event, group_of};
 use crate::publish::{Message, Position, Slot};
 use crate::spool::Record;
@@ -102,7 +102,7 @@ impl<'a> DeadLetter<'a> {
         Sample {
             at_ms: self.received_at_ms(),
             provider: self.provider(),
-            command: self.command.map(|command| clip(command).to_owned()),
+            command: self.command.map(|command| callback::clip(command, SHOWN_BYTES_MAX).into_owned()),
             reason: self.reason,
             bytes: self.withheld.unwrap_or(self.bytes.len()),
             shape: shape(self.bytes),

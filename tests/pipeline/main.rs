@@ -12,6 +12,8 @@ mod clocks;
 mod command_line;
 mod commands;
 mod evolution;
+mod logs;
+mod memory;
 mod order;
 mod outage;
 mod panic;
