@@ -74,8 +74,15 @@ pub(super) fn status(state: &State, history: &History) -> Value {
 fn shorten(status: &mut Map<String, Value>) {
     let bytes = |value: &Value| value.to_string().len();
     let mut left_out = Map::new();
-    while status.iter().map(|(name, value)| name.len() + 4 + bytes(value)).sum::<usize>() > STATUS_BYTES_MAX - 1024 {
-        let lists = status.iter_mut().filter_map(|(name, value)| Some((name, bytes(value), value.as_array_mut()?)));
+    while status
+        .iter()
+        .map(|(name, value)| name.len() + 4 + bytes(value))
+        .sum::<usize>()
+        > STATUS_BYTES_MAX - 1024
+    {
+        let lists = status
+            .iter_mut()
+            .filter_map(|(name, value)| Some((name, bytes(value), value.as_array_mut()?)));
         let Some((name, _, list)) = lists.max_by_key(|(_, bytes, _)| *bytes) else {
             break;
         };

@@ -102,7 +102,9 @@ impl<'a> DeadLetter<'a> {
         Sample {
             at_ms: self.received_at_ms(),
             provider: self.provider(),
-            command: self.command.map(|command| callback::clip(command, SHOWN_BYTES_MAX).into_owned()),
+            command: self
+                .command
+                .map(|command| callback::clip(command, SHOWN_BYTES_MAX).into_owned()),
             reason: self.reason,
             bytes: self.withheld.unwrap_or(self.bytes.len()),
             shape: shape(self.bytes),

@@ -152,7 +152,7 @@ fn helm_lints_the_chart_without_a_warning() {
 #[test]
 fn values_that_cannot_work_are_refused_with_their_place() {
     for (value, place) in [
-        ("config.tencent=null", "/config/tencent"),
+        ("config.tencent=none", "/config/tencent"),
         ("config.tencent[0].token=plain", "/config/tencent/0/token"),
         ("config.spool.id=mine", "/config/spool"),
         ("config.server.listen=0.0.0.0:1", "/config/server"),
@@ -170,12 +170,72 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             said.err
         );
     }
-    let without_values = run(tool("helm").args(["template", "im", CHART]));
-    assert!(
-        without_values.err.contains("missing property 'tencent'"),
-        "{}",
-        without_values.err
-    );
+}
+
+/// What `helm install` says in the end; it would ask a cluster, so a template of the test's has it.
+fn notes(values: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let chart = folder.path().join("imbridge");
+    well(Command::new("cp").args(["-rL", CHART]).arg(&chart));
+    let told = r#"notes: {{ include "imbridge/templates/NOTES.txt" . | toJson }}"#;
+    std::fs::write(chart.join("templates/told.yaml"), told).expect("a temporary folder is writable");
+    let mut helm = tool("helm");
+    helm.args(["template", "im"])
+        .arg(&chart)
+        .args(["--show-only", "templates/told.yaml"]);
+    let told = documents(&well(helm.args(values)));
+    told[0]["notes"].as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn the_chart_renders_without_values_and_what_is_missing_is_said_at_install_and_by_the_pod() {
+    let said = well(tool("helm").args(["lint", "--strict", CHART]));
+    assert!(!said.contains("[WARNING]") && !said.contains("[ERROR]"), "{said}");
+    let rendered = well(tool("helm").args(["template", "im", CHART]));
+    assert_eq!(kubernetes_faults(&rendered, "1.33.0"), "");
+    let told = notes(&[]);
+    for part in ["no sender", "config.tencent", "exit code 64", "config.kafka.brokers"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let config = of_kind(&documents(&rendered), "ConfigMap")[0]["data"]["imbridge.toml"].clone();
+    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let file = home.path().join("imbridge.toml");
+    std::fs::write(&file, config.as_str().expect("a text")).expect("a temporary folder is writable");
+    for verb in ["serve", "check"] {
+        let said = run(Command::new(PROGRAM).env_clear().args([verb, "--config"]).arg(&file));
+        assert_eq!(said.code, Some(64), "{verb}: {}{}", said.out, said.err);
+        assert!(
+            said.err.contains("no sender: at least one [[tencent]]"),
+            "{verb}: {}",
+            said.err
+        );
+    }
+    for values in VALUES {
+        let told = notes(&["--values", &format!("{CHART}/ci/{values}.yaml")]);
+        assert!(!told.contains("WARNING"), "{values}: {told}");
+    }
+}
+
+#[test]
+fn a_bridge_that_is_not_ready_is_reached_where_it_is_the_only_one_and_never_killed_for_it() {
+    for values in VALUES {
+        let objects = documents(&render(values));
+        let bridge = &of_kind(&objects, "StatefulSet")[0]["spec"];
+        for service in of_kind(&objects, "Service") {
+            let is_public = service["spec"]["clusterIP"] != "None";
+            let all = service["spec"]["publishNotReadyAddresses"] == true;
+            assert_eq!(all, !is_public || bridge["replicas"] == 1, "{values}: {service}");
+        }
+        let container = &bridge["template"]["spec"]["containers"][0];
+        for (probe, path) in [("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz")] {
+            let asked = &container[&format!("{probe}Probe")]["httpGet"];
+            assert_eq!(
+                (&asked["path"], &asked["port"]),
+                (&path.into(), &"admin".into()),
+                "{values}: {probe}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -41,11 +41,15 @@ fn goes_on(home: &Home, bridge: Bridge, before: &str) {
     };
     let lost = || bridge.metric(&["imbridge_log_lines_lost_total"]);
     eventually("the pipe to be full and lines to be lost", || {
-        [before, "Group.CallbackAfterCreateGroup"].iter().for_each(|it| post(it));
+        [before, "Group.CallbackAfterCreateGroup"]
+            .iter()
+            .for_each(|it| post(it));
         (lost() > 0.0).then_some(())
     });
     for _ in 0..MORE {
-        [before, "Group.CallbackAfterCreateGroup"].iter().for_each(|it| post(it));
+        [before, "Group.CallbackAfterCreateGroup"]
+            .iter()
+            .for_each(|it| post(it));
     }
     let probes = ["/readyz", "/livez"].map(|path| bridge.admin(path).expect("the admin port answers").0);
     assert_eq!(probes, [200, 200]);
@@ -118,7 +122,9 @@ fn what_keeps_a_bridge_from_starting_is_said_after_its_log_and_in_time() {
         let mut serve = std::process::Command::new(PROGRAM);
         serve.args(["serve", "--config"]).arg(config).envs(home.variables());
         let mut child = serve.stderr(log).spawn().expect("the program was built");
-        eventually("the process to end", || child.try_wait().expect("a child can be waited for"));
+        eventually("the process to end", || {
+            child.try_wait().expect("a child can be waited for")
+        });
         drop(reader);
         assert!(filling.join().expect("writing does not panic").is_err());
     }
