@@ -1,18 +1,19 @@
 //! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::embedded::Broker;
-use super::logging::Logging;
+use super::logging::{Logging, briefly};
 use super::serve::until_signal;
 use super::show::Shown;
 use crate::app::{Bridge, Config, load_schemas};
@@ -70,7 +71,8 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     until_signal().await?;
     bridge.drain().await;
     stop.raise();
-    printer.join().ok().context("the printer failed")
+    briefly(move || drop(printer.join()));
+    Ok(())
 }
 
 fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
@@ -136,7 +138,11 @@ fn print_events(
                 looked_at = Some(Instant::now());
             }
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
-                println!("{}\n", Shown::new(&message, &mut decoder).pretty());
+                let shown = Shown::new(&message, &mut decoder).pretty();
+                // Whoever reads no more has seen enough; the bridge goes on.
+                if writeln!(std::io::stdout(), "{shown}\n").is_err() {
+                    return;
+                }
             }
         }
     };

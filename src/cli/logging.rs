@@ -99,7 +99,7 @@ pub(super) fn last_words(words: String) {
 }
 
 /// Does what may never end, and waits a moment for it.
-fn briefly(work: impl FnOnce() + Send + 'static) {
+pub(super) fn briefly(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {
         work();
@@ -164,5 +164,46 @@ impl Collector for Lost {
         let before = self.counted.fetch_max(dropped, Ordering::Relaxed);
         self.all.inc_by(dropped.saturating_sub(before) as u64);
         self.all.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Set in the process that this test starts: itself.
+    const CHILD: &str = "IMBRIDGE_TEST_OF_PANICS";
+
+    #[test]
+    fn a_panic_reaches_standard_error_and_holds_up_nobody_where_that_is_full() {
+        if std::env::var_os(CHILD).is_some() {
+            let quiet = Log {
+                level: "off".into(),
+                ..Log::default()
+            };
+            let _logging = Logging::start(&quiet);
+            let victim = std::thread::Builder::new().name("victim".into());
+            assert!(victim.spawn(|| panic!("as a test")).unwrap().join().is_err());
+            return;
+        }
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let name = std::thread::current().name().unwrap().to_owned();
+        child.args(["--exact", &name]).env(CHILD, "1").stdout(Stdio::null());
+        let output = child.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.contains("thread 'victim' panicked at ") && said.contains("as a test"),
+            "{said}"
+        );
+
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        child.stderr(writer.try_clone().unwrap());
+        let filling = std::thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writer));
+        assert!(child.status().unwrap().success());
+        drop(reader);
+        assert!(filling.join().unwrap().is_err());
     }
 }
