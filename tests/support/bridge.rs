@@ -262,6 +262,15 @@ impl Bridge {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
     }
 
+    /// Waits until a line with these words is logged, which a thread of its own writes; gives the last such line.
+    pub fn logged(&self, words: &str) -> String {
+        eventually(&format!("{words:?} to be logged"), || {
+            let log = self.log();
+            let line = log.lines().rfind(|line| line.contains(words));
+            line.map(str::to_owned)
+        })
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -281,9 +290,14 @@ impl Bridge {
     }
 
     /// SIGTERM; gives the exit status.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         self.signal("TERM");
-        eventually("the bridge to exit after SIGTERM", || {
+        self.ended()
+    }
+
+    /// Waits until it ends by itself; gives the exit status.
+    pub fn ended(mut self) -> ExitStatus {
+        eventually("the bridge to exit", || {
             self.child.try_wait().expect("a child can be waited for")
         })
     }
