@@ -9,7 +9,7 @@ use crate::support::{eventually, schemas};
 const NAME_BYTES: usize = 4 << 20;
 const GROUPS: usize = 30;
 /// Above what the process had before: buffers that are kept, and what the allocator has not given back yet.
-const MORE_BYTES: u64 = 64 << 20;
+const MORE_BYTES: u64 = 32 << 20;
 /// What `/status.json` has at most, whatever happened.
 const STATUS_BYTES: usize = 256 << 10;
 
