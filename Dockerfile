@@ -25,8 +25,9 @@ WORKDIR /var/lib/imbridge
 VOLUME /var/lib/imbridge
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
-# The image has no curl; bash speaks enough HTTP to ask /readyz.
+# Whether the process is there: who replaces containers that are not healthy must not replace one whose spool is full or repaired.
+# The image has no curl; bash speaks enough HTTP.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /livez HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
 ENTRYPOINT ["imbridge"]
 CMD ["serve", "--config", "/etc/imbridge/imbridge.toml"]

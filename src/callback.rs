@@ -4,6 +4,7 @@
 mod span;
 mod trace;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -153,6 +154,21 @@ pub enum FormatError {
     Head(#[from] serde_json::Error),
 }
 
+/// Bytes of a name that are kept of what a caller sent, for people to read.
+pub const SHOWN_BYTES_MAX: usize = 200;
+
+/// The beginning of a text that a caller wrote, however long it is: so many bytes at most, of which an ellipsis stands for the
+/// rest.
+pub fn clip(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    const MORE: char = '…';
+    if text.len() <= bytes_max {
+        return text.into();
+    }
+    let room = bytes_max.saturating_sub(MORE.len_utf8());
+    let end = (0..=room).rev().find(|end| text.is_char_boundary(*end));
+    format!("{}{MORE}", &text[..end.unwrap_or(0)]).into()
+}
+
 impl Callback {
     /// The record for the spool: the head as one line of JSON, then the body. An operator reads it with `sqlite3`.
     pub fn to_record(&self) -> Vec<u8> {
@@ -205,6 +221,20 @@ mod tests {
             body: Bytes::from_static(b"{\n\x00\xff not JSON\n"),
         };
         assert_eq!(Callback::from_record(&callback.to_record().into()).unwrap(), callback);
+    }
+
+    #[test]
+    fn a_text_is_clipped_between_characters_and_says_that_it_goes_on() {
+        for (text, bytes_max, clipped) in [
+            ("", 0, ""),
+            ("abc", 3, "abc"),
+            ("abcd", 3, "…"),
+            ("abcde", 4, "a…"),
+            ("Zoë Zoë", 6, "Zo…"),
+            ("Zoë Zoë", 7, "Zoë…"),
+        ] {
+            assert_eq!(clip(text, bytes_max), clipped, "{text} {bytes_max}");
+        }
     }
 
     #[test]

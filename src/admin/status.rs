@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::history::History;
 use super::readings::Readings;
 use super::{State, unready};
+use crate::callback::{SHOWN_BYTES_MAX, clip};
 use crate::lifecycle::unix_ms;
 
 /// Something that another part shows on the page: its name in the JSON, and what to ask.
@@ -20,17 +21,23 @@ pub struct View {
     pub read: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
+/// The whole of it, as JSON text.
+const STATUS_BYTES_MAX: usize = 256 << 10;
+/// Topics that Kafka refuses and that are named.
+const TOPICS_MAX: usize = 200;
+
 pub(super) fn status(state: &State, history: &History) -> Value {
     let readings = Readings::of(&state.registry);
     let now_ms = unix_ms();
     let refusal = unready(state);
+    let refused = readings.by("imbridge_refused_total", "topic");
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now_ms": now_ms,
         "accepting": {
             "ok": refusal.is_none(),
             "reason": refusal.as_ref().map(|(reason, _)| reason),
-            "message": refusal.as_ref().map(|(_, message)| message),
+            "message": refusal.as_ref().map(|(_, message)| clip(message, SHOWN_BYTES_MAX * 5)),
         },
         "kafka": {
             "connected": readings.sum("imbridge_kafka_connected") > 0.0,
@@ -48,7 +55,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
         "refused": readings.by("imbridge_requests_refused_total", "reason"),
         "failed_open": readings.by("imbridge_failed_open_total", "reason"),
         "dead_letters": readings.by("imbridge_dead_letters_total", "reason"),
-        "refused_by_kafka": readings.by("imbridge_refused_total", "topic"),
+        "refused_by_kafka": refused.into_iter().take(TOPICS_MAX).collect::<BTreeMap<_, _>>(),
         "duplicates_dropped": readings.sum("imbridge_duplicates_dropped_total"),
         "sequence": {
             "gaps": readings.sum("imbridge_sequence_gaps_total"),
@@ -59,10 +66,35 @@ pub(super) fn status(state: &State, history: &History) -> Value {
     });
     let members = status.as_object_mut().expect("it was made an object");
     members.extend(state.views.iter().map(|view| (view.name.to_owned(), (view.read)())));
+    shorten(members);
     status
 }
 
-/// Each command that has come: how often, how often not answered with success, its rate now, its last arrival.
+/// Cuts off the ends of the longest lists until the whole is within its limit, and says how much is missing.
+fn shorten(status: &mut Map<String, Value>) {
+    let bytes = |value: &Value| value.to_string().len();
+    let mut left_out = Map::new();
+    while status
+        .iter()
+        .map(|(name, value)| name.len() + 4 + bytes(value))
+        .sum::<usize>()
+        > STATUS_BYTES_MAX - 1024
+    {
+        let lists = status
+            .iter_mut()
+            .filter_map(|(name, value)| Some((name, bytes(value), value.as_array_mut()?)));
+        let Some((name, _, list)) = lists.max_by_key(|(_, bytes, _)| *bytes) else {
+            break;
+        };
+        let half = list.len() / 2;
+        let missing = left_out.get(name).and_then(Value::as_u64).unwrap_or(0);
+        left_out.insert(name.clone(), (missing + (list.len() - half) as u64).into());
+        list.truncate(half);
+    }
+    status.insert("left_out".into(), left_out.into());
+}
+
+/// Each command that has come, the latest first: how often, how often not answered with success, its rate now, its last arrival.
 fn commands(readings: &Readings, earlier: Option<(i64, &Readings)>, now_ms: i64) -> Vec<Value> {
     let counts = |readings: &Readings| {
         let mut counts: BTreeMap<(String, String), (f64, f64)> = BTreeMap::new();
@@ -103,5 +135,36 @@ fn commands(readings: &Readings, earlier: Option<(i64, &Readings)>, now_ms: i64)
         row.insert("command".into(), command.into());
         Value::Object(row)
     };
-    counts(readings).into_iter().map(row).collect()
+    let mut rows: Vec<Value> = counts(readings).into_iter().map(row).collect();
+    rows.sort_by(|a, b| f64::total_cmp(&arrival_ms(b), &arrival_ms(a)));
+    rows
+}
+
+fn arrival_ms(row: &Value) -> f64 {
+    row["last_arrival_ms"].as_f64().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_bounded_whatever_is_in_it_and_what_comes_first_stays() {
+        let row = |number: usize| json!({"number": number, "name": "\u{1}".repeat(200)});
+        let list = |rows: usize| Value::from_iter((0..rows).map(row));
+        let mut status = json!({"version": "1", "commands": list(2000), "groups": list(100), "few": list(3)});
+        let members = status.as_object_mut().unwrap();
+        shorten(members);
+        assert!(status.to_string().len() <= STATUS_BYTES_MAX);
+        for (name, rows) in [("commands", 2000), ("groups", 100), ("few", 3)] {
+            let (kept, missing) = (status[name].as_array().unwrap(), &status["left_out"][name]);
+            assert_eq!(kept.len() as u64 + missing.as_u64().unwrap_or(0), rows, "{name}");
+            assert_eq!(kept[0]["number"], 0, "{name}");
+        }
+        assert_eq!(status["few"].as_array().unwrap().len(), 3);
+
+        let mut small = json!({"commands": list(10)});
+        shorten(small.as_object_mut().unwrap());
+        assert_eq!(small, json!({"commands": list(10), "left_out": {}}));
+    }
 }

@@ -48,6 +48,8 @@ pub struct Bridge {
     pub address: SocketAddr,
     /// Where metrics and probes are.
     pub admin_address: SocketAddr,
+    /// Every part's metrics.
+    pub registry: Registry,
     ingress: ServerHandle,
     spool: Spool,
     forwarder: JoinHandle<bool>,
@@ -210,6 +212,7 @@ impl Bridge {
         let bridge = Bridge {
             address,
             admin_address,
+            registry,
             ingress: handle,
             spool,
             forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || {

@@ -1,17 +1,19 @@
 //! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::embedded::Broker;
+use super::logging::{Logging, briefly};
 use super::serve::until_signal;
 use super::show::Shown;
 use crate::app::{Bridge, Config, load_schemas};
@@ -58,17 +60,19 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     );
     let broker = Broker::start(options.kafka_port).await?;
     let config = config(options, folder, &broker)?;
-    let levels = super::logging::start(&config.log);
+    let logging = Logging::start(&config.log);
     let (catalogue, _) = load_schemas(&config)?;
     let commands = catalogue.commands().len();
-    let (bridge, _) = Bridge::start(&config, levels)?;
+    let (bridge, _) = Bridge::start(&config, logging.levels.clone())?;
+    logging.register(&bridge.registry)?;
     let stop = Stop::default();
     let printer = print_events(&config.kafka, catalogue, stop.clone())?;
     greet(&config, &bridge, &broker, commands);
     until_signal().await?;
     bridge.drain().await;
     stop.raise();
-    printer.join().ok().context("the printer failed")
+    briefly(move || drop(printer.join()));
+    Ok(())
 }
 
 fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
@@ -134,7 +138,11 @@ fn print_events(
                 looked_at = Some(Instant::now());
             }
             if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
-                println!("{}\n", Shown::new(&message, &mut decoder).pretty());
+                let shown = Shown::new(&message, &mut decoder).pretty();
+                // Whoever reads no more has seen enough; the bridge goes on.
+                if writeln!(std::io::stdout(), "{shown}\n").is_err() {
+                    return;
+                }
             }
         }
     };

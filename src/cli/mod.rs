@@ -114,7 +114,7 @@ pub fn run() -> ExitCode {
         if is_closed_pipe(&cause) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("imbridge: {cause:#}");
+        logging::last_words(format!("{cause:#}"));
         ExitCode::FAILURE
     })
 }
@@ -134,7 +134,7 @@ fn is_closed_pipe(cause: &anyhow::Error) -> bool {
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
     read(path).map_err(|cause| {
-        eprintln!("imbridge: {cause}");
+        logging::last_words(cause.to_string());
         ExitCode::from(BAD_CONFIG)
     })
 }

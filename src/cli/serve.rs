@@ -6,14 +6,16 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 
-use super::{logging, read, service};
+use super::logging::Logging;
+use super::{read, service};
 use crate::app::{Bridge, Config, Reloader};
 
 pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
-    let levels = logging::start(&config.log);
+    let logging = Logging::start(&config.log);
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::listen()?;
-        let (bridge, mut reloader) = Bridge::start(config, levels)?;
+        let (bridge, mut reloader) = Bridge::start(config, logging.levels.clone())?;
+        logging.register(&bridge.registry)?;
         service::watch(bridge.pulse())?;
         service::ready();
         while signals.next().await == Asked::Reload {
@@ -29,9 +31,11 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
             () = bridge.drain() => {}
             () = signals.stop() => {
                 warn!("asked twice: leaving at once, the rest stays in the spool");
+                drop(logging);
                 std::process::exit(1);
             }
         }
+        drop(logging);
         // Without waiting for threads: one that Kafka or a disk does not answer would keep the process for as long.
         std::process::exit(0);
     })

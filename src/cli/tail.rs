@@ -75,7 +75,7 @@ impl Sender {
 }
 
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    super::logging::start(&config.log);
+    let _logging = super::logging::Logging::start(&config.log);
     let (catalogue, _) = load_schemas(config)?;
     let registry = config
         .schemas

@@ -2,7 +2,7 @@
 
 use super::names::{Draft, Names, source_of};
 use super::recent::{Sample, shape};
-use crate::callback::Head;
+use crate::callback::{Head, SHOWN_BYTES_MAX, clip};
 use crate::provider::{Event, group_of};
 use crate::publish::{Message, Position, Slot};
 use crate::spool::Record;
@@ -102,7 +102,7 @@ impl<'a> DeadLetter<'a> {
         Sample {
             at_ms: self.received_at_ms(),
             provider: self.provider(),
-            command: self.command.map(|command| clip(command).to_owned()),
+            command: self.command.map(|command| clip(command, SHOWN_BYTES_MAX).into_owned()),
             reason: self.reason,
             bytes: self.withheld.unwrap_or(self.bytes.len()),
             shape: shape(self.bytes),
@@ -133,7 +133,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
         letter.bytes.chunks(room).collect()
     };
     let received_at_ms = letter.received_at_ms();
-    let command = letter.command.map(clip);
+    let command = letter.command.map(|command| clip(command, CLIP_BYTES));
     // Each has a key, so that letters of one group, or else of one app, stay in order.
     let own = letter.key.as_ref().filter(|key| key.len() <= CLIP_BYTES);
     let key = own.map_or_else(
@@ -143,9 +143,13 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
             ("imbridge-reason", letter.reason.to_owned()),
-            ("imbridge-error", clip(&letter.error).to_owned()),
+            ("imbridge-error", clip(&letter.error, CLIP_BYTES).into_owned()),
         ];
-        more.extend(command.map(|command| ("imbridge-command", command.to_owned())));
+        more.extend(
+            command
+                .as_deref()
+                .map(|command| ("imbridge-command", command.to_owned())),
+        );
         more.extend(letter.withheld.map(|bytes| ("imbridge-withheld", bytes.to_string())));
         if parts.len() > 1 {
             more.push(("imbridge-part", format!("{}/{}", part + 1, parts.len())));
@@ -159,7 +163,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
             id: None,
             topic: names.dead_letter(),
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
-            kind: format!("{}.{}", letter.provider(), command.unwrap_or("unknown")),
+            kind: format!("{}.{}", letter.provider(), command.as_deref().unwrap_or("unknown")),
             key: key.clone(),
             time_ms: received_at_ms,
             received_at_ms,
@@ -172,12 +176,4 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
         message
     };
     parts.iter().enumerate().map(message).collect()
-}
-
-/// The beginning of a text that may be of any length.
-fn clip(text: &str) -> &str {
-    let end = (0..=CLIP_BYTES.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }

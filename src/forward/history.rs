@@ -7,7 +7,7 @@ use tracing::debug;
 use super::metrics::Metrics;
 use super::repeats::{Arrival, ContentId, Repeats};
 use super::sequences::{Irregularities, Irregularity, Sequences, Step};
-use crate::callback::Head;
+use crate::callback::{Head, SHOWN_BYTES_MAX, clip};
 use crate::schema::Numbered;
 
 /// `[history]` of the configuration.
@@ -138,10 +138,11 @@ impl History {
                 last
             }
         };
+        let group = clip(&group, SHOWN_BYTES_MAX);
         debug!(
             provider,
             command = seen.command,
-            group,
+            group = &*group,
             last,
             number,
             "a group's numbers do not follow one another"
@@ -150,7 +151,7 @@ impl History {
             provider,
             app: seen.head.app.clone(),
             command: seen.command.to_owned(),
-            group,
+            group: group.into_owned(),
             last,
             expected: last.saturating_add(1),
             got: number,

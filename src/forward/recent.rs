@@ -16,7 +16,7 @@ pub struct Sample {
     pub at_ms: i64,
     /// `tencent`, `openim`, or `unknown`.
     pub provider: &'static str,
-    /// The command, where it is known.
+    /// The command, where it is known; of a long name its beginning.
     pub command: Option<String>,
     /// As in the header `imbridge-reason`.
     pub reason: &'static str,

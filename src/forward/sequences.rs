@@ -49,7 +49,7 @@ pub struct Irregularity {
     pub app: String,
     /// The command.
     pub command: String,
-    /// The group, with its topic where it has topics.
+    /// The group, with its topic where it has topics; of a long name its beginning, which stands for all that have it.
     pub group: String,
     /// The highest number before.
     pub last: i64,
@@ -103,10 +103,10 @@ impl Sequences {
 }
 
 impl Irregularities {
-    /// The last of each group, the oldest first.
+    /// The last of each group, the latest first.
     pub fn latest(&self) -> Vec<Irregularity> {
         let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        named.iter().cloned().collect()
+        named.iter().rev().cloned().collect()
     }
 
     pub(super) fn note(&self, found: Irregularity) {
@@ -190,12 +190,12 @@ mod tests {
             .into_iter()
             .map(|one| (one.group, one.got))
             .collect();
-        assert_eq!(found, [("h".to_owned(), 6), ("g".to_owned(), 7)]);
+        assert_eq!(found, [("g".to_owned(), 7), ("h".to_owned(), 6)]);
         (0..200).for_each(|number| note(number.to_string(), 9));
         let groups: Vec<_> = irregularities.latest().into_iter().map(|one| one.group).collect();
         assert_eq!(
             (groups.len(), groups[0].as_str(), groups[99].as_str()),
-            (100, "100", "199")
+            (100, "199", "100")
         );
     }
 }

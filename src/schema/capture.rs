@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::exact;
+use super::unmapped::KEPT_BYTES_MAX;
 
 /// What to keep of the value of a field or of an array's first item.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(super) struct Captures {
 impl Captures {
     pub fn reset(&mut self, slots: usize) {
         self.text.clear();
+        self.text.shrink_to(KEPT_BYTES_MAX);
         self.slots.clear();
         self.slots.resize(slots, None);
         self.times_ms = [None; TIMES_MAX];

@@ -10,7 +10,7 @@ use super::avro;
 /// Distinct paths reported for one body; more are stored all the same, only not listed.
 const LISTED_PATHS_MAX: usize = 16;
 /// Room kept from one body to the next.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
+pub(super) const KEPT_BYTES_MAX: usize = 256 * 1024;
 const KEPT_NAMES_MAX: usize = 4096;
 
 /// What one body had left over, for a metric.

@@ -9,7 +9,7 @@ use super::capture::{Capture, Captures};
 use super::error::{DEPTH_MAX, EncodeError};
 use super::exact;
 use super::plan::{FieldPlan, Kind, RecordPlan};
-use super::unmapped::{Place, Step, Unmapped};
+use super::unmapped::{KEPT_BYTES_MAX, Place, Step, Unmapped};
 
 /// What a walk fills beside the output; kept from one body to the next for its room.
 #[derive(Debug, Default)]
@@ -25,6 +25,8 @@ impl Scratch {
     pub fn reset(&mut self, slots: usize) {
         self.captures.reset(slots);
         self.unmapped.reset();
+        self.name.clear();
+        self.name.shrink_to(KEPT_BYTES_MAX);
         self.spans.clear();
     }
 }

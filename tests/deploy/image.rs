@@ -99,17 +99,21 @@ fn what_building_needs_is_not_kept_from_the_builder() {
 }
 
 #[test]
-fn the_health_check_tells_a_ready_bridge_from_none() {
+fn the_health_check_tells_a_bridge_ready_or_not_from_none() {
     let instructions = instructions();
     let check = arguments(&instructions, "HEALTHCHECK")[0];
     let (_, list) = check.split_once("CMD ").expect("a command");
     let list: Vec<String> = serde_json::from_str(list).expect("a JSON list");
-    let home = Home::with_brokers("health", "127.0.0.1:1");
-    let bridge = home.start();
+    let mut home = Home::with_brokers("health", "127.0.0.1:1");
     let script = list[2].replace("/9464", &format!("/{}", home.admin_port));
     let mut ask = Command::new(&list[0]);
     ask.args([&list[1], &script]);
+    let ready = home.start();
     assert_eq!(run(&mut ask).code, Some(0), "{script}");
-    bridge.kill();
+    ready.kill();
     assert_eq!(run(&mut ask).code, Some(1), "{script}");
+    home.set("SPOOL__MIN_FREE_BYTES", i64::MAX.to_string());
+    let full = home.start_unready();
+    assert_eq!(run(&mut ask).code, Some(0), "{script}");
+    full.kill();
 }

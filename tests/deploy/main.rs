@@ -10,6 +10,7 @@ mod chart;
 mod compose;
 mod dashboard;
 mod image;
+mod install;
 mod openim;
 mod prometheus;
 mod tools;

@@ -13,6 +13,8 @@ mod command_line;
 mod commands;
 mod echo;
 mod evolution;
+mod logs;
+mod memory;
 mod neighbours;
 mod order;
 mod outage;

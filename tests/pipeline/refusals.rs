@@ -82,7 +82,7 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
             bridge.settle();
             (bridge.metric(&["imbridge_messages_published_total", REFUSED]) > 0.0).then_some(())
         });
-        assert!(bridge.log().contains("takes messages again"), "{}", bridge.log());
+        bridge.logged("takes messages again");
 
         // Its letters come back.
         let replay = ["--reason", "topic_refused", "--go"];
@@ -136,10 +136,8 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
     let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
     assert_eq!(letter.expect("a dead letter").key.as_deref(), Some("1400000000"));
     assert_eq!(count(&all, REFUSED), 1);
-    let log = bridge.log();
+    bridge.logged("compaction keeps only the last event");
     drop(bridge);
-
-    assert!(log.contains("compaction keeps only the last event"), "{log}");
 
     let (_, lines, _) = run(&mut home.command("check"));
     assert!(

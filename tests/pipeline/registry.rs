@@ -137,7 +137,7 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
     let bridge = home.start();
     post_samples(&bridge);
     bridge.settle();
-    assert!(bridge.log().contains("set aside"), "{}", bridge.log());
+    bridge.logged("set aside");
     let text = std::fs::read_to_string(&ids).expect("it was written anew");
     assert_eq!(
         text.matches(".Group.CallbackAfterCreateGroup-value").count(),
@@ -172,11 +172,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
     eventually("the bridge to miss the schema", || {
         (bridge.metric(&["imbridge_registry_errors_total", "not_registered"]) >= 1.0).then_some(())
     });
-    assert!(
-        bridge.log().contains("run imbridge schemas register"),
-        "{}",
-        bridge.log()
-    );
+    bridge.logged("run imbridge schemas register");
     assert_eq!(published(), 1.0, "nothing overtakes a record that waits");
 
     assert_eq!(registry(&home, "register").0, Some(0));

@@ -151,10 +151,8 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
         std::fs::write(home.config(), config).unwrap();
         std::fs::write(&schema, schema_text).unwrap();
         reload(&bridge, "failed");
-        let log = bridge.log();
-        let line = log.lines().rfind(|line| line.contains("the reload failed"));
-        let line = line.unwrap_or_else(|| panic!("nothing is said of {words}: {log}"));
-        assert!(line.contains(words), "{words:?} is missing from: {line}");
+        let line = bridge.logged(words);
+        assert!(line.contains("the reload failed"), "{line}");
         assert_eq!(post(&bridge, CREATED, r#"{"GroupId":"g"}"#).status, 200);
         assert_eq!(bridge.admin("/log/level").unwrap().1, "info\n");
     }
@@ -167,9 +165,8 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
     reload(&bridge, "ok");
     assert!(bridge.metric(&["imbridge_last_reload_success_timestamp_seconds "]) >= began);
     assert_eq!(bridge.admin("/log/level").unwrap().1, "debug\n");
-    let log = bridge.log();
-    let line = log.lines().rfind(|line| line.contains("only after a restart"));
-    assert!(line.is_some_and(|line| line.contains("server.workers")), "{log}");
+    let line = bridge.logged("only after a restart");
+    assert!(line.contains("server.workers"), "{line}");
     bridge.settle();
     let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(messages.len(), cases.len(), "encoded by the schema as it was");
@@ -248,6 +245,7 @@ fn levels_change_by_the_admin_port_from_the_next_line_on() {
     }
     assert_eq!(bridge.administer("GET", "/log/level", "").1, "error\n");
     assert_eq!(set("warn,imbridge::admin=info\n").0, 204);
+    bridge.logged("set by the admin port");
     let log = bridge.log();
     let told = log.lines().filter(|line| line.contains("set by the admin port"));
     assert_eq!(

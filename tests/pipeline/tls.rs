@@ -118,13 +118,7 @@ fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
         assert_eq!(subject("bad"), "second", "{file} {count}");
         std::fs::write(folder.join(file), good).unwrap();
     }
-    assert!(
-        bridge
-            .log()
-            .contains("the old certificate stays in use: server.tls.cert"),
-        "{}",
-        bridge.log()
-    );
+    bridge.logged("the old certificate stays in use: server.tls.cert");
 
     authority.issue("third").write(&folder);
     eventually("the third certificate", || (subject("newest") == "third").then_some(()));

@@ -140,24 +140,27 @@ impl Home {
 
     /// Starts the bridge.
     pub fn spawn(&self) -> Bridge {
-        let log = self.path().join("log");
-        let file = std::fs::File::options()
+        let log = std::fs::File::options()
             .create(true)
             .append(true)
-            .open(&log)
+            .open(self.log())
             .expect("a temporary folder is writable");
-        let child = self
-            .command("serve")
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .expect("the program was built");
+        self.spawn_with(Stdio::null(), log)
+    }
+
+    /// Starts the bridge, with these for what it prints and logs.
+    pub fn spawn_with(&self, out: impl Into<Stdio>, log: impl Into<Stdio>) -> Bridge {
+        let mut serve = self.command("serve");
         Bridge {
-            child,
+            child: serve.stdout(out).stderr(log).spawn().expect("the program was built"),
             port: self.port,
             admin_port: self.admin_port,
-            log,
+            log: self.log(),
         }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path().join("log")
     }
 }
 
@@ -227,8 +230,17 @@ impl Bridge {
 
     /// The most memory that the process ever had, in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmHWM:")
+    }
+
+    /// The memory that the process has now, in bytes.
+    pub fn resident_memory_bytes(&self) -> u64 {
+        self.memory_bytes("VmRSS:")
+    }
+
+    fn memory_bytes(&self, which: &str) -> u64 {
         let status = self.process("status");
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let line = status.lines().find(|line| line.starts_with(which));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         kib.expect("Linux tells it in KiB") * 1024
     }
@@ -250,6 +262,15 @@ impl Bridge {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
     }
 
+    /// Waits until a line with these words is logged, which a thread of its own writes; gives the last such line.
+    pub fn logged(&self, words: &str) -> String {
+        eventually(&format!("{words:?} to be logged"), || {
+            let log = self.log();
+            let line = log.lines().rfind(|line| line.contains(words));
+            line.map(str::to_owned)
+        })
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -269,9 +290,14 @@ impl Bridge {
     }
 
     /// SIGTERM; gives the exit status.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         self.signal("TERM");
-        eventually("the bridge to exit after SIGTERM", || {
+        self.ended()
+    }
+
+    /// Waits until it ends by itself; gives the exit status.
+    pub fn ended(mut self) -> ExitStatus {
+        eventually("the bridge to exit", || {
             self.child.try_wait().expect("a child can be waited for")
         })
     }

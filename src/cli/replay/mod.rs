@@ -62,7 +62,7 @@ struct Plan {
 }
 
 pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    super::logging::start(&config.log);
+    let _logging = super::logging::Logging::start(&config.log);
     let source = match &options.from {
         Some(path) => Source::File(path.clone()),
         None => Source::Letters(letters::collect(&config.kafka, &options.filter, &options.reasons)?),

@@ -1,0 +1,129 @@
+//! Whoever reads the log may be slow, stand still or be gone: no request waits for it, what is lost is counted, and the process
+//! ends in time. What it says at its end is there.
+
+use std::io::{PipeReader, PipeWriter, Read, pipe};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::{eventually, schemas};
+
+/// What an IM server waits, at the least.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Posts of each kind after the first line was lost.
+const MORE: usize = 20;
+
+/// A bridge that logs everything, into one pipe with what it prints, as a container does it.
+fn start(home: &mut Home) -> (Bridge, PipeReader) {
+    home.set("LOG__LEVEL", "trace");
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
+    let (reader, writer) = pipe().expect("a pipe is to be had");
+    let both: [PipeWriter; 2] = [writer.try_clone().expect("a file is to be had"), writer];
+    let [out, log] = both.map(Stdio::from);
+    (home.spawn_with(out, log), reader)
+}
+
+/// Before- and after-callbacks are answered while lines are lost, the probes are right, and SIGTERM ends it.
+fn goes_on(home: &Home, bridge: Bridge, before: &str) {
+    eventually("the bridge to be ready", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    let mut connection = bridge.connect();
+    let mut post = |command: &str| {
+        let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
+        let asked = Instant::now();
+        let answer = connection.post(&target, r#"{"GroupId":"g"}"#).expect("an answer");
+        assert_eq!(answer.status, 200, "{command}: {}", answer.body);
+        assert!(asked.elapsed() < PATIENCE, "{command}: {:?}", asked.elapsed());
+        // One that is refused has a line of its own.
+        let refused = bridge.connect().post("/tencent?SdkAppid=1", "{}").expect("an answer");
+        assert_eq!(refused.status, 403, "{}", refused.body);
+    };
+    let lost = || bridge.metric(&["imbridge_log_lines_lost_total"]);
+    eventually("the pipe to be full and lines to be lost", || {
+        [before, "Group.CallbackAfterCreateGroup"]
+            .iter()
+            .for_each(|it| post(it));
+        (lost() > 0.0).then_some(())
+    });
+    for _ in 0..MORE {
+        [before, "Group.CallbackAfterCreateGroup"]
+            .iter()
+            .for_each(|it| post(it));
+    }
+    let probes = ["/readyz", "/livez"].map(|path| bridge.admin(path).expect("the admin port answers").0);
+    assert_eq!(probes, [200, 200]);
+    assert_eq!(bridge.metric(&["imbridge_failed_open_total"]), 0.0);
+    bridge.signal("HUP");
+    eventually("the reload", || {
+        (bridge.metric(&["imbridge_reloads_total", "ok"]) == 1.0).then_some(())
+    });
+    let asked = Instant::now();
+    let status = bridge.terminate();
+    assert!(status.success(), "{}: {status}", home.prefix);
+    assert!(asked.elapsed() < Duration::from_secs(1 + 5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_callback_and_no_end() {
+    let mut home = Home::with_brokers("unread", "127.0.0.1:1");
+    let before = schemas::add_before_command(&home.schemas());
+    let (bridge, reader) = start(&mut home);
+    goes_on(&home, bridge, before);
+    drop(reader);
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_holds_up_no_callback_and_no_end() {
+    let mut home = Home::with_brokers("gone", "127.0.0.1:1");
+    let before = schemas::add_before_command(&home.schemas());
+    let (bridge, reader) = start(&mut home);
+    drop(reader);
+    goes_on(&home, bridge, before);
+}
+
+#[test]
+fn the_last_lines_before_the_end_are_there() {
+    let mut home = Home::new("last");
+    let (bridge, mut reader) = start(&mut home);
+    let reading = std::thread::spawn(move || {
+        let mut log = String::new();
+        reader.read_to_string(&mut log).map(|_| log)
+    });
+    eventually("the bridge to be ready", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    assert_eq!(bridge.metric(&["imbridge_log_lines_lost_total"]), 0.0);
+    assert!(bridge.terminate().success());
+    let log = reading.join().expect("reading does not panic").expect("it is text");
+    for line in ["accepting callbacks", "shutting down", "everything is delivered"] {
+        assert!(log.contains(line), "{line:?} is missing in:\n{log}");
+    }
+}
+
+#[test]
+fn what_keeps_a_bridge_from_starting_is_said_after_its_log_and_in_time() {
+    let mut home = Home::with_brokers("faulty", "127.0.0.1:1");
+    home.set("LOG__LEVEL", "trace");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    home.set("ADMIN__LISTEN", address.clone());
+    let output = home.command("serve").output().expect("the program was built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(last.starts_with("imbridge: ") && last.contains(&address), "{said}");
+
+    // The same, and then a configuration that is none, into a pipe that was full before.
+    for code in [1, 64] {
+        let (reader, mut writer) = pipe().expect("a pipe is to be had");
+        let log = writer.try_clone().expect("a file is to be had");
+        let filling = std::thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writer));
+        let began = Instant::now();
+        assert_eq!(home.spawn_with(Stdio::null(), log).ended().code(), Some(code));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        drop(reader);
+        assert!(filling.join().expect("writing does not panic").is_err());
+        home.configure("[nonsense");
+    }
+}
