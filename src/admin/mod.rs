@@ -259,6 +259,7 @@ fn unready(state: &State) -> Option<(&'static str, String)> {
         Health::Accepting => None,
         Health::Full(why) => Some(("spool_full", why)),
         Health::Broken(cause) => Some(("spool_broken", cause)),
+        Health::Opening(how_far) => Some(("spool_opening", how_far)),
     }
 }
 

@@ -61,11 +61,14 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     let levels = super::logging::start(&config.log);
     let (catalogue, _) = load_schemas(&config)?;
     let commands = catalogue.commands().len();
-    let (bridge, _) = Bridge::start(&config, levels)?;
+    let (mut bridge, _) = Bridge::start(&config, levels)?;
     let stop = Stop::default();
     let printer = print_events(&config.kafka, catalogue, stop.clone())?;
     greet(&config, &bridge, &broker, commands);
-    until_signal().await?;
+    tokio::select! {
+        asked = until_signal() => asked?,
+        cause = bridge.failed() => return Err(cause),
+    }
     bridge.drain().await;
     stop.raise();
     printer.join().ok().context("the printer failed")

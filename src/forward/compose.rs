@@ -88,6 +88,11 @@ impl Composer {
         }
     }
 
+    /// The spool's name, where it was not known before.
+    pub(super) fn begin_with(&mut self, spool: &str) {
+        self.names.begin_with(spool);
+    }
+
     /// The same, without what these rules keep back.
     #[must_use]
     pub fn with_privacy(self, privacy: Privacy) -> Composer {

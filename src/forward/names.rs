@@ -97,6 +97,11 @@ impl Names {
         self.partitions
     }
 
+    /// From here on for this spool's messages.
+    pub fn begin_with(&mut self, spool: &str) {
+        spool.clone_into(&mut self.spool);
+    }
+
     /// The spool's name.
     pub fn spool(&self) -> &str {
         &self.spool

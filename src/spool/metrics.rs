@@ -14,6 +14,8 @@ pub struct Metrics {
     pub(super) bytes: IntGauge,
     pub(super) max_bytes: IntGauge,
     pub(super) room_bytes: IntGauge,
+    pub(super) wal_bytes: IntGauge,
+    pub(super) wal_pinned_seconds: Gauge,
     pub(super) oldest_age_seconds: Gauge,
     pub(super) delivery_stalled_seconds: Gauge,
     pub(super) commit_seconds: Histogram,
@@ -58,6 +60,16 @@ impl Metrics {
             room_bytes: register_int_gauge_with_registry!(
                 "imbridge_spool_room_bytes",
                 "Bytes that the spool still takes: what spool.max_bytes leaves, or the disk above spool.min_free_bytes.",
+                registry
+            )?,
+            wal_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_wal_bytes",
+                "Length of the WAL beside the spool's file.",
+                registry
+            )?,
+            wal_pinned_seconds: register_gauge_with_registry!(
+                "imbridge_spool_wal_pinned_seconds",
+                "For how long somebody's read has kept the WAL from being copied and begun anew; 0 when nobody's does.",
                 registry
             )?,
             oldest_age_seconds: register_gauge_with_registry!(

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -18,6 +18,7 @@ use super::database::{Database, DatabaseError};
 use super::group::Group;
 use super::lane::AppendError;
 use super::metrics::Metrics;
+use super::opening::{OpenError, open};
 use super::repair::repair;
 use super::shared::{Health, Shared};
 use crate::lifecycle::unix_ms;
@@ -73,11 +74,25 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn run(mut self) {
+    /// Opens the file, and tells with which last record or why not; then writes until it is closed.
+    pub fn run(mut self, opened: Sender<Result<u64, OpenError>>, patient: bool) {
         let _end = End(Arc::clone(&self.shared));
         self.shared.i_am_the_writer();
-        if let Some(Ok(used_bytes)) = self.database.as_ref().map(Database::used_bytes) {
-            self.judge_room(used_bytes);
+        match open(&self.path, &self.spool_id, patient, (&self.shared, &self.metrics)) {
+            Ok((database, state)) => {
+                self.shared
+                    .begin_at(format!("{}.{}", self.spool_id, state.incarnation), &state);
+                self.metrics.max_bytes.set(self.max_bytes.min(i64::MAX as u64) as i64);
+                if let Ok(used_bytes) = database.used_bytes() {
+                    self.judge_room(used_bytes);
+                }
+                (self.database, self.incarnation) = (Some(database), state.incarnation);
+                opened.send(Ok(state.appended)).ok();
+            }
+            Err(cause) => {
+                opened.send(Err(cause)).ok();
+                return;
+            }
         }
         let (mut tried, mut begun, mut interval) = (Instant::now(), Instant::now(), Duration::ZERO);
         loop {
@@ -98,6 +113,9 @@ impl Writer {
                 None => self.refuse(group, AppendError::Broken),
             }
             if close {
+                let last = self.shared.appended.load(Ordering::SeqCst);
+                // The next opening finds it out where this fails.
+                self.database.map(|database| database.note_last(last));
                 return;
             }
         }
@@ -180,7 +198,7 @@ impl Writer {
             return Ok(());
         }
         (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
-        if database.checkpoint_wal("NOOP")? > WAL_LIMIT_BYTES {
+        if database.checkpoint_wal("NOOP")?.0 > WAL_LIMIT_BYTES {
             database.checkpoint_wal("PASSIVE")?;
         }
         self.judge_room(database.used_bytes()?);
@@ -340,7 +358,9 @@ impl Writer {
         };
         let appended = self.shared.appended.load(Ordering::SeqCst);
         self.repair_tried = Some(Instant::now());
-        let repaired = self.shared.alone(|| repair(&self.path, appended));
+        let go_on = |done, all| self.shared.look_through(done, all);
+        let repaired = self.shared.alone(|| repair(&self.path, appended, &go_on));
+        self.shared.look_through(0, 0);
         let repaired = repaired.map_err(|cause| {
             let text = format!("the file is damaged ({damage}) and not repaired: {cause}");
             error!("{text}");

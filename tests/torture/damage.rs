@@ -19,18 +19,19 @@ const RECORD_ROOT: u64 = 2;
 const STATE_ROOT: u64 = 3;
 
 fn open(folder: &Path) -> Result<Spool, OpenError> {
+    open_counted(folder, &prometheus::Registry::new())
+}
+
+fn open_counted(folder: &Path, registry: &prometheus::Registry) -> Result<Spool, OpenError> {
     let config = Config {
         dir: folder.to_owned(),
         ..Config::default()
     };
-    Spool::open(
-        &config,
-        Metrics::new(&prometheus::Registry::new()).expect("they are new there"),
-    )
+    Spool::open(&config, Metrics::new(registry).expect("they are new there"))
 }
 
 /// A closed spool with these records, of which the first 40 are delivered.
-fn fill(folder: &Path, records: &[Vec<u8>]) {
+pub fn fill(folder: &Path, records: &[Vec<u8>]) {
     filled(folder, records).close();
 }
 
@@ -53,10 +54,10 @@ fn filled(folder: &Path, records: &[Vec<u8>]) -> Spool {
     spool
 }
 
-const DELIVERED: u64 = 40;
+pub const DELIVERED: u64 = 40;
 
 /// Records of every size, some in several pages each.
-fn records(count: u64, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+pub fn records(count: u64, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     let record = |at: u64, random: &mut fastrand::Rng| {
         let length = [200, 1000, 16_000, 50_000][random.choice([0, 0, 0, 0, 1, 1, 2, 3]).expect("one of them")];
         let mut bytes = vec![0; random.usize(1..length)];
@@ -79,24 +80,45 @@ fn read_all(reader: &mut Reader) -> Vec<Record> {
     }
 }
 
-/// Opens a damaged folder, judges what comes out, and gives how many records are lost.
-fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
-    let spool = open(folder)?;
+/// Opens a damaged folder, judges what comes out, and gives how many records are not what was appended: each of them is there
+/// with a changed byte, or is counted as lost.
+pub fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
+    let registry = prometheus::Registry::new();
+    let spool = open_counted(folder, &registry)?;
     let mut reader = spool.reader();
     let found = read_all(&mut reader);
     drop(reader);
     spool.close();
     for (seq, record) in (DELIVERED + 1..).zip(&found) {
         assert_eq!(record.seq, seq, "numbers have no gap");
+        let wanted = truth.get(seq as usize - 1);
+        let wanted = wanted.unwrap_or_else(|| panic!("record {seq} was never appended"));
         assert!(
-            !record.intact || record.data == truth[seq as usize - 1],
-            "record {seq} has wrong bytes"
+            !record.intact || record.data == *wanted,
+            "record {seq} has wrong bytes: {:?}",
+            String::from_utf8_lossy(&record.data[..record.data.len().min(40)])
         );
     }
-    Ok(truth.len() - DELIVERED as usize - found.iter().filter(|record| record.intact).count())
+    assert_eq!(
+        found.len(),
+        truth.len() - DELIVERED as usize,
+        "none is missing silently"
+    );
+    let counter = |name| {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0.0, |family| family.get_metric()[0].get_counter().get_value())
+    };
+    let lost = found.iter().filter(|record| !record.intact && record.data.is_empty());
+    // Or it was repaired before.
+    if counter("imbridge_spool_repairs_total") > 0.0 {
+        let counted = counter("imbridge_spool_lost_records_total");
+        assert_eq!(lost.count() as f64, counted, "each that is lost is counted");
+    }
+    Ok(found.iter().filter(|record| !record.intact).count())
 }
 
-fn pages(file: &Path) -> u64 {
+pub fn pages(file: &Path) -> u64 {
     std::fs::metadata(file).expect("it is there").len() / PAGE
 }
 

@@ -1,0 +1,192 @@
+//! The way to an open spool: its folder, which it has alone, then its file, which is opened, brought to this version's format,
+//! repaired. What may pass by itself - no room on the disk, a fault of it, somebody's read - is waited for.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+use tracing::{error, warn};
+
+use super::database::{Database, DatabaseError, State};
+use super::frames;
+use super::metrics::Metrics;
+use super::repair::{RepairError, repair, sync_folder};
+use super::shared::{Health, Shared};
+use crate::lifecycle::Backoff;
+
+/// Between two attempts to open a file.
+const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
+/// Of failed attempts, the first is logged, and then about one a minute.
+const LOGGED_EVERY: u64 = 15;
+/// A disk with less has no room for the files that SQLite makes beside the spool's.
+const NO_ROOM_BYTES: u64 = 1 << 20;
+
+/// The first opening of a spool's file, on the writer's thread.
+pub struct Opening(pub(super) Receiver<Result<u64, OpenError>>);
+
+impl Opening {
+    /// Blocks until the file is open; gives the last record that it held already.
+    ///
+    /// # Errors
+    /// What waiting cannot mend, or [`OpenError::Abandoned`].
+    pub fn wait(&self) -> Result<u64, OpenError> {
+        self.0.recv().unwrap_or(Err(OpenError::Abandoned))
+    }
+}
+
+/// Why the spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or the lock file cannot be made or opened.
+    #[error("cannot use the spool folder {path}: {cause}; make it writable for this user or set spool.dir")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The operating system's words.
+        cause: std::io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "the spool {path} is in use by another process; two bridges must not share a spool: stop the other one or set another spool.dir"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file is damaged where it cannot be repaired.
+    #[error(
+        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, for what it holds is not delivered, and set another spool.dir or move the folder away to begin with an empty spool"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+        /// Why it is not repaired.
+        repair: String,
+    },
+    /// The database cannot be used, is of another version, or another spool's.
+    #[error("cannot open the spool {path}: {cause}")]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite or the spool's own check says.
+        cause: String,
+        /// Whether another attempt may go well, later.
+        may_pass: bool,
+    },
+    /// Nobody waits for it any longer.
+    #[error("the spool was not open yet when it was closed")]
+    Abandoned,
+}
+
+/// Opens the file; where `patient`, until it succeeds or waiting is of no use.
+pub(super) fn open(
+    path: &Path,
+    id: &str,
+    patient: bool,
+    (shared, metrics): (&Shared, &Metrics),
+) -> Result<(Database, State), OpenError> {
+    let (mut again, mut failures) = (Backoff::new(AGAIN[0], AGAIN[1]), 0u64);
+    loop {
+        let cause = match open_or_repair(path, id, shared, metrics) {
+            Err(cause @ OpenError::Database { may_pass: true, .. }) if patient => cause,
+            outcome => return outcome,
+        };
+        if failures.is_multiple_of(LOGGED_EVERY) {
+            warn!(%cause, "the spool is not open yet; it is tried again and again, and nothing is acknowledged meanwhile");
+        }
+        failures += 1;
+        shared.set_health(Health::Opening(cause.to_string()));
+        let given_over = || shared.given_over.load(Ordering::SeqCst).then_some(());
+        if shared.wait_as_writer(again.wait(), given_over).is_some() {
+            return Err(OpenError::Abandoned);
+        }
+    }
+}
+
+fn open_or_repair(path: &Path, id: &str, shared: &Shared, metrics: &Metrics) -> Result<(Database, State), OpenError> {
+    let fail = |cause: String, may_pass| OpenError::Database {
+        path: path.to_owned(),
+        cause,
+        may_pass,
+    };
+    let unusable = |cause: DatabaseError| fail(cause.to_string(), cause.may_pass() || lacks_room(path, &cause));
+    // Without it, SQLite would cut off what stands behind the damage.
+    frames::mend(path).map_err(|cause| {
+        let may_pass = cause.kind() != std::io::ErrorKind::PermissionDenied;
+        fail(format!("its WAL could not be looked through: {cause}"), may_pass)
+    })?;
+    let damage = match Database::open_writer(path, id) {
+        Err(cause) if cause.is_damage() => cause.to_string(),
+        opened => return opened.map_err(unusable),
+    };
+    error!(damage, path = %path.display(), "the spool's file is damaged; it is being repaired");
+    shared.set_health(Health::Opening(format!(
+        "the file is damaged ({damage}) and is being repaired"
+    )));
+    let repaired = repair(path, 0, &|done, all| shared.look_through(done, all));
+    shared.look_through(0, 0);
+    let repaired = repaired.map_err(|cause| match cause {
+        RepairError::Abandoned => OpenError::Abandoned,
+        cause if cause.may_pass() => fail(format!("it is damaged ({damage}) and not repaired yet: {cause}"), true),
+        cause => OpenError::Damaged {
+            path: path.to_owned(),
+            cause: damage,
+            repair: cause.to_string(),
+        },
+    })?;
+    metrics.count(&repaired);
+    Database::open_writer(path, id).map_err(unusable)
+}
+
+/// Whether SQLite could not make a file for want of room, which it calls a file that cannot be opened.
+fn lacks_room(path: &Path, cause: &DatabaseError) -> bool {
+    let DatabaseError::Sqlite(cause) = cause else {
+        return false;
+    };
+    let disk = rustix::fs::statvfs(path.parent().unwrap_or(path));
+    let is_full = |disk: rustix::fs::StatVfs| {
+        disk.f_bavail * disk.f_frsize < NO_ROOM_BYTES || (disk.f_files > 0 && disk.f_favail == 0)
+    };
+    cause.sqlite_error_code() == Some(ErrorCode::CannotOpen) && disk.is_ok_and(is_full)
+}
+
+/// Takes the folder for this process alone, for as long as the file it gives is open.
+pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
+    let fail = |cause| OpenError::Folder {
+        path: dir.to_owned(),
+        cause,
+    };
+    make_folder(dir).map_err(fail)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(cause)) => Err(fail(cause)),
+    }
+}
+
+/// Makes the folder, and its name durable: a power cut must not take it away with everything in it.
+fn make_folder(dir: &Path) -> std::io::Result<()> {
+    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let made: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
+    std::fs::create_dir_all(dir)?;
+    // The last start may have ended before it synced, so the folder's own name is always synced.
+    for folder in made.into_iter().chain([dir]) {
+        match folder.canonicalize()?.parent().map(sync_folder) {
+            // Whoever may not read the folder above did not make this one either.
+            Some(Err(cause)) if cause.kind() != std::io::ErrorKind::PermissionDenied => return Err(cause),
+            _ => {}
+        }
+    }
+    Ok(())
+}
