@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 use bytes::Bytes;
-use siphasher::sip::SipHasher24;
+use siphasher::sip::SipHasher13;
 
 /// A record as it was read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Record {
 pub(super) enum Checksum {
     /// CRC-32 (IEEE) of format 1, which whoever writes a body can compute.
     Crc32,
-    /// SipHash-2-4 with a key of the file's own, which no body's author knows: a row in a body is no record.
+    /// SipHash-1-3 with a key of the file's own, which no body's author knows: a row in a body is no record.
     Keyed([u8; 16]),
 }
 
@@ -39,7 +39,7 @@ impl Checksum {
                 hasher.finalize().into()
             }
             Checksum::Keyed(key) => {
-                let mut hasher = SipHasher24::new_with_key(key);
+                let mut hasher = SipHasher13::new_with_key(key);
                 hasher.write(&seq.to_le_bytes());
                 hasher.write(&appended_at_ms.to_le_bytes());
                 hasher.write(data);

@@ -214,6 +214,46 @@ impl Drop for Mount {
 }
 
 #[test]
+fn a_disk_without_room_at_a_start_is_waited_for_with_users_let_through() {
+    let mut home = Home::new("start");
+    let disk = Disk::under(&mut home, false);
+    let before = schemas::add_before_command(&home.schemas());
+    let bridge = home.start();
+    let load = Plan::new(&home).with("rate", 1000).start();
+    eventually("the load to run", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
+    });
+    disk.set(Word::WriteErrno, ENOSPC);
+    bridge.kill();
+    let bridge = home.start_unready();
+    let until = Instant::now() + LASTS;
+    while Instant::now() < until {
+        let (status, said) = bridge.admin("/readyz").expect("the admin port answers");
+        assert!(status == 503 && said.contains("spool_opening"), "{status} {said}");
+        assert_eq!(bridge.admin("/livez").expect("the admin port answers").0, 200);
+        let allowed = bridge.post(before, r#"{"GroupId":"probe"}"#);
+        assert!(allowed.status == 200 && allowed.body.contains("OK"), "{allowed:?}");
+        let refused = bridge.connect().post(&target(), r#"{"GroupId":"probe","Name":"-1"}"#);
+        let refused = refused.expect("an answer");
+        assert!(
+            refused.status == 503 && refused.header("retry-after").is_some(),
+            "{refused:?}"
+        );
+    }
+    assert!(disk.get(Word::Faults) > 0, "nothing has failed");
+    disk.behave();
+    eventually("readiness to be green", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    let ledger = load.stop();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report("faults", &format!("ENOSPC at a start: {}", verdict.summary()));
+    verdict.assert_kept();
+}
+
+#[test]
 fn a_disk_that_others_fill_to_the_last_byte_is_survived() {
     let mut home = Home::new("fault");
     let mount = Mount::new(home.path().join("spool"));

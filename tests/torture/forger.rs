@@ -88,9 +88,9 @@ fn rows_that_callers_put_into_bodies_never_become_records() {
         let folder = scratch();
         let file = folder.path().join("spool.db");
         fill(folder.path(), &truth);
-        // Behind the page with the tables' names: a spool without a head is refused.
+        // Behind the pages that say what it is: a spool without a head is refused.
         for _ in 0..random.u64(1..4) {
-            let page = random.u64(3..pages(&file));
+            let page = random.u64(4..pages(&file));
             let mut noise = vec![0; [64, 512, PAGE as usize][random.usize(..3)]];
             if round % 2 == 0 {
                 noise.fill_with(|| random.u8(..));
