@@ -27,7 +27,7 @@ use crate::spool::Record;
 pub struct Composer {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) commands: Arc<CommandTable>,
-    names: Names,
+    pub(super) names: Names,
     pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,
@@ -86,11 +86,6 @@ impl Composer {
             composed: 0,
             counted: BTreeSet::new(),
         }
-    }
-
-    /// The spool's name, where it was not known before.
-    pub(super) fn begin_with(&mut self, spool: &str) {
-        self.names.begin_with(spool);
     }
 
     /// The same, without what these rules keep back.

@@ -137,7 +137,7 @@ impl Forwarder {
     pub fn begin_with(&mut self, earlier: u64) {
         self.earlier = earlier;
         self.spool = self.reader.name();
-        self.composer.begin_with(&self.spool);
+        self.composer.names.spool.clone_from(&self.spool);
     }
 
     /// Forwards until it is drained or abandoned; true when everything is delivered.

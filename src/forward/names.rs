@@ -14,7 +14,7 @@ type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
 
 /// The names that go into messages.
 pub(super) struct Names {
-    spool: String,
+    pub spool: String,
     partitions: i32,
     topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,
@@ -95,11 +95,6 @@ impl Names {
     /// Partitions that keys are placed in.
     pub fn partitions(&self) -> i32 {
         self.partitions
-    }
-
-    /// From here on for this spool's messages.
-    pub fn begin_with(&mut self, spool: &str) {
-        spool.clone_into(&mut self.spool);
     }
 
     /// The spool's name.

@@ -167,11 +167,8 @@ impl Spool {
         let (opened, opening) = mpsc::channel();
         let writer = Writer {
             path: path.clone(),
-            spool_id: config.id.clone(),
+            config: config.clone(),
             incarnation: String::new(),
-            max_bytes: config.max_bytes,
-            min_free_bytes: config.min_free_bytes,
-            keep: config.keep,
             database: None,
             jobs: receiver,
             shared: shared.clone(),

@@ -5,16 +5,16 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::ErrorCode;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::database::{Database, DatabaseError, State};
 use super::frames;
-use super::metrics::Metrics;
 use super::repair::{RepairError, repair, sync_folder};
-use super::shared::{Health, Shared};
+use super::shared::Health;
+use super::writer::Writer;
 use crate::lifecycle::Backoff;
 
 /// Between two attempts to open a file.
@@ -83,64 +83,77 @@ pub enum OpenError {
     Abandoned,
 }
 
-/// Opens the file; where `patient`, until it succeeds or waiting is of no use.
-pub(super) fn open(
-    path: &Path,
-    id: &str,
-    patient: bool,
-    (shared, metrics): (&Shared, &Metrics),
-) -> Result<(Database, State), OpenError> {
-    let (mut again, mut failures) = (Backoff::new(AGAIN[0], AGAIN[1]), 0u64);
-    loop {
-        let cause = match open_or_repair(path, id, shared, metrics) {
-            Err(cause @ OpenError::Database { may_pass: true, .. }) if patient => cause,
-            outcome => return outcome,
+impl Writer {
+    /// Opens the file for the first time; where `patient`, until it succeeds or waiting is of no use. Gives the last record.
+    pub fn open(&mut self, patient: bool) -> Result<u64, OpenError> {
+        let (mut again, mut failures) = (Backoff::new(AGAIN[0], AGAIN[1]), 0u64);
+        let (database, state) = loop {
+            let cause = match self.open_or_repair() {
+                Err(cause @ OpenError::Database { may_pass: true, .. }) if patient => cause,
+                outcome => break outcome?,
+            };
+            if failures.is_multiple_of(LOGGED_EVERY) {
+                warn!(%cause, "the spool is not open yet; it is tried again and again, and nothing is acknowledged meanwhile");
+            }
+            failures += 1;
+            self.shared.set_health(Health::Opening(cause.to_string()));
+            let given_over = || self.shared.given_over.load(Ordering::SeqCst).then_some(());
+            if self.shared.wait_as_writer(again.wait(), given_over).is_some() {
+                return Err(OpenError::Abandoned);
+            }
         };
-        if failures.is_multiple_of(LOGGED_EVERY) {
-            warn!(%cause, "the spool is not open yet; it is tried again and again, and nothing is acknowledged meanwhile");
+        self.shared
+            .begin_at(format!("{}.{}", self.config.id, state.incarnation), &state);
+        self.metrics
+            .max_bytes
+            .set(self.config.max_bytes.min(i64::MAX as u64) as i64);
+        if let Ok(used_bytes) = database.used_bytes() {
+            self.judge_room(used_bytes);
         }
-        failures += 1;
-        shared.set_health(Health::Opening(cause.to_string()));
-        let given_over = || shared.given_over.load(Ordering::SeqCst).then_some(());
-        if shared.wait_as_writer(again.wait(), given_over).is_some() {
-            return Err(OpenError::Abandoned);
-        }
+        (self.database, self.incarnation) = (Some(database), state.incarnation);
+        Ok(state.appended)
     }
-}
 
-fn open_or_repair(path: &Path, id: &str, shared: &Shared, metrics: &Metrics) -> Result<(Database, State), OpenError> {
-    let fail = |cause: String, may_pass| OpenError::Database {
-        path: path.to_owned(),
-        cause,
-        may_pass,
-    };
-    let unusable = |cause: DatabaseError| fail(cause.to_string(), cause.may_pass() || lacks_room(path, &cause));
-    // Without it, SQLite would cut off what stands behind the damage.
-    frames::mend(path).map_err(|cause| {
-        let may_pass = cause.kind() != std::io::ErrorKind::PermissionDenied;
-        fail(format!("its WAL could not be looked through: {cause}"), may_pass)
-    })?;
-    let damage = match Database::open_writer(path, id) {
-        Err(cause) if cause.is_damage() => cause.to_string(),
-        opened => return opened.map_err(unusable),
-    };
-    error!(damage, path = %path.display(), "the spool's file is damaged; it is being repaired");
-    shared.set_health(Health::Opening(format!(
-        "the file is damaged ({damage}) and is being repaired"
-    )));
-    let repaired = repair(path, 0, &|done, all| shared.look_through(done, all));
-    shared.look_through(0, 0);
-    let repaired = repaired.map_err(|cause| match cause {
-        RepairError::Abandoned => OpenError::Abandoned,
-        cause if cause.may_pass() => fail(format!("it is damaged ({damage}) and not repaired yet: {cause}"), true),
-        cause => OpenError::Damaged {
-            path: path.to_owned(),
-            cause: damage,
-            repair: cause.to_string(),
-        },
-    })?;
-    metrics.count(&repaired);
-    Database::open_writer(path, id).map_err(unusable)
+    /// Opens the file, and puts a whole one in its place first where it is damaged.
+    pub fn open_or_repair(&mut self) -> Result<(Database, State), OpenError> {
+        let path = self.path.clone();
+        let fail = |cause: String, may_pass| OpenError::Database {
+            path: path.clone(),
+            cause,
+            may_pass,
+        };
+        let unusable = |cause: DatabaseError| fail(cause.to_string(), cause.may_pass() || lacks_room(&path, &cause));
+        if self.shared.name.get().is_none() {
+            // Without it, SQLite would cut off what stands behind the damage.
+            frames::mend(&path).map_err(|cause| {
+                let may_pass = cause.kind() != std::io::ErrorKind::PermissionDenied;
+                fail(format!("its WAL could not be looked through: {cause}"), may_pass)
+            })?;
+        }
+        if self.damage.is_none() {
+            match Database::open_writer(&path, &self.config.id) {
+                Err(cause) if cause.is_damage() => self.give_up(cause.to_string()),
+                opened => return opened.map_err(unusable),
+            }
+        }
+        let damage = self.damage.clone().unwrap_or_default();
+        self.repair_tried = Some(Instant::now());
+        let (shared, appended) = (&self.shared, self.shared.appended.load(Ordering::SeqCst));
+        let repaired = shared.alone(|| repair(&path, appended, &|done, all| shared.look_through(done, all)));
+        shared.look_through(0, 0);
+        let repaired = repaired.map_err(|cause| match cause {
+            RepairError::Abandoned => OpenError::Abandoned,
+            cause if cause.may_pass() => fail(format!("it is damaged ({damage}) and not repaired yet: {cause}"), true),
+            cause => OpenError::Damaged {
+                path: path.clone(),
+                cause: damage,
+                repair: cause.to_string(),
+            },
+        })?;
+        self.metrics.count(&repaired);
+        self.damage = None;
+        Database::open_writer(&path, &self.config.id).map_err(unusable)
+    }
 }
 
 /// Whether SQLite could not make a file for want of room, which it calls a file that cannot be opened.

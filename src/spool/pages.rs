@@ -87,7 +87,7 @@ impl Pages {
             }
             let cells = cells(&page);
             // A row's columns begin with the length of their types, which is short, and with NULL for its number.
-            for (columns, types) in page.array_windows().enumerate() {
+            for (columns, types) in page.windows(4).enumerate() {
                 let [5..=9, 0, 0..=9, 0..=9] = types else { continue };
                 for start in columns.saturating_sub(PREFIX_BYTES)..columns {
                     let led_to = cells.contains(&start);
