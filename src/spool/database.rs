@@ -120,8 +120,10 @@ impl Database {
         database.connection.execute_batch(TABLES)?;
         database.take_for(spool_id)?;
         let appended = database.read_state()?.appended;
-        if database.noted_last()? != Some(appended) {
-            database.note_last(appended)?;
+        match database.noted_last() {
+            Some(last) if last > appended => return Err(DatabaseError::Gap(last)),
+            Some(last) if last == appended => {}
+            _ => database.note_last(appended)?,
         }
         database.truncate_wal()?;
         let state = database.read_state()?;

@@ -2,6 +2,7 @@
 //! those of a file that it brings to the format of this version.
 
 use rusqlite::types::Value;
+use tracing::info;
 
 use super::database::{Database, DatabaseError};
 use super::record::{Checksum, Record};
@@ -72,6 +73,7 @@ impl Database {
 
     /// Brings a file of format 1 to this one, as a whole: what was intact stays so, and nothing else becomes it.
     fn give_key(&mut self) -> Result<()> {
+        info!("the spool's file has format 1: each of its records gets a checksum with a key");
         self.begin()?;
         self.connection
             .execute("INSERT INTO state (key, value) VALUES ('key', randomblob(16))", [])?;
@@ -120,21 +122,18 @@ impl Database {
         let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Head {
             delivered: delivered as u64,
-            appended: counted.max(self.noted_last()?.unwrap_or(0)),
+            appended: counted.max(self.noted_last().unwrap_or(0)),
             state: state.collect::<rusqlite::Result<_>>()?,
             notes: self.notes()?,
         })
     }
 
     /// The last record as of the last opening or closing, under a checksum: a changed byte must not make up a number.
-    pub fn noted_last(&self) -> Result<Option<u64>> {
-        let noted: Option<Vec<u8>> = self.state("last")?;
-        let noted = noted.and_then(|noted| {
-            let (last, sum) = noted.split_first_chunk()?;
-            let last = u64::from_le_bytes(*last);
-            (sum == self.checksum.of(last, 0, b"last").to_le_bytes()).then_some(last)
-        });
-        Ok(noted)
+    pub fn noted_last(&self) -> Option<u64> {
+        let noted: Vec<u8> = self.state("last").ok()??;
+        let (last, sum) = noted.split_first_chunk()?;
+        let last = u64::from_le_bytes(*last);
+        (sum == self.checksum.of(last, 0, b"last").to_le_bytes()).then_some(last)
     }
 
     /// Notes the last record: where its page is destroyed, nothing else would tell that it was there.

@@ -86,6 +86,10 @@ pub enum OpenError {
 impl Writer {
     /// Opens the file for the first time; where `patient`, until it succeeds or waiting is of no use. Gives the last record.
     pub fn open(&mut self, patient: bool) -> Result<u64, OpenError> {
+        let wal = std::fs::metadata(self.path.with_extension("db-wal"));
+        let wal_mib = wal.map_or(0, |wal| wal.len() >> 20);
+        let text = format!("the file is being opened, and a WAL of {wal_mib} MiB copied into it");
+        self.shared.set_health(Health::Opening(text));
         let (mut again, mut failures) = (Backoff::new(AGAIN[0], AGAIN[1]), 0u64);
         let (database, state) = loop {
             let cause = match self.open_or_repair() {

@@ -313,7 +313,13 @@ impl Writer {
                 self.shared.set_health(Health::Accepting);
                 self.database = Some(database);
             }
-            Err(cause) => self.shared.set_health(Health::Broken(cause)),
+            Err(cause) => {
+                // The one reason that ten seconds pass before the next attempt.
+                if self.damage.is_some() {
+                    error!(cause, "the spool's file is damaged and not repaired");
+                }
+                self.shared.set_health(Health::Broken(cause));
+            }
         }
     }
 

@@ -301,3 +301,32 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
     );
     assert!(bridge.terminate().success());
 }
+
+#[test]
+fn a_reader_of_the_file_holds_up_a_start_and_does_not_end_it() {
+    let (home, bridge) = alone("held");
+    let post = |bridge: &Bridge| {
+        bridge
+            .post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#)
+            .status
+    };
+    assert_eq!(post(&bridge), 200);
+    let reader = rusqlite::Connection::open(home.path().join("spool/spool.db")).expect("it is there");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM record")
+        .expect("it reads");
+    assert_eq!(post(&bridge), 200);
+    bridge.kill();
+    let bridge = home.start_unready();
+    eventually("the reader to be named", || {
+        let (status, said) = bridge.admin("/readyz")?;
+        (status == 503 && said.contains("somebody reads the file")).then_some(())
+    });
+    assert_eq!(post(&bridge), 503);
+    drop(reader);
+    eventually("readiness", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    assert_eq!(stat(&home)["undelivered"], 2);
+    assert_eq!(post(&bridge), 200);
+}

@@ -113,7 +113,15 @@ pub fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
     // Or it was repaired before.
     if counter("imbridge_spool_repairs_total") > 0.0 {
         let counted = counter("imbridge_spool_lost_records_total");
-        assert_eq!(lost.count() as f64, counted, "each that is lost is counted");
+        // One with a changed byte may have been read before another was found missing: the repair counts both.
+        let (least, most) = (
+            lost.count() as f64,
+            found.iter().filter(|record| !record.intact).count() as f64,
+        );
+        assert!(
+            (least..=most).contains(&counted),
+            "{least} to {most} are lost, {counted} counted"
+        );
     }
     Ok(found.iter().filter(|record| !record.intact).count())
 }
@@ -149,18 +157,21 @@ fn a_destroyed_way_to_the_records_loses_none_of_them() {
 
 #[test]
 fn the_last_records_are_not_forgotten_with_the_page_that_held_them() {
-    let folder = scratch();
-    let file = folder.path().join("spool.db");
-    let truth: Vec<_> = (0..300u32).map(|at| at.to_le_bytes().repeat(100)).collect();
-    fill(folder.path(), &truth);
-    let bytes = std::fs::read(&file).expect("it is there");
-    let last = truth.last().expect("there are some");
-    let at = bytes.windows(last.len()).rposition(|window| window == last.as_slice());
-    let page = at.expect("it is in the file") as u64 / PAGE;
-    spoil(&file, page * PAGE, &[0; PAGE as usize]);
-    // As many as a page holds; `recovered` sees that none is missing without a mark.
-    let lost = recovered(folder.path(), &truth).expect("it is repaired");
-    assert!((1..=40).contains(&lost), "{lost}");
+    // As many are lost as a page holds, or none where only the page's own count of them is; `recovered` sees that none is
+    // missing without a mark.
+    for (at, damage, may_be_lost) in [(0, &[0; PAGE as usize][..], 1..=40), (3, &[0, 1], 0..=0)] {
+        let folder = scratch();
+        let file = folder.path().join("spool.db");
+        let truth: Vec<_> = (0..300u32).map(|at| at.to_le_bytes().repeat(100)).collect();
+        fill(folder.path(), &truth);
+        let bytes = std::fs::read(&file).expect("it is there");
+        let last = truth.last().expect("there are some");
+        let found = bytes.windows(last.len()).rposition(|window| window == last.as_slice());
+        let page = found.expect("it is in the file") as u64 / PAGE;
+        spoil(&file, page * PAGE + at, damage);
+        let lost = recovered(folder.path(), &truth).expect("it is repaired");
+        assert!(may_be_lost.contains(&lost), "{lost}");
+    }
 }
 
 #[test]
