@@ -206,7 +206,6 @@ fn while_a_file_is_repaired_at_the_start_both_ports_answer_and_a_stop_costs_noth
     disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
     disk.set(Word::ReadErrno, EIO);
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "60");
-    let started = Instant::now();
     let bridge = home.start_unready();
     let said = eventually("the repair's progress", || {
         let (status, text) = bridge.admin("/readyz")?;
@@ -232,12 +231,12 @@ fn while_a_file_is_repaired_at_the_start_both_ports_answer_and_a_stop_costs_noth
     );
     let counted = ["imbridge_failed_open_total", before, "spool_opening"];
     assert_eq!(bridge.metric(&counted), 1.0);
+    let asked = Instant::now();
     assert!(bridge.terminate().success());
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "the repair's patience: {:?}",
-        started.elapsed()
-    );
+    // Far within the time to drain, and not because the repair came to its end.
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    let log = std::fs::read_to_string(home.path().join("log")).expect("it was written");
+    assert!(!log.contains("its readable records are in a new one"), "{log}");
 
     disk.behave();
     let (repairs, lost) = finish(home.start());
