@@ -5,8 +5,6 @@ use prometheus::{
     register_histogram_with_registry, register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
-use super::repair::Repaired;
-
 /// Handles on the spool's metrics; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -21,8 +19,8 @@ pub struct Metrics {
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
     pub(super) commit_errors: IntCounter,
-    repairs: IntCounter,
-    lost: IntCounter,
+    pub(super) repairs: IntCounter,
+    pub(super) lost: IntCounter,
 }
 
 impl Metrics {
@@ -100,10 +98,5 @@ impl Metrics {
                 registry
             )?,
         })
-    }
-
-    pub(super) fn count(&self, repaired: &Repaired) {
-        self.repairs.inc();
-        self.lost.inc_by(repaired.lost);
     }
 }

@@ -176,7 +176,6 @@ impl Spool {
             judged_at: Instant::now(),
             unjudged_bytes: 0,
             damage: None,
-            repair_tried: None,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),

@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::ErrorCode;
 use tracing::warn;
@@ -141,11 +141,10 @@ impl Writer {
             }
         }
         let damage = self.damage.clone().unwrap_or_default();
-        self.repair_tried = Some(Instant::now());
         let (shared, appended) = (&self.shared, self.shared.appended.load(Ordering::SeqCst));
-        let repaired = shared.alone(|| repair(&path, appended, &|done, all| shared.look_through(done, all)));
+        let lost = shared.alone(|| repair(&path, appended, &|done, all| shared.look_through(done, all)));
         shared.look_through(0, 0);
-        let repaired = repaired.map_err(|cause| match cause {
+        let lost = lost.map_err(|cause| match cause {
             RepairError::Abandoned => OpenError::Abandoned,
             cause if cause.may_pass() => fail(format!("it is damaged ({damage}) and not repaired yet: {cause}"), true),
             cause => OpenError::Damaged {
@@ -154,7 +153,8 @@ impl Writer {
                 repair: cause.to_string(),
             },
         })?;
-        self.metrics.count(&repaired);
+        self.metrics.repairs.inc();
+        self.metrics.lost.inc_by(lost);
         self.damage = None;
         Database::open_writer(&path, &self.config.id).map_err(unusable)
     }

@@ -47,17 +47,9 @@ impl RepairError {
 /// Hears how many bytes of how many have been looked through; false ends the repair, with everything as it was.
 pub(super) type GoOn<'a> = &'a dyn Fn(u64, u64) -> bool;
 
-/// What became of a file's records.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Repaired {
-    /// Records that are lost; marks stand for them.
-    pub lost: u64,
-    /// Where the damaged file is.
-    pub quarantined: PathBuf,
-}
-
-/// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there.
-pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<Repaired, RepairError> {
+/// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there. Gives how many are lost; marks
+/// stand for them.
+pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<u64, RepairError> {
     let fresh = path.with_extension("db.new");
     remove(&fresh)?;
     let outcome = rebuild(path, &fresh, appended, go_on).and_then(|stretches| {
@@ -73,7 +65,7 @@ pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<Repa
             last, "records of the spool are lost; a dead letter stands for each"
         );
     }
-    Ok(Repaired { lost, quarantined })
+    Ok(lost)
 }
 
 /// Copies everything that is not delivered into a new file, and gives the first and last number of each lost stretch.

@@ -66,7 +66,6 @@ pub(super) struct Writer {
     pub unjudged_bytes: usize,
     /// What is wrong with the file, until it is repaired.
     pub damage: Option<String>,
-    pub repair_tried: Option<Instant>,
 }
 
 impl Writer {
@@ -81,7 +80,8 @@ impl Writer {
                 return;
             }
         }
-        let (mut tried, mut begun, mut interval) = (Instant::now(), Instant::now(), Duration::ZERO);
+        let (mut tried, mut pause) = (Instant::now(), TICK);
+        let (mut begun, mut interval) = (Instant::now(), Duration::ZERO);
         loop {
             std::thread::sleep(interval.saturating_sub(begun.elapsed()));
             let group = self.next_group();
@@ -90,9 +90,11 @@ impl Writer {
             if let Some(cause) = group.damage.clone() {
                 self.give_up(cause);
             }
-            if self.database.is_none() && tried.elapsed() >= TICK && self.may_repair() {
+            if self.database.is_none() && tried.elapsed() >= pause {
                 self.reopen();
                 tried = Instant::now();
+                // Each repair goes through the whole file, and a disk that damages it at once will do so again.
+                pause = if self.damage.is_some() { REPAIR_EVERY } else { TICK };
             }
             let close = group.close;
             match self.database.take() {
@@ -175,11 +177,6 @@ impl Writer {
             Health::Broken(text)
         });
         self.damage = Some(cause);
-    }
-
-    /// Each attempt goes through the whole file, and a disk that damages it at once will do so again.
-    fn may_repair(&self) -> bool {
-        self.damage.is_none() || self.repair_tried.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
     }
 
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
@@ -314,7 +311,6 @@ impl Writer {
                 self.database = Some(database);
             }
             Err(cause) => {
-                // The one reason that ten seconds pass before the next attempt.
                 if self.damage.is_some() {
                     error!(cause, "the spool's file is damaged and not repaired");
                 }
