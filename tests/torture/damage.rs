@@ -294,6 +294,30 @@ fn a_wal_that_is_damaged_in_its_middle_is_read_to_its_end() {
 }
 
 #[test]
+fn a_wal_that_cannot_be_mended_now_is_not_cut_off() {
+    let (folder, copy) = (scratch(), scratch());
+    let truth = records(100, &mut fastrand::Rng::with_seed(7));
+    let spool = filled(folder.path(), &truth);
+    for name in ["spool.db", "spool.db-wal"] {
+        std::fs::copy(folder.path().join(name), copy.path().join(name)).expect("it is open");
+    }
+    spool.close();
+    let wal = copy.path().join("spool.db-wal");
+    spoil(
+        &wal,
+        std::fs::metadata(&wal).expect("it is there").len() / 2,
+        &[0xee; 64],
+    );
+    // Where the mended one would be written, as on a disk without room.
+    let in_the_way = copy.path().join("spool.db-wal.new");
+    std::fs::create_dir(&in_the_way).expect("a temporary folder is writable");
+    let refused = open(copy.path()).err().expect("it is not mended").to_string();
+    assert!(refused.contains("its WAL could not be looked through"), "{refused}");
+    std::fs::remove_dir(&in_the_way).expect("it is empty");
+    recovered(copy.path(), &truth).expect("it is mended");
+}
+
+#[test]
 fn a_power_cut_at_any_moment_of_a_repair_costs_nothing_more() {
     let cuts = size("REPAIR_CUTS", 5, 1000);
     let mut home = Home::with_brokers("repair", "127.0.0.1:1");
