@@ -15,7 +15,7 @@ use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -60,6 +60,7 @@ pub struct Bridge {
     drain_timeout: Duration,
     pulse: Pulse,
     exporter: Option<otlp::Exporter>,
+    failure: mpsc::UnboundedReceiver<anyhow::Error>,
 }
 
 /// Loads the schemas folder and the table of commands that it gives.
@@ -93,9 +94,9 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
 /// What one way of delivery left on its way, only the same way finds again in Kafka.
 ///
 /// # Errors
-/// When the spool holds undelivered records that the other way may have begun to publish, or cannot be read.
-pub fn refuse_another_delivery(reader: &mut Reader, config: &publish::Config) -> Result<()> {
-    let waiting = reader.appended() - reader.delivered();
+/// When records up to `appended` wait in the spool that the other way may have begun to publish, or it cannot be read.
+pub fn refuse_another_delivery(reader: &mut Reader, appended: u64, config: &publish::Config) -> Result<()> {
+    let waiting = appended - reader.delivered();
     let wanted = config.delivery.as_str();
     let begun = forward::delivery_note(reader)?;
     match begun.filter(|begun| begun != wanted && waiting > 0) {
@@ -131,36 +132,31 @@ fn load_certificates(config: &Config, registry: &Registry, stop: &Stop) -> Resul
 
 impl Bridge {
     /// Builds and starts every part; gives also what changes them while they run. Must be called inside an actix system.
+    /// Both ports answer when it returns; the spool's file may still be opened or repaired then, and Kafka be absent.
     ///
     /// # Errors
-    /// When the schemas, the spool or an address is not to be had; Kafka may be absent.
+    /// When the schemas, the spool's folder or an address is not to be had; [`Bridge::failed`] has what is found out later.
     pub fn start(config: &Config, levels: Levels) -> Result<(Bridge, Reloader)> {
         let (catalogue, commands) = load_schemas(config)?;
         let registry = Registry::new();
         register_build_info(&registry)?;
-        let spool = Spool::open(&config.spool, spool::Metrics::new(&registry)?)?;
-        refuse_another_delivery(&mut spool.reader(), &config.kafka)?;
+        let (spool, opening) = Spool::start(&config.spool, spool::Metrics::new(&registry)?)?;
         let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
 
         let renewals = Renewals::default();
         let (spans, exporter) = otlp::start(config.log.otlp_endpoint.as_deref(), &registry)?;
         let metrics = forward::Metrics::new(&registry)?;
-        let composer = Composer::new(
-            catalogue,
-            Arc::clone(&commands),
-            &config.kafka,
-            &spool.name(),
-            metrics.clone(),
-        )
-        .with_history(&config.history)
-        .with_privacy(Privacy::new(&config.privacy))
-        .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
+        let composer = Composer::new(catalogue, Arc::clone(&commands), &config.kafka, "", metrics.clone())
+            .with_history(&config.history)
+            .with_privacy(Privacy::new(&config.privacy))
+            .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
         let (letters, groups) = (composer.recent_letters(), composer.irregularities());
-        let forwarder = Forwarder {
+        let mut forwarder = Forwarder {
             reader: spool.reader(),
             composer,
             config: config.kafka.clone(),
-            spool: spool.name(),
+            spool: String::new(),
+            earlier: 0,
             providers: config.providers(),
             metrics,
             spans: spans.clone(),
@@ -196,8 +192,6 @@ impl Bridge {
         let handle = bound.server.handle();
         actix_web::rt::spawn(bound.server);
         let address = bound.http.or(bound.https).expect("the configuration was checked");
-        let tls = bound.https.map(tracing::field::display);
-        info!(%address, tls, admin = %admin_address, spool = spool.name(), "accepting callbacks");
         let reloader = Reloader {
             running: config.clone(),
             providers,
@@ -209,16 +203,33 @@ impl Bridge {
         };
         let pulse = spool.pulse();
         let watched = pulse.watch("forward");
+        let (fail, failure) = mpsc::unbounded_channel();
+        let forward = move || {
+            let _watched = watched;
+            let reader = &mut forwarder.reader;
+            let opened = opening.wait().map_err(anyhow::Error::from);
+            let checked = opened.and_then(|appended| {
+                refuse_another_delivery(reader, appended, &forwarder.config)?;
+                Ok(appended)
+            });
+            match checked {
+                Ok(appended) => forwarder.begin_with(appended),
+                Err(cause) => {
+                    fail.send(cause).ok();
+                    return false;
+                }
+            }
+            let tls = bound.https.map(tracing::field::display);
+            info!(%address, tls, admin = %admin_address, spool = forwarder.spool, "accepting callbacks");
+            forwarder.run()
+        };
         let bridge = Bridge {
             address,
             admin_address,
             registry,
             ingress: handle,
             spool,
-            forwarder: std::thread::Builder::new().name("forward".into()).spawn(move || {
-                let _watched = watched;
-                forwarder.run()
-            })?,
+            forwarder: std::thread::Builder::new().name("forward".into()).spawn(forward)?,
             draining,
             drain,
             abandon,
@@ -226,6 +237,7 @@ impl Bridge {
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
             pulse,
             exporter,
+            failure,
         };
         Ok((bridge, reloader))
     }
@@ -235,6 +247,14 @@ impl Bridge {
         self.pulse.clone()
     }
 
+    /// Waits until the spool is found to be one that waiting cannot mend, and says why; for ever where it is well.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.failure.recv().await {
+            Some(cause) => cause,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
     /// four seconds at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
     pub async fn drain(self) {
@@ -242,6 +262,7 @@ impl Bridge {
         let begun = Instant::now();
         let drained_by = begun + self.drain_timeout;
         self.draining.raise();
+        self.spool.give_over_opening();
         let abandon = self.abandon.clone();
         let deadline = actix_web::rt::spawn(async move {
             tokio::time::sleep_until(drained_by).await;

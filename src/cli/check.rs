@@ -92,8 +92,9 @@ fn disk(config: &Config, report: &mut Report) {
 fn spool(config: &Config) -> Result<(Spool, String)> {
     let spool = Spool::open(&config.spool, spool::Metrics::new(&Registry::new())?)?;
     let mut reader = spool.reader();
-    refuse_another_delivery(&mut reader, &config.kafka)?;
-    let waiting = reader.appended() - reader.delivered();
+    let appended = reader.appended();
+    refuse_another_delivery(&mut reader, appended, &config.kafka)?;
+    let waiting = appended - reader.delivered();
     let line = format!(
         "{} is writable, {} holds {waiting} undelivered records",
         config.spool.dir.display(),

@@ -63,12 +63,15 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     let logging = Logging::start(&config.log);
     let (catalogue, _) = load_schemas(&config)?;
     let commands = catalogue.commands().len();
-    let (bridge, _) = Bridge::start(&config, logging.levels.clone())?;
+    let (mut bridge, _) = Bridge::start(&config, logging.levels.clone())?;
     logging.register(&bridge.registry)?;
     let stop = Stop::default();
     let printer = print_events(&config.kafka, catalogue, stop.clone())?;
     greet(&config, &bridge, &broker, commands);
-    until_signal().await?;
+    tokio::select! {
+        asked = until_signal() => asked?,
+        cause = bridge.failed() => return Err(cause),
+    }
     bridge.drain().await;
     stop.raise();
     briefly(move || drop(printer.join()));

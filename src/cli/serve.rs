@@ -14,11 +14,18 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
     let logging = Logging::start(&config.log);
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::listen()?;
-        let (bridge, mut reloader) = Bridge::start(config, logging.levels.clone())?;
+        let (mut bridge, mut reloader) = Bridge::start(config, logging.levels.clone())?;
         logging.register(&bridge.registry)?;
         service::watch(bridge.pulse())?;
         service::ready();
-        while signals.next().await == Asked::Reload {
+        loop {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                cause = bridge.failed() => return Err(cause),
+            };
+            if asked == Asked::Stop {
+                break;
+            }
             tokio::select! {
                 reloaded = reload(reloader, path) => reloader = reloaded?,
                 // A file that does not let itself be read must not hold up the end.

@@ -5,7 +5,8 @@ use tracing::{error, warn};
 
 use crate::lifecycle::Pulse;
 
-/// Callbacks are accepted, or are accepted on after a reload.
+/// Callbacks are answered, or are answered on after a reload. Not only once the spool is open: a service manager that waits for
+/// a long repair would kill it in its middle, again and again.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }

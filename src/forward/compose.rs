@@ -27,7 +27,7 @@ use crate::spool::Record;
 pub struct Composer {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) commands: Arc<CommandTable>,
-    names: Names,
+    pub(super) names: Names,
     pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,

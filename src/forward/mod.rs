@@ -70,6 +70,8 @@ pub struct Forwarder {
     pub config: publish::Config,
     /// The spool's name in headers.
     pub spool: String,
+    /// The last record that was there before this start: an earlier process may have sent what it became.
+    pub earlier: u64,
     /// Who may send: only their topics are created ahead of time.
     pub providers: Vec<Provider>,
     /// Where to count.
@@ -131,13 +133,19 @@ impl Trouble {
 }
 
 impl Forwarder {
+    /// The spool is open, and held records up to this one already.
+    pub fn begin_with(&mut self, earlier: u64) {
+        self.earlier = earlier;
+        self.spool = self.reader.name();
+        self.composer.names.spool.clone_from(&self.spool);
+    }
+
     /// Forwards until it is drained or abandoned; true when everything is delivered.
     pub fn run(mut self) -> bool {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        // What was appended before this start, an earlier process may have sent.
         let mut progress = Progress {
             delivered: self.reader.delivered(),
-            composed: self.reader.appended(),
+            composed: self.earlier,
             rights_asked: false,
         };
         let mut connect_failures = 0u64;

@@ -14,7 +14,7 @@ type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
 
 /// The names that go into messages.
 pub(super) struct Names {
-    spool: String,
+    pub spool: String,
     partitions: i32,
     topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,

@@ -8,12 +8,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::record::{Record, checksum};
+use super::format::FORMAT;
+use super::record::{Checksum, Record};
 
-const FORMAT: i64 = 1;
+/// A WAL that has grown longer is cut back to this once all of it is copied.
+const WAL_KEPT_BYTES: i64 = 80 << 20;
 pub(super) const PAGE_BYTES: u64 = 16384;
 pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
         seq INTEGER PRIMARY KEY, appended_at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);
@@ -21,7 +22,10 @@ pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
      CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
 /// A handle on the file; the writer, the reader and the WAL checkpointer have one each.
-pub(super) struct Database(Connection);
+pub(super) struct Database {
+    pub connection: Connection,
+    pub checksum: Checksum,
+}
 
 /// What the file says at opening.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +40,6 @@ pub(super) struct State {
     pub retired: u64,
 }
 
-/// What a file says of itself, beside its records.
-pub(super) struct Head {
-    pub delivered: u64,
-    pub state: Vec<(String, Value)>,
-    pub notes: Vec<(String, String)>,
-}
-
 /// A file that is no spool of this version, or not whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
@@ -52,8 +49,12 @@ pub(super) enum DatabaseError {
     Incomplete(&'static str),
     #[error("record {0} is not in the file")]
     Gap(u64),
-    #[error("somebody reads the file, so that its WAL cannot be copied into it")]
+    #[error("somebody reads the file, so that its WAL cannot be copied into it: end that sqlite3, backup or the like")]
     Busy,
+    #[error(
+        "SQLite cannot use a WAL here (its journal_mode is `{found}`): the file system has no shared memory for it; set spool.dir to a folder on a local disk"
+    )]
+    NoWal { found: String },
     #[error("the file has spool format {found}, this version reads format {FORMAT}: use the version that wrote it")]
     Format { found: i64 },
     #[error(
@@ -83,6 +84,24 @@ impl DatabaseError {
             _ => false,
         }
     }
+
+    /// Whether it may pass by itself: a disk without room or with a fault, a file that somebody holds.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            DatabaseError::Busy => true,
+            DatabaseError::Sqlite(cause) => matches!(
+                cause.sqlite_error_code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::OutOfMemory
+                )
+            ),
+            _ => false,
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, DatabaseError>;
@@ -92,21 +111,19 @@ impl Database {
     pub fn open_writer(path: &Path, spool_id: &str) -> Result<(Database, State)> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        let database = Database(connection).configured()?;
-        database.0.execute_batch(TABLES)?;
-        let format: Option<i64> = database.state("format")?;
-        match format {
-            None => database.initialise(spool_id)?,
-            Some(FORMAT) => {}
-            Some(found) => return Err(DatabaseError::Format { found }),
+        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        if mode != "wal" {
+            return Err(DatabaseError::NoWal { found: mode });
         }
-        let found: String = database.state("spool_id")?.unwrap_or_default();
-        if found != spool_id {
-            return Err(DatabaseError::OtherSpool {
-                found,
-                wanted: spool_id.to_owned(),
-            });
+        connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
+        let mut database = Database::configured(connection)?;
+        database.connection.execute_batch(TABLES)?;
+        database.take_for(spool_id)?;
+        let appended = database.read_state()?.appended;
+        match database.noted_last() {
+            Some(last) if last > appended => return Err(DatabaseError::Gap(last)),
+            Some(last) if last == appended => {}
+            _ => database.note_last(appended)?,
         }
         database.truncate_wal()?;
         let state = database.read_state()?;
@@ -115,19 +132,18 @@ impl Database {
 
     /// Opens the existing file for reading and for WAL checkpoints.
     pub fn open(path: &Path) -> Result<Database> {
-        Database(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?).configured()
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut database = Database::configured(connection)?;
+        database.keyed()?;
+        Ok(database)
     }
 
     /// Opens the existing file for looking only: nothing of it is written, nor is its WAL copied.
     pub fn open_read_only(path: &Path) -> Result<Database> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let database = Database(Connection::open_with_flags(path, flags)?).configured()?;
-        match database.state("format")? {
-            Some(FORMAT) => Ok(database),
-            found => Err(DatabaseError::Format {
-                found: found.unwrap_or_default(),
-            }),
-        }
+        let mut database = Database::configured(Connection::open_with_flags(path, flags)?)?;
+        database.keyed()?;
+        Ok(database)
     }
 
     /// All that `look` asks for is of one moment, whatever is written meanwhile.
@@ -138,32 +154,27 @@ impl Database {
         found
     }
 
-    fn configured(self) -> Result<Database> {
-        self.0.busy_timeout(Duration::from_secs(5))?;
-        self.0.pragma_update(None, "synchronous", "FULL")?;
-        self.0.pragma_update(None, "wal_autocheckpoint", 0)?;
-        self.0.pragma_update(None, "cache_size", -8192)?;
-        self.0.pragma_update(None, "temp_store", "MEMORY")?;
-        self.0.set_prepared_statement_cache_capacity(32);
-        Ok(self)
-    }
-
-    fn initialise(&self, spool_id: &str) -> Result<()> {
-        self.begin()?;
-        self.set_state("format", FORMAT)?;
-        self.set_state("spool_id", spool_id)?;
-        self.set_state("delivered", 0)?;
-        self.0.execute(
-            "INSERT INTO state (key, value) VALUES ('incarnation', lower(hex(randomblob(6))))",
-            [],
-        )?;
-        self.commit()
+    fn configured(connection: Connection) -> Result<Database> {
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "cache_size", -8192)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.set_prepared_statement_cache_capacity(32);
+        let checksum = Checksum::Crc32;
+        Ok(Database { connection, checksum })
     }
 
     pub fn read_state(&self) -> Result<State> {
-        let delivered = self.state::<i64>("delivered")?.unwrap_or(0) as u64;
-        let last: Option<i64> = self.0.query_row("SELECT max(seq) FROM record", [], |row| row.get(0))?;
-        let first: Option<i64> = self.0.query_row("SELECT min(seq) FROM record", [], |row| row.get(0))?;
+        let delivered = self.state::<i64>("delivered")?.unwrap_or(0);
+        let bound = |sql| -> Result<Option<i64>> { Ok(self.connection.query_row(sql, [], |row| row.get(0))?) };
+        let last = bound("SELECT max(seq) FROM record")?;
+        let first = bound("SELECT min(seq) FROM record")?;
+        // Pages of different ages, where a disk has lost some: no record had such a number.
+        if delivered < 0 || first.is_some_and(|first| first < 1) {
+            return Err(DatabaseError::Incomplete("the numbers of its records"));
+        }
+        let delivered = delivered as u64;
         let appended = last.map_or(delivered, |last| delivered.max(last as u64));
         if appended > delivered + 1 && !self.is_plausible(appended)? {
             return Err(DatabaseError::Gap(appended - 1));
@@ -184,27 +195,6 @@ impl Database {
         Ok(first.is_some_and(|record| record.seq == last - 1) || last_one.is_some_and(|record| record.intact))
     }
 
-    /// Everything but the records.
-    pub fn head(&self) -> Result<Head> {
-        let format: i64 = self.state("format")?.ok_or(DatabaseError::Incomplete("its format"))?;
-        if format != FORMAT {
-            return Err(DatabaseError::Format { found: format });
-        }
-        let delivered: i64 = self
-            .state("delivered")?
-            .ok_or(DatabaseError::Incomplete("what is delivered"))?;
-        let _: String = self
-            .state("incarnation")?
-            .ok_or(DatabaseError::Incomplete("its incarnation"))?;
-        let mut statement = self.0.prepare("SELECT key, value FROM state")?;
-        let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Head {
-            delivered: delivered as u64,
-            state: state.collect::<rusqlite::Result<_>>()?,
-            notes: self.notes()?,
-        })
-    }
-
     /// Shows that the disk takes commits again, by one that changes nothing.
     pub fn prove(&self, delivered: u64) -> Result<()> {
         self.begin()?;
@@ -213,13 +203,15 @@ impl Database {
     }
 
     pub fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
-        let mut statement = self.0.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT value FROM state WHERE key = ?1")?;
         Ok(statement.query_row([key], |row| row.get(0)).optional()?)
     }
 
-    fn set_state(&self, key: &str, value: impl rusqlite::ToSql) -> Result<()> {
+    pub fn set_state(&self, key: &str, value: impl rusqlite::ToSql) -> Result<()> {
         let mut statement = self
-            .0
+            .connection
             .prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?;
         statement.execute(params![key, value])?;
         Ok(())
@@ -235,16 +227,17 @@ impl Database {
     }
 
     fn run(&self, statement: &str) -> Result<()> {
-        self.0.prepare_cached(statement)?.execute([])?;
+        self.connection.prepare_cached(statement)?.execute([])?;
         Ok(())
     }
 
     pub fn insert(&self, first_seq: u64, appended_at_ms: i64, records: &[Vec<u8>]) -> Result<()> {
         let mut statement = self
-            .0
+            .connection
             .prepare_cached("INSERT INTO record (seq, appended_at_ms, crc, data) VALUES (?1, ?2, ?3, ?4)")?;
         for (seq, data) in (first_seq..).zip(records) {
-            statement.execute(params![seq as i64, appended_at_ms, checksum(seq, data), data])?;
+            let sum = self.checksum.of(seq, appended_at_ms, data);
+            statement.execute(params![seq as i64, appended_at_ms, sum, data])?;
         }
         Ok(())
     }
@@ -255,21 +248,21 @@ impl Database {
 
     pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
         let mut statement = self
-            .0
+            .connection
             .prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?;
         statement.execute([key, value])?;
         Ok(())
     }
 
     pub fn notes(&self) -> Result<Vec<(String, String)>> {
-        let mut statement = self.0.prepare_cached("SELECT key, value FROM note")?;
+        let mut statement = self.connection.prepare_cached("SELECT key, value FROM note")?;
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Deletes the records up to and including `seq`.
     pub fn retire(&self, seq: u64) -> Result<()> {
-        self.0
+        self.connection
             .prepare_cached("DELETE FROM record WHERE seq <= ?1")?
             .execute([seq as i64])?;
         Ok(())
@@ -277,7 +270,7 @@ impl Database {
 
     /// The records after `seq`, in order, until they amount to `max_bytes` (always at least one, if there is one).
     pub fn read(&self, after_seq: u64, max_bytes: usize) -> Result<Vec<Record>> {
-        let mut statement = self.0.prepare_cached(
+        let mut statement = self.connection.prepare_cached(
             "SELECT seq, appended_at_ms, crc, data FROM record WHERE seq > ?1 ORDER BY seq LIMIT 4096",
         )?;
         let mut rows = statement.query([after_seq as i64])?;
@@ -286,15 +279,14 @@ impl Database {
             && let Some(row) = rows.next()?
         {
             let seq = row.get::<_, i64>(0)? as u64;
-            let crc: i64 = row.get(2)?;
+            let (appended_at_ms, sum): (i64, i64) = (row.get(1)?, row.get(2)?);
             let data: Vec<u8> = row.get(3)?;
             bytes += data.len();
-            let intact = i64::from(checksum(seq, &data)) == crc;
             records.push(Record {
                 seq,
-                appended_at_ms: row.get(1)?,
+                appended_at_ms,
+                intact: self.checksum.of(seq, appended_at_ms, &data) == sum,
                 data: data.into(),
-                intact,
             });
         }
         Ok(records)
@@ -304,7 +296,7 @@ impl Database {
     pub fn appended_at_ms(&self, after_seq: u64) -> Result<Option<i64>> {
         let sql = "SELECT appended_at_ms FROM record WHERE seq > ?1 ORDER BY seq LIMIT 1";
         Ok(self
-            .0
+            .connection
             .prepare_cached(sql)?
             .query_row([after_seq as i64], |row| row.get(0))
             .optional()?)
@@ -315,7 +307,7 @@ impl Database {
         let sql = "SELECT seq FROM record WHERE seq > ?1 AND seq <= ?2 AND appended_at_ms >= ?3 ORDER BY seq LIMIT 1";
         let end = seq + most;
         let first: Option<i64> = self
-            .0
+            .connection
             .prepare_cached(sql)?
             .query_row([seq as i64, end as i64, since_ms], |row| row.get(0))
             .optional()?;
@@ -325,11 +317,11 @@ impl Database {
     /// Bytes of the file that hold something; freed pages are used again and do not count.
     pub fn used_bytes(&self) -> Result<u64> {
         let pages: i64 = self
-            .0
+            .connection
             .prepare_cached("PRAGMA page_count")?
             .query_row([], |row| row.get(0))?;
         let free: i64 = self
-            .0
+            .connection
             .prepare_cached("PRAGMA freelist_count")?
             .query_row([], |row| row.get(0))?;
         Ok((pages - free) as u64 * self.page_bytes()?)
@@ -338,21 +330,25 @@ impl Database {
     /// Copies the whole WAL into the file and syncs it.
     pub fn truncate_wal(&self) -> Result<()> {
         let busy: bool = self
-            .0
+            .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         if busy { Err(DatabaseError::Busy) } else { Ok(()) }
     }
 
-    /// Runs a WAL checkpoint of this mode and gives the bytes that the WAL holds after it. `NOOP` only looks.
-    pub fn checkpoint_wal(&self, mode: &str) -> Result<u64> {
-        let mut statement = self.0.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
-        let pages: i64 = statement.query_row([], |row| row.get(1))?;
-        Ok(pages.max(0) as u64 * self.page_bytes()?)
+    /// Runs a WAL checkpoint of this mode. Gives the bytes that the WAL holds after it, and how many of them are copied. `NOOP`
+    /// only looks.
+    pub fn checkpoint_wal(&self, mode: &str) -> Result<(u64, u64)> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
+        let (pages, copied): (i64, i64) = statement.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        let page_bytes = self.page_bytes()?;
+        Ok((pages.max(0) as u64 * page_bytes, copied.max(0) as u64 * page_bytes))
     }
 
     pub fn page_bytes(&self) -> Result<u64> {
         Ok(self
-            .0
+            .connection
             .prepare_cached("PRAGMA page_size")?
             .query_row([], |row| row.get::<_, i64>(0))? as u64)
     }

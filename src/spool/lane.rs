@@ -22,6 +22,9 @@ pub enum AppendError {
     /// `spool.max_bytes` is reached.
     #[error("the spool is full")]
     Full,
+    /// The spool's file is being opened or repaired since the start.
+    #[error("the spool is being opened")]
+    Opening,
     /// The disk failed; the spool tries to open its file again.
     #[error("the spool cannot write to its disk")]
     Broken,
@@ -41,6 +44,7 @@ impl AppendError {
     pub fn reason(&self) -> &'static str {
         match self {
             AppendError::Full => "spool_full",
+            AppendError::Opening => "spool_opening",
             AppendError::Broken => "spool_broken",
             AppendError::Overloaded => "spool_overloaded",
             AppendError::TimedOut => "spool_timeout",

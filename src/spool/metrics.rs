@@ -5,8 +5,6 @@ use prometheus::{
     register_histogram_with_registry, register_int_counter_with_registry, register_int_gauge_with_registry,
 };
 
-use super::repair::Repaired;
-
 /// Handles on the spool's metrics; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -14,13 +12,15 @@ pub struct Metrics {
     pub(super) bytes: IntGauge,
     pub(super) max_bytes: IntGauge,
     pub(super) room_bytes: IntGauge,
+    pub(super) wal_bytes: IntGauge,
+    pub(super) wal_pinned_seconds: Gauge,
     pub(super) oldest_age_seconds: Gauge,
     pub(super) delivery_stalled_seconds: Gauge,
     pub(super) commit_seconds: Histogram,
     pub(super) batch_records: Histogram,
     pub(super) commit_errors: IntCounter,
-    repairs: IntCounter,
-    lost: IntCounter,
+    pub(super) repairs: IntCounter,
+    pub(super) lost: IntCounter,
 }
 
 impl Metrics {
@@ -60,6 +60,16 @@ impl Metrics {
                 "Bytes that the spool still takes: what spool.max_bytes leaves, or the disk above spool.min_free_bytes.",
                 registry
             )?,
+            wal_bytes: register_int_gauge_with_registry!(
+                "imbridge_spool_wal_bytes",
+                "Length of the WAL beside the spool's file.",
+                registry
+            )?,
+            wal_pinned_seconds: register_gauge_with_registry!(
+                "imbridge_spool_wal_pinned_seconds",
+                "For how long somebody's read has kept the WAL from being copied and begun anew; 0 when nobody's does.",
+                registry
+            )?,
             oldest_age_seconds: register_gauge_with_registry!(
                 "imbridge_spool_oldest_age_seconds",
                 "Age of the oldest record that is not delivered, by the machine's clock; 0 when there is none.",
@@ -88,10 +98,5 @@ impl Metrics {
                 registry
             )?,
         })
-    }
-
-    pub(super) fn count(&self, repaired: &Repaired) {
-        self.repairs.inc();
-        self.lost.inc_by(repaired.lost);
     }
 }

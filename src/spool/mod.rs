@@ -6,12 +6,14 @@
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod database;
+mod format;
 mod frames;
 mod fresh;
 mod group;
 mod inspect;
 mod lane;
 mod metrics;
+mod opening;
 mod pages;
 mod reader;
 mod record;
@@ -23,8 +25,8 @@ mod tests;
 mod wal;
 mod writer;
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, mpsc};
@@ -32,18 +34,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
-use tracing::{error, warn};
 
 use crate::lifecycle::Pulse;
 pub use inspect::{InspectError, Inspector, Overview};
 
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
+pub use opening::{OpenError, Opening};
 pub use reader::{ReadError, Reader};
 pub use record::Record;
 pub use shared::Health;
 
-use database::{Database, DatabaseError, State};
 use shared::Shared;
 use wal::WalCheckpointer;
 use writer::{Job, Writer};
@@ -121,52 +122,10 @@ impl Config {
     }
 }
 
-/// Why the spool could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder or the lock file cannot be made or opened.
-    #[error("cannot use the spool folder {path}: {cause}; make it writable for this user or set spool.dir")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The operating system's words.
-        cause: std::io::Error,
-    },
-    /// Another process has it.
-    #[error(
-        "the spool {path} is in use by another process; two bridges must not share a spool: stop the other one or set another spool.dir"
-    )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The file is damaged where it cannot be repaired.
-    #[error(
-        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, for what it holds is not delivered, and set another spool.dir or move the folder away to begin with an empty spool"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-        /// Why it is not repaired.
-        repair: String,
-    },
-    /// The database cannot be used, is of another version, or another spool's.
-    #[error("cannot open the spool {path}: {cause}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite or the spool's own check says.
-        cause: String,
-    },
-}
-
-/// An open spool. Dropping it without [`Spool::close`] is a crash, which it survives.
+/// A spool. Dropping it without [`Spool::close`] is a crash, which it survives.
 pub struct Spool {
     path: PathBuf,
     config: Config,
-    incarnation: String,
     jobs: Sender<Job>,
     shared: Arc<Shared>,
     pulse: Pulse,
@@ -176,59 +135,81 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens or creates the spool, alone in its folder, and starts its threads.
+    /// Opens or creates the spool, alone in its folder, with one attempt, and starts its threads.
     ///
     /// # Errors
     /// [`OpenError`], which says what to do.
     pub fn open(config: &Config, metrics: Metrics) -> Result<Spool, OpenError> {
-        let lock = lock(&config.dir)?;
+        let (spool, opening) = Spool::launch(config, metrics, false)?;
+        match opening.wait() {
+            Ok(_) => Ok(spool),
+            Err(cause) => {
+                spool.close();
+                Err(cause)
+            }
+        }
+    }
+
+    /// Takes the folder and returns at once: the file is opened, and repaired where it must be, while the appender says why
+    /// nothing is accepted yet. What waiting can mend, like a full disk, is waited for.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the folder is not to be had; [`Opening::wait`] has the file's.
+    pub fn start(config: &Config, metrics: Metrics) -> Result<(Spool, Opening), OpenError> {
+        Spool::launch(config, metrics, true)
+    }
+
+    fn launch(config: &Config, metrics: Metrics, patient: bool) -> Result<(Spool, Opening), OpenError> {
+        let lock = opening::lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let (database, state) = open_or_repair(&path, &config.id, &metrics)?;
-        let commit_timeout = Duration::from_millis(config.commit_timeout_ms);
-        let shared = Arc::new(Shared::new(&state, commit_timeout));
+        let shared = Arc::new(Shared::new(Duration::from_millis(config.commit_timeout_ms)));
         let (jobs, receiver) = mpsc::channel();
-        metrics.max_bytes.set(config.max_bytes.min(i64::MAX as u64) as i64);
+        let (opened, opening) = mpsc::channel();
         let writer = Writer {
             path: path.clone(),
-            spool_id: config.id.clone(),
-            incarnation: state.incarnation.clone(),
-            max_bytes: config.max_bytes,
-            min_free_bytes: config.min_free_bytes,
-            keep: config.keep,
-            database: Some(database),
+            config: config.clone(),
+            incarnation: String::new(),
+            database: None,
             jobs: receiver,
             shared: shared.clone(),
             metrics: metrics.clone(),
             judged_at: Instant::now(),
             unjudged_bytes: 0,
             damage: None,
-            repair_tried: None,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),
             handle: shared.open_handle(),
             failures: 0,
             stall: stall::Stall::default(),
+            pin: Default::default(),
             shared: shared.clone(),
             metrics,
         };
         let pulse = Pulse::default();
-        Ok(Spool {
+        let spool = Spool {
             path,
             config: config.clone(),
-            incarnation: state.incarnation,
             jobs,
             shared,
-            writer: spawn("spool-writer", &pulse, move || writer.run()),
+            writer: spawn("spool-writer", &pulse, move || writer.run(opened, patient)),
             checkpointer: spawn("spool-wal", &pulse, move || checkpointer.run()),
             pulse,
             _lock: lock,
-        })
+        };
+        Ok((spool, Opening(opening)))
     }
 
-    /// `<id>.<incarnation>`: never the same for two spools, even when one folder is emptied and used again.
+    /// [`Reader::name`].
     pub fn name(&self) -> String {
-        format!("{}.{}", self.config.id, self.incarnation)
+        self.reader().name()
+    }
+
+    /// Ends a first opening that is under way, as soon as may be; without one, this does nothing.
+    pub fn give_over_opening(&self) {
+        if self.shared.name.get().is_none() {
+            self.shared.give_over();
+        }
     }
 
     /// Whether its threads are there.
@@ -257,6 +238,7 @@ impl Spool {
 
     /// Writes down what was reported and ends the threads.
     pub fn close(self) {
+        self.shared.give_over();
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.wake_reader();
         self.jobs.send(Job::Close).ok();
@@ -265,64 +247,6 @@ impl Spool {
         self.checkpointer.thread().unpark();
         self.checkpointer.join().expect("the WAL checkpointer does not panic");
     }
-}
-
-fn lock(dir: &Path) -> Result<File, OpenError> {
-    let fail = |cause| OpenError::Folder {
-        path: dir.to_owned(),
-        cause,
-    };
-    make_folder(dir).map_err(fail)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: dir.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(fail(cause)),
-    }
-}
-
-/// Makes the folder, and its name durable: a power cut must not take it away with everything in it.
-fn make_folder(dir: &Path) -> std::io::Result<()> {
-    let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let made: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
-    std::fs::create_dir_all(dir)?;
-    // The last start may have ended before it synced, so the folder's own name is always synced.
-    for folder in made.into_iter().chain([dir]) {
-        match folder.canonicalize()?.parent().map(repair::sync_folder) {
-            // Whoever may not read the folder above did not make this one either.
-            Some(Err(cause)) if cause.kind() != std::io::ErrorKind::PermissionDenied => return Err(cause),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn open_or_repair(path: &Path, id: &str, metrics: &Metrics) -> Result<(Database, State), OpenError> {
-    let fail = |cause: DatabaseError| OpenError::Database {
-        path: path.to_owned(),
-        cause: cause.to_string(),
-    };
-    if let Err(cause) = frames::mend(path) {
-        // SQLite reads it next, and says what is to be said.
-        warn!(%cause, "the spool's WAL could not be looked through");
-    }
-    let damage = match Database::open_writer(path, id) {
-        Err(cause) if cause.is_damage() => cause.to_string(),
-        opened => return opened.map_err(fail),
-    };
-    error!(damage, path = %path.display(), "the spool's file is damaged; it is being repaired");
-    let repaired = repair::repair(path, 0).map_err(|cause| OpenError::Damaged {
-        path: path.to_owned(),
-        cause: damage,
-        repair: cause.to_string(),
-    })?;
-    metrics.count(&repaired);
-    Database::open_writer(path, id).map_err(fail)
 }
 
 fn spawn(name: &'static str, pulse: &Pulse, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

@@ -88,6 +88,11 @@ impl Reader {
         self.shared.wait_for_record(after_seq, timeout)
     }
 
+    /// `<id>.<incarnation>`, once the spool is open: never the same for two spools, even when one folder is emptied and used again.
+    pub fn name(&self) -> String {
+        self.shared.name.get().cloned().unwrap_or_default()
+    }
+
     /// The last durable record.
     pub fn appended(&self) -> u64 {
         self.shared.appended.load(Ordering::SeqCst)

@@ -1,6 +1,9 @@
 //! One record of the spool: opaque bytes with a sequence number and a checksum. It does not know what the bytes mean.
 
+use std::hash::Hasher;
+
 use bytes::Bytes;
+use siphasher::sip::SipHasher13;
 
 /// A record as it was read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +19,40 @@ pub struct Record {
     pub intact: bool,
 }
 
-/// Stands in the place of the checksum of a record that is lost; no checksum is negative.
-pub(super) const LOST: i64 = -1;
+/// How a file's records are told from anything else in its pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checksum {
+    /// CRC-32 (IEEE) of format 1, which whoever writes a body can compute.
+    Crc32,
+    /// SipHash-1-3 with a key of the file's own, which no body's author knows: a row in a body is no record.
+    Keyed([u8; 16]),
+}
 
-/// CRC-32 (IEEE) over the sequence number and the bytes, so that a record in another's place is found out too.
-pub(super) fn checksum(seq: u64, data: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&seq.to_le_bytes());
-    hasher.update(data);
-    hasher.finalize()
+impl Checksum {
+    /// Over the number too, so that a record in another's place is found out. Never negative.
+    pub fn of(&self, seq: u64, appended_at_ms: i64, data: &[u8]) -> i64 {
+        match self {
+            Checksum::Crc32 => {
+                let mut hasher = crc32fast::Hasher::new();
+                hasher.update(&seq.to_le_bytes());
+                hasher.update(data);
+                hasher.finalize().into()
+            }
+            Checksum::Keyed(key) => {
+                let mut hasher = SipHasher13::new_with_key(key);
+                hasher.write(&seq.to_le_bytes());
+                hasher.write(&appended_at_ms.to_le_bytes());
+                hasher.write(data);
+                (hasher.finish() >> 1) as i64
+            }
+        }
+    }
+
+    /// Stands in the place of the checksum of a record that is lost. Always negative.
+    pub fn of_lost(&self, seq: u64, appended_at_ms: i64) -> i64 {
+        match self {
+            Checksum::Crc32 => -1,
+            Checksum::Keyed(_) => !self.of(seq, appended_at_ms, b""),
+        }
+    }
 }

@@ -29,22 +29,30 @@ pub(super) enum RepairError {
     Database(#[from] DatabaseError),
     #[error("the new file could not be put in the old one's place: {0}")]
     Folder(#[from] io::Error),
+    #[error("the bridge stops; the next start begins the repair again")]
+    Abandoned,
 }
 
-/// What became of a file's records.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Repaired {
-    /// Records that are lost; marks stand for them.
-    pub lost: u64,
-    /// Where the damaged file is.
-    pub quarantined: PathBuf,
+impl RepairError {
+    /// Whether another attempt may go well.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            RepairError::Head(cause) => cause.may_pass() && !cause.is_damage(),
+            RepairError::Database(cause) => !cause.is_damage(),
+            _ => true,
+        }
+    }
 }
 
-/// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there.
-pub(super) fn repair(path: &Path, appended: u64) -> Result<Repaired, RepairError> {
+/// Hears how many bytes of how many have been looked through; false ends the repair, with everything as it was.
+pub(super) type GoOn<'a> = &'a dyn Fn(u64, u64) -> bool;
+
+/// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there. Gives how many are lost; marks
+/// stand for them.
+pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<u64, RepairError> {
     let fresh = path.with_extension("db.new");
     remove(&fresh)?;
-    let outcome = rebuild(path, &fresh, appended).and_then(|stretches| {
+    let outcome = rebuild(path, &fresh, appended, go_on).and_then(|stretches| {
         let quarantined = swap(path, &fresh)?;
         Ok((stretches, quarantined))
     });
@@ -57,26 +65,27 @@ pub(super) fn repair(path: &Path, appended: u64) -> Result<Repaired, RepairError
             last, "records of the spool are lost; a dead letter stands for each"
         );
     }
-    Ok(Repaired { lost, quarantined })
+    Ok(lost)
 }
 
 /// Copies everything that is not delivered into a new file, and gives the first and last number of each lost stretch.
-fn rebuild(path: &Path, fresh: &Path, appended: u64) -> Result<Vec<(u64, u64)>, RepairError> {
+fn rebuild(path: &Path, fresh: &Path, appended: u64, go_on: GoOn<'_>) -> Result<Vec<(u64, u64)>, RepairError> {
     let old = Database::open(path).map_err(RepairError::Head)?;
     let head = old.head().map_err(RepairError::Head)?;
     old.truncate_wal()?;
     let page_bytes = old.page_bytes()? as usize;
-    let new = Fresh::create(fresh, &head)?;
+    let new = Fresh::create(fresh, &head, old.checksum)?;
     // Sequence numbers are SQLite's row numbers: positive, and 64 bits.
     let wanted = head.delivered + 1..=i64::MAX as u64;
-    let unreadable = Pages::open(path, page_bytes)?.search(wanted, |found| new.take(&found))?;
+    let pages = Pages::open(path, page_bytes, old.checksum)?;
+    let unreadable = pages.search(wanted, |found| new.take(&found), go_on)?;
     if unreadable > 0 {
         error!(
             pages = unreadable,
             "pages of the spool's damaged file could not be read at all"
         );
     }
-    let stretches = new.complete(head.delivered, appended, unix_ms())?;
+    let stretches = new.complete(head.delivered, appended.max(head.appended), unix_ms())?;
     drop(old);
     File::open(fresh)?.sync_all()?;
     Ok(stretches)

@@ -18,6 +18,8 @@ pub enum Health {
     Full(String),
     /// A commit failed; nothing is acknowledged until the file has been opened and synced again.
     Broken(String),
+    /// The file was not open yet since the start: it is being looked through, or waits for what this says.
+    Opening(String),
 }
 
 impl Health {
@@ -27,6 +29,7 @@ impl Health {
             Health::Accepting => None,
             Health::Full(why) => Some(("spool_full", why)),
             Health::Broken(cause) => Some(("spool_broken", cause)),
+            Health::Opening(how_far) => Some(("spool_opening", how_far)),
         }
     }
 }
@@ -45,11 +48,17 @@ pub(super) type Handle = Arc<Mutex<Option<Database>>>;
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
 /// durable.
 pub(super) struct Shared {
+    /// `<id>.<incarnation>`, once the file is open.
+    pub name: OnceLock<String>,
     pub appended: AtomicU64,
     pub delivered: AtomicU64,
     pub retired: AtomicU64,
     pub used_bytes: AtomicU64,
     pub closed: AtomicBool,
+    /// Nobody waits any longer for a file that is being opened or repaired.
+    pub given_over: AtomicBool,
+    /// Of a repair under way, the bytes that it has looked through, and all; 0 without one.
+    looked_through: [AtomicU64; 2],
     /// Whatever the file says, nothing is accepted any more.
     given_up: AtomicBool,
     started: Instant,
@@ -70,19 +79,22 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(state: &State, commit_timeout: Duration) -> Shared {
+    pub fn new(commit_timeout: Duration) -> Shared {
         Shared {
-            appended: state.appended.into(),
-            delivered: state.delivered.into(),
-            retired: state.retired.into(),
+            name: OnceLock::new(),
+            appended: 0.into(),
+            delivered: 0.into(),
+            retired: 0.into(),
             used_bytes: 0.into(),
             closed: false.into(),
+            given_over: false.into(),
+            looked_through: Default::default(),
             given_up: false.into(),
             started: Instant::now(),
             commit_began: 0.into(),
             commit_timeout,
-            accepting: true.into(),
-            health: Mutex::new(Health::Accepting),
+            accepting: false.into(),
+            health: Mutex::new(Health::Opening("the file is being opened".into())),
             progress: Mutex::new(None),
             lanes: Mutex::default(),
             handles: Mutex::default(),
@@ -95,13 +107,31 @@ impl Shared {
         }
     }
 
+    /// The file is open for the first time.
+    pub fn begin_at(&self, name: String, state: &State) {
+        self.name.set(name).expect("a spool is opened once");
+        self.delivered.store(state.delivered, Ordering::SeqCst);
+        self.retired.store(state.retired, Ordering::SeqCst);
+        self.publish_appended(state.appended);
+        self.set_health(Health::Accepting);
+    }
+
     /// The cheap form of [`Shared::health`] for every append.
     pub fn is_accepting(&self) -> bool {
         self.accepting.load(Ordering::Acquire)
     }
 
     pub fn health(&self) -> Health {
-        let health = self.health.lock().expect("no holder panics").clone();
+        let mut health = self.health.lock().expect("no holder panics").clone();
+        let [done, all] = self
+            .looked_through
+            .each_ref()
+            .map(|bytes| bytes.load(Ordering::Relaxed));
+        if let Health::Broken(text) | Health::Opening(text) = &mut health
+            && all > 0
+        {
+            text.push_str(&format!(": {} of {} MiB are looked through", done >> 20, all >> 20));
+        }
         match self.commit_age() {
             Some(age) if health == Health::Accepting && age > self.commit_timeout => {
                 Health::Broken(format!("the disk has not answered for {} ms", age.as_millis()))
@@ -143,11 +173,24 @@ impl Shared {
 
     /// The error for an append while nothing is accepted.
     pub fn why_not(&self) -> AppendError {
-        if matches!(self.health(), Health::Full(_)) {
-            AppendError::Full
-        } else {
-            AppendError::Broken
+        match self.health() {
+            Health::Full(_) => AppendError::Full,
+            Health::Opening(_) => AppendError::Opening,
+            _ => AppendError::Broken,
         }
+    }
+
+    /// Ends an opening or a repair that is under way.
+    pub fn give_over(&self) {
+        self.given_over.store(true, Ordering::SeqCst);
+        self.wake_writer();
+    }
+
+    /// Notes how far a repair has come; false when nobody waits for it any longer.
+    pub fn look_through(&self, done: u64, all: u64) -> bool {
+        self.looked_through[0].store(done, Ordering::Relaxed);
+        self.looked_through[1].store(all, Ordering::Relaxed);
+        !self.given_over.load(Ordering::SeqCst)
     }
 
     /// A handle of one thread's own.

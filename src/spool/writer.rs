@@ -7,18 +7,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::Keep;
+use super::Config;
 use super::database::{Database, DatabaseError};
 use super::group::Group;
 use super::lane::AppendError;
 use super::metrics::Metrics;
-use super::repair::repair;
+use super::opening::OpenError;
 use super::shared::{Health, Shared};
 use crate::lifecycle::unix_ms;
 
@@ -56,11 +56,8 @@ pub(super) enum Job {
 
 pub(super) struct Writer {
     pub path: PathBuf,
-    pub spool_id: String,
+    pub config: Config,
     pub incarnation: String,
-    pub max_bytes: u64,
-    pub min_free_bytes: u64,
-    pub keep: Option<Keep>,
     pub database: Option<Database>,
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
@@ -69,17 +66,22 @@ pub(super) struct Writer {
     pub unjudged_bytes: usize,
     /// What is wrong with the file, until it is repaired.
     pub damage: Option<String>,
-    pub repair_tried: Option<Instant>,
 }
 
 impl Writer {
-    pub fn run(mut self) {
+    /// Opens the file, and tells with which last record or why not; then writes until it is closed.
+    pub fn run(mut self, opened: Sender<Result<u64, OpenError>>, patient: bool) {
         let _end = End(Arc::clone(&self.shared));
         self.shared.i_am_the_writer();
-        if let Some(Ok(used_bytes)) = self.database.as_ref().map(Database::used_bytes) {
-            self.judge_room(used_bytes);
+        match self.open(patient) {
+            Ok(appended) => _ = opened.send(Ok(appended)),
+            Err(cause) => {
+                opened.send(Err(cause)).ok();
+                return;
+            }
         }
-        let (mut tried, mut begun, mut interval) = (Instant::now(), Instant::now(), Duration::ZERO);
+        let (mut tried, mut pause) = (Instant::now(), TICK);
+        let (mut begun, mut interval) = (Instant::now(), Duration::ZERO);
         loop {
             std::thread::sleep(interval.saturating_sub(begun.elapsed()));
             let group = self.next_group();
@@ -88,9 +90,11 @@ impl Writer {
             if let Some(cause) = group.damage.clone() {
                 self.give_up(cause);
             }
-            if self.database.is_none() && tried.elapsed() >= TICK && self.may_repair() {
+            if self.database.is_none() && tried.elapsed() >= pause {
                 self.reopen();
                 tried = Instant::now();
+                // Each repair goes through the whole file, and a disk that damages it at once will do so again.
+                pause = if self.damage.is_some() { REPAIR_EVERY } else { TICK };
             }
             let close = group.close;
             match self.database.take() {
@@ -98,6 +102,9 @@ impl Writer {
                 None => self.refuse(group, AppendError::Broken),
             }
             if close {
+                let last = self.shared.appended.load(Ordering::SeqCst);
+                // The next opening finds it out where this fails.
+                self.database.map(|database| database.note_last(last));
                 return;
             }
         }
@@ -159,17 +166,17 @@ impl Writer {
     }
 
     /// The file is damaged: it must not be used before it is repaired.
-    fn give_up(&mut self, cause: String) {
+    pub fn give_up(&mut self, cause: String) {
         error!(cause, path = %self.path.display(), "the spool's file is damaged; nothing is acknowledged until it is repaired");
         self.database = None;
-        self.shared
-            .set_health(Health::Broken(format!("{cause}; it is being repaired")));
+        let text = format!("the file is damaged ({cause}) and is being repaired");
+        let is_new = self.shared.name.get().is_none();
+        self.shared.set_health(if is_new {
+            Health::Opening(text)
+        } else {
+            Health::Broken(text)
+        });
         self.damage = Some(cause);
-    }
-
-    /// Each attempt goes through the whole file, and a disk that damages it at once will do so again.
-    fn may_repair(&self) -> bool {
-        self.damage.is_none() || self.repair_tried.is_none_or(|at| at.elapsed() >= REPAIR_EVERY)
     }
 
     /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
@@ -180,7 +187,7 @@ impl Writer {
             return Ok(());
         }
         (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
-        if database.checkpoint_wal("NOOP")? > WAL_LIMIT_BYTES {
+        if database.checkpoint_wal("NOOP")?.0 > WAL_LIMIT_BYTES {
             database.checkpoint_wal("PASSIVE")?;
         }
         self.judge_room(database.used_bytes()?);
@@ -236,7 +243,7 @@ impl Writer {
         let retired = self.shared.retired.load(Ordering::SeqCst);
         let kept = delivered.saturating_sub(retired);
         let mut due = kept;
-        if let Some(keep) = self.keep.filter(|_| !self.is_crowded(kept)) {
+        if let Some(keep) = self.config.keep.filter(|_| !self.is_crowded(kept)) {
             due = kept.saturating_sub(keep.records);
             // Looked up in the file, and so only when nobody waits.
             if idle && kept > 0 && due < RETIRE_STEP {
@@ -253,27 +260,28 @@ impl Writer {
         let records = self.shared.appended.load(Ordering::SeqCst) - self.shared.retired.load(Ordering::SeqCst);
         let used_bytes = self.shared.used_bytes.load(Ordering::Relaxed);
         let kept_bytes = u128::from(used_bytes) * u128::from(kept) / u128::from(records.max(1));
-        !self.shared.is_accepting() || kept_bytes > u128::from(self.max_bytes / KEPT_SHARE)
+        !self.shared.is_accepting() || kept_bytes > u128::from(self.config.max_bytes / KEPT_SHARE)
     }
 
-    fn judge_room(&self, used_bytes: u64) {
+    pub fn judge_room(&self, used_bytes: u64) {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
         let folder = self.path.parent().unwrap_or(&self.path);
         let free_bytes = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
         let room_bytes = self
+            .config
             .max_bytes
             .saturating_sub(used_bytes)
-            .min(free_bytes.saturating_sub(self.min_free_bytes));
+            .min(free_bytes.saturating_sub(self.config.min_free_bytes));
         self.metrics.room_bytes.set(room_bytes.min(i64::MAX as u64) as i64);
-        let health = if used_bytes >= self.max_bytes {
+        let health = if used_bytes >= self.config.max_bytes {
             Health::Full(format!(
                 "{used_bytes} of spool.max_bytes {} are in use; what is delivered makes room",
-                self.max_bytes
+                self.config.max_bytes
             ))
-        } else if free_bytes < self.min_free_bytes {
+        } else if free_bytes < self.config.min_free_bytes {
             Health::Full(format!(
                 "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}; make room on it",
-                self.min_free_bytes
+                self.config.min_free_bytes
             ))
         } else {
             Health::Accepting
@@ -302,7 +310,12 @@ impl Writer {
                 self.shared.set_health(Health::Accepting);
                 self.database = Some(database);
             }
-            Err(cause) => self.shared.set_health(Health::Broken(cause)),
+            Err(cause) => {
+                if self.damage.is_some() {
+                    error!(cause, "the spool's file is damaged and not repaired");
+                }
+                self.shared.set_health(Health::Broken(cause));
+            }
         }
     }
 
@@ -314,13 +327,7 @@ impl Writer {
                 self.path.display()
             ));
         }
-        self.repair()?;
-        let (database, state) = Database::open_writer(&self.path, &self.spool_id).map_err(|cause| {
-            if cause.is_damage() {
-                self.give_up(cause.to_string());
-            }
-            cause.to_string()
-        })?;
+        let (database, state) = self.open_or_repair().map_err(|cause| cause.to_string())?;
         let appended = self.shared.appended.load(Ordering::SeqCst);
         if state.incarnation != self.incarnation || state.appended < appended {
             return Err(format!(
@@ -331,24 +338,6 @@ impl Writer {
         database.prove(state.delivered).map_err(|cause| cause.to_string())?;
         self.shared.publish_appended(state.appended);
         Ok(database)
-    }
-
-    /// Puts a whole file in the place of a damaged one.
-    fn repair(&mut self) -> Result<(), String> {
-        let Some(damage) = self.damage.clone() else {
-            return Ok(());
-        };
-        let appended = self.shared.appended.load(Ordering::SeqCst);
-        self.repair_tried = Some(Instant::now());
-        let repaired = self.shared.alone(|| repair(&self.path, appended));
-        let repaired = repaired.map_err(|cause| {
-            let text = format!("the file is damaged ({damage}) and not repaired: {cause}");
-            error!("{text}");
-            text
-        })?;
-        self.metrics.count(&repaired);
-        self.damage = None;
-        Ok(())
     }
 }
 

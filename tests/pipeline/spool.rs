@@ -202,3 +202,131 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
     assert!(!bridge.log().contains("WAL checkpoint failed"), "{}", bridge.log());
     ledger.judge(&kafka::shared(), &home).assert_kept();
 }
+
+#[test]
+fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
+    let mut home = Home::new("unmendable");
+    let bridge = home.start();
+    let post = |bridge: &Bridge| {
+        assert_eq!(
+            bridge
+                .post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#)
+                .status,
+            200
+        )
+    };
+    post(&bridge);
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    home.set("KAFKA__BROKERS", "127.0.0.1:1");
+    let bridge = home.start();
+    post(&bridge);
+    bridge.kill();
+    let refused = |home: &Home, words: &[&str]| {
+        let (code, _, error) = run(&mut home.command("serve"));
+        assert_eq!(code, Some(1), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
+    };
+    home.set("KAFKA__DELIVERY", "transactional");
+    refused(
+        &home,
+        &[
+            "holds 1 undelivered records",
+            "start with kafka.delivery = \"idempotent\"",
+        ],
+    );
+    home.set("SPOOL__ID", "another");
+    refused(
+        &home,
+        &["belongs to the spool `imbridge-0`", "set spool.id = \"imbridge-0\""],
+    );
+    home.set("SPOOL__ID", "imbridge-0");
+    let file = home.path().join("spool/spool.db");
+    for wal in ["spool.db-wal", "spool.db-shm"] {
+        std::fs::remove_file(home.path().join("spool").join(wal)).ok();
+    }
+    let mut bytes = std::fs::read(&file).expect("it is there");
+    bytes[..100].fill(0xee);
+    std::fs::write(&file, &bytes).expect("it is writable");
+    refused(&home, &["cannot be repaired", "keep the folder"]);
+    assert!(
+        std::fs::read(&file).expect("it is there") == bytes,
+        "it is left as it is"
+    );
+}
+
+#[test]
+fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrinks_when_it_has_gone() {
+    let (home, bridge) = alone("pinned");
+    let wal_bytes = || bridge.metric(&["imbridge_spool_wal_bytes "]);
+    let mut connection = bridge.connect();
+    let body = format!("{{\"groupID\":\"g\",\"text\":\"{}\"}}", "x".repeat(1 << 20));
+    let mut post = || {
+        let answer = connection.post("/openim/callbackX", &body).expect("an answer");
+        assert_eq!(answer.status, 200);
+    };
+    post();
+    let reader = rusqlite::Connection::open(home.path().join("spool/spool.db")).expect("it is there");
+    reader.execute_batch("BEGIN").expect("a transaction");
+    let read = "SELECT count(*) FROM record";
+    reader.query_row(read, [], |_| Ok(())).expect("it reads");
+    // The bound that a WAL has otherwise is 80 MiB and what one commit brings.
+    while wal_bytes() < f64::from(120 << 20) {
+        post();
+    }
+    let pinned = || bridge.metric(&["imbridge_spool_wal_pinned_seconds"]);
+    eventually("the pinned WAL to be said", || {
+        bridge
+            .log()
+            .contains("somebody keeps a read of the spool's file open")
+            .then_some(())
+    });
+    assert!(pinned() >= 10.0, "{}", pinned());
+    assert_eq!(
+        bridge.log().matches("somebody keeps a read").count(),
+        1,
+        "{}",
+        bridge.log()
+    );
+
+    drop(reader);
+    eventually("the WAL to shrink", || {
+        post();
+        (wal_bytes() <= f64::from(90 << 20) && pinned() == 0.0).then_some(())
+    });
+    assert!(
+        bridge.log().contains("nobody's read keeps the spool's WAL"),
+        "{}",
+        bridge.log()
+    );
+    assert!(bridge.terminate().success());
+}
+
+#[test]
+fn a_reader_of_the_file_holds_up_a_start_and_does_not_end_it() {
+    let (home, bridge) = alone("held");
+    let post = |bridge: &Bridge| {
+        bridge
+            .post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#)
+            .status
+    };
+    assert_eq!(post(&bridge), 200);
+    let reader = rusqlite::Connection::open(home.path().join("spool/spool.db")).expect("it is there");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM record")
+        .expect("it reads");
+    assert_eq!(post(&bridge), 200);
+    bridge.kill();
+    let bridge = home.start_unready();
+    eventually("the reader to be named", || {
+        let (status, said) = bridge.admin("/readyz")?;
+        (status == 503 && said.contains("somebody reads the file")).then_some(())
+    });
+    assert_eq!(post(&bridge), 503);
+    drop(reader);
+    eventually("readiness", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    assert_eq!(stat(&home)["undelivered"], 2);
+    assert_eq!(post(&bridge), 200);
+}

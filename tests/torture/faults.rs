@@ -213,37 +213,95 @@ impl Drop for Mount {
     }
 }
 
+/// A spool whose disk can be filled to the last byte; the shim says that it is where nothing can be mounted.
+struct Small {
+    mount: Option<Mount>,
+    ballast: std::path::PathBuf,
+}
+
+impl Small {
+    fn under(home: &mut Home) -> Small {
+        home.set("SPOOL__MIN_FREE_BYTES", "0");
+        let spool = home.path().join("spool");
+        Small {
+            ballast: spool.join("ballast"),
+            mount: Mount::new(spool),
+        }
+    }
+
+    fn fill(&self, disk: &Disk) {
+        if self.mount.is_none() {
+            return disk.set(Word::WriteErrno, ENOSPC);
+        }
+        let mut file = std::fs::File::create(&self.ballast).expect("there is room for a name");
+        let chunk = [1; 4096];
+        while std::io::Write::write(&mut file, &chunk).is_ok_and(|written| written > 0) {}
+    }
+
+    fn clear(&self, disk: &Disk) {
+        disk.behave();
+        std::fs::remove_file(&self.ballast).ok();
+    }
+
+    fn name(&self) -> &'static str {
+        match self.mount {
+            Some(_) => "a full disk",
+            None => "ENOSPC, since nothing can be mounted here",
+        }
+    }
+}
+
+#[test]
+fn a_disk_without_room_at_a_start_is_waited_for_with_users_let_through() {
+    let mut home = Home::new("start");
+    let small = Small::under(&mut home);
+    let disk = Disk::under(&mut home, false);
+    let before = schemas::add_before_command(&home.schemas());
+    let bridge = home.start();
+    let load = Plan::new(&home).with("rate", 1000).start();
+    eventually("the load to run", || {
+        (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
+    });
+    bridge.kill();
+    small.fill(&disk);
+    let bridge = home.start_unready();
+    let until = Instant::now() + LASTS;
+    while Instant::now() < until {
+        let (status, said) = bridge.admin("/readyz").expect("the admin port answers");
+        assert!(status == 503 && said.contains("spool_opening"), "{status} {said}");
+        assert_eq!(bridge.admin("/livez").expect("the admin port answers").0, 200);
+        let allowed = bridge.post(before, r#"{"GroupId":"probe"}"#);
+        assert!(allowed.status == 200 && allowed.body.contains("OK"), "{allowed:?}");
+        let refused = bridge.connect().post(&target(), r#"{"GroupId":"probe","Name":"-1"}"#);
+        let refused = refused.expect("an answer");
+        assert!(
+            refused.status == 503 && refused.header("retry-after").is_some(),
+            "{refused:?}"
+        );
+    }
+    small.clear(&disk);
+    eventually("readiness to be green", || {
+        bridge.admin("/readyz").filter(|(status, _)| *status == 200)
+    });
+    let ledger = load.stop();
+    bridge.settle();
+    assert!(bridge.terminate().success());
+    let verdict = ledger.judge(&kafka::shared(), &home);
+    report("faults", &format!("{} at a start: {}", small.name(), verdict.summary()));
+    verdict.assert_kept();
+}
+
 #[test]
 fn a_disk_that_others_fill_to_the_last_byte_is_survived() {
     let mut home = Home::new("fault");
-    let mount = Mount::new(home.path().join("spool"));
+    let small = Small::under(&mut home);
     let disk = Disk::under(&mut home, false);
-    home.set("SPOOL__MIN_FREE_BYTES", "0");
-    let ballast = home.path().join("spool").join("ballast");
-    let fill = |_: &Home, disk: &Disk| {
-        if mount.is_some() {
-            let mut file = std::fs::File::create(&ballast).expect("there is room for a name");
-            let chunk = [1; 4096];
-            while std::io::Write::write(&mut file, &chunk).is_ok_and(|written| written > 0) {}
-        } else {
-            disk.set(Word::WriteErrno, ENOSPC);
-        }
-    };
-    let clear = |_: &Home, disk: &Disk| {
-        disk.behave();
-        std::fs::remove_file(&ballast).ok();
-    };
-    let name = if mount.is_some() {
-        "a full disk"
-    } else {
-        "ENOSPC, since nothing can be mounted here"
-    };
     let fault = Fault {
-        name,
-        begin: &fill,
-        end: &clear,
+        name: small.name(),
+        begin: &|_, disk| small.fill(disk),
+        end: &|_, disk| small.clear(disk),
         reasons: &["spool_broken", "spool_full"],
-        total: mount.is_none(),
+        total: small.mount.is_none(),
     };
     let (_home, bridge) = survive(home, &disk, &fault);
     assert!(bridge.terminate().success());

@@ -14,6 +14,7 @@ mod disk;
 mod endurance;
 mod faults;
 mod fencing;
+mod forger;
 mod hostile;
 mod judge;
 mod kill;

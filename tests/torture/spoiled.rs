@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use crate::damage::{PAGE, quarantined, spoil};
 use crate::disk::acks::{Ack, post};
@@ -10,7 +11,7 @@ use crate::disk::{Disk, EIO, Word};
 use crate::size::report;
 use crate::support::bridge::{Bridge, Home};
 use crate::support::reader::{Consumed, consume};
-use crate::support::{eventually, kafka};
+use crate::support::{eventually, kafka, schemas};
 
 /// A bridge's spool with some thousand events that Kafka has not, and what was acknowledged.
 fn waiting(home: &Home) -> Vec<Ack> {
@@ -187,4 +188,58 @@ fn a_sector_that_cannot_be_read_is_given_up_after_a_while_and_named() {
         "{repairs} repairs, {lost} lost:\n{log}"
     );
     assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+}
+
+#[test]
+fn while_a_file_is_repaired_at_the_start_both_ports_answer_and_a_stop_costs_nothing() {
+    let (mut home, disk, acks) = filled_home("ports");
+    let before = schemas::add_before_command(&home.schemas());
+    let file = home.path().join("spool/spool.db");
+    let page = place_of_the_middle_one(&home, &acks) / PAGE;
+    // Where the tree of the records begins, so that opening finds it; and a sector that the repair waits ten seconds for.
+    spoil(&file, PAGE, &[0xee; 500]);
+    disk.set(
+        Word::ReadFile,
+        std::fs::metadata(&file).expect("it is there").ino() as i64,
+    );
+    disk.set(Word::ReadFrom, (page * PAGE) as i64);
+    disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
+    disk.set(Word::ReadErrno, EIO);
+    home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "60");
+    let bridge = home.start_unready();
+    let said = eventually("the repair's progress", || {
+        let (status, text) = bridge.admin("/readyz")?;
+        (status == 503 && text.contains("MiB are looked through")).then_some(text)
+    });
+    assert!(
+        said.contains("spool_opening") && said.contains("is being repaired"),
+        "{said}"
+    );
+    assert_eq!(bridge.admin("/livez").expect("the admin port answers").0, 200);
+    let body = r#"{"GroupId":"g","Name":"n"}"#;
+    let asked = Instant::now();
+    let allowed = bridge.post(before, body);
+    assert!(
+        allowed.status == 200 && allowed.body.contains(r#""ActionStatus":"OK""#),
+        "{allowed:?}"
+    );
+    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    let refused = bridge.post("Group.CallbackAfterCreateGroup", body);
+    assert!(
+        refused.status == 503 && refused.header("retry-after").is_some(),
+        "{refused:?}"
+    );
+    let counted = ["imbridge_failed_open_total", before, "spool_opening"];
+    assert_eq!(bridge.metric(&counted), 1.0);
+    let asked = Instant::now();
+    assert!(bridge.terminate().success());
+    // Far within the time to drain, and not because the repair came to its end.
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    let log = std::fs::read_to_string(home.path().join("log")).expect("it was written");
+    assert!(!log.contains("its readable records are in a new one"), "{log}");
+
+    disk.behave();
+    let (repairs, lost) = finish(home.start());
+    assert_eq!((repairs, lost), (1.0, 0.0));
+    assert_eq!(judge(&home, &acks, "corrupt_page"), 0);
 }
