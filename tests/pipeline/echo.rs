@@ -51,12 +51,13 @@ fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
     let mut home = home("refused");
     home.set("SERVER__MAX_HEAD_BYTES", "2048");
     home.environment("TEST_SECRET", "planted-secret");
+    home.environment("TEST_PATH", "planted-path");
     home.environment("TEST_BASIC", "user:pass");
     let config = std::fs::read_to_string(home.config()).expect("it was written");
     let instance = |name: &str, more: &str| format!("[[openim]]\nname = \"{name}\"\n{more}\n\n");
     let instances = [
         instance("main", "secret = \"env:TEST_SECRET\""),
-        instance("basic", "secret = \"env:TEST_BASIC\"\nbasic_auth = \"env:TEST_BASIC\""),
+        instance("basic", "secret = \"env:TEST_PATH\"\nbasic_auth = \"env:TEST_BASIC\""),
         instance("far", "secret = \"file:far\"\nallow = [\"192.0.2.1\"]"),
     ];
     let far = home.path().join("far");
@@ -78,7 +79,7 @@ fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
             (format!("/openim/{command}"), 404, "secret"),
             (format!("/openim/a/b/c/{command}"), 404, "secret"),
             (format!("/elsewhere/{command}"), 404, "path"),
-            (format!("/openim/user:pass/{command}"), 401, "authorization"),
+            (format!("/openim/planted-path/{command}"), 401, "authorization"),
             (format!("/openim/far/{command}"), 403, "address"),
             (long, 431, "head_too_large"),
         ] {

@@ -60,7 +60,11 @@ fn after_a_panic_of_the_forwarder_nothing_that_was_delivered_is_sent_again() {
             bridge.drain().await;
         });
     });
-    let mut connection = eventually("the bridge to listen", || Connection::open(home.port));
+    eventually("the bridge to be ready", || {
+        let answer = Connection::open(home.admin_port)?.request("GET", "/readyz", &[], b"")?;
+        (answer.status == 200).then_some(())
+    });
+    let mut connection = Connection::open(home.port).expect("the bridge listens");
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json");
     let mut post = |number: usize| {
         let body = format!(r#"{{"GroupId":"g","Name":"{number}","EventTime":"1670574414123"}}"#);

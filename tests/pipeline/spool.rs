@@ -275,12 +275,7 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
         post();
     }
     let pinned = || bridge.metric(&["imbridge_spool_wal_pinned_seconds"]);
-    eventually("the pinned WAL to be said", || {
-        bridge
-            .log()
-            .contains("somebody keeps a read of the spool's file open")
-            .then_some(())
-    });
+    bridge.logged("somebody keeps a read of the spool's file open");
     assert!(pinned() >= 10.0, "{}", pinned());
     assert_eq!(
         bridge.log().matches("somebody keeps a read").count(),
@@ -294,11 +289,7 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
         post();
         (wal_bytes() <= f64::from(90 << 20) && pinned() == 0.0).then_some(())
     });
-    assert!(
-        bridge.log().contains("nobody's read keeps the spool's WAL"),
-        "{}",
-        bridge.log()
-    );
+    bridge.logged("nobody's read keeps the spool's WAL");
     assert!(bridge.terminate().success());
 }
 
