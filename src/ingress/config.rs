@@ -26,8 +26,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
-    /// Connections of one worker. For one more goes the oldest that has brought no verified request; where there is none, it
-    /// waits in the operating system's queue. Fewer where the limit on open files is too low.
+    /// Connections of one worker, beside 64 that have just come. For one more goes the oldest that has brought no verified
+    /// request; where there is none, it waits in the operating system's queue. Fewer where the limit on open files is too low.
     pub max_connections: usize,
     /// Proxies that are believed when they name whom they speak for.
     pub trusted_proxies: Networks,

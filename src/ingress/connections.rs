@@ -8,6 +8,8 @@ use rustix::net::sockopt;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
+use super::places::COMING;
+
 /// Callers who may wait to be taken, so that many who come at once need not knock twice, a second later.
 const BACKLOG: i32 = 4096;
 /// A caller who is silent for so long is asked whether he is there, and again, before his connection is closed.
@@ -50,7 +52,7 @@ pub(super) fn room(wanted: usize, workers: usize) -> usize {
 }
 
 fn within(files: u64, wanted: usize, workers: usize) -> usize {
-    let each = files.saturating_sub(OTHER_FILES) / workers as u64;
+    let each = (files.saturating_sub(OTHER_FILES) / workers as u64).saturating_sub(COMING as u64);
     wanted.min(usize::try_from(each).unwrap_or(usize::MAX)).max(1)
 }
 
@@ -60,13 +62,16 @@ mod tests {
 
     #[test]
     fn connections_leave_files_for_everything_else() {
-        assert_eq!(within(1024, 10_000, 2), 384);
+        assert_eq!(within(1024, 10_000, 2), 320);
         assert_eq!(within(1 << 20, 10_000, 2), 10_000);
         assert_eq!(
             within(100, 10_000, 8),
             1,
             "too few files for anything, and still one caller at a time"
         );
-        assert_eq!(within(u64::MAX, usize::MAX, 1), (u64::MAX - OTHER_FILES) as usize);
+        assert_eq!(
+            within(u64::MAX, usize::MAX, 1),
+            (u64::MAX - OTHER_FILES) as usize - COMING
+        );
     }
 }

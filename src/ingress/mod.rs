@@ -78,10 +78,10 @@ pub fn bind(
     };
     let room = connections::room(config.max_connections, workers);
     // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
-    actix_tls::accept::max_concurrent_tls_connect(room);
+    actix_tls::accept::max_concurrent_tls_connect(room + places::COMING);
     let mut server = Server::build()
         .workers(workers)
-        .max_concurrent_connections(room)
+        .max_concurrent_connections(room + places::COMING)
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
     let port = Port {

@@ -5,9 +5,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Metrics;
+
+/// Strangers beside those for whom there is room, for as long as they have only just come: a crowd that comes at once must not
+/// push out an honest caller in the middle of his handshake.
+pub(super) const COMING: usize = 64;
+const JUST_COME: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Both ports' connections are served by the same threads, and share their places.
@@ -18,9 +23,24 @@ thread_local! {
 #[derive(Default)]
 struct Places {
     open: Cell<usize>,
+    /// Of these, those that have lost their places.
+    leaving: Cell<usize>,
     so_far: Cell<u64>,
     /// Those that have not brought a verified request, the oldest first.
     strangers: RefCell<BTreeMap<u64, Weak<Connection>>>,
+}
+
+impl Places {
+    /// Takes the oldest stranger off the list, if his place is needed.
+    fn stranger_in_excess_of(&self, room: usize) -> Option<Rc<Connection>> {
+        let taken = self.open.get() - self.leaving.get();
+        let mut strangers = self.strangers.borrow_mut();
+        let oldest = strangers.first_entry()?;
+        let stranger = oldest.get().upgrade()?;
+        let goes = taken >= room && stranger.since.elapsed() >= JUST_COME || taken >= room + COMING;
+        goes.then(|| oldest.remove())?;
+        Some(stranger)
+    }
 }
 
 /// What is known of a connection, from its first moment to its last.
@@ -28,6 +48,7 @@ pub(super) struct Connection {
     places: Rc<Places>,
     metrics: Metrics,
     number: u64,
+    since: Instant,
     heard: Cell<bool>,
     verified: Cell<bool>,
     closed: Cell<bool>,
@@ -44,14 +65,12 @@ impl Connection {
         places.open.set(places.open.get() + 1);
         places.so_far.set(places.so_far.get() + 1);
         metrics.connections.inc();
-        if places.open.get() >= room {
-            let oldest = places.strangers.borrow_mut().pop_first();
-            if let Some(stranger) = oldest.and_then(|(_, stranger)| stranger.upgrade()) {
-                stranger.crowd_out();
-            }
+        while let Some(stranger) = places.stranger_in_excess_of(room) {
+            stranger.crowd_out();
         }
         let connection = Rc::new(Connection {
             number: places.so_far.get(),
+            since: Instant::now(),
             metrics: metrics.clone(),
             heard: Cell::new(false),
             verified: Cell::new(false),
@@ -82,7 +101,9 @@ impl Connection {
     }
 
     fn close(&self) {
-        self.closed.set(true);
+        if !self.closed.replace(true) {
+            self.places.leaving.set(self.places.leaving.get() + 1);
+        }
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -141,6 +162,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.places.open.set(self.places.open.get() - 1);
+        if self.closed.get() {
+            self.places.leaving.set(self.places.leaving.get() - 1);
+        }
         self.places.strangers.borrow_mut().remove(&self.number);
         self.metrics.connections.dec();
         if !self.heard.get() {
@@ -161,29 +185,19 @@ mod tests {
     fn of_strangers_the_oldest_goes_and_of_the_verified_none() {
         let metrics = metrics();
         let accept = || Connection::accept(3, &metrics);
-        let closed = |connections: &[&Rc<Connection>]| -> Vec<bool> {
-            let is_closed = |connection: &&Rc<Connection>| connection.is_closed(Waker::noop());
-            connections.iter().map(is_closed).collect()
-        };
         let known = accept();
         known.hear();
         known.verify();
-        let first = accept();
-        assert_eq!(
-            closed(&[&known, &first]),
-            [false, false],
-            "there is a place for one more"
-        );
-        let second = accept();
-        assert_eq!(closed(&[&known, &first, &second]), [false, true, false]);
-        drop(first);
-        let third = accept();
-        assert_eq!(closed(&[&known, &second, &third]), [false, true, false]);
-        drop(second);
-        third.verify();
+        let strangers: Vec<_> = (0..COMING + 4).map(|_| accept()).collect();
+        // Room for three and for those who have just come, of which one is kept free.
+        let closed = strangers.iter().filter(|stranger| stranger.is_closed(Waker::noop()));
+        assert_eq!(closed.map(|stranger| stranger.number).collect::<Vec<_>>(), [2, 3, 4]);
+        assert!(!known.is_closed(Waker::noop()));
+        assert_eq!(metrics.refused.with_label_values(&["none", "crowded_out"]).get(), 3);
+        strangers.iter().for_each(|stranger| stranger.verify());
         let last = accept();
-        assert_eq!(closed(&[&known, &third, &last]), [false; 3]);
-        assert_eq!(metrics.refused.with_label_values(&["none", "crowded_out"]).get(), 2);
+        let next = accept();
+        assert_eq!([&last, &next].map(|one| one.is_closed(Waker::noop())), [true, false]);
     }
 
     #[test]

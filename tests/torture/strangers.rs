@@ -20,10 +20,14 @@ use crate::support::reader::consume;
 use crate::support::schemas;
 
 const WORKERS: usize = 2;
-/// Of each worker.
+/// Of each worker, by the configuration.
 const PLACES: usize = 40;
+/// As many as there are places, with the 64 for those who have just come.
+const STRANGERS: usize = WORKERS * (PLACES + 64);
 /// Between two looks of the strangers whether they still have their places.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(10);
+/// Who come at one look. All at once would be a flood, and not silence.
+const AT_ONCE: usize = 20;
 
 /// A way of being silent.
 struct Way {
@@ -148,7 +152,7 @@ fn crowd(there: &There, way: &Way, stop: &Receiver<()>) -> usize {
     let (mut strangers, mut came) = (Vec::new(), 0);
     while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         strangers.retain_mut(is_there);
-        let missing = WORKERS * PLACES - strangers.len();
+        let missing = (STRANGERS - strangers.len()).min(AT_ONCE);
         strangers.extend((0..missing).filter_map(|_| there.stranger(way)));
         came += missing;
     }
@@ -235,7 +239,7 @@ fn strangers_who_say_nothing_keep_no_place_from_an_honest_caller() {
             &format!(
                 "{} ({port}): {came} strangers for {} places; {} honest callbacks over new connections, median {median:.1?} (alone {:.1?}), slowest {slowest:.1?} (alone {:.1?})",
                 way.name,
-                WORKERS * PLACES,
+                STRANGERS,
                 times.len(),
                 quiet[quiet.len() / 2],
                 quiet[quiet.len() - 1],
