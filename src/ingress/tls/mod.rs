@@ -12,9 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{
-    Gauge, IntCounter, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
-};
+use prometheus::{Gauge, IntCounter, IntCounterVec};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -26,42 +24,18 @@ use tracing::{error, info};
 pub use config::Config;
 pub use files::TlsError;
 
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, metrics};
 use files::{Files, Identity};
 
-/// The certificate's metrics; cheap to clone.
-#[derive(Clone)]
-pub struct Metrics {
-    expires: Gauge,
-    reloads: IntCounterVec,
-    handshakes: IntCounterVec,
-}
-
-impl Metrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When the registry has one of these names already.
-    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        Ok(Metrics {
-            expires: register_gauge_with_registry!(
-                "imbridge_tls_certificate_expires_seconds",
-                "When the certificate that is shown ends, in Unix seconds.",
-                registry
-            )?,
-            reloads: register_int_counter_vec_with_registry!(
-                "imbridge_tls_reloads_total",
-                "Changes of the certificate's files, by outcome: used, or refused and the old ones kept.",
-                &["outcome"],
-                registry
-            )?,
-            handshakes: register_int_counter_vec_with_registry!(
-                "imbridge_tls_handshakes_total",
-                "Handshakes by outcome: done, or failed.",
-                &["outcome"],
-                registry
-            )?,
-        })
+metrics! {
+    /// The certificate's metrics; cheap to clone.
+    pub struct Metrics {
+        /// When the certificate that is shown ends, in Unix seconds.
+        expires: Gauge = "imbridge_tls_certificate_expires_seconds";
+        /// Changes of the certificate's files, by outcome: used, or refused and the old ones kept.
+        reloads: IntCounterVec["outcome"] = "imbridge_tls_reloads_total";
+        /// Handshakes by outcome: done, or failed.
+        handshakes: IntCounterVec["outcome"] = "imbridge_tls_handshakes_total";
     }
 }
 
