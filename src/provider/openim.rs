@@ -21,22 +21,16 @@ pub struct Config {
     pub name: String,
     /// The path segment between `/openim/` and the command, of unreserved characters; without it, anyone who reaches the
     /// port is this server.
-    #[serde(default)]
     pub secret: Option<Secrets>,
     /// `user:password`, as it stands before the host in OpenIM's `url`.
-    #[serde(default)]
     pub basic_auth: Option<Secrets>,
     /// The Enterprise edition's signature over a nonce.
-    #[serde(default)]
     pub signature: Option<SignatureConfig>,
     /// Whose callbacks are accepted; everyone's where it is left out.
-    #[serde(default)]
     pub allow: Option<Networks>,
     /// Callbacks that are taken in a second; any number where it is left out.
-    #[serde(default)]
     pub rate_per_s: Option<NonZeroU32>,
     /// Callbacks that are taken at once; a second's worth where it is left out.
-    #[serde(default)]
     pub burst: Option<NonZeroU32>,
 }
 

@@ -19,19 +19,15 @@ pub struct Config {
     /// The SDKAppID of the console.
     pub sdk_app_id: u64,
     /// The token of the console's callback authentication; with it, every request must be signed. Two while it is changed.
-    #[serde(default)]
     pub token: Option<Secrets>,
     /// Seconds that `RequestTime` may differ from this machine's clock, either way.
     #[serde(default = "default_skew")]
     pub max_clock_skew_s: u32,
     /// Whose callbacks are accepted; everyone's where it is left out.
-    #[serde(default)]
     pub allow: Option<Networks>,
     /// Callbacks that are taken in a second; any number where it is left out.
-    #[serde(default)]
     pub rate_per_s: Option<NonZeroU32>,
     /// Callbacks that are taken at once; a second's worth where it is left out.
-    #[serde(default)]
     pub burst: Option<NonZeroU32>,
 }
 

@@ -8,9 +8,8 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use hmac::{Hmac, KeyInit, Mac};
+use ring::hmac;
 use serde::Deserialize;
-use sha2::Sha256;
 
 use crate::callback::Head;
 use crate::secret::Secret;
@@ -39,7 +38,6 @@ pub struct PrivacyConfig {
     /// What happens to them.
     pub action: Action,
     /// For `hash`: the key, the same for as long as hashes are to be compared.
-    #[serde(default)]
     pub key: Option<Secret>,
 }
 
@@ -165,8 +163,7 @@ impl PrivacyConfig {
             .key
             .as_ref()
             .expect("a rule that hashes has a key, which was checked");
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("HMAC takes a key of any length");
-        mac.update(text.as_bytes());
-        hex::encode(&mac.finalize().into_bytes()[..16])
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
+        hex::encode(&hmac::sign(&key, text.as_bytes()).as_ref()[..16])
     }
 }
