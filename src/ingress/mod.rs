@@ -100,7 +100,7 @@ pub fn bind(
         server = server.listen("http", listener, move || port.http())?;
     }
     if let Some(certificates) = certificates {
-        let listener = listen("server.tls.listen", certificates.listen())?;
+        let listener = listen("server.tls.listen", &certificates.config.listen)?;
         https = Some(listener.local_addr()?);
         let tls = certificates.server_config();
         let [done, failed] = ["done", "failed"].map(|outcome| certificates.handshakes(outcome));

@@ -41,7 +41,7 @@ metrics! {
 
 /// The certificate in use, and the files that it came from.
 pub struct Certificates {
-    config: Config,
+    pub(super) config: Config,
     metrics: Metrics,
     current: Arc<Current>,
     /// What was looked at last, fit or unfit, so that each content is judged once.
@@ -124,11 +124,6 @@ impl Certificates {
             }
         };
         std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
-    }
-
-    /// Where to listen.
-    pub(super) fn listen(&self) -> &str {
-        &self.config.listen
     }
 
     /// Counts handshakes by their outcome, `done` or `failed`.
