@@ -26,7 +26,8 @@ struct Places {
 /// What is known of a connection, from its first moment to its last.
 pub(super) struct Connection {
     places: Rc<Places>,
-    metrics: Metrics,
+    /// Where to count what becomes of it.
+    pub metrics: Metrics,
     number: u64,
     heard: Cell<bool>,
     verified: Cell<bool>,
@@ -86,11 +87,6 @@ impl Connection {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-    }
-
-    /// Where to count what becomes of it.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Whether its place is needed. If not yet, `waker` is told.

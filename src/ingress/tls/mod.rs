@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{Gauge, IntCounter, IntCounterVec};
+use prometheus::{Gauge, IntCounterVec};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -35,14 +35,14 @@ metrics! {
         /// Changes of the certificate's files, by outcome: used, or refused and the old ones kept.
         reloads: IntCounterVec["outcome"] = "imbridge_tls_reloads_total";
         /// Handshakes by outcome: done, or failed.
-        handshakes: IntCounterVec["outcome"] = "imbridge_tls_handshakes_total";
+        pub(super) handshakes: IntCounterVec["outcome"] = "imbridge_tls_handshakes_total";
     }
 }
 
 /// The certificate in use, and the files that it came from.
 pub struct Certificates {
     pub(super) config: Config,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     current: Arc<Current>,
     /// What was looked at last, fit or unfit, so that each content is judged once.
     seen: Mutex<Result<[u8; 32], TlsError>>,
@@ -104,9 +104,8 @@ impl Certificates {
         if identity.not_after > SystemTime::now() {
             return Ok(identity);
         }
-        let (key, path) = ("tls.cert", self.config.cert.display().to_string());
-        let problem = format!("{path:?}: it has ended; a certificate that is valid is needed");
-        Err(TlsError { key, problem })
+        let problem = "it has ended; a certificate that is valid is needed";
+        Err(files::fault("tls.cert", &self.config.cert, problem))
     }
 
     /// Looks at the files again and again on a thread of its own, until `stop` is raised.
@@ -124,11 +123,6 @@ impl Certificates {
             }
         };
         std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
-    }
-
-    /// Counts handshakes by their outcome, `done` or `failed`.
-    pub(super) fn handshakes(&self, outcome: &str) -> IntCounter {
-        self.metrics.handshakes.with_label_values(&[outcome])
     }
 
     /// What rustls is told.
