@@ -67,16 +67,12 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let bad = self.listen.parse::<SocketAddr>().is_err();
-        bad.then(|| {
-            (
-                "listen",
-                format!(
-                    "{:?}: an address and a port are needed, like \"127.0.0.1:9464\"",
-                    self.listen
-                ),
-            )
-        })
+        let Config { listen, .. } = self;
+        if listen.parse::<SocketAddr>().is_ok() {
+            return None;
+        }
+        let problem = format!("{listen:?}: an address and a port are needed, like \"127.0.0.1:9464\"");
+        Some(("listen", problem))
     }
 }
 

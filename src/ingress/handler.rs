@@ -186,10 +186,7 @@ impl Serving<'_> {
         let callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
             Err(unreadable) if over_rate => return Err(unreadable.refusal),
-            Err(unreadable) => {
-                let refusal = self.keep_unreadable(*unreadable).await;
-                return Err(refusal);
-            }
+            Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
         };
         let answer = self.providers.success(&callback);
         // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
