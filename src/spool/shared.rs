@@ -22,6 +22,12 @@ pub enum Health {
     Opening(String),
 }
 
+impl Default for Health {
+    fn default() -> Health {
+        Health::Opening("the file is being opened".into())
+    }
+}
+
 impl Health {
     /// Why not, as a word and in a sentence.
     pub fn problem(self) -> Option<(&'static str, String)> {
@@ -47,6 +53,7 @@ pub(super) type Handle = Arc<Mutex<Option<Database>>>;
 
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
 /// durable.
+#[derive(Default)]
 pub(super) struct Shared {
     /// `<id>.<incarnation>`, once the file is open.
     pub name: OnceLock<String>,
@@ -80,28 +87,8 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(commit_timeout: Duration) -> Shared {
         Shared {
-            name: OnceLock::new(),
-            appended: 0.into(),
-            delivered: 0.into(),
-            retired: 0.into(),
-            used_bytes: 0.into(),
-            closed: false.into(),
-            given_over: false.into(),
-            looked_through: Default::default(),
-            given_up: false.into(),
-            commit_began: Mutex::default(),
             commit_timeout,
-            accepting: false.into(),
-            health: Mutex::new(Health::Opening("the file is being opened".into())),
-            progress: Mutex::new(None),
-            lanes: Mutex::default(),
-            handles: Mutex::default(),
-            damage: Mutex::default(),
-            writer: OnceLock::new(),
-            writer_waits: false.into(),
-            reader_waits: false.into(),
-            reader_lock: Mutex::new(()),
-            reader_wake: Condvar::new(),
+            ..Shared::default()
         }
     }
 
