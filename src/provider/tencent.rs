@@ -115,19 +115,12 @@ impl<'a> Query<'a> {
 
 pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
     let query = Query::parse(line.query);
+    let refuse = |message: &str| Err(refusal(403, "app", message));
     let Some(app_id) = query.get("SdkAppid") else {
-        return Err(refusal(
-            403,
-            "app",
-            "SdkAppid is missing from the query: it says which app the callback is of",
-        ));
+        return refuse("SdkAppid is missing from the query: it says which app the callback is of");
     };
     let Some((place, app)) = (0..).zip(apps).find(|(_, app)| app.sdk_app_id == app_id) else {
-        return Err(refusal(
-            403,
-            "app",
-            "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id",
-        ));
+        return refuse("SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id");
     };
     check_address(Provider::Tencent, app.config.allow.as_ref(), line.client)?;
     app.check_signature(&query, now_ms)?;

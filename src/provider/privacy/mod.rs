@@ -44,11 +44,9 @@ pub struct PrivacyConfig {
 impl PrivacyConfig {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
+        let wrong = |key, problem: &str| Some((key, problem.to_owned()));
         if self.commands.is_empty() {
-            return Some((
-                "commands",
-                "is empty: commands as on the wire, or \"*\", are needed".into(),
-            ));
+            return wrong("commands", "is empty: commands as on the wire, or \"*\", are needed");
         }
         let broken = |path: &&String| path.is_empty() || path.split('/').any(str::is_empty);
         if let Some(path) = self.paths.iter().find(broken) {
@@ -62,16 +60,14 @@ impl PrivacyConfig {
             return Some(("paths", format!("{path:?}: {} are allowed", META.join(", "))));
         }
         if self.paths.is_empty() {
-            return Some(("paths", "is empty: at least one path is needed".into()));
+            return wrong("paths", "is empty: at least one path is needed");
         }
         match (self.action, &self.key) {
-            (Action::Hash, None) => Some((
+            (Action::Hash, None) => wrong(
                 "key",
-                "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"".into(),
-            )),
-            (Action::Drop | Action::Mask, Some(_)) => {
-                Some(("key", "has no use here: only action = \"hash\" takes one".into()))
-            }
+                "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"",
+            ),
+            (Action::Drop | Action::Mask, Some(_)) => wrong("key", "has no use here: only action = \"hash\" takes one"),
             _ => None,
         }
     }
