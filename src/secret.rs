@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use subtle::ConstantTimeEq;
@@ -82,6 +84,12 @@ pub fn same(left: &str, right: &str) -> bool {
 pub fn credentials<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
     let (sent, credentials) = authorization.split_once(' ')?;
     sent.eq_ignore_ascii_case(scheme).then_some(credentials.trim())
+}
+
+/// What stands in an `Authorization` header of the scheme Basic: `user:password`.
+pub fn basic_credentials(authorization: &str) -> Option<String> {
+    let decoded = BASE64_STANDARD.decode(credentials(authorization, "basic")?).ok()?;
+    String::from_utf8(decoded).ok()
 }
 
 /// An address without what stands before an `@` in it, where a password would be.

@@ -13,20 +13,18 @@ pub(super) const STEP: Duration = Duration::from_secs(10);
 /// Points of an hour.
 const POINTS: usize = 360;
 
-/// What was read, and when.
-#[derive(Debug, Clone)]
-struct Point {
-    at_ms: i64,
-    records: f64,
-    oldest_age_s: f64,
-    accepted: f64,
-    published: f64,
-}
+/// What is plotted: its name on the page, its metric, and whether it is what that gained in a second.
+const COLUMNS: [(&str, &str, bool); 4] = [
+    ("spool_records", "imbridge_spool_records", false),
+    ("oldest_age_s", "imbridge_spool_oldest_age_seconds", false),
+    ("accepted_per_s", "imbridge_requests_total", true),
+    ("published_per_s", "imbridge_messages_published_total", true),
+];
 
-/// The points, and the last two readings in full.
+/// What was read, and when; the last two readings in full.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    points: VecDeque<Point>,
+    points: VecDeque<(i64, [f64; COLUMNS.len()])>,
     before: Option<(i64, Readings)>,
     last: Option<(i64, Readings)>,
 }
@@ -37,13 +35,8 @@ impl History {
         if self.points.len() == POINTS {
             self.points.pop_front();
         }
-        self.points.push_back(Point {
-            at_ms,
-            records: readings.sum("imbridge_spool_records"),
-            oldest_age_s: readings.sum("imbridge_spool_oldest_age_seconds"),
-            accepted: readings.sum("imbridge_requests_total"),
-            published: readings.sum("imbridge_messages_published_total"),
-        });
+        let sums = COLUMNS.map(|(_, metric, _)| readings.sum(metric));
+        self.points.push_back((at_ms, sums));
         self.before = self.last.replace((at_ms, readings));
     }
 
@@ -55,21 +48,18 @@ impl History {
 
     /// The points, column by column; of counters, what was added a second since the point before.
     pub fn columns(&self) -> Value {
-        let column = |read: fn(&Point) -> f64| self.points.iter().map(read).collect::<Vec<_>>();
-        let rate = |read: fn(&Point) -> f64| {
-            let pairs = self.points.iter().zip(self.points.iter().skip(1));
-            let rates = pairs.map(|(a, b)| {
-                let seconds = (b.at_ms - a.at_ms).max(1) as f64 / 1000.0;
-                (read(b) - read(a)).max(0.0) / seconds
+        let mut columns = json!({"at_ms": Value::from_iter(self.points.iter().map(|(at_ms, _)| *at_ms))});
+        for (index, (name, _, is_rate)) in (0..).zip(COLUMNS) {
+            let gained = self.points.iter().zip(self.points.iter().skip(1)).map(|(a, b)| {
+                let seconds = (b.0 - a.0).max(1) as f64 / 1000.0;
+                (b.1[index] - a.1[index]).max(0.0) / seconds
             });
-            std::iter::once(0.0).chain(rates).collect::<Vec<_>>()
-        };
-        json!({
-            "at_ms": self.points.iter().map(|point| point.at_ms).collect::<Vec<_>>(),
-            "spool_records": column(|point| point.records),
-            "oldest_age_s": column(|point| point.oldest_age_s),
-            "accepted_per_s": rate(|point| point.accepted),
-            "published_per_s": rate(|point| point.published),
-        })
+            columns[name] = if is_rate {
+                std::iter::once(0.0).chain(gained).collect()
+            } else {
+                self.points.iter().map(|(_, sums)| sums[index]).collect()
+            };
+        }
+        columns
     }
 }

@@ -24,8 +24,6 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use arc_swap::ArcSwapOption;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
 use serde::Deserialize;
 use serde_json::json;
@@ -34,7 +32,7 @@ use tracing::info;
 pub use status::View;
 
 use crate::lifecycle::{Levels, Pulse, Stop, unix_ms};
-use crate::secret::{Secrets, credentials};
+use crate::secret::{Secrets, basic_credentials, credentials};
 use crate::spool::Appender;
 use history::History;
 use readings::Readings;
@@ -69,16 +67,12 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let bad = self.listen.parse::<SocketAddr>().is_err();
-        bad.then(|| {
-            (
-                "listen",
-                format!(
-                    "{:?}: an address and a port are needed, like \"127.0.0.1:9464\"",
-                    self.listen
-                ),
-            )
-        })
+        let Config { listen, .. } = self;
+        if listen.parse::<SocketAddr>().is_ok() {
+            return None;
+        }
+        let problem = format!("{listen:?}: an address and a port are needed, like \"127.0.0.1:9464\"");
+        Some(("listen", problem))
     }
 }
 
@@ -174,8 +168,8 @@ fn sent_token(authorization: &str) -> Option<String> {
     if let Some(token) = credentials(authorization, "bearer") {
         return Some(token.to_owned());
     }
-    let decoded = BASE64_STANDARD.decode(credentials(authorization, "basic")?).ok()?;
-    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    let credentials = basic_credentials(authorization)?;
+    let (_, password) = credentials.split_once(':')?;
     Some(password.to_owned())
 }
 

@@ -123,17 +123,15 @@ fn commands(readings: &Readings, earlier: Option<(i64, &Readings)>, now_ms: i64)
             let seconds = (now_ms - at_ms).max(1) as f64 / 1000.0;
             (answered + failed - before.0 - before.1).max(0.0) / seconds
         });
-        let mut row = Map::new();
-        let arrival = last
-            .get(&(provider.as_str(), command.as_str()))
-            .map(|seconds| seconds * 1000.0);
-        row.insert("answered".into(), answered.into());
-        row.insert("failed".into(), failed.into());
-        row.insert("per_s".into(), rate.into());
-        row.insert("last_arrival_ms".into(), arrival.into());
-        row.insert("provider".into(), provider.into());
-        row.insert("command".into(), command.into());
-        Value::Object(row)
+        let arrival = last.get(&(provider.as_str(), command.as_str()));
+        json!({
+            "answered": answered,
+            "failed": failed,
+            "per_s": rate,
+            "last_arrival_ms": arrival.map(|seconds| seconds * 1000.0),
+            "provider": provider,
+            "command": command,
+        })
     };
     let mut rows: Vec<Value> = counts(readings).into_iter().map(row).collect();
     rows.sort_by(|a, b| f64::total_cmp(&arrival_ms(b), &arrival_ms(a)));

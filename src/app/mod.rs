@@ -199,7 +199,7 @@ impl Bridge {
             renewals,
             levels,
             certificates,
-            metrics: reload::Metrics::new(&registry)?,
+            metrics: reload::Metrics::at_start(&registry)?,
         };
         let pulse = spool.pulse();
         let watched = pulse.watch("forward");

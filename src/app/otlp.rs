@@ -7,15 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use prometheus::{
-    IntCounter, IntCounterVec, Registry, register_int_counter_vec_with_registry, register_int_counter_with_registry,
-};
+use prometheus::{IntCounter, IntCounterVec, Registry};
 use serde_json::{Value, json};
 use tracing::warn;
 use ureq::Agent;
 
 use crate::callback::{Span, Spans};
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, metrics};
 
 /// Spans that wait for the collector.
 const QUEUE: usize = 8192;
@@ -28,6 +26,16 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const SERVER: u8 = 2;
 const PRODUCER: u8 = 4;
 
+metrics! {
+    /// What became of spans.
+    struct Metrics {
+        /// Spans that did not get to the collector: there was no room, or it did not take them.
+        dropped: IntCounterVec["reason"] = "imbridge_spans_dropped_total";
+        /// Spans that the collector has taken.
+        exported: IntCounter = "imbridge_spans_exported_total";
+    }
+}
+
 /// The thread that exports.
 pub(super) struct Exporter {
     thread: JoinHandle<()>,
@@ -39,17 +47,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
     let Some(endpoint) = endpoint else {
         return Ok((Spans::default(), None));
     };
-    let dropped = register_int_counter_vec_with_registry!(
-        "imbridge_spans_dropped_total",
-        "Spans that did not get to the collector: there was no room, or it did not take them.",
-        &["reason"],
-        registry
-    )?;
-    let exported = register_int_counter_with_registry!(
-        "imbridge_spans_exported_total",
-        "Spans that the collector has taken.",
-        registry
-    )?;
+    let Metrics { dropped, exported } = Metrics::new(registry)?;
     let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
     let stop = Stop::default();
     let desk = Desk {

@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use prometheus::{
-    IntCounterVec, IntGauge, Registry, register_int_counter_vec_with_registry, register_int_gauge_with_registry,
-};
+use prometheus::{IntCounterVec, IntGauge, Registry};
 use tracing::{error, info, warn};
 
 use super::config::{Config, ConfigError};
 use super::load_schemas;
 use crate::forward::{Renewal, Renewals};
 use crate::ingress::tls::Certificates;
-use crate::lifecycle::{Levels, unix_ms};
+use crate::lifecycle::{Levels, metrics, unix_ms};
 use crate::provider::{Privacy, Providers};
 use crate::secret::Secrets;
 
@@ -35,34 +33,22 @@ pub struct Reloader {
     pub(super) metrics: Metrics,
 }
 
-/// How reloads went.
-pub(super) struct Metrics {
-    reloads: IntCounterVec,
-    successful: IntGauge,
-    succeeded_at: IntGauge,
+metrics! {
+    /// How reloads went.
+    pub(super) struct Metrics {
+        /// Reloads by SIGHUP.
+        reloads: IntCounterVec["outcome"] = "imbridge_reloads_total";
+        /// 1 when what was loaded last is in force, 0 when it was wrong and the state before it is.
+        successful: IntGauge = "imbridge_last_reload_successful";
+        /// When what is in force was loaded, at the start or later, in Unix seconds.
+        succeeded_at: IntGauge = "imbridge_last_reload_success_timestamp_seconds";
+    }
 }
 
 impl Metrics {
     /// Registers them. The start counts as a success.
-    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        let metrics = Metrics {
-            reloads: register_int_counter_vec_with_registry!(
-                "imbridge_reloads_total",
-                "Reloads by SIGHUP.",
-                &["outcome"],
-                registry
-            )?,
-            successful: register_int_gauge_with_registry!(
-                "imbridge_last_reload_successful",
-                "1 when what was loaded last is in force, 0 when it was wrong and the state before it is.",
-                registry
-            )?,
-            succeeded_at: register_int_gauge_with_registry!(
-                "imbridge_last_reload_success_timestamp_seconds",
-                "When what is in force was loaded, at the start or later, in Unix seconds.",
-                registry
-            )?,
-        };
+    pub fn at_start(registry: &Registry) -> prometheus::Result<Metrics> {
+        let metrics = Metrics::new(registry)?;
         for outcome in ["ok", "failed"] {
             metrics.reloads.with_label_values(&[outcome]);
         }

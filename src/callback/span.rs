@@ -1,7 +1,6 @@
 //! What is told of a sampled callback's way through the bridge, and where it is left for whoever exports it. It knows no
 //! exporter, and nobody waits for one: what there is no room for is dropped and counted.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -26,18 +25,13 @@ pub struct Span {
 
 /// Where spans are left. Clones share the place; the default takes none.
 #[derive(Clone, Default)]
-pub struct Spans(Option<Arc<Place>>);
-
-struct Place {
-    queue: Sender<Span>,
-    dropped: IntCounter,
-}
+pub struct Spans(Option<(Sender<Span>, IntCounter)>);
 
 impl Spans {
     /// A place for so many, what is counted when it is full, and who takes them away.
     pub fn with_room(spans: usize, dropped: IntCounter) -> (Spans, Receiver<Span>) {
         let (queue, taken) = bounded(spans);
-        (Spans(Some(Arc::new(Place { queue, dropped }))), taken)
+        (Spans(Some((queue, dropped))), taken)
     }
 
     /// Whether anybody wants to hear of this trace: its caller samples it, and there is an exporter.
@@ -47,10 +41,10 @@ impl Spans {
 
     /// Leaves one; never blocks.
     pub fn leave(&self, span: Span) {
-        if let Some(place) = &self.0
-            && place.queue.try_send(span).is_err()
+        if let Some((queue, dropped)) = &self.0
+            && queue.try_send(span).is_err()
         {
-            place.dropped.inc();
+            dropped.inc();
         }
     }
 }

@@ -95,14 +95,7 @@ pub(super) struct Held<'a> {
     bytes: usize,
 }
 
-impl<'a> Held<'a> {
-    fn of(limits: &Limits<'a>) -> Held<'a> {
-        Held {
-            held: limits.held,
-            bytes: 0,
-        }
-    }
-
+impl Held<'_> {
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
         self.held.shown.add(bytes as i64);
@@ -152,7 +145,8 @@ pub(super) async fn read<'a>(
 }
 
 async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    let mut share = Held::of(limits);
+    let (held, bytes) = (limits.held, 0);
+    let mut share = Held { held, bytes };
     let mut body = Vec::new();
     let mut reader = coding.reader(packed);
     loop {
@@ -170,7 +164,8 @@ async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Resul
 }
 
 async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
-    let (mut share, mut read) = (Some(Held::of(limits)), 0);
+    let (held, bytes) = (limits.held, 0);
+    let (mut share, mut read) = (Some(Held { held, bytes }), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     while let Some(chunk) = payload.next().await {

@@ -72,30 +72,25 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let tls_alone = self.listen.is_empty() && self.tls.is_some();
-        if !tls_alone && self.listen.parse::<std::net::SocketAddr>().is_err() {
-            return Some((
-                "listen",
-                format!(
-                    "{:?}: an address and a port are needed, like \"0.0.0.0:8080\"; none where there is a [server.tls]",
-                    self.listen
-                ),
-            ));
+        let Config {
+            listen,
+            max_head_bytes,
+            max_body_bytes,
+            max_held_bytes,
+            ..
+        } = self;
+        let tls_alone = listen.is_empty() && self.tls.is_some();
+        if !tls_alone && listen.parse::<std::net::SocketAddr>().is_err() {
+            let allowed = "an address and a port are needed, like \"0.0.0.0:8080\"; none where there is a [server.tls]";
+            return Some(("listen", format!("{listen:?}: {allowed}")));
         }
-        if !(1024..=HEAD_BYTES_MAX).contains(&self.max_head_bytes) {
-            return Some((
-                "max_head_bytes",
-                format!("{}: 1024 to {HEAD_BYTES_MAX} is allowed", self.max_head_bytes),
-            ));
+        if !(1024..=HEAD_BYTES_MAX).contains(max_head_bytes) {
+            let problem = format!("{max_head_bytes}: 1024 to {HEAD_BYTES_MAX} is allowed");
+            return Some(("max_head_bytes", problem));
         }
-        if self.max_body_bytes < 1024 || self.max_body_bytes > self.max_held_bytes {
-            return Some((
-                "max_body_bytes",
-                format!(
-                    "{}: 1024 to server.max_held_bytes ({}) is allowed",
-                    self.max_body_bytes, self.max_held_bytes
-                ),
-            ));
+        if *max_body_bytes < 1024 || max_body_bytes > max_held_bytes {
+            let problem = format!("{max_body_bytes}: 1024 to server.max_held_bytes ({max_held_bytes}) is allowed");
+            return Some(("max_body_bytes", problem));
         }
         let bounds = [
             ("max_connections", self.max_connections as u64, 1, 1 << 30),

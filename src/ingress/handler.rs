@@ -162,8 +162,8 @@ impl Serving<'_> {
         payload: Payload,
         started: Instant,
     ) -> Result<Vec<u8>, Refusal> {
-        let provider = sender.provider();
-        let rule = self.providers.rule_of(&sender);
+        let provider = sender.head().provider;
+        let rule = self.providers.rule(sender.head());
         let before = rule.is_some_and(CommandRule::is_before);
         let over_rate = self.providers.admit(&sender).is_err();
         let limits = self.limits(rule, request.headers(), started);
@@ -173,18 +173,20 @@ impl Serving<'_> {
         }
         let (body, _share) = match body::read(payload, request.headers(), &limits).await {
             Ok(body) => body,
-            Err(cause @ (BodyError::TooSlow | BodyError::Overloaded)) if before => {
-                return Ok(self.allow_unread(sender, &cause));
+            Err(cause) => {
+                let refusal = self.body_refusal(provider, &cause);
+                return match cause {
+                    BodyError::TooSlow | BodyError::Overloaded if before => {
+                        Ok(self.allow_unread(sender, refusal.reason))
+                    }
+                    _ => Err(refusal),
+                };
             }
-            Err(cause) => return Err(self.body_refusal(provider, &cause)),
         };
         let callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
             Err(unreadable) if over_rate => return Err(unreadable.refusal),
-            Err(unreadable) => {
-                let refusal = self.keep_unreadable(*unreadable).await;
-                return Err(refusal);
-            }
+            Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
         };
         let answer = self.providers.success(&callback);
         // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
@@ -247,12 +249,7 @@ impl Serving<'_> {
     }
 
     /// The user behind a before-callback does not wait for a body that does not come, or that there is no room for.
-    fn allow_unread(&self, sender: Verified, cause: &BodyError) -> Vec<u8> {
-        let reason = if *cause == BodyError::TooSlow {
-            "body_too_slow"
-        } else {
-            "overloaded"
-        };
+    fn allow_unread(&self, sender: Verified, reason: &str) -> Vec<u8> {
         let callback = sender.callback(Bytes::new(), unix_ms());
         let labels = [
             callback.head.provider.as_str(),
@@ -290,42 +287,34 @@ impl Serving<'_> {
     fn head_refusal(&self, path: &str) -> Refusal {
         let most = self.config.max_head_bytes;
         let message = format!("the request's line and headers are larger than server.max_head_bytes, {most} bytes");
-        Refusal {
-            provider: provider_of(path),
-            status: 431,
-            reason: "head_too_large",
-            message,
-        }
+        Refusal::new(provider_of(path), 431, "head_too_large", message)
     }
 
     fn body_refusal(&self, provider: Provider, cause: &BodyError) -> Refusal {
-        match cause {
-            BodyError::TooLarge => {
-                let message = format!(
-                    "the body is larger than server.max_body_bytes, {} bytes",
-                    self.config.max_body_bytes
-                );
-                Refusal::new(provider, 413, "body_too_large", message)
-            }
-            BodyError::TooSlow => {
-                let message = format!("the body did not arrive within {} s", self.config.body_timeout_s);
-                Refusal::new(provider, 408, "body_too_slow", message)
-            }
-            BodyError::Overloaded => Refusal::new(
-                provider,
-                503,
-                "overloaded",
-                "the bridge holds as many bytes as it may; send it again later",
-            ),
+        let (status, reason) = match cause {
+            BodyError::TooLarge => (413, "body_too_large"),
+            BodyError::TooSlow => (408, "body_too_slow"),
+            BodyError::Overloaded => (503, "overloaded"),
+            BodyError::UnknownCoding => (415, "content_encoding"),
+            BodyError::Broken(_) => (400, "body_broken"),
+        };
+        let Config {
+            max_body_bytes,
+            body_timeout_s,
+            ..
+        } = self.config;
+        let message = match cause {
+            BodyError::TooLarge => format!("the body is larger than server.max_body_bytes, {max_body_bytes} bytes"),
+            BodyError::TooSlow => format!("the body did not arrive within {body_timeout_s} s"),
+            BodyError::Overloaded => "the bridge holds as many bytes as it may; send it again later".to_owned(),
             BodyError::UnknownCoding => {
-                let message = format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are read");
-                Refusal::new(provider, 415, "content_encoding", message)
+                format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are read")
             }
             BodyError::Broken(cause) => {
-                let message = format!("the body broke off, or is not what its Content-Encoding says: {cause}");
-                Refusal::new(provider, 400, "body_broken", message)
+                format!("the body broke off, or is not what its Content-Encoding says: {cause}")
             }
-        }
+        };
+        Refusal::new(provider, status, reason, message)
     }
 
     fn refuse(&self, refusal: &Refusal, body: Vec<u8>, request: &HttpRequest) -> HttpResponse<Bytes> {

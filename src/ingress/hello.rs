@@ -13,12 +13,7 @@ const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The first bytes of a connection: the whole answer to what is no HTTP/1.1, which is counted and logged.
 pub(super) fn refuse(first: &[u8], peer: Option<SocketAddr>, metrics: &Metrics) -> Option<Vec<u8>> {
     let (reason, message) = what_it_is(first)?;
-    let refusal = Refusal {
-        provider: None,
-        status: 400,
-        reason,
-        message: message.to_owned(),
-    };
+    let refusal = Refusal::new(None, 400, reason, message);
     metrics.refused.with_label_values(&["none", reason]).inc();
     refusals::log(&refusal, peer);
     let body = refusal.body();

@@ -100,10 +100,11 @@ pub fn bind(
         server = server.listen("http", listener, move || port.http())?;
     }
     if let Some(certificates) = certificates {
-        let listener = listen("server.tls.listen", certificates.listen())?;
+        let listener = listen("server.tls.listen", &certificates.config.listen)?;
         https = Some(listener.local_addr()?);
         let tls = certificates.server_config();
-        let [done, failed] = ["done", "failed"].map(|outcome| certificates.handshakes(outcome));
+        let handshakes = &certificates.metrics.handshakes;
+        let [done, failed] = ["done", "failed"].map(|outcome| handshakes.with_label_values(&[outcome]));
         server = server.listen("https", listener, move || {
             port.https(tls.clone(), done.clone(), failed.clone())
         })?;

@@ -46,7 +46,8 @@ impl Places {
 /// What is known of a connection, from its first moment to its last.
 pub(super) struct Connection {
     places: Rc<Places>,
-    metrics: Metrics,
+    /// Where to count what becomes of it.
+    pub metrics: Metrics,
     number: u64,
     since: Instant,
     heard: Cell<bool>,
@@ -107,11 +108,6 @@ impl Connection {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-    }
-
-    /// Where to count what becomes of it.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
     }
 
     /// Whether its place is needed. If not yet, `waker` is told.

@@ -53,7 +53,7 @@ impl Watched {
 
     /// Answers what is no HTTP/1.1; true where it was, and nothing more is to be read.
     fn refuse(&self, first: &[u8]) -> bool {
-        let Some(answer) = hello::refuse(first, self.peer(), self.connection.metrics()) else {
+        let Some(answer) = hello::refuse(first, self.peer(), &self.connection.metrics) else {
             return false;
         };
         self.connection.hear();

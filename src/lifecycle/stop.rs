@@ -6,14 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// A flag that is raised once. Clones share it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Stop(Arc<watch::Sender<bool>>);
-
-impl Default for Stop {
-    fn default() -> Stop {
-        Stop(Arc::new(watch::Sender::new(false)))
-    }
-}
 
 impl Stop {
     /// Raises the flag.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -54,29 +54,15 @@ struct Account<'a> {
     to_account: &'a RawValue,
 }
 
-#[derive(Serialize)]
-struct ResultItem<'a> {
-    #[serde(rename = "To_Account")]
-    to_account: &'a RawValue,
-    #[serde(rename = "ResultCode")]
-    result_code: u8,
-    #[serde(rename = "ResultInfo")]
-    result_info: &'static str,
-}
-
 fn result_item(neutral: &str, list: &str, body: &[u8]) -> Option<Vec<u8>> {
     let request = fields_of(body)?;
     let accounts: Vec<Object<Account<'_>>> = serde_json::from_str(request.get(list)?.get()).ok()?;
-    let items: Vec<_> = accounts
-        .iter()
-        .map(|Object(account)| ResultItem {
-            to_account: account.to_account,
-            result_code: 0,
-            result_info: "",
-        })
-        .collect();
-    let items = serde_json::to_string(&items).ok()?;
-    Some(format!("{},\"ResultItem\":{items}}}", neutral.trim_end_matches('}')).into_bytes())
+    let item = |Object(account): &Object<Account<'_>>| {
+        let account = account.to_account.get();
+        format!(r#"{{"To_Account":{account},"ResultCode":0,"ResultInfo":""}}"#)
+    };
+    let items = accounts.iter().map(item).collect::<Vec<_>>().join(",");
+    Some(format!("{},\"ResultItem\":[{items}]}}", neutral.trim_end_matches('}')).into_bytes())
 }
 
 /// A refusal. OpenIM goes on with the user's operation unless `actionCode` is 0 and `nextCode` 1, so a refusal never blocks one.

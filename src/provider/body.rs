@@ -23,10 +23,11 @@ struct OpenIm<'a> {
     command: Option<Cow<'a, str>>,
 }
 
+/// One event of a batch.
 #[derive(Deserialize)]
-struct PushEvent<'a> {
+pub(super) struct Element<'a> {
     #[serde(rename = "CallbackCommand", borrow)]
-    command: Option<Cow<'a, str>>,
+    pub command: Option<Cow<'a, str>>,
 }
 
 /// The command of a list's first element; the others are only checked to be JSON, however many there are.
@@ -49,7 +50,7 @@ impl<'de> Visitor<'de> for FirstVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let first = list.next_element::<Object<PushEvent<'de>>>()?;
+        let first = list.next_element::<Object<Element<'de>>>()?;
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(first.and_then(|Object(event)| event.command))
     }

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::body::Element;
 use super::object::Object;
 use crate::callback::{Callback, CommandTable};
 
@@ -40,12 +40,6 @@ pub enum ExpandError {
     NoObject(#[from] serde_json::Error),
 }
 
-#[derive(Deserialize)]
-struct Element<'a> {
-    #[serde(rename = "CallbackCommand", borrow, default)]
-    command: Option<Cow<'a, str>>,
-}
-
 /// The events of a callback with a command. What stands beside the list of a batch goes along with its first event.
 ///
 /// # Errors
@@ -53,21 +47,18 @@ struct Element<'a> {
 pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, ExpandError> {
     let command = callback.head.command.as_deref().unwrap_or_default();
     let rule = commands.get(callback.head.provider, command);
+    let whole = Event {
+        index: 0,
+        command: command.into(),
+        body: callback.body.as_ref().into(),
+    };
     let Some(list) = rule.and_then(|rule| rule.expand.as_deref()) else {
-        return Ok(vec![Event {
-            index: 0,
-            command: command.into(),
-            body: callback.body.as_ref().into(),
-        }]);
+        return Ok(vec![whole]);
     };
     let mut beside: BTreeMap<Cow<'a, str>, &RawValue> = serde_json::from_slice(&callback.body)?;
     let Some(elements) = beside.remove(list) else {
         // An older form of the same command: one event, flat.
-        return Ok(vec![Event {
-            index: 0,
-            command: command.into(),
-            body: callback.body.as_ref().into(),
-        }]);
+        return Ok(vec![whole]);
     };
     let elements: Vec<&RawValue> =
         serde_json::from_str(elements.get()).map_err(|_| ExpandError::NoList(list.to_owned()))?;

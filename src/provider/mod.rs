@@ -52,51 +52,30 @@ pub struct RequestLine<'a> {
 /// A sender that has passed its provider's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    provider: Provider,
-    app: String,
-    /// Its place in the configuration, among those of its provider.
+    /// When it arrived is known only with its body.
+    head: Head,
+    /// The sender's place in the configuration, among those of its provider.
     place: usize,
-    command: Option<String>,
-    client_ip: Option<String>,
-    platform: Option<String>,
-    request_id: Option<String>,
-    trace: Option<Trace>,
 }
 
 impl Verified {
-    /// Who it is.
-    pub fn provider(&self) -> Provider {
-        self.provider
+    /// What stands before the body.
+    pub fn head(&self) -> &Head {
+        &self.head
     }
 
     /// The same, with the trace that the request is part of.
     #[must_use]
-    pub fn traced(self, trace: Option<Trace>) -> Verified {
-        Verified { trace, ..self }
+    pub fn traced(mut self, trace: Option<Trace>) -> Verified {
+        self.head.trace = trace;
+        self
     }
 
     /// The callback that its request line and this body make.
     pub fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
-        let Verified {
-            provider,
-            app,
-            place: _,
-            command,
-            client_ip,
-            platform,
-            request_id,
-            trace,
-        } = self;
         let head = Head {
-            provider,
-            app,
-            command,
             received_at_ms,
-            client_ip,
-            platform,
-            request_id,
-            trace,
-            unreadable: false,
+            ..self.head
         };
         Callback { head, body }
     }
@@ -179,7 +158,10 @@ impl Providers {
     /// # Errors
     /// A [`Refusal`] with what to answer.
     pub fn verify(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
-        let provider = provider_of(line.path).ok_or_else(Refusal::unknown_path)?;
+        let Some(provider) = provider_of(line.path) else {
+            let message = "no such path: callbacks go to /tencent or /openim/<command>";
+            return Err(Refusal::new(None, 404, "path", message));
+        };
         if line.method != "POST" {
             let message = format!("method {} is not allowed: callbacks are sent with POST", line.method);
             return Err(Refusal::new(provider, 405, "method", message));
@@ -195,7 +177,7 @@ impl Providers {
     /// # Errors
     /// The time until there is room for it.
     pub fn admit(&self, sender: &Verified) -> Result<(), Duration> {
-        let rate = match sender.provider {
+        let rate = match sender.head.provider {
             Provider::Tencent => &self.tencent[sender.place].rate,
             Provider::OpenIm => &self.openim[sender.place].rate,
         };
@@ -207,7 +189,7 @@ impl Providers {
     /// # Errors
     /// [`Unreadable`] when it is not JSON; a [`Refusal`] alone when no command is to be found.
     pub fn read(&self, sender: Verified, body: Bytes, now_ms: i64) -> Result<Callback, Box<Unreadable>> {
-        let provider = sender.provider;
+        let provider = sender.head.provider;
         let mut callback = sender.callback(body, now_ms);
         let refusal = match body::command_in(provider, &callback.body) {
             Ok(in_body) => {
@@ -231,11 +213,6 @@ impl Providers {
     /// The rule of a callback's command, `None` for an unknown one.
     pub fn rule(&self, head: &Head) -> Option<&CommandRule> {
         self.commands.get(head.provider, head.command.as_deref()?)
-    }
-
-    /// The rule of a sender's command, as far as the request line says it.
-    pub fn rule_of(&self, sender: &Verified) -> Option<&CommandRule> {
-        self.commands.get(sender.provider, sender.command.as_deref()?)
     }
 
     /// The rule of the command that a request of OpenIM's names, whoever sent it and wherever it leads, if its answer carries
@@ -304,23 +281,18 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Refusal {
-    /// A refusal in a provider's shape.
-    pub fn new(provider: Provider, status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
+    /// A refusal in a provider's shape, or in that of none.
+    pub fn new(
+        provider: impl Into<Option<Provider>>,
+        status: u16,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Refusal {
         Refusal {
-            provider: Some(provider),
+            provider: provider.into(),
             status,
             reason,
             message: message.into(),
-        }
-    }
-
-    fn unknown_path() -> Refusal {
-        let message = "no such path: callbacks go to /tencent or /openim/<command>".to_owned();
-        Refusal {
-            provider: None,
-            status: 404,
-            reason: "path",
-            message,
         }
     }
 

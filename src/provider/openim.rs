@@ -4,16 +4,14 @@
 use std::borrow::Cow;
 use std::num::NonZeroU32;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use prometheus::IntCounter;
 use serde::Deserialize;
 
 use super::rate::Rate;
 use super::signature::Signature;
 use super::{Networks, Refusal, RequestLine, SignatureConfig, Verified, check_address, segments, sender_problem};
-use crate::callback::Provider;
-use crate::secret::{Secret, Secrets, credentials};
+use crate::callback::{Head, Provider};
+use crate::secret::{Secret, Secrets, basic_credentials};
 
 /// One `[[openim]]` of the configuration: a server whose callbacks are accepted.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,22 +21,16 @@ pub struct Config {
     pub name: String,
     /// The path segment between `/openim/` and the command, of unreserved characters; without it, anyone who reaches the
     /// port is this server.
-    #[serde(default)]
     pub secret: Option<Secrets>,
     /// `user:password`, as it stands before the host in OpenIM's `url`.
-    #[serde(default)]
     pub basic_auth: Option<Secrets>,
     /// The Enterprise edition's signature over a nonce.
-    #[serde(default)]
     pub signature: Option<SignatureConfig>,
     /// Whose callbacks are accepted; everyone's where it is left out.
-    #[serde(default)]
     pub allow: Option<Networks>,
     /// Callbacks that are taken in a second; any number where it is left out.
-    #[serde(default)]
     pub rate_per_s: Option<NonZeroU32>,
     /// Callbacks that are taken at once; a second's worth where it is left out.
-    #[serde(default)]
     pub burst: Option<NonZeroU32>,
 }
 
@@ -55,12 +47,8 @@ impl Config {
                            `openssl rand -hex 32` makes one of these";
             return Some(("secret", problem.into()));
         }
-        if !self
-            .basic_auth
-            .iter()
-            .flat_map(Secrets::iter)
-            .all(|auth| auth.expose().contains(':'))
-        {
+        let has_colon = |auth: &Secret| auth.expose().contains(':');
+        if !self.basic_auth.iter().flat_map(Secrets::iter).all(has_colon) {
             return Some(("basic_auth", "it has no colon: user:password is allowed".into()));
         }
         let signature = || self.signature.as_ref().and_then(SignatureConfig::problem);
@@ -69,51 +57,36 @@ impl Config {
 }
 
 pub(super) struct Instance {
-    name: String,
-    secret: Option<Secrets>,
-    authorization: Option<Secrets>,
+    config: Config,
     signature: Option<Signature>,
-    allow: Option<Networks>,
     pub rate: Option<Rate>,
 }
 
 impl Instance {
     /// Goes on from what the same instance has had before.
     pub fn new(config: &Config, before: &[Instance], forgotten: &IntCounter) -> Instance {
-        let before = before.iter().find(|instance| instance.name == config.name);
+        let before = before.iter().find(|instance| instance.config.name == config.name);
         let rate = before.and_then(|instance| instance.rate.as_ref());
         let signature = before.and_then(|instance| instance.signature.as_ref());
         let signed = |config| Signature::new(config, signature, forgotten);
         Instance {
-            name: config.name.clone(),
-            secret: config.secret.clone(),
-            authorization: config.basic_auth.clone(),
+            config: config.clone(),
             signature: config.signature.as_ref().map(signed),
-            allow: config.allow.clone(),
             rate: config.rate_per_s.map(|per_s| Rate::renewed(per_s, config.burst, rate)),
         }
     }
 
     fn check_authorization(&self, authorization: Option<&str>) -> Result<(), Refusal> {
-        let Some(expected) = &self.authorization else {
+        let Some(expected) = &self.config.basic_auth else {
             return Ok(());
         };
-        let sent = authorization
-            .and_then(|value| credentials(value, "basic"))
-            .and_then(|encoded| {
-                BASE64_STANDARD
-                    .decode(encoded)
-                    .ok()
-                    .and_then(|bytes| String::from_utf8(bytes).ok())
-            });
-        match sent {
-            Some(sent) if expected.matches(&sent) => Ok(()),
-            _ => Err(refusal(
-                401,
-                "authorization",
-                "Basic authentication is missing or wrong: write it into OpenIM's url as http://user:password@host",
-            )),
+        let sent = authorization.and_then(basic_credentials);
+        if sent.is_some_and(|sent| expected.matches(&sent)) {
+            return Ok(());
         }
+        let message =
+            "Basic authentication is missing or wrong: write it into OpenIM's url as http://user:password@host";
+        Err(refusal(401, "authorization", message))
     }
 }
 
@@ -121,15 +94,19 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
     let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
     let behind_secret = segments.first().and_then(|first| {
         // Every secret is compared, so that the time does not tell which one came close.
-        let here = |instance: &Instance| instance.secret.as_ref().is_some_and(|secret| secret.matches(first));
+        let here = |instance: &Instance| {
+            let secret = instance.config.secret.as_ref();
+            secret.is_some_and(|secret| secret.matches(first))
+        };
         (0..).zip(instances).filter(|(_, instance)| here(instance)).last()
     });
     let (instance, rest) = match behind_secret {
         Some(instance) => (Some(instance), &segments[1..]),
-        None => (
-            (0..).zip(instances).find(|(_, instance)| instance.secret.is_none()),
-            &segments[..],
-        ),
+        None => {
+            let is_open = |instance: &Instance| instance.config.secret.is_none();
+            let open = (0..).zip(instances).find(|(_, instance)| is_open(instance));
+            (open, &segments[..])
+        }
     };
     let (Some((place, instance)), true) = (instance, rest.len() <= 1) else {
         return Err(refusal(
@@ -138,23 +115,24 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
             "no such path: OpenIM's url must end with /openim/<secret> of an [[openim]] instance of this bridge",
         ));
     };
-    check_address(Provider::OpenIm, instance.allow.as_ref(), line.client)?;
+    check_address(Provider::OpenIm, instance.config.allow.as_ref(), line.client)?;
     instance.check_authorization((line.header)("authorization"))?;
     if let Some(signature) = &instance.signature {
         signature.check(line, now_ms)?;
     }
-    Ok(Verified {
+    let id = (line.header)("operationid").filter(|id| !id.is_empty());
+    let head = Head {
         provider: Provider::OpenIm,
-        app: instance.name.clone(),
-        place,
+        app: instance.config.name.clone(),
         command: command_in(line.query, rest.first().copied()).map(Cow::into_owned),
+        received_at_ms: now_ms,
         client_ip: None,
         platform: None,
-        request_id: (line.header)("operationid")
-            .filter(|id| !id.is_empty())
-            .map(str::to_owned),
+        request_id: id.map(str::to_owned),
         trace: None,
-    })
+        unreadable: false,
+    };
+    Ok(Verified { head, place })
 }
 
 /// The command: what the path ends with, or else the query's.

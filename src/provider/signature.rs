@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Refusal, RequestLine};
 use crate::callback::Provider;
-use crate::secret::Secrets;
+use crate::secret::{Secret, Secrets};
 
 /// Base64, whether or not it is padded.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -109,10 +109,8 @@ impl Config {
 
 /// Checks signatures and remembers nonces.
 pub(super) struct Signature {
+    config: Config,
     keys: Vec<hmac::Key>,
-    nonce_header: String,
-    signature_header: String,
-    bounds: Bounds,
     nonces: Arc<Mutex<Nonces>>,
 }
 
@@ -120,51 +118,40 @@ impl Signature {
     /// Goes on with the nonces of the one before; counts those that it has no room for.
     pub fn new(config: &Config, before: Option<&Signature>, forgotten: &IntCounter) -> Signature {
         let algorithm = config.algorithm.of_ring();
-        let key = |secret: &crate::secret::Secret| hmac::Key::new(algorithm, secret.expose().as_bytes());
+        let key = |secret: &Secret| hmac::Key::new(algorithm, secret.expose().as_bytes());
+        let new = || Arc::new(Mutex::new(Nonces::new(forgotten.clone())));
         Signature {
+            config: config.clone(),
             keys: config.secret.iter().map(key).collect(),
-            nonce_header: config.nonce_header.clone(),
-            signature_header: config.signature_header.clone(),
-            bounds: Bounds {
-                max: config.max_nonces,
-                window_ms: i64::from(config.replay_window_s) * 1000,
-            },
-            nonces: before.map_or_else(
-                || Arc::new(Mutex::new(Nonces::new(forgotten.clone()))),
-                |before| Arc::clone(&before.nonces),
-            ),
+            nonces: before.map_or_else(new, |before| Arc::clone(&before.nonces)),
         }
     }
 
     /// Whether the request has a nonce that is signed and new.
     pub fn check(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<(), Refusal> {
+        let Config {
+            nonce_header,
+            signature_header,
+            ..
+        } = &self.config;
         let header = |name: &str| (line.header)(name).filter(|value| !value.is_empty());
-        let (Some(nonce), Some(signature)) = (header(&self.nonce_header), header(&self.signature_header)) else {
-            let (nonce, signature) = (&self.nonce_header, &self.signature_header);
-            return Err(refusal(
-                "signature",
-                format!("{nonce} or {signature} is missing: callbacks must be signed"),
-            ));
+        let (Some(nonce), Some(signature)) = (header(nonce_header), header(signature_header)) else {
+            let message = format!("{nonce_header} or {signature_header} is missing: callbacks must be signed");
+            return Err(refusal("signature", message));
         };
         let signature = decode(signature).unwrap_or_default();
         // Every key is tried, so that the time does not tell which one fits.
         let verified = |key: &hmac::Key| hmac::verify(key, nonce.as_bytes(), &signature).is_ok();
         if !self.keys.iter().fold(false, |found, key| found | verified(key)) {
-            let message = format!(
-                "{} does not match: OpenIM's key and the one configured here differ",
-                self.signature_header
-            );
+            let message = format!("{signature_header} does not match: OpenIM's key and the one configured here differ");
             return Err(refusal("signature", message));
         }
         let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
-        if nonces.is_new(nonce, now_ms, self.bounds) {
-            Ok(())
-        } else {
-            Err(refusal(
-                "replayed",
-                format!("{} was used before: each nonce is accepted once", self.nonce_header),
-            ))
+        if nonces.is_new(nonce, now_ms, &self.config) {
+            return Ok(());
         }
+        let message = format!("{nonce_header} was used before: each nonce is accepted once");
+        Err(refusal("replayed", message))
     }
 }
 
@@ -177,13 +164,6 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     hex::decode(text).ok().or_else(|| BASE64.decode(text).ok())
 }
 
-/// How many nonces are remembered, and for how long.
-#[derive(Clone, Copy)]
-struct Bounds {
-    max: usize,
-    window_ms: i64,
-}
-
 /// The nonces of the recent past: bounded in number and in time, 16 bytes of hash each, however long they are.
 struct Nonces {
     known: HashSet<[u8; 16]>,
@@ -194,18 +174,18 @@ struct Nonces {
 
 impl Nonces {
     fn new(forgotten: IntCounter) -> Nonces {
-        let (known, order) = Default::default();
         Nonces {
-            known,
-            order,
+            known: HashSet::new(),
+            order: VecDeque::new(),
             forgotten,
         }
     }
 
     /// Remembers the nonce; false when it is known already.
-    fn is_new(&mut self, nonce: &str, now_ms: i64, bounds: Bounds) -> bool {
+    fn is_new(&mut self, nonce: &str, now_ms: i64, bounds: &Config) -> bool {
+        let window_ms = i64::from(bounds.replay_window_s) * 1000;
         while let Some((seen_ms, oldest)) = self.order.front() {
-            if now_ms - seen_ms <= bounds.window_ms {
+            if now_ms - seen_ms <= window_ms {
                 break;
             }
             self.known.remove(oldest);
@@ -216,7 +196,7 @@ impl Nonces {
         if !self.known.insert(short) {
             return false;
         }
-        while self.order.len() >= bounds.max {
+        while self.order.len() >= bounds.max_nonces {
             let (_, oldest) = self.order.pop_front().expect("at least one is remembered");
             self.known.remove(&oldest);
             self.forgotten.inc();

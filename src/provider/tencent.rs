@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::rate::Rate;
 use super::{Networks, Refusal, RequestLine, Verified, check_address, sender_problem};
-use crate::callback::Provider;
+use crate::callback::{Head, Provider};
 use crate::secret::{Secret, Secrets, same};
 
 /// One `[[tencent]]` of the configuration: an app whose callbacks are accepted.
@@ -19,19 +19,15 @@ pub struct Config {
     /// The SDKAppID of the console.
     pub sdk_app_id: u64,
     /// The token of the console's callback authentication; with it, every request must be signed. Two while it is changed.
-    #[serde(default)]
     pub token: Option<Secrets>,
     /// Seconds that `RequestTime` may differ from this machine's clock, either way.
     #[serde(default = "default_skew")]
     pub max_clock_skew_s: u32,
     /// Whose callbacks are accepted; everyone's where it is left out.
-    #[serde(default)]
     pub allow: Option<Networks>,
     /// Callbacks that are taken in a second; any number where it is left out.
-    #[serde(default)]
     pub rate_per_s: Option<NonZeroU32>,
     /// Callbacks that are taken at once; a second's worth where it is left out.
-    #[serde(default)]
     pub burst: Option<NonZeroU32>,
 }
 
@@ -48,9 +44,7 @@ fn default_skew() -> u32 {
 
 pub(super) struct App {
     sdk_app_id: String,
-    token: Option<Secrets>,
-    max_clock_skew_s: u32,
-    allow: Option<Networks>,
+    config: Config,
     pub rate: Option<Rate>,
 }
 
@@ -62,16 +56,14 @@ impl App {
         let rate = before.and_then(|app| app.rate.as_ref());
         App {
             sdk_app_id,
-            token: config.token.clone(),
-            max_clock_skew_s: config.max_clock_skew_s,
-            allow: config.allow.clone(),
+            config: config.clone(),
             rate: config.rate_per_s.map(|per_s| Rate::renewed(per_s, config.burst, rate)),
         }
     }
 
     /// `Sign` = hex of SHA-256 over the token, then `RequestTime` in Unix seconds.
     fn check_signature(&self, query: &Query<'_>, now_ms: i64) -> Result<(), Refusal> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = &self.config.token else { return Ok(()) };
         let refuse = |message: &str| Err(refusal(403, "signature", message));
         let (Some(sign), Some(time)) = (query.get("Sign"), query.get("RequestTime")) else {
             return refuse(
@@ -81,15 +73,10 @@ impl App {
         let Ok(seconds) = time.parse::<i64>() else {
             return refuse("RequestTime is not a number of Unix seconds");
         };
-        if (now_ms / 1000).abs_diff(seconds) > u64::from(self.max_clock_skew_s) {
-            return Err(refusal(
-                403,
-                "stale",
-                format!(
-                    "RequestTime is more than {} s from this server's clock",
-                    self.max_clock_skew_s
-                ),
-            ));
+        let skew_s = self.config.max_clock_skew_s;
+        if (now_ms / 1000).abs_diff(seconds) > u64::from(skew_s) {
+            let message = format!("RequestTime is more than {skew_s} s from this server's clock");
+            return Err(refusal(403, "stale", message));
         }
         let sign = sign.to_ascii_lowercase();
         let signed_with = |token: &Secret| same(&sign_of(token.expose(), time), &sign);
@@ -128,32 +115,27 @@ impl<'a> Query<'a> {
 
 pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
     let query = Query::parse(line.query);
+    let refuse = |message: &str| Err(refusal(403, "app", message));
     let Some(app_id) = query.get("SdkAppid") else {
-        return Err(refusal(
-            403,
-            "app",
-            "SdkAppid is missing from the query: it says which app the callback is of",
-        ));
+        return refuse("SdkAppid is missing from the query: it says which app the callback is of");
     };
     let Some((place, app)) = (0..).zip(apps).find(|(_, app)| app.sdk_app_id == app_id) else {
-        return Err(refusal(
-            403,
-            "app",
-            "SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id",
-        ));
+        return refuse("SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id");
     };
-    check_address(Provider::Tencent, app.allow.as_ref(), line.client)?;
+    check_address(Provider::Tencent, app.config.allow.as_ref(), line.client)?;
     app.check_signature(&query, now_ms)?;
-    Ok(Verified {
+    let head = Head {
         provider: Provider::Tencent,
         app: app.sdk_app_id.clone(),
-        place,
         command: query.owned("CallbackCommand"),
+        received_at_ms: now_ms,
         client_ip: query.owned("ClientIP"),
         platform: query.owned("OptPlatform"),
         request_id: query.owned("RequestID").or_else(|| query.owned("RequestId")),
         trace: None,
-    })
+        unreadable: false,
+    };
+    Ok(Verified { head, place })
 }
 
 fn refusal(status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {

@@ -12,28 +12,18 @@ const NOW_MS: i64 = 1_669_872_120_000;
 
 fn providers() -> Providers {
     let mut commands = CommandTable::default();
-    let rule = |phase, answer, expand: Option<&str>| CommandRule {
-        phase,
-        answer,
-        expand: expand.map(str::to_owned),
-    };
-    commands.insert(
-        Provider::Tencent,
-        "Group.After",
-        rule(Phase::After, Answer::Neutral, None),
-    );
-    commands.insert(
-        Provider::Tencent,
-        "Sns.Prev",
-        rule(Phase::Before, Answer::ResultItem("FriendItem".into()), None),
-    );
-    commands.insert(
-        Provider::Tencent,
-        "Push.Batch",
-        rule(Phase::After, Answer::Neutral, Some("Events")),
-    );
+    let items = Answer::ResultItem("FriendItem".into());
     let echo = Answer::Echo(vec!["groupID".into(), "ex".into()]);
-    commands.insert(Provider::OpenIm, "callbackBeforeSet", rule(Phase::Before, echo, None));
+    for (provider, command, phase, answer) in [
+        (Provider::Tencent, "Group.After", Phase::After, Answer::Neutral),
+        (Provider::Tencent, "Sns.Prev", Phase::Before, items),
+        (Provider::Tencent, "Push.Batch", Phase::After, Answer::Neutral),
+        (Provider::OpenIm, "callbackBeforeSet", Phase::Before, echo),
+    ] {
+        let expand = (command == "Push.Batch").then(|| "Events".to_owned());
+        let rule = CommandRule { phase, answer, expand };
+        commands.insert(provider, command, rule);
+    }
     let app = |sdk_app_id, token: Option<&str>| TencentConfig {
         sdk_app_id,
         token: token.map(|token| Secrets::of(&[token, "another"])),
@@ -63,6 +53,16 @@ fn providers() -> Providers {
     )
 }
 
+fn post<'a>(path: &'a str, query: &'a str) -> RequestLine<'a> {
+    RequestLine {
+        method: "POST",
+        path,
+        query,
+        client: None,
+        header: &|_| None,
+    }
+}
+
 fn verify(path: &str, query: &str) -> Result<Verified, Refusal> {
     verify_with(path, query, None)
 }
@@ -74,11 +74,8 @@ fn verify_with(path: &str, query: &str, authorization: Option<&'static str>) -> 
         _ => None,
     };
     let line = RequestLine {
-        method: "POST",
-        path,
-        query,
-        client: None,
         header: &header,
+        ..post(path, query)
     };
     providers().verify(&line, NOW_MS)
 }
@@ -118,35 +115,31 @@ fn tencents_query_is_a_map_in_any_order() {
 
 #[test]
 fn an_app_that_is_not_ours_is_refused() {
-    assert_eq!(
-        refused(verify("/tencent", "SdkAppid=1&CallbackCommand=a")),
-        (403, "app")
-    );
-    assert_eq!(refused(verify("/tencent", "CallbackCommand=a")), (403, "app"));
-    assert_eq!(refused(verify("/tencent", "")), (403, "app"));
+    for query in ["SdkAppid=1&CallbackCommand=a", "CallbackCommand=a", ""] {
+        assert_eq!(refused(verify("/tencent", query)), (403, "app"), "{query}");
+    }
 }
 
 #[test]
 fn a_signed_app_needs_the_documented_signature_within_the_window() {
     // The vector of Tencent's documents: token xxxxyyyy, time 1669872112.
     let sign = "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061";
-    let query =
-        |sign: &str, time: &str| format!("SdkAppid=1400000001&CallbackCommand=a&Sign={sign}&RequestTime={time}");
-    assert!(verify("/tencent", &query(sign, "1669872112")).is_ok());
-    assert!(verify("/tencent", &query(&sign.to_uppercase(), "1669872112")).is_ok());
     // The same over the second token, by `printf another1669872112 | sha256sum`.
     let other = "5fd64c0a979bdedafd64f1d4ae7a62d49f6d35b252304a523c7604fac1fff72a";
-    assert!(verify("/tencent", &query(other, "1669872112")).is_ok());
-    assert_eq!(
-        refused(verify("/tencent", &query(&sign.replace('7', "8"), "1669872112"))),
-        (403, "signature")
-    );
-    assert_eq!(
-        refused(verify("/tencent", &query(sign, "1669872113"))),
-        (403, "signature")
-    );
-    assert_eq!(refused(verify("/tencent", &query(sign, "1669872000"))), (403, "stale"));
-    assert_eq!(refused(verify("/tencent", &query(sign, "later"))), (403, "signature"));
+    let [upper, wrong] = [sign.to_uppercase(), sign.replace('7', "8")];
+    for (sign, time, refusal) in [
+        (sign, "1669872112", None),
+        (&upper, "1669872112", None),
+        (other, "1669872112", None),
+        (&wrong, "1669872112", Some("signature")),
+        (sign, "1669872113", Some("signature")),
+        (sign, "1669872000", Some("stale")),
+        (sign, "later", Some("signature")),
+    ] {
+        let query = format!("SdkAppid=1400000001&CallbackCommand=a&Sign={sign}&RequestTime={time}");
+        let outcome = verify("/tencent", &query).map_err(|refusal| (refusal.status, refusal.reason));
+        assert_eq!(outcome.err(), refusal.map(|reason| (403, reason)), "{query}");
+    }
     assert_eq!(
         refused(verify("/tencent", "SdkAppid=1400000001&CallbackCommand=a")),
         (403, "signature")
@@ -155,39 +148,27 @@ fn a_signed_app_needs_the_documented_signature_within_the_window() {
 
 #[test]
 fn openims_command_is_the_last_segment_behind_the_secret() {
-    let instance = |path, query| {
+    for (path, query, app) in [
+        ("/openim/callbackX", "", "open"),
+        ("/openim//callbackX", "contenttype=json&key=abc", "open"),
+        ("/openim/s3cret/callbackX", "", "hidden"),
+        ("//openim//s3cret//callbackX/", "", "hidden"),
+        ("/openim/s3cret", "command=callbackX", "hidden"),
+    ] {
         let head = read(path, query, "{}").unwrap().head;
-        (head.app, head.command.unwrap(), head.request_id.unwrap())
-    };
-    let expected = |app: &str, command: &str| (app.to_owned(), command.to_owned(), "op1".to_owned());
-    assert_eq!(instance("/openim/callbackX", ""), expected("open", "callbackX"));
-    assert_eq!(
-        instance("/openim//callbackX", "contenttype=json&key=abc"),
-        expected("open", "callbackX")
-    );
-    assert_eq!(
-        instance("/openim/s3cret/callbackX", ""),
-        expected("hidden", "callbackX")
-    );
-    assert_eq!(
-        instance("//openim//s3cret//callbackX/", ""),
-        expected("hidden", "callbackX")
-    );
-    assert_eq!(
-        instance("/openim/s3cret", "command=callbackX"),
-        expected("hidden", "callbackX")
-    );
+        let found = (&*head.app, head.command.as_deref(), head.request_id.as_deref());
+        assert_eq!(found, (app, Some("callbackX"), Some("op1")), "{path} {query}");
+    }
     assert_eq!(refused(verify("/openim/wrong/callbackX", "")), (404, "secret"));
 }
 
 #[test]
 fn basic_authentication_is_checked_where_it_is_configured() {
-    // user:pass, then user:other.
-    assert!(verify_with("/openim/b/c", "", Some("Basic dXNlcjpwYXNz")).is_ok());
-    // old:one, which is accepted beside it.
-    assert!(verify_with("/openim/b/c", "", Some("Basic b2xkOm9uZQ==")).is_ok());
-    // A scheme has no case.
-    assert!(verify_with("/openim/b/c", "", Some("basic b2xkOm9uZQ==")).is_ok());
+    // user:pass; old:one, which is accepted beside it; and a scheme has no case.
+    for right in ["Basic dXNlcjpwYXNz", "Basic b2xkOm9uZQ==", "basic b2xkOm9uZQ=="] {
+        assert!(verify_with("/openim/b/c", "", Some(right)).is_ok(), "{right}");
+    }
+    // user:other.
     assert_eq!(
         refused(verify_with("/openim/b/c", "", Some("Basic dXNlcjpvdGhlcg=="))),
         (401, "authorization")
@@ -199,11 +180,8 @@ fn basic_authentication_is_checked_where_it_is_configured() {
 fn a_sender_with_an_allow_list_is_accepted_from_its_networks_only() {
     let from = |client: Option<&str>| {
         let line = RequestLine {
-            method: "POST",
-            path: "/openim/n/c",
-            query: "",
             client: client.map(|client| client.parse().unwrap()),
-            header: &|_| None,
+            ..post("/openim/n/c", "")
         };
         providers()
             .verify(&line, NOW_MS)
@@ -223,10 +201,7 @@ fn other_paths_and_methods_are_refused() {
     assert_eq!(refused(verify("/", "")), (404, "path"));
     let line = RequestLine {
         method: "GET",
-        path: "/tencent",
-        query: "",
-        client: None,
-        header: &|_| None,
+        ..post("/tencent", "")
     };
     assert_eq!(refused(providers().verify(&line, NOW_MS)), (405, "method"));
 }
@@ -278,36 +253,38 @@ fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
 
 #[test]
 fn answers_are_the_providers_own() {
-    let answer = |callback: &Callback| String::from_utf8(providers().success(callback)).unwrap();
-    let tencent = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Group.After", "{}").unwrap();
-    assert_eq!(
-        answer(&tencent),
-        r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
-    );
-    let openim = read("/openim/other", "", "{}").unwrap();
-    assert_eq!(
-        answer(&openim),
-        r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#
-    );
-    let echo = read(
-        "/openim/callbackBeforeSet",
-        "",
-        r#"{"ex":null,"groupID":"g","groupName":"n"}"#,
-    )
-    .unwrap();
-    assert_eq!(
-        answer(&echo),
-        r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0,"groupID":"g","ex":null}"#
-    );
-    let body = r#"{"FriendItem":[{"To_Account":"a","Remark":"x"},{"To_Account":"b"}]}"#;
-    let items = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Sns.Prev", body).unwrap();
-    assert_eq!(
-        answer(&items),
-        concat!(
-            r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"ResultItem":[{"To_Account":"a","ResultCode":0,"ResultInfo":""},"#,
-            r#"{"To_Account":"b","ResultCode":0,"ResultInfo":""}]}"#
-        )
-    );
+    for (path, query, body, answer) in [
+        (
+            "/tencent",
+            "SdkAppid=1400000000&CallbackCommand=Group.After",
+            "{}",
+            r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#,
+        ),
+        (
+            "/openim/other",
+            "",
+            "{}",
+            r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#,
+        ),
+        (
+            "/openim/callbackBeforeSet",
+            "",
+            r#"{"ex":null,"groupID":"g","groupName":"n"}"#,
+            r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0,"groupID":"g","ex":null}"#,
+        ),
+        (
+            "/tencent",
+            "SdkAppid=1400000000&CallbackCommand=Sns.Prev",
+            r#"{"FriendItem":[{"To_Account":"a","Remark":"x"},{"To_Account":"b"}]}"#,
+            concat!(
+                r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"ResultItem":[{"To_Account":"a","ResultCode":0,"ResultInfo":""},"#,
+                r#"{"To_Account":"b","ResultCode":0,"ResultInfo":""}]}"#
+            ),
+        ),
+    ] {
+        let callback = read(path, query, body).unwrap();
+        assert_eq!(String::from_utf8(providers().success(&callback)).unwrap(), answer);
+    }
 }
 
 #[test]
@@ -316,25 +293,16 @@ fn a_batch_becomes_one_event_for_each_element() {
     let callback = read("/tencent", "SdkAppid=1400000000", body).unwrap();
     let providers = providers();
     let events = expand(&callback, &providers.commands).unwrap();
-    let found: Vec<_> = events
-        .iter()
-        .map(|event| {
-            (
-                event.index,
-                event.command.as_ref(),
-                std::str::from_utf8(&event.body).unwrap(),
-            )
-        })
-        .collect();
-    let first = r#"{"CallbackCommand":"Push.Batch","n":1}"#;
-    assert_eq!(
-        found,
-        [
-            (0, "Push.Batch", first),
-            (1, "Push.Other", r#"{"CallbackCommand":"Push.Other","n":2}"#),
-            (2, "Push.Batch", r#"{"n":3}"#)
-        ]
-    );
+    let expected = [
+        (0, "Push.Batch", r#"{"CallbackCommand":"Push.Batch","n":1}"#),
+        (1, "Push.Other", r#"{"CallbackCommand":"Push.Other","n":2}"#),
+        (2, "Push.Batch", r#"{"n":3}"#),
+    ];
+    assert_eq!(events.len(), expected.len());
+    for (event, expected) in events.iter().zip(expected) {
+        let body = std::str::from_utf8(&event.body).unwrap();
+        assert_eq!((event.index, event.command.as_ref(), body), expected);
+    }
 }
 
 #[test]
@@ -357,16 +325,14 @@ fn what_stands_beside_a_batch_travels_with_its_first_event() {
 
 #[test]
 fn a_body_without_a_schema_still_names_its_group() {
-    assert_eq!(group_of(br#"{"a":{},"groupID":"g"}"#).as_deref(), Some("g"));
-    assert_eq!(group_of(br#"{"GroupId":"","GroupID":17}"#).as_deref(), Some("17"));
-    assert_eq!(group_of(br#"{"a":1}"#), None);
-    assert_eq!(group_of(b"{\"a\":\"\xff\",\"GroupId\":\"g\"}").as_deref(), Some("g"));
-    assert_eq!(
-        group_of(b"{\"GroupId\":\"\xff\",\"groupID\":\"h\"}").as_deref(),
-        Some("h")
-    );
-    assert_eq!(
-        group_of("{\"GroupId\":\"\u{fffd}\"}".as_bytes()).as_deref(),
-        Some("\u{fffd}")
-    );
+    for (body, group) in [
+        (&br#"{"a":{},"groupID":"g"}"#[..], Some("g")),
+        (br#"{"GroupId":"","GroupID":17}"#, Some("17")),
+        (br#"{"a":1}"#, None),
+        (b"{\"a\":\"\xff\",\"GroupId\":\"g\"}", Some("g")),
+        (b"{\"GroupId\":\"\xff\",\"groupID\":\"h\"}", Some("h")),
+        ("{\"GroupId\":\"\u{fffd}\"}".as_bytes(), Some("\u{fffd}")),
+    ] {
+        assert_eq!(group_of(body).as_deref(), group, "{}", String::from_utf8_lossy(body));
+    }
 }

@@ -8,7 +8,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, params};
 
 use super::format::FORMAT;
 use super::record::{Checksum, Record};
@@ -148,9 +149,9 @@ impl Database {
 
     /// All that `look` asks for is of one moment, whatever is written meanwhile.
     pub fn at_one_moment<T>(&self, look: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
-        self.run("BEGIN")?;
+        self.run("BEGIN", [])?;
         let found = look(self);
-        self.run("COMMIT")?;
+        self.commit()?;
         found
     }
 
@@ -167,9 +168,8 @@ impl Database {
 
     pub fn read_state(&self) -> Result<State> {
         let delivered = self.state::<i64>("delivered")?.unwrap_or(0);
-        let bound = |sql| -> Result<Option<i64>> { Ok(self.connection.query_row(sql, [], |row| row.get(0))?) };
-        let last = bound("SELECT max(seq) FROM record")?;
-        let first = bound("SELECT min(seq) FROM record")?;
+        let last: Option<i64> = self.value("SELECT max(seq) FROM record", [])?;
+        let first: Option<i64> = self.value("SELECT min(seq) FROM record", [])?;
         // Pages of different ages, where a disk has lost some: no record had such a number.
         if delivered < 0 || first.is_some_and(|first| first < 1) {
             return Err(DatabaseError::Incomplete("the numbers of its records"));
@@ -202,33 +202,32 @@ impl Database {
         self.commit()
     }
 
-    pub fn state<T: rusqlite::types::FromSql>(&self, key: &str) -> Result<Option<T>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT value FROM state WHERE key = ?1")?;
-        Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+    pub fn state<T: FromSql>(&self, key: &str) -> Result<Option<T>> {
+        Ok(self.value("SELECT value FROM state WHERE key = ?1", [key]).optional()?)
     }
 
     pub fn set_state(&self, key: &str, value: impl rusqlite::ToSql) -> Result<()> {
-        let mut statement = self
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)")?;
-        statement.execute(params![key, value])?;
-        Ok(())
+        let sql = "INSERT OR REPLACE INTO state (key, value) VALUES (?1, ?2)";
+        self.run(sql, params![key, value])
     }
 
     pub fn begin(&self) -> Result<()> {
-        self.run("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE", [])
     }
 
     /// Returns after the sync.
     pub fn commit(&self) -> Result<()> {
-        self.run("COMMIT")
+        self.run("COMMIT", [])
     }
 
-    fn run(&self, statement: &str) -> Result<()> {
-        self.connection.prepare_cached(statement)?.execute([])?;
+    fn run(&self, sql: &str, values: impl Params) -> Result<()> {
+        self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
+    }
+
+    /// The first column of the first row.
+    fn value<T: FromSql>(&self, sql: &str, values: impl Params) -> rusqlite::Result<T> {
+        self.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))
     }
 
     pub fn insert(&self, first_seq: u64, appended_at_ms: i64, records: &[Vec<u8>]) -> Result<()> {
@@ -247,11 +246,7 @@ impl Database {
     }
 
     pub fn set_note(&self, key: &str, value: &str) -> Result<()> {
-        let mut statement = self
-            .connection
-            .prepare_cached("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)")?;
-        statement.execute([key, value])?;
-        Ok(())
+        self.run("INSERT OR REPLACE INTO note (key, value) VALUES (?1, ?2)", [key, value])
     }
 
     pub fn notes(&self) -> Result<Vec<(String, String)>> {
@@ -262,10 +257,7 @@ impl Database {
 
     /// Deletes the records up to and including `seq`.
     pub fn retire(&self, seq: u64) -> Result<()> {
-        self.connection
-            .prepare_cached("DELETE FROM record WHERE seq <= ?1")?
-            .execute([seq as i64])?;
-        Ok(())
+        self.run("DELETE FROM record WHERE seq <= ?1", [seq as i64])
     }
 
     /// The records after `seq`, in order, until they amount to `max_bytes` (always at least one, if there is one).
@@ -295,35 +287,21 @@ impl Database {
     /// When the first record after `seq` was appended, in Unix milliseconds.
     pub fn appended_at_ms(&self, after_seq: u64) -> Result<Option<i64>> {
         let sql = "SELECT appended_at_ms FROM record WHERE seq > ?1 ORDER BY seq LIMIT 1";
-        Ok(self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([after_seq as i64], |row| row.get(0))
-            .optional()?)
+        Ok(self.value(sql, [after_seq as i64]).optional()?)
     }
 
     /// The last of the `most` records after `seq` before one that was appended at `since_ms` or later; `seq` where there is none.
     pub fn last_before(&self, seq: u64, most: u64, since_ms: i64) -> Result<u64> {
         let sql = "SELECT seq FROM record WHERE seq > ?1 AND seq <= ?2 AND appended_at_ms >= ?3 ORDER BY seq LIMIT 1";
         let end = seq + most;
-        let first: Option<i64> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row([seq as i64, end as i64, since_ms], |row| row.get(0))
-            .optional()?;
+        let first: Option<i64> = self.value(sql, [seq as i64, end as i64, since_ms]).optional()?;
         Ok(first.map_or(end, |first| first as u64 - 1))
     }
 
     /// Bytes of the file that hold something; freed pages are used again and do not count.
     pub fn used_bytes(&self) -> Result<u64> {
-        let pages: i64 = self
-            .connection
-            .prepare_cached("PRAGMA page_count")?
-            .query_row([], |row| row.get(0))?;
-        let free: i64 = self
-            .connection
-            .prepare_cached("PRAGMA freelist_count")?
-            .query_row([], |row| row.get(0))?;
+        let pages: i64 = self.value("PRAGMA page_count", [])?;
+        let free: i64 = self.value("PRAGMA freelist_count", [])?;
         Ok((pages - free) as u64 * self.page_bytes()?)
     }
 
@@ -347,10 +325,7 @@ impl Database {
     }
 
     pub fn page_bytes(&self) -> Result<u64> {
-        Ok(self
-            .connection
-            .prepare_cached("PRAGMA page_size")?
-            .query_row([], |row| row.get::<_, i64>(0))? as u64)
+        Ok(self.value::<i64>("PRAGMA page_size", [])? as u64)
     }
 }
 

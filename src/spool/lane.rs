@@ -5,11 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -109,13 +108,11 @@ pub struct Appender {
 impl Appender {
     /// A lane for the calling thread, on which tokio's `spawn_local` must work when it is used (as in each actix worker).
     pub fn lane(&self) -> Lane {
-        let queue = self.shared.open_lane();
-        let (slots, driven) = (RefCell::default(), Cell::new(false));
         Lane(Rc::new(Inner {
             appender: self.clone(),
-            queue,
-            slots,
-            driven,
+            queue: self.shared.open_lane(),
+            slots: RefCell::default(),
+            driven: Cell::new(false),
         }))
     }
 
@@ -174,7 +171,14 @@ impl Lane {
             tokio::task::spawn_local(drive(Rc::downgrade(&self.0)));
         }
         appender.shared.wake_writer();
-        Waiter(slot).await
+        poll_fn(|context| match slot.outcome.get() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                slot.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
     }
 }
 
@@ -219,22 +223,6 @@ impl Slot {
         self.outcome.set(Some(outcome));
         if let Some(waker) = self.waker.take() {
             waker.wake();
-        }
-    }
-}
-
-struct Waiter(Rc<Slot>);
-
-impl Future for Waiter {
-    type Output = Outcome;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        match self.0.outcome.get() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.0.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
         }
     }
 }

@@ -101,24 +101,15 @@ impl Config {
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let id_ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(id_ok) {
-            return Some((
-                "id",
-                format!("{:?}: 1 to 64 characters of A-Z a-z 0-9 - _ are allowed", self.id),
-            ));
+            let problem = format!("{:?}: 1 to 64 characters of A-Z a-z 0-9 - _ are allowed", self.id);
+            return Some(("id", problem));
         }
-        if self.max_bytes < 1 << 20 {
-            return Some((
-                "max_bytes",
-                format!("{}: at least 1048576 (1 MiB) is allowed", self.max_bytes),
-            ));
+        let (bytes, ms) = (self.max_bytes, self.commit_timeout_ms);
+        if bytes < 1 << 20 {
+            return Some(("max_bytes", format!("{bytes}: at least 1048576 (1 MiB) is allowed")));
         }
-        if !(1..=600_000).contains(&self.commit_timeout_ms) {
-            return Some((
-                "commit_timeout_ms",
-                format!("{}: 1 to 600000 is allowed", self.commit_timeout_ms),
-            ));
-        }
-        None
+        let is_wrong = !(1..=600_000).contains(&ms);
+        is_wrong.then(|| ("commit_timeout_ms", format!("{ms}: 1 to 600000 is allowed")))
     }
 }
 

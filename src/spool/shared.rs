@@ -22,6 +22,12 @@ pub enum Health {
     Opening(String),
 }
 
+impl Default for Health {
+    fn default() -> Health {
+        Health::Opening("the file is being opened".into())
+    }
+}
+
 impl Health {
     /// Why not, as a word and in a sentence.
     pub fn problem(self) -> Option<(&'static str, String)> {
@@ -47,6 +53,7 @@ pub(super) type Handle = Arc<Mutex<Option<Database>>>;
 
 /// Positions, each a sequence number: `appended >= delivered >= retired`. A record is visible here only once it is
 /// durable.
+#[derive(Default)]
 pub(super) struct Shared {
     /// `<id>.<incarnation>`, once the file is open.
     pub name: OnceLock<String>,
@@ -61,9 +68,8 @@ pub(super) struct Shared {
     looked_through: [AtomicU64; 2],
     /// Whatever the file says, nothing is accepted any more.
     given_up: AtomicBool,
-    started: Instant,
-    /// Milliseconds after `started`, plus 1, at which the commit under way began; 0 without one.
-    commit_began: AtomicU64,
+    /// When the commit under way began.
+    commit_began: Mutex<Option<Instant>>,
     commit_timeout: Duration,
     accepting: AtomicBool,
     health: Mutex<Health>,
@@ -81,29 +87,8 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(commit_timeout: Duration) -> Shared {
         Shared {
-            name: OnceLock::new(),
-            appended: 0.into(),
-            delivered: 0.into(),
-            retired: 0.into(),
-            used_bytes: 0.into(),
-            closed: false.into(),
-            given_over: false.into(),
-            looked_through: Default::default(),
-            given_up: false.into(),
-            started: Instant::now(),
-            commit_began: 0.into(),
             commit_timeout,
-            accepting: false.into(),
-            health: Mutex::new(Health::Opening("the file is being opened".into())),
-            progress: Mutex::new(None),
-            lanes: Mutex::default(),
-            handles: Mutex::default(),
-            damage: Mutex::default(),
-            writer: OnceLock::new(),
-            writer_waits: false.into(),
-            reader_waits: false.into(),
-            reader_lock: Mutex::new(()),
-            reader_wake: Condvar::new(),
+            ..Shared::default()
         }
     }
 
@@ -132,7 +117,8 @@ impl Shared {
         {
             text.push_str(&format!(": {} of {} MiB are looked through", done >> 20, all >> 20));
         }
-        match self.commit_age() {
+        let commit_began = *self.commit_began.lock().expect("no holder panics");
+        match commit_began.map(|began| began.elapsed()) {
             Some(age) if health == Health::Accepting && age > self.commit_timeout => {
                 Health::Broken(format!("the disk has not answered for {} ms", age.as_millis()))
             }
@@ -142,17 +128,7 @@ impl Shared {
 
     /// A commit begins, or has ended.
     pub fn note_commit(&self, begins: bool) {
-        let now = if begins {
-            self.started.elapsed().as_millis() as u64 + 1
-        } else {
-            0
-        };
-        self.commit_began.store(now, Ordering::Relaxed);
-    }
-
-    fn commit_age(&self) -> Option<Duration> {
-        let began = self.commit_began.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.started.elapsed().saturating_sub(Duration::from_millis(began)))
+        *self.commit_began.lock().expect("no holder panics") = begins.then(Instant::now);
     }
 
     pub fn set_health(&self, health: Health) {

@@ -19,6 +19,15 @@ fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Spool {
     Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap()
 }
 
+/// Waits until it is so: the writer deletes, and looks at the room, in its own time.
+fn eventually(what: &str, so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < deadline, "not yet: {what}");
+        std::thread::yield_now();
+    }
+}
+
 /// Runs a future as an actix worker would: on a single thread with a `LocalSet`.
 fn on_worker<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -127,33 +136,18 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
     spool.reader().deliver(accepted, Vec::new());
     spool.reader().deliver_durably(0, Vec::new()).unwrap();
     // The room is looked at after those who waited for the commit were told.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while spool.appender().health() != Health::Accepting {
-        assert!(Instant::now() < deadline, "{:?}", spool.appender().health());
-        std::thread::yield_now();
-    }
+    eventually("there is room", || spool.appender().health() == Health::Accepting);
     assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
 }
 
-/// Asks until it is so; the writer deletes in its own time.
+/// Waits until what is left has these numbers.
 fn wait_until(spool: &Spool, what: &str, so: impl Fn(&[u64]) -> bool) {
     // Who reads while somebody else's report is under way finds a gap; the forwarder does both.
     spool.reader().deliver_durably(0, Vec::new()).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    eventually(what, || {
         let records = spool.reader().read(0, usize::MAX).unwrap();
-        let numbers: Vec<u64> = records.iter().map(|record| record.seq).collect();
-        if so(&numbers) {
-            return;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{what}: {} records from {:?}",
-            numbers.len(),
-            numbers.first()
-        );
-        std::thread::yield_now();
-    }
+        so(&records.iter().map(|record| record.seq).collect::<Vec<u64>>())
+    });
 }
 
 fn keep(ms: i64, records: u64) -> impl Fn(&mut Config) {
@@ -206,11 +200,7 @@ fn what_is_kept_takes_a_tenth_of_the_spool_and_never_keeps_it_full() {
         let last = appended.into_iter().flatten().max().expect("there is room");
         spool.reader().deliver(last, Vec::new());
         wait_until(&spool, "a tenth", |numbers| numbers.len() <= 2);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while spool.appender().health() != Health::Accepting {
-            assert!(Instant::now() < deadline, "{:?}", spool.appender().health());
-            std::thread::yield_now();
-        }
+        eventually("there is room", || spool.appender().health() == Health::Accepting);
     }
 }
 
@@ -257,11 +247,7 @@ fn a_writer_that_panics_is_named_dead_and_nothing_is_accepted() {
     assert!(panicked.join().is_err());
     spool.shared.report_damage("as a test".into());
     spool.shared.wake_writer();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while pulse.dead().is_none() {
-        assert!(Instant::now() < deadline, "the writer is still there");
-        std::thread::yield_now();
-    }
+    eventually("the writer is gone", || pulse.dead().is_some());
     assert_eq!(pulse.dead(), Some("spool-writer"));
     assert!(matches!(spool.appender().health(), Health::Broken(_)));
 }

@@ -18,7 +18,6 @@ pub struct Config {
     /// Its private key, a PEM file.
     pub key: PathBuf,
     /// The authorities of client certificates, a PEM file. With it, nobody without one gets in.
-    #[serde(default)]
     pub client_ca: Option<PathBuf>,
     /// Seconds between two looks at the files.
     #[serde(default = "default_reload")]

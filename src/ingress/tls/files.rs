@@ -113,7 +113,7 @@ fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<
     built.map_err(|cause| unfit(cause.to_string()))
 }
 
-fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> TlsError {
+pub(super) fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> TlsError {
     let problem = format!("{:?}: {problem}", path.display().to_string());
     TlsError { key, problem }
 }

@@ -12,9 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{
-    Gauge, IntCounter, IntCounterVec, Registry, register_gauge_with_registry, register_int_counter_vec_with_registry,
-};
+use prometheus::{Gauge, IntCounterVec};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -26,49 +24,25 @@ use tracing::{error, info};
 pub use config::Config;
 pub use files::TlsError;
 
-use crate::lifecycle::Stop;
+use crate::lifecycle::{Stop, metrics};
 use files::{Files, Identity};
 
-/// The certificate's metrics; cheap to clone.
-#[derive(Clone)]
-pub struct Metrics {
-    expires: Gauge,
-    reloads: IntCounterVec,
-    handshakes: IntCounterVec,
-}
-
-impl Metrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When the registry has one of these names already.
-    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        Ok(Metrics {
-            expires: register_gauge_with_registry!(
-                "imbridge_tls_certificate_expires_seconds",
-                "When the certificate that is shown ends, in Unix seconds.",
-                registry
-            )?,
-            reloads: register_int_counter_vec_with_registry!(
-                "imbridge_tls_reloads_total",
-                "Changes of the certificate's files, by outcome: used, or refused and the old ones kept.",
-                &["outcome"],
-                registry
-            )?,
-            handshakes: register_int_counter_vec_with_registry!(
-                "imbridge_tls_handshakes_total",
-                "Handshakes by outcome: done, or failed.",
-                &["outcome"],
-                registry
-            )?,
-        })
+metrics! {
+    /// The certificate's metrics; cheap to clone.
+    pub struct Metrics {
+        /// When the certificate that is shown ends, in Unix seconds.
+        expires: Gauge = "imbridge_tls_certificate_expires_seconds";
+        /// Changes of the certificate's files, by outcome: used, or refused and the old ones kept.
+        reloads: IntCounterVec["outcome"] = "imbridge_tls_reloads_total";
+        /// Handshakes by outcome: done, or failed.
+        pub(super) handshakes: IntCounterVec["outcome"] = "imbridge_tls_handshakes_total";
     }
 }
 
 /// The certificate in use, and the files that it came from.
 pub struct Certificates {
-    config: Config,
-    metrics: Metrics,
+    pub(super) config: Config,
+    pub(super) metrics: Metrics,
     current: Arc<Current>,
     /// What was looked at last, fit or unfit, so that each content is judged once.
     seen: Mutex<Result<[u8; 32], TlsError>>,
@@ -130,9 +104,8 @@ impl Certificates {
         if identity.not_after > SystemTime::now() {
             return Ok(identity);
         }
-        let (key, path) = ("tls.cert", self.config.cert.display().to_string());
-        let problem = format!("{path:?}: it has ended; a certificate that is valid is needed");
-        Err(TlsError { key, problem })
+        let problem = "it has ended; a certificate that is valid is needed";
+        Err(files::fault("tls.cert", &self.config.cert, problem))
     }
 
     /// Looks at the files again and again on a thread of its own, until `stop` is raised.
@@ -150,16 +123,6 @@ impl Certificates {
             }
         };
         std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
-    }
-
-    /// Where to listen.
-    pub(super) fn listen(&self) -> &str {
-        &self.config.listen
-    }
-
-    /// Counts handshakes by their outcome, `done` or `failed`.
-    pub(super) fn handshakes(&self, outcome: &str) -> IntCounter {
-        self.metrics.handshakes.with_label_values(&[outcome])
     }
 
     /// What rustls is told.

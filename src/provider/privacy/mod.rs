@@ -8,9 +8,8 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use hmac::{Hmac, KeyInit, Mac};
+use ring::hmac;
 use serde::Deserialize;
-use sha2::Sha256;
 
 use crate::callback::Head;
 use crate::secret::Secret;
@@ -39,18 +38,15 @@ pub struct PrivacyConfig {
     /// What happens to them.
     pub action: Action,
     /// For `hash`: the key, the same for as long as hashes are to be compared.
-    #[serde(default)]
     pub key: Option<Secret>,
 }
 
 impl PrivacyConfig {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
+        let wrong = |key, problem: &str| Some((key, problem.to_owned()));
         if self.commands.is_empty() {
-            return Some((
-                "commands",
-                "is empty: commands as on the wire, or \"*\", are needed".into(),
-            ));
+            return wrong("commands", "is empty: commands as on the wire, or \"*\", are needed");
         }
         let broken = |path: &&String| path.is_empty() || path.split('/').any(str::is_empty);
         if let Some(path) = self.paths.iter().find(broken) {
@@ -64,16 +60,14 @@ impl PrivacyConfig {
             return Some(("paths", format!("{path:?}: {} are allowed", META.join(", "))));
         }
         if self.paths.is_empty() {
-            return Some(("paths", "is empty: at least one path is needed".into()));
+            return wrong("paths", "is empty: at least one path is needed");
         }
         match (self.action, &self.key) {
-            (Action::Hash, None) => Some((
+            (Action::Hash, None) => wrong(
                 "key",
-                "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"".into(),
-            )),
-            (Action::Drop | Action::Mask, Some(_)) => {
-                Some(("key", "has no use here: only action = \"hash\" takes one".into()))
-            }
+                "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"",
+            ),
+            (Action::Drop | Action::Mask, Some(_)) => wrong("key", "has no use here: only action = \"hash\" takes one"),
             _ => None,
         }
     }
@@ -165,8 +159,7 @@ impl PrivacyConfig {
             .key
             .as_ref()
             .expect("a rule that hashes has a key, which was checked");
-        let mut mac = Hmac::<Sha256>::new_from_slice(key.expose().as_bytes()).expect("HMAC takes a key of any length");
-        mac.update(text.as_bytes());
-        hex::encode(&mac.finalize().into_bytes()[..16])
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
+        hex::encode(&hmac::sign(&key, text.as_bytes()).as_ref()[..16])
     }
 }

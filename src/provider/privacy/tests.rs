@@ -5,15 +5,11 @@ use crate::callback::{Head, Provider};
 use crate::secret::Secret;
 
 fn rule(action: Action, paths: &[&str]) -> PrivacyConfig {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
-    let file = folder.path().join("key");
-    std::fs::write(&file, "k").expect("a temporary folder is writable");
-    let key = Secret::try_from(format!("file:{}", file.display())).expect("it is there");
     PrivacyConfig {
         commands: vec!["C".into()],
         paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         action,
-        key: (action == Action::Hash).then_some(key),
+        key: (action == Action::Hash).then(|| Secret::of("k")),
     }
 }
 
@@ -105,32 +101,21 @@ fn what_the_request_said_is_covered_too() {
 
 #[test]
 fn rules_that_cannot_work_are_refused_with_what_is_allowed() {
-    let problem = |rule: PrivacyConfig| rule.problem().map(|(key, _)| key);
-    assert_eq!(problem(rule(Action::Hash, &["a/b", "meta/client_ip"])), None);
-    assert_eq!(problem(rule(Action::Drop, &["a//b"])), Some("paths"));
-    assert_eq!(problem(rule(Action::Drop, &["meta/other"])), Some("paths"));
-    assert_eq!(problem(rule(Action::Drop, &[])), Some("paths"));
-    assert_eq!(
-        problem(PrivacyConfig {
-            key: None,
-            ..rule(Action::Hash, &["a"])
-        }),
-        Some("key")
-    );
-    assert_eq!(
-        problem(PrivacyConfig {
-            action: Action::Mask,
-            ..rule(Action::Hash, &["a"])
-        }),
-        Some("key")
-    );
-    assert_eq!(
-        problem(PrivacyConfig {
-            commands: vec![],
-            ..rule(Action::Drop, &["a"])
-        }),
-        Some("commands")
-    );
+    let [mut no_key, mut needless_key, mut no_command] = [(); 3].map(|()| rule(Action::Hash, &["a"]));
+    no_key.key = None;
+    needless_key.action = Action::Mask;
+    no_command.commands.clear();
+    for (rule, key) in [
+        (rule(Action::Hash, &["a/b", "meta/client_ip"]), None),
+        (rule(Action::Drop, &["a//b"]), Some("paths")),
+        (rule(Action::Drop, &["meta/other"]), Some("paths")),
+        (rule(Action::Drop, &[]), Some("paths")),
+        (no_key, Some("key")),
+        (needless_key, Some("key")),
+        (no_command, Some("commands")),
+    ] {
+        assert_eq!(rule.problem().map(|(key, _)| key), key, "{rule:?}");
+    }
 }
 
 #[test]

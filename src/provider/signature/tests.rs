@@ -8,16 +8,19 @@ const SHA256: &str = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964
 const SHA256_BASE64: &str = "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=";
 const SHA512: &str = "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737";
 
-fn signature(algorithm: Algorithm, secrets: &[&str]) -> Signature {
-    let config = Config {
+fn config(algorithm: Algorithm, secrets: &[&str], max_nonces: usize) -> Config {
+    Config {
         secret: Secrets::of(secrets),
         algorithm,
         nonce_header: nonce_header(),
         signature_header: "X-Sig".into(),
         replay_window_s: 60,
-        max_nonces: 3,
-    };
-    Signature::new(&config, None, &counter())
+        max_nonces,
+    }
+}
+
+fn signature(algorithm: Algorithm, secrets: &[&str]) -> Signature {
+    Signature::new(&config(algorithm, secrets, 3), None, &counter())
 }
 
 fn counter() -> IntCounter {
@@ -96,9 +99,8 @@ fn a_nonce_passes_once_within_its_window() {
 fn nonces_are_bounded_in_number_and_the_oldest_goes_first_and_is_counted() {
     let forgotten = counter();
     let mut nonces = Nonces::new(forgotten.clone());
-    let bounds = |max| Bounds { max, window_ms: 60_000 };
     let mut is_new = |nonce: &str, now_ms, max| {
-        let new = nonces.is_new(nonce, now_ms, bounds(max));
+        let new = nonces.is_new(nonce, now_ms, &config(Algorithm::Sha256, &["Jefe"], max));
         assert_eq!(nonces.known.len(), nonces.order.len());
         (new, nonces.order.len())
     };

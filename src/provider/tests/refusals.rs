@@ -26,13 +26,7 @@ fn a_refusal_carries_what_openim_would_take_from_a_success_wherever_the_path_lea
     let providers = providers();
     let request = br#"{"groupID":"g","groupName":"n","ex":"\ud83d"}"#;
     let echoed = |path, query| {
-        let line = RequestLine {
-            method: "POST",
-            path,
-            query,
-            client: None,
-            header: &|_| None,
-        };
+        let line = post(path, query);
         let refusal = providers.verify(&line, NOW_MS).unwrap_err();
         let rule = providers.echoed(&line);
         String::from_utf8(rule.map_or_else(|| refusal.body(), |rule| refusal.echo(rule, request))).unwrap()

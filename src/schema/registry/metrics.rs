@@ -1,34 +1,15 @@
 //! The registry's metrics.
 
-use prometheus::{
-    IntCounterVec, IntGauge, Registry, register_int_counter_vec_with_registry, register_int_gauge_with_registry,
-};
+use prometheus::{IntCounterVec, IntGauge};
 
-/// Handles on them; cheap to clone.
-#[derive(Clone)]
-pub struct Metrics {
-    pub(super) errors: IntCounterVec,
-    pub(super) waiting: IntGauge,
-}
+use crate::lifecycle::metrics;
 
-impl Metrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When the registry has one of these names already.
-    pub fn new(registry: &Registry) -> prometheus::Result<Metrics> {
-        Ok(Metrics {
-            errors: register_int_counter_vec_with_registry!(
-                "imbridge_registry_errors_total",
-                "Look-ups in the schema registry that failed, by what went wrong.",
-                &["reason"],
-                registry
-            )?,
-            waiting: register_int_gauge_with_registry!(
-                "imbridge_registry_waiting",
-                "1 while publishing waits for a schema's id, else 0.",
-                registry
-            )?,
-        })
+metrics! {
+    /// Handles on them; cheap to clone.
+    pub struct Metrics {
+        /// Look-ups in the schema registry that failed, by what went wrong.
+        pub(super) errors: IntCounterVec["reason"] = "imbridge_registry_errors_total";
+        /// 1 while publishing waits for a schema's id, else 0.
+        pub(super) waiting: IntGauge = "imbridge_registry_waiting";
     }
 }
