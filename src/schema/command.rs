@@ -6,48 +6,20 @@ use super::framing::Framing;
 use super::plan::RecordPlan;
 use crate::callback::{Answer, Phase};
 
-/// A command as its newest schema describes it.
+/// A command as one version of its schema describes it.
 #[derive(Debug)]
 pub struct Command {
-    provider: String,
-    name: String,
-    version: u32,
-    fingerprint: u64,
-    schema: String,
-    attributes: Attributes,
-    plan: RecordPlan,
-}
-
-/// Which schema a command is made from.
-pub(super) struct Identity {
-    pub provider: String,
-    pub name: String,
-    pub version: u32,
-    pub fingerprint: u64,
+    pub(super) provider: String,
+    pub(super) name: String,
+    pub(super) version: u32,
+    pub(super) fingerprint: u64,
     /// The file's text.
-    pub schema: String,
+    pub(super) schema: String,
+    pub(super) attributes: Attributes,
+    pub(super) plan: RecordPlan,
 }
 
 impl Command {
-    pub(super) fn new(identity: Identity, attributes: Attributes, plan: RecordPlan) -> Self {
-        let Identity {
-            provider,
-            name,
-            version,
-            fingerprint,
-            schema,
-        } = identity;
-        Self {
-            provider,
-            name,
-            version,
-            fingerprint,
-            schema,
-            attributes,
-            plan,
-        }
-    }
-
     /// The folder of the provider: `tencent`.
     pub fn provider(&self) -> &str {
         &self.provider
@@ -103,13 +75,5 @@ impl Command {
     /// Whether a body can carry an identity of its own; [`super::Encoded::identified`] says whether it does.
     pub fn has_identity(&self) -> bool {
         !self.attributes.identity.is_empty()
-    }
-
-    pub(super) fn attributes(&self) -> &Attributes {
-        &self.attributes
-    }
-
-    pub(super) fn plan(&self) -> &RecordPlan {
-        &self.plan
     }
 }

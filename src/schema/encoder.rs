@@ -76,7 +76,7 @@ impl Encoder {
         meta: &Meta<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let (start, attributes) = (out.len(), command.attributes());
+        let (start, attributes) = (out.len(), &command.attributes);
         let mut walked = self.walk(command, body, None, out);
         if matches!(walked, Err(EncodeError::NotText { .. }))
             && let Some(readable) = without_half_pairs(body)
@@ -110,14 +110,14 @@ impl Encoder {
         sent: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        self.scratch.reset(command.attributes().paths.len());
+        self.scratch.reset(command.attributes.paths.len());
         let mut walk = Walk {
             json: Jiter::with_tape(body, std::mem::take(&mut self.tape)),
             sent,
             out,
             scratch: &mut self.scratch,
         };
-        let walked = walk.body(command.plan());
+        let walked = walk.body(&command.plan);
         self.tape = walk.json.into_tape();
         self.tape.clear();
         self.tape.shrink_to(KEPT_TAPE_BYTES_MAX);

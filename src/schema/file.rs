@@ -8,7 +8,7 @@ use apache_avro::Schema;
 use serde_json::Value;
 
 use super::attributes::Attributes;
-use super::command::{Command, Identity};
+use super::command::Command;
 use super::compile::compile;
 use super::error::LoadError;
 use super::evolution;
@@ -55,14 +55,15 @@ impl SchemaFile {
         let fingerprint = Fingerprint::of(&self.json);
         match (attributes, schema, fingerprint) {
             (Some(attributes), Ok(schema), Ok(fingerprint)) if errors.is_empty() => {
-                let identity = Identity {
+                let command = Command {
                     provider: folder.provider.clone(),
                     name: folder.name.clone(),
                     version,
                     fingerprint: fingerprint.crc64,
                     schema: self.text.clone(),
+                    attributes,
+                    plan,
                 };
-                let command = Command::new(identity, attributes, plan);
                 Ok(Compiled { command, schema })
             }
             (_, schema, fingerprint) => {
