@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::attributes::Attributes;
 use super::command::Command;
 use super::compile::compile;
-use super::error::LoadError;
+use super::error::{Finding, LoadError};
 use super::evolution;
 use super::fingerprint::Fingerprint;
 use super::location::{Fault, Faults, Located};
@@ -87,12 +87,15 @@ impl SchemaFile {
         }
     }
 
-    fn blame(&self, faults: Faults) -> Vec<LoadError> {
-        let rule = |Fault { place, value, allowed }| LoadError::Rule {
-            path: self.path.clone(),
-            place,
-            value,
-            allowed,
+    /// What is wrong with the file, from what is wrong in it.
+    pub fn blame(&self, faults: Faults) -> Vec<LoadError> {
+        let rule = |Fault { place, found, allowed }| {
+            LoadError::Rule(Finding {
+                path: self.path.clone(),
+                place,
+                found,
+                allowed,
+            })
         };
         faults.0.into_iter().map(rule).collect()
     }
