@@ -60,8 +60,9 @@ impl Catalogue {
         for (number, path) in &folder.versions {
             let file = SchemaFile::read(path)?;
             let compiled = Arc::new(file.compile(folder, *number).map_err(first)?);
-            if let Some((_, before)) = &newest {
-                file.follows(before).map_err(first)?;
+            let broken = newest.map_or_else(Vec::new, |(_, before)| file.breaks(&before));
+            if let Some(error) = broken.into_iter().next() {
+                return Err(error);
             }
             let replaced = self.versions.insert(compiled.command.fingerprint, compiled.clone());
             if let Some(Command { provider, name, .. }) = replaced.as_ref().map(|other| &other.command)

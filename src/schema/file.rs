@@ -51,8 +51,8 @@ impl SchemaFile {
         let mut plan = compile(&record, &namespace, name, &mut faults);
         let attributes = Attributes::read(&record, &mut plan, &mut faults);
         let mut errors = self.blame(faults);
-        let schema = Schema::parse(&self.json);
-        let fingerprint = Fingerprint::of(&self.json);
+        let schema = Schema::parse(&self.json).map_err(|source| self.no_schema(source.into()));
+        let fingerprint = self.fingerprint();
         match (attributes, schema, fingerprint) {
             (Some(attributes), Ok(schema), Ok(fingerprint)) if errors.is_empty() => {
                 let command = Command {
@@ -67,24 +67,26 @@ impl SchemaFile {
                 Ok(Compiled { command, schema })
             }
             (_, schema, fingerprint) => {
-                let cause = schema.err().map(Box::new).or_else(|| fingerprint.err());
-                errors.extend(cause.map(|source| LoadError::Avro {
-                    path: self.path.clone(),
-                    source,
-                }));
+                errors.extend(schema.err().or(fingerprint.err()));
                 Err(errors)
             }
         }
     }
 
-    /// Checks that the file only adds to a version before it.
-    pub fn follows(&self, before: &Value) -> Result<(), Vec<LoadError>> {
+    /// What the file does beyond adding to a version before it.
+    pub fn breaks(&self, before: &Value) -> Vec<LoadError> {
         let mut faults = Faults::default();
         evolution::check(before, &Located::root(&self.json), &mut faults);
-        match self.blame(faults) {
-            errors if errors.is_empty() => Ok(()),
-            errors => Err(errors),
-        }
+        self.blame(faults)
+    }
+
+    pub fn fingerprint(&self) -> Result<Fingerprint, LoadError> {
+        Fingerprint::of(&self.json).map_err(|source| self.no_schema(source))
+    }
+
+    fn no_schema(&self, source: Box<apache_avro::Error>) -> LoadError {
+        let path = self.path.clone();
+        LoadError::Avro { path, source }
     }
 
     /// What is wrong with the file, from what is wrong in it.

@@ -99,11 +99,9 @@ impl Report {
     /// Whether a version only adds to an earlier one, and each reads what the other wrote.
     fn pair(&mut self, new: &SchemaFile, schema: Option<&Schema>, old: (u32, &SchemaFile, Option<&Schema>)) {
         let (earlier, old, old_schema) = old;
-        if let Err(errors) = new.follows(&old.json) {
-            for mut finding in errors.into_iter().map(Finding::from) {
-                finding.allowed.push_str(&format!(" (v{earlier})"));
-                self.findings.push(finding);
-            }
+        for mut finding in new.breaks(&old.json).into_iter().map(Finding::from) {
+            finding.allowed.push_str(&format!(" (v{earlier})"));
+            self.findings.push(finding);
         }
         let (Some(schema), Some(old_schema)) = (schema, old_schema) else {
             return;
@@ -128,7 +126,7 @@ impl Report {
             return;
         };
         // What is no schema has its finding already.
-        let Ok(now) = Entry::of(&file.json) else { return };
+        let Ok(now) = Entry::of(file) else { return };
         let allowed = "what was published; a change is a new version, only documentation may differ";
         if now.fingerprint != entry.fingerprint {
             let found = format!("fingerprint {}, published was {}", now.fingerprint, entry.fingerprint);
