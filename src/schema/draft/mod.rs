@@ -154,7 +154,7 @@ fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), Draft
 }
 
 /// `meta` and `unmapped`, documented as in every schema.
-fn bridge_fields() -> [Value; 2] {
+pub(super) fn bridge_fields() -> [Value; 2] {
     let [mut meta, mut unmapped] = [meta_field(), unmapped_field()];
     meta["doc"] = json!("What the bridge knows of the callback.");
     unmapped["doc"] = json!("What no field holds exactly, as JSON text by its path in the body.");

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::folder::says;
+use super::says;
 use crate::schema::{Catalogue, Draft, DraftError, Drafted, Sample, draft, lint};
 
 fn from(bodies: &[Value], unmapped: &[Value]) -> Draft {
