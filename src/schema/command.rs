@@ -4,7 +4,7 @@
 use super::attributes::Attributes;
 use super::framing::Framing;
 use super::plan::RecordPlan;
-use crate::callback::{Answer, Phase};
+use crate::callback::CommandRule;
 
 /// A command as one version of its schema describes it.
 #[derive(Debug)]
@@ -35,19 +35,9 @@ impl Command {
         self.version
     }
 
-    /// Whether the IM server waits for the answer to decide something.
-    pub fn phase(&self) -> Phase {
-        self.attributes.phase
-    }
-
-    /// What a success answer carries.
-    pub fn answer(&self) -> &Answer {
-        &self.attributes.answer
-    }
-
-    /// The array field of which each element is an event of its own; None where the body is the event.
-    pub fn expand(&self) -> Option<&str> {
-        self.attributes.expand.as_deref()
+    /// How it is answered, and whether its bodies are batches.
+    pub fn rule(&self) -> &CommandRule {
+        &self.attributes.rule
     }
 
     /// Whether its events carry a number that rises by one within their group.

@@ -43,7 +43,7 @@ impl Command {
             provider: self.provider().to_owned(),
             command: self.name().to_owned(),
             version: self.version(),
-            phase: match self.phase() {
+            phase: match self.rule().phase {
                 Phase::After => "after",
                 Phase::Before => "before",
             },

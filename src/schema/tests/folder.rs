@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{folder, kinds, load, optional, says, schema, shipped, with, without, write};
-use crate::callback::{Answer, Phase};
+use crate::callback::{Answer, CommandRule, Phase};
 use crate::schema::{Catalogue, DecodeError, LoadError};
 
 /// What is said of a schema that breaks a rule.
@@ -26,10 +26,12 @@ fn a_command_is_found_by_provider_and_name() {
         (command.provider(), command.name()),
         ("tencent", "Group.CallbackAfterCreateGroup")
     );
-    assert_eq!(
-        (command.phase(), command.answer(), command.expand()),
-        (Phase::After, &Answer::Neutral, None)
-    );
+    let rule = CommandRule {
+        phase: Phase::After,
+        answer: Answer::Neutral,
+        expand: None,
+    };
+    assert_eq!(command.rule(), &rule);
     assert!(catalogue.command("openim", "Group.CallbackAfterCreateGroup").is_none());
     assert!(catalogue.command("tencent", "Group.Unheard").is_none());
     let names: Vec<_> = catalogue
@@ -55,10 +57,12 @@ fn attributes_are_read() {
         let imbridge = json!({"phase": "before", "key": "groupID | app", "answer": answer, "expand": "Events"});
         let catalogue = load(&[schema(imbridge, fields())]).expect("a good schema");
         let command = catalogue.command("test", "All.Kinds").expect("it is there");
-        assert_eq!(
-            (command.phase(), command.answer(), command.expand()),
-            (Phase::Before, &expected, Some("Events"))
-        );
+        let rule = CommandRule {
+            phase: Phase::Before,
+            answer: expected,
+            expand: Some("Events".to_owned()),
+        };
+        assert_eq!(command.rule(), &rule);
     }
 }
 

@@ -35,7 +35,7 @@ fn left_over(command: &str) -> &'static [&'static str] {
 
 /// The events of a body: itself, or the elements of its batch.
 fn events_of(command: &Command, body: &str) -> Vec<String> {
-    let Some(list) = command.expand() else {
+    let Some(list) = &command.rule().expand else {
         return vec![body.to_owned()];
     };
     let batch: Value = serde_json::from_str(body).expect("JSON");
