@@ -99,18 +99,3 @@ fn is_moment(text: &str) -> bool {
     text.parse::<i64>()
         .is_ok_and(|time_ms| time_ms >= FIRST_MS && time_ms % 1000 != 0)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_text_zero_and_a_whole_second_identify_nothing() {
-        assert!(is_id("48374_2837546_1557481126") && is_id("7"));
-        assert!(!is_id("") && !is_id("0"));
-        assert!(is_moment("1670574414123"));
-        for coarse in ["1670574414000", "1670574414", "0", ""] {
-            assert!(!is_moment(coarse), "{coarse:?}");
-        }
-    }
-}

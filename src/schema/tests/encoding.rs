@@ -38,31 +38,12 @@ fn a_string_field_holds_strings_and_the_text_of_numbers() {
 
 #[test]
 fn a_long_field_holds_integers_bare_or_quoted() {
-    for sent in [
-        "0",
-        "-1",
-        "1670574414123",
-        "9007199254740993",
-        "9223372036854775807",
-        "-9223372036854775808",
-    ] {
+    for sent in ["0", "9223372036854775807", "-9223372036854775808"] {
         let value: i64 = sent.parse().expect("an integer");
         holds("Long", sent, json!(value));
         holds("Long", &format!("\"{sent}\""), json!(value));
     }
-    for sent in [
-        "9223372036854775808",
-        "1.0",
-        "1e3",
-        "-0",
-        r#""""#,
-        r#""007""#,
-        r#"" 7""#,
-        r#""x""#,
-        "true",
-        "{}",
-        "[1]",
-    ] {
+    for sent in ["9223372036854775808", "-0", r#""007""#, "true", "{}", "[1]"] {
         leaves("Long", sent);
     }
 }
