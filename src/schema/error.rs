@@ -76,8 +76,8 @@ pub enum EncodeError {
     NotJson { position: usize, detail: String },
     #[error("not a JSON object")]
     NotAnObject,
-    #[error("nested deeper than {limit} levels at byte {position}")]
-    TooDeep { position: usize, limit: u32 },
+    #[error("nested deeper than {DEPTH_MAX} levels at byte {position}")]
+    TooDeep { position: usize },
     #[error("a string that is no Unicode text at byte {position}")]
     NotText { position: usize },
     #[error("a number of more than 4300 digits at byte {position}")]
@@ -96,13 +96,6 @@ impl EncodeError {
             Self::TooDeep { .. } => "too_deep",
             Self::NotText { .. } => "not_text",
             Self::NumberTooLong { .. } => "number_too_long",
-        }
-    }
-
-    pub(super) fn too_deep(position: usize) -> Self {
-        Self::TooDeep {
-            position,
-            limit: DEPTH_MAX,
         }
     }
 }

@@ -166,11 +166,14 @@ impl Bench {
         }
     }
 
-    fn bytes(&mut self, body: &str) -> Result<(Vec<u8>, Encoded), EncodeError> {
+    /// Encodes behind other bytes, which must stay as they are.
+    fn bytes(&mut self, body: impl AsRef<[u8]>) -> Result<(Vec<u8>, Encoded), EncodeError> {
         let command = self.catalogue.command("test", "All.Kinds").expect("it is there");
         let mut out = b"before".to_vec();
-        let encoded = self.encoder.encode(command, body.as_bytes(), &META, &mut out)?;
-        Ok((out.split_off(b"before".len()), encoded))
+        let encoded = self.encoder.encode(command, body.as_ref(), &META, &mut out);
+        let written = out.split_off(b"before".len());
+        assert!(out == b"before" && (encoded.is_ok() || written.is_empty()));
+        Ok((written, encoded?))
     }
 
     /// Encodes, decodes with apache-avro, and checks that nothing is lost.
