@@ -14,7 +14,6 @@ use super::framing::Framing;
 /// A record, and what it was written with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    pub provider: String,
     pub command: String,
     pub version: u32,
     pub record: Value,
@@ -67,7 +66,6 @@ pub(super) fn decode(versions: &HashMap<u64, Arc<Compiled>>, framed: &[u8]) -> R
             count: rest.len(),
         }),
         Ok(record) => Ok(Decoded {
-            provider: command.provider.clone(),
             command: name,
             version,
             record,

@@ -7,7 +7,6 @@ use super::avro;
 use super::command::Command;
 use super::error::EncodeError;
 use super::identity::Numbered;
-use super::unmapped::Leftovers;
 use super::walk::{Scratch, Walk};
 
 /// Room for escaped strings kept from one body to the next.
@@ -37,8 +36,9 @@ pub struct Encoded {
     pub identified: bool,
     /// The event's number in its group, for a command that numbers them.
     pub numbered: Option<Numbered>,
-    /// What went into the record's `unmapped` map.
-    pub unmapped: Leftovers,
+    /// The distinct paths of what went into the record's `unmapped` map, array indexes and counts of repetition replaced
+    /// by `*`; the first 16.
+    pub unmapped: Vec<String>,
 }
 
 /// Turns bodies into records.

@@ -61,5 +61,4 @@ pub use lint::{Report, lint};
 pub use published::publish;
 pub use reference::reference;
 pub use summary::Summary;
-pub use unmapped::Leftovers;
 pub use versions::{VersionPrint, fingerprints};
