@@ -1,5 +1,5 @@
-//! One command of the catalogue: its names, its attributes, and the plan of its newest version. What other parts ask
-//! of it is plain; how it encodes stays inside `schema`.
+//! One command of the catalogue: its names, its attributes, and the plan of one version. What other parts ask of it is
+//! plain; how it encodes stays inside `schema`.
 
 use super::attributes::Attributes;
 use super::framing::Framing;
