@@ -131,7 +131,7 @@ fn next(folder: &Path, newest: u32, file: &SchemaFile, draft: &Draft) -> Result<
     let mut additions = Additions::new(&file.json);
     draft.bodies.iter().for_each(|body| additions.body(body));
     draft.unmapped.iter().for_each(|map| additions.unmapped(map));
-    let (schema, notes) = additions.finish(&file.json);
+    let (schema, notes) = additions.finish();
     let Some(schema) = schema else {
         let notes = notes.iter().map(|note| format!("; {note}")).collect();
         return Err(DraftError::NothingNew(newest, notes));
