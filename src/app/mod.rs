@@ -22,7 +22,7 @@ use tracing::{info, warn};
 pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
 pub use reload::Reloader;
 
-use crate::callback::{CommandRule, CommandTable, Provider};
+use crate::callback::{CommandTable, Provider};
 use crate::forward::{self, Composer, Forwarder, Renewals};
 use crate::ingress::tls::Certificates;
 use crate::lifecycle::{Levels, Pulse, Stop};
@@ -81,12 +81,7 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
                 command.provider()
             )
         })?;
-        let rule = CommandRule {
-            phase: command.phase(),
-            answer: command.answer().clone(),
-            expand: command.expand().map(str::to_owned),
-        };
-        table.insert(provider, command.name(), rule);
+        table.insert(provider, command.name(), command.rule().clone());
     }
     Ok((Arc::new(catalogue), Arc::new(table)))
 }

@@ -317,7 +317,7 @@ impl Composer {
             return Ok(Made::Copy);
         }
         if position.seq > self.composed {
-            for path in &encoded.unmapped.paths {
+            for path in &encoded.unmapped {
                 self.metrics.unmapped(command.provider(), command.name(), path);
             }
         }

@@ -16,7 +16,7 @@ fn composer() -> Composer {
     let catalogue = Catalogue::load(Path::new("schemas")).unwrap();
     let mut commands = CommandTable::default();
     for command in catalogue.commands().filter(|command| command.provider() == "tencent") {
-        let expand = command.expand().map(str::to_owned);
+        let expand = command.rule().expand.clone();
         let rule = CommandRule {
             phase: Phase::After,
             answer: Answer::Neutral,

@@ -9,14 +9,12 @@ use super::key::KeyRule;
 use super::location::{Fault, Faults, Located};
 use super::path::{Path, Paths};
 use super::plan::{FieldPlan, Kind, RecordPlan};
-use crate::callback::{Answer, Phase};
+use crate::callback::{Answer, CommandRule, Phase};
 
 #[derive(Debug)]
 pub(super) struct Attributes {
-    pub phase: Phase,
+    pub rule: CommandRule,
     pub key: KeyRule,
-    pub answer: Answer,
-    pub expand: Option<String>,
     pub identity: IdentityRule,
     pub sequence: Option<SequenceRule>,
     /// What the key, the identity and the sequence need of a body.
@@ -45,10 +43,12 @@ impl Attributes {
         let expand = attributes.get("expand");
         let expand = expand.map(|expand| expand.text().map(str::to_owned)).transpose();
         Some(Self {
-            expand: faults.note(expand)?,
-            phase: phase?,
+            rule: CommandRule {
+                expand: faults.note(expand)?,
+                phase: phase?,
+                answer: answer?,
+            },
             key: key?,
-            answer: answer?,
             identity: identity?,
             sequence: sequence?,
             paths,

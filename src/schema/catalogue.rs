@@ -2,31 +2,28 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::command::Command;
-use super::decode::{self, DecodeError, Decoded, Version};
+use super::decode::{self, DecodeError, Decoded};
 use super::error::LoadError;
 use super::file::{Compiled, SchemaFile};
 use super::source::{self, CommandFolder};
 
 /// The commands, by provider and name; and every version ever published, by fingerprint.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Catalogue {
-    commands: Vec<Command>,
+    commands: Vec<Arc<Compiled>>,
     by_name: HashMap<String, HashMap<String, usize>>,
-    versions: HashMap<u64, Version>,
+    versions: HashMap<u64, Arc<Compiled>>,
 }
 
 impl Catalogue {
     /// Reads and checks the whole folder. The error names the file, the place in it, and what is allowed there.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
-        let mut catalogue = Self {
-            commands: Vec::new(),
-            by_name: HashMap::new(),
-            versions: HashMap::new(),
-        };
+        let mut catalogue = Self::default();
         for folder in source::list(dir)? {
             catalogue.add(&folder)?;
         }
@@ -36,23 +33,19 @@ impl Catalogue {
     /// The command that `provider` calls `command`.
     pub fn command(&self, provider: &str, command: &str) -> Option<&Command> {
         let index = *self.by_name.get(provider)?.get(command)?;
-        self.commands.get(index)
+        Some(&self.commands[index].command)
     }
 
     /// All commands, sorted by provider and name.
     pub fn commands(&self) -> impl ExactSizeIterator<Item = &Command> {
-        self.commands.iter()
+        self.commands.iter().map(|newest| &newest.command)
     }
 
     /// Every version of a command, the oldest first: its number and the text of its file.
     pub fn history(&self, command: &Command) -> Vec<(u32, &str)> {
-        let own = |version: &&Version| version.provider == command.provider() && version.command == command.name();
-        let mut versions: Vec<_> = self
-            .versions
-            .values()
-            .filter(own)
-            .map(|version| (version.version, version.text.as_str()))
-            .collect();
+        let versions = self.versions.values().map(|version| &version.command);
+        let own = versions.filter(|other| (&other.provider, &other.name) == (&command.provider, &command.name));
+        let mut versions: Vec<_> = own.map(|version| (version.version, version.schema.as_str())).collect();
         versions.sort();
         versions
     }
@@ -63,34 +56,29 @@ impl Catalogue {
     }
 
     fn add(&mut self, folder: &CommandFolder) -> Result<(), LoadError> {
-        let mut newest: Option<(Command, Value)> = None;
+        let mut newest: Option<(Arc<Compiled>, Value)> = None;
         for (number, path) in &folder.versions {
             let file = SchemaFile::read(path)?;
-            let Compiled { command, schema } = file.compile(folder, *number).map_err(first)?;
-            if let Some((_, before)) = &newest {
-                file.follows(before).map_err(first)?;
+            let compiled = Arc::new(file.compile(folder, *number).map_err(first)?);
+            let broken = newest.map_or_else(Vec::new, |(_, before)| file.breaks(&before));
+            if let Some(error) = broken.into_iter().next() {
+                return Err(error);
             }
-            let version = Version {
-                provider: folder.provider.clone(),
-                command: folder.name.clone(),
-                version: *number,
-                schema,
-                text: file.text.clone(),
-            };
-            if let Some(other) = self.versions.insert(command.fingerprint(), version)
-                && (&other.provider, &other.command) != (&folder.provider, &folder.name)
+            let replaced = self.versions.insert(compiled.command.fingerprint, compiled.clone());
+            if let Some(Command { provider, name, .. }) = replaced.as_ref().map(|other| &other.command)
+                && (provider, name) != (&folder.provider, &folder.name)
             {
                 return Err(LoadError::Layout {
                     path: path.clone(),
-                    found: format!("the same record as that of {}/{}", other.provider, other.command),
+                    found: format!("the same record as that of {provider}/{name}"),
                     allowed: "a record of its own for each command".to_owned(),
                 });
             }
-            newest = Some((command, file.json));
+            newest = Some((compiled, file.json));
         }
         let names = self.by_name.entry(folder.provider.clone()).or_default();
         names.insert(folder.name.clone(), self.commands.len());
-        self.commands.extend(newest.map(|(command, _)| command));
+        self.commands.extend(newest.map(|(compiled, _)| compiled));
         Ok(())
     }
 }

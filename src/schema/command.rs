@@ -1,53 +1,25 @@
-//! One command of the catalogue: its names, its attributes, and the plan of its newest version. What other parts ask
-//! of it is plain; how it encodes stays inside `schema`.
+//! One command of the catalogue: its names, its attributes, and the plan of one version. What other parts ask of it is
+//! plain; how it encodes stays inside `schema`.
 
 use super::attributes::Attributes;
 use super::framing::Framing;
 use super::plan::RecordPlan;
-use crate::callback::{Answer, Phase};
+use crate::callback::CommandRule;
 
-/// A command as its newest schema describes it.
+/// A command as one version of its schema describes it.
 #[derive(Debug)]
 pub struct Command {
-    provider: String,
-    name: String,
-    version: u32,
-    fingerprint: u64,
-    schema: String,
-    attributes: Attributes,
-    plan: RecordPlan,
-}
-
-/// Which schema a command is made from.
-pub(super) struct Identity {
-    pub provider: String,
-    pub name: String,
-    pub version: u32,
-    pub fingerprint: u64,
+    pub(super) provider: String,
+    pub(super) name: String,
+    pub(super) version: u32,
+    pub(super) fingerprint: u64,
     /// The file's text.
-    pub schema: String,
+    pub(super) schema: String,
+    pub(super) attributes: Attributes,
+    pub(super) plan: RecordPlan,
 }
 
 impl Command {
-    pub(super) fn new(identity: Identity, attributes: Attributes, plan: RecordPlan) -> Self {
-        let Identity {
-            provider,
-            name,
-            version,
-            fingerprint,
-            schema,
-        } = identity;
-        Self {
-            provider,
-            name,
-            version,
-            fingerprint,
-            schema,
-            attributes,
-            plan,
-        }
-    }
-
     /// The folder of the provider: `tencent`.
     pub fn provider(&self) -> &str {
         &self.provider
@@ -63,19 +35,9 @@ impl Command {
         self.version
     }
 
-    /// Whether the IM server waits for the answer to decide something.
-    pub fn phase(&self) -> Phase {
-        self.attributes.phase
-    }
-
-    /// What a success answer carries.
-    pub fn answer(&self) -> &Answer {
-        &self.attributes.answer
-    }
-
-    /// The array field of which each element is an event of its own; None where the body is the event.
-    pub fn expand(&self) -> Option<&str> {
-        self.attributes.expand.as_deref()
+    /// How it is answered, and whether its bodies are batches.
+    pub fn rule(&self) -> &CommandRule {
+        &self.attributes.rule
     }
 
     /// Whether its events carry a number that rises by one within their group.
@@ -103,13 +65,5 @@ impl Command {
     /// Whether a body can carry an identity of its own; [`super::Encoded::identified`] says whether it does.
     pub fn has_identity(&self) -> bool {
         !self.attributes.identity.is_empty()
-    }
-
-    pub(super) fn attributes(&self) -> &Attributes {
-        &self.attributes
-    }
-
-    pub(super) fn plan(&self) -> &RecordPlan {
-        &self.plan
     }
 }

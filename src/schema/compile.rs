@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use super::fingerprint::strip;
 use super::location::{Fault, Faults, Located};
 use super::plan::{FieldPlan, Kind, RecordPlan};
 
@@ -193,7 +194,7 @@ fn full_name(name: &str, namespace: &str) -> String {
 fn check_bridge_field(field: &Located<'_>, expected: &Value) -> Result<(), Fault> {
     check_docs(field)?;
     let mut found = field.value.clone();
-    strip_docs(&mut found);
+    strip(&["doc"], &mut found);
     if found == *expected {
         return Ok(());
     }
@@ -210,17 +211,6 @@ fn check_docs(node: &Located<'_>) -> Result<(), Fault> {
     match node.get("fields") {
         Some(fields) => fields.items()?.iter().try_for_each(check_docs),
         None => Ok(()),
-    }
-}
-
-fn strip_docs(value: &mut Value) {
-    match value {
-        Value::Object(entries) => {
-            entries.remove("doc");
-            entries.values_mut().for_each(strip_docs);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip_docs),
-        _ => {}
     }
 }
 

@@ -1,18 +1,19 @@
 //! From a framed record back to JSON, by apache-avro. For people who look and for tests; no part of the way to Kafka.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use serde_json::Value;
 use thiserror::Error;
 
+use super::file::Compiled;
 use super::framing::Framing;
 
 /// A record, and what it was written with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
-    pub provider: String,
     pub command: String,
     pub version: u32,
     pub record: Value,
@@ -44,51 +45,32 @@ pub enum DecodeError {
     },
 }
 
-/// One published version of a command's record.
-#[derive(Debug)]
-pub(super) struct Version {
-    pub provider: String,
-    pub command: String,
-    pub version: u32,
-    pub schema: Schema,
-    /// The file's text.
-    pub text: String,
-}
-
-pub(super) fn decode(versions: &HashMap<u64, Version>, framed: &[u8]) -> Result<Decoded, DecodeError> {
+pub(super) fn decode(versions: &HashMap<u64, Arc<Compiled>>, framed: &[u8]) -> Result<Decoded, DecodeError> {
     let (framing, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
     let fingerprint = match framing {
         Framing::SingleObject { fingerprint } => fingerprint,
         Framing::Confluent { id } => return Err(DecodeError::InRegistry { id }),
     };
-    let found = versions
-        .get(&fingerprint)
-        .ok_or(DecodeError::UnknownSchema { fingerprint })?;
-    let Version {
-        provider,
-        command,
-        version,
-        schema,
-        text: _,
-    } = found;
-    let record = read(schema, &mut rest).map_err(|source| DecodeError::Avro {
-        command: command.clone(),
-        version: *version,
-        source: Box::new(source),
-    })?;
-    if !rest.is_empty() {
-        return Err(DecodeError::Trailing {
-            command: command.clone(),
-            version: *version,
+    let found = versions.get(&fingerprint);
+    let Compiled { command, schema } = &**found.ok_or(DecodeError::UnknownSchema { fingerprint })?;
+    let (name, version) = (command.name.clone(), command.version);
+    match read(schema, &mut rest) {
+        Err(source) => Err(DecodeError::Avro {
+            command: name,
+            version,
+            source: Box::new(source),
+        }),
+        Ok(_) if !rest.is_empty() => Err(DecodeError::Trailing {
+            command: name,
+            version,
             count: rest.len(),
-        });
+        }),
+        Ok(record) => Ok(Decoded {
+            command: name,
+            version,
+            record,
+        }),
     }
-    Ok(Decoded {
-        provider: provider.clone(),
-        command: command.clone(),
-        version: *version,
-        record,
-    })
 }
 
 pub(super) fn read(schema: &Schema, bytes: &mut &[u8]) -> Result<Value, apache_avro::Error> {

@@ -23,10 +23,8 @@ pub struct Decoder {
     known: HashMap<u32, Answer>,
 }
 
-enum Answer {
-    Schema(Box<Schema>),
-    Failed(String, Instant),
-}
+/// The schema; or why there is none, and since when.
+type Answer = Result<Schema, (String, Instant)>;
 
 impl Decoder {
     /// A decoder; without a registry it reads single objects only.
@@ -54,20 +52,16 @@ impl Decoder {
             return Err(DecodeError::InRegistry { id });
         };
         let failed = |cause: String| DecodeError::Registry { id, cause };
-        let stale = |answer: &Answer| matches!(answer, Answer::Failed(_, at) if at.elapsed() > ASK_AGAIN);
+        let stale = |answer: &Answer| matches!(answer, Err((_, at)) if at.elapsed() > ASK_AGAIN);
         if self.known.get(&id).is_none_or(stale) {
             self.known.insert(id, ask(registry, id));
         }
-        match &self.known[&id] {
-            Answer::Failed(cause, _) => Err(failed(cause.clone())),
-            Answer::Schema(schema) => {
-                let value = decode::read(schema, &mut record).map_err(|cause| failed(cause.to_string()))?;
-                if record.is_empty() {
-                    Ok(value)
-                } else {
-                    Err(failed(format!("{} bytes behind the record", record.len())))
-                }
-            }
+        let schema = self.known[&id].as_ref().map_err(|(cause, _)| failed(cause.clone()))?;
+        let value = decode::read(schema, &mut record).map_err(|cause| failed(cause.to_string()))?;
+        if record.is_empty() {
+            Ok(value)
+        } else {
+            Err(failed(format!("{} bytes behind the record", record.len())))
         }
     }
 }
@@ -75,8 +69,5 @@ impl Decoder {
 fn ask(registry: &Client, id: u32) -> Answer {
     let text = registry.schema(id).map_err(|cause| cause.to_string());
     let schema = text.and_then(|text| Schema::parse_str(&text).map_err(|cause| cause.to_string()));
-    match schema {
-        Ok(schema) => Answer::Schema(Box::new(schema)),
-        Err(cause) => Answer::Failed(cause, Instant::now()),
-    }
+    schema.map_err(|cause| (cause, Instant::now()))
 }

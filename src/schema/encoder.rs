@@ -7,7 +7,6 @@ use super::avro;
 use super::command::Command;
 use super::error::EncodeError;
 use super::identity::Numbered;
-use super::unmapped::Leftovers;
 use super::walk::{Scratch, Walk};
 
 /// Room for escaped strings kept from one body to the next.
@@ -37,8 +36,9 @@ pub struct Encoded {
     pub identified: bool,
     /// The event's number in its group, for a command that numbers them.
     pub numbered: Option<Numbered>,
-    /// What went into the record's `unmapped` map.
-    pub unmapped: Leftovers,
+    /// The distinct paths of what went into the record's `unmapped` map, array indexes and counts of repetition replaced
+    /// by `*`; the first 16.
+    pub unmapped: Vec<String>,
 }
 
 /// Turns bodies into records.
@@ -76,7 +76,7 @@ impl Encoder {
         meta: &Meta<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let (start, attributes) = (out.len(), command.attributes());
+        let (start, attributes) = (out.len(), &command.attributes);
         let mut walked = self.walk(command, body, None, out);
         if matches!(walked, Err(EncodeError::NotText { .. }))
             && let Some(readable) = without_half_pairs(body)
@@ -110,14 +110,14 @@ impl Encoder {
         sent: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
-        self.scratch.reset(command.attributes().paths.len());
+        self.scratch.reset(command.attributes.paths.len());
         let mut walk = Walk {
             json: Jiter::with_tape(body, std::mem::take(&mut self.tape)),
             sent,
             out,
             scratch: &mut self.scratch,
         };
-        let walked = walk.body(command.plan());
+        let walked = walk.body(&command.plan);
         self.tape = walk.json.into_tape();
         self.tape.clear();
         self.tape.shrink_to(KEPT_TAPE_BYTES_MAX);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use jiter::{JiterError, JiterErrorType, JsonErrorType};
+use serde::Serialize;
 use thiserror::Error;
 
 /// Why a schemas folder was refused. Every variant is for the folder's author to mend.
@@ -23,18 +24,48 @@ pub enum LoadError {
     },
     #[error("{} is not JSON: {source}", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
-    #[error("{} at {place}: found {value}; allowed: {allowed}", path.display())]
-    Rule {
-        path: PathBuf,
-        place: String,
-        value: String,
-        allowed: String,
-    },
+    #[error(transparent)]
+    Rule(Finding),
     #[error("{} is not an Avro schema: {source}", path.display())]
     Avro {
         path: PathBuf,
         source: Box<apache_avro::Error>,
     },
+}
+
+/// A rule that is broken: where, by what, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Error)]
+#[error("{} at {place}: found {found}; allowed: {allowed}", path.display())]
+pub struct Finding {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The place in the file (`$.fields[3].type`); `$` is the whole of it.
+    pub place: String,
+    /// What was found there.
+    pub found: String,
+    /// What may stand there.
+    pub allowed: String,
+}
+
+impl From<LoadError> for Finding {
+    fn from(error: LoadError) -> Self {
+        let (path, found, allowed) = match error {
+            LoadError::Rule(finding) => return finding,
+            LoadError::Layout { path, found, allowed } => (path, found, allowed),
+            LoadError::Read { path, source } => {
+                (path, source.to_string(), "a file or folder that can be read".to_owned())
+            }
+            LoadError::Write { path, source } => (path, source.to_string(), "a file that can be written".to_owned()),
+            LoadError::Json { path, source } => (path, source.to_string(), "JSON".to_owned()),
+            LoadError::Avro { path, source } => (path, source.to_string(), "an Avro schema".to_owned()),
+        };
+        Self {
+            path,
+            place: "$".to_owned(),
+            found,
+            allowed,
+        }
+    }
 }
 
 /// Why a body cannot become a record. All are properties of the body: trying again gives the same.
@@ -45,8 +76,8 @@ pub enum EncodeError {
     NotJson { position: usize, detail: String },
     #[error("not a JSON object")]
     NotAnObject,
-    #[error("nested deeper than {limit} levels at byte {position}")]
-    TooDeep { position: usize, limit: u32 },
+    #[error("nested deeper than {DEPTH_MAX} levels at byte {position}")]
+    TooDeep { position: usize },
     #[error("a string that is no Unicode text at byte {position}")]
     NotText { position: usize },
     #[error("a number of more than 4300 digits at byte {position}")]
@@ -65,13 +96,6 @@ impl EncodeError {
             Self::TooDeep { .. } => "too_deep",
             Self::NotText { .. } => "not_text",
             Self::NumberTooLong { .. } => "number_too_long",
-        }
-    }
-
-    pub(super) fn too_deep(position: usize) -> Self {
-        Self::TooDeep {
-            position,
-            limit: DEPTH_MAX,
         }
     }
 }

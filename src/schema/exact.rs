@@ -1,43 +1,33 @@
 //! Whether a field holds a value exactly. An integer must be in canonical text, a double must name the very number
 //! that was sent; otherwise the value is left as it came. Knows text only, neither JSON nor Avro.
 
-/// Longest text of an `i64`.
-const LONG_MAX_CHARS: usize = 20;
+use std::io::Write;
+use std::iter::repeat;
+use std::num::IntErrorKind;
 
 /// The integer, if `text` is the one way to write it: no `+`, no leading zero, no `-0`.
 pub(super) fn integer(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let (negative, digits) = match bytes {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !negative => return Some(0),
-        [b'1'..=b'9', ..] if bytes.len() <= LONG_MAX_CHARS => {}
-        _ => return None,
+    match text.as_bytes() {
+        [b'0'] => Some(0),
+        [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..] => text.parse().ok(),
+        _ => None,
     }
-    let mut value: i64 = 0;
-    for digit in digits {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        // Counting downwards reaches i64::MIN, which has no positive counterpart.
-        value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
-    }
-    if negative { Some(value) } else { value.checked_neg() }
 }
 
 /// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,
 /// `144115225971632501` and `0.1000000000000000000001` are not.
 pub(super) fn double(text: &str) -> Option<f64> {
-    let sent = Decimal::parse(text)?;
+    let sent = Decimal::parse(text.as_bytes())?;
     let value: f64 = text.parse().ok()?;
     if !value.is_finite() {
         return None;
     }
-    let mut shortest = ShortText::default();
-    std::fmt::Write::write_fmt(&mut shortest, format_args!("{value:e}")).ok()?;
-    let held = Decimal::parse(shortest.as_str())?;
+    // In `e` notation, 24 characters are enough for every double.
+    let mut shortest = [0; 32];
+    let mut room = &mut shortest[..];
+    write!(room, "{value:e}").ok()?;
+    let unused = room.len();
+    let held = Decimal::parse(&shortest[..shortest.len() - unused])?;
     (sent.negative == held.negative && sent.same_magnitude(&held)).then_some(value)
 }
 
@@ -51,8 +41,8 @@ struct Decimal<'t> {
 
 impl<'t> Decimal<'t> {
     /// None if `text` is not a number by JSON's grammar.
-    fn parse(text: &'t str) -> Option<Self> {
-        let (negative, rest) = match text.as_bytes() {
+    fn parse(text: &'t [u8]) -> Option<Self> {
+        let (negative, rest) = match text {
             [b'-', rest @ ..] => (true, rest),
             rest => (false, rest),
         };
@@ -88,6 +78,11 @@ impl<'t> Decimal<'t> {
         self.digits().take_while(|digit| *digit == b'0').count()
     }
 
+    /// Its digits from the first that is not zero, then zeros without an end.
+    fn padded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.digits().skip(self.leading_zeros()).chain(repeat(b'0'))
+    }
+
     fn is_zero(&self) -> bool {
         self.digits().all(|digit| digit == b'0')
     }
@@ -104,15 +99,8 @@ impl<'t> Decimal<'t> {
         if self.magnitude() != other.magnitude() {
             return false;
         }
-        let mut ours = self.digits().skip(self.leading_zeros());
-        let mut theirs = other.digits().skip(other.leading_zeros());
-        loop {
-            match (ours.next(), theirs.next()) {
-                (None, None) => return true,
-                (a, b) if a.unwrap_or(b'0') != b.unwrap_or(b'0') => return false,
-                _ => {}
-            }
-        }
+        let length = self.digits().count().max(other.digits().count());
+        self.padded().zip(other.padded()).take(length).all(|(a, b)| a == b)
     }
 }
 
@@ -122,43 +110,13 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// Saturates: a double is infinite or zero long before that.
 fn exponent(text: &[u8]) -> Option<i64> {
-    let (negative, text) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
-    let (digits, rest) = digits(text);
-    if digits.is_empty() || !rest.is_empty() {
-        return None;
-    }
-    let value = digits.iter().fold(0_i64, |value, digit| {
-        value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
-    });
-    Some(if negative { -value } else { value })
-}
-
-/// A double's shortest form in `e` notation; 24 characters are enough for every one.
-#[derive(Default)]
-struct ShortText {
-    bytes: [u8; 32],
-    len: usize,
-}
-
-impl ShortText {
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len]).expect("only whole strings are written")
-    }
-}
-
-impl std::fmt::Write for ShortText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self
-            .bytes
-            .get_mut(self.len..self.len + text.len())
-            .ok_or(std::fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.len += text.len();
-        Ok(())
+    match std::str::from_utf8(text).ok()?.parse::<i64>() {
+        Ok(exponent) => Some(exponent),
+        Err(cause) => match cause.kind() {
+            IntErrorKind::PosOverflow => Some(i64::MAX),
+            IntErrorKind::NegOverflow => Some(i64::MIN),
+            _ => None,
+        },
     }
 }
 

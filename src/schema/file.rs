@@ -8,9 +8,9 @@ use apache_avro::Schema;
 use serde_json::Value;
 
 use super::attributes::Attributes;
-use super::command::{Command, Identity};
+use super::command::Command;
 use super::compile::compile;
-use super::error::LoadError;
+use super::error::{Finding, LoadError};
 use super::evolution;
 use super::fingerprint::Fingerprint;
 use super::location::{Fault, Faults, Located};
@@ -51,47 +51,53 @@ impl SchemaFile {
         let mut plan = compile(&record, &namespace, name, &mut faults);
         let attributes = Attributes::read(&record, &mut plan, &mut faults);
         let mut errors = self.blame(faults);
-        let schema = Schema::parse(&self.json);
-        let fingerprint = Fingerprint::of(&self.json);
+        let schema = Schema::parse(&self.json).map_err(|source| self.no_schema(source.into()));
+        let fingerprint = self.fingerprint();
         match (attributes, schema, fingerprint) {
             (Some(attributes), Ok(schema), Ok(fingerprint)) if errors.is_empty() => {
-                let identity = Identity {
+                let command = Command {
                     provider: folder.provider.clone(),
                     name: folder.name.clone(),
                     version,
                     fingerprint: fingerprint.crc64,
                     schema: self.text.clone(),
+                    attributes,
+                    plan,
                 };
-                let command = Command::new(identity, attributes, plan);
                 Ok(Compiled { command, schema })
             }
             (_, schema, fingerprint) => {
-                let cause = schema.err().map(Box::new).or_else(|| fingerprint.err());
-                errors.extend(cause.map(|source| LoadError::Avro {
-                    path: self.path.clone(),
-                    source,
-                }));
+                errors.extend(schema.err().or(fingerprint.err()));
                 Err(errors)
             }
         }
     }
 
-    /// Checks that the file only adds to a version before it.
-    pub fn follows(&self, before: &Value) -> Result<(), Vec<LoadError>> {
+    /// What the file does beyond adding to a version before it.
+    pub fn breaks(&self, before: &Value) -> Vec<LoadError> {
         let mut faults = Faults::default();
         evolution::check(before, &Located::root(&self.json), &mut faults);
-        match self.blame(faults) {
-            errors if errors.is_empty() => Ok(()),
-            errors => Err(errors),
-        }
+        self.blame(faults)
     }
 
-    fn blame(&self, faults: Faults) -> Vec<LoadError> {
-        let rule = |Fault { place, value, allowed }| LoadError::Rule {
-            path: self.path.clone(),
-            place,
-            value,
-            allowed,
+    pub fn fingerprint(&self) -> Result<Fingerprint, LoadError> {
+        Fingerprint::of(&self.json).map_err(|source| self.no_schema(source))
+    }
+
+    fn no_schema(&self, source: Box<apache_avro::Error>) -> LoadError {
+        let path = self.path.clone();
+        LoadError::Avro { path, source }
+    }
+
+    /// What is wrong with the file, from what is wrong in it.
+    pub fn blame(&self, faults: Faults) -> Vec<LoadError> {
+        let rule = |Fault { place, found, allowed }| {
+            LoadError::Rule(Finding {
+                path: self.path.clone(),
+                place,
+                found,
+                allowed,
+            })
         };
         faults.0.into_iter().map(rule).collect()
     }

@@ -49,25 +49,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_single_object_begins_with_the_marker_and_the_fingerprint_in_little_endian() {
-        let mut out = vec![];
-        let framing = Framing::SingleObject {
-            fingerprint: 0x0102_0304_0506_0708,
-        };
-        framing.write(&mut out);
-        assert_eq!(out, [0xC3, 0x01, 8, 7, 6, 5, 4, 3, 2, 1]);
-        out.push(42);
-        assert_eq!(Framing::split(&out), Some((framing, &[42][..])));
-    }
-
-    #[test]
-    fn a_confluent_record_begins_with_a_zero_and_the_id_in_big_endian() {
-        let mut out = vec![];
-        let framing = Framing::Confluent { id: 0x0102_0304 };
-        framing.write(&mut out);
-        assert_eq!(out, [0, 1, 2, 3, 4]);
-        out.push(42);
-        assert_eq!(Framing::split(&out), Some((framing, &[42][..])));
+    fn a_marker_stands_before_the_fingerprint_in_little_endian_or_the_id_in_big_endian() {
+        let fingerprint = 0x0102_0304_0506_0708;
+        let cases: [(_, &[u8]); 2] = [
+            (
+                Framing::SingleObject { fingerprint },
+                &[0xC3, 0x01, 8, 7, 6, 5, 4, 3, 2, 1],
+            ),
+            (Framing::Confluent { id: 0x0102_0304 }, &[0, 1, 2, 3, 4]),
+        ];
+        for (framing, bytes) in cases {
+            let mut out = vec![];
+            framing.write(&mut out);
+            assert_eq!(out, bytes);
+            out.push(42);
+            assert_eq!(Framing::split(&out), Some((framing, &[42][..])));
+        }
     }
 
     #[test]

@@ -8,12 +8,11 @@ use super::plan::{FieldPlan, Kind, RecordPlan};
 /// A smaller number of milliseconds is before 2001: seconds, in a field that should have milliseconds.
 const FIRST_MS: i64 = 1_000_000_000_000;
 
-/// Fields of which one with a value makes equal bodies one event.
+/// Fields of which one with a value makes equal bodies one event: the slot of each, and what a value is.
 #[derive(Debug, Default)]
-pub(super) struct IdentityRule {
-    ids: Vec<usize>,
-    times: Vec<usize>,
-}
+pub(super) struct IdentityRule(Vec<(usize, IsValue)>);
+
+type IsValue = fn(&str) -> bool;
 
 /// The field that numbers a group's events without gaps, and those that say which group.
 #[derive(Debug)]
@@ -40,26 +39,23 @@ impl IdentityRule {
             _ => false,
         };
         let wanted = "timestamp-millis, or an id that the IM server makes, which has `\"unique\": true`";
-        let mut rule = Self::default();
-        for text in texts {
+        let field = |text: &&str| {
             let (slot, kind) = paths.keep(text, plan, (fits, wanted))?;
-            match kind {
-                Kind::Millis => rule.times.push(slot),
-                _ => rule.ids.push(slot),
-            }
-        }
-        Ok(rule)
+            let is_value: IsValue = if matches!(kind, Kind::Millis) { is_moment } else { is_id };
+            Ok((slot, is_value))
+        };
+        texts.iter().map(field).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether a body can have one.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty() && self.times.is_empty()
+        self.0.is_empty()
     }
 
     /// Whether this body has one.
     pub fn holds(&self, captures: &Captures) -> bool {
-        let held = |slot: &usize| captures.text(*slot);
-        self.ids.iter().filter_map(held).any(is_id) || self.times.iter().filter_map(held).any(is_moment)
+        let held = |(slot, is_value): &(usize, IsValue)| captures.text(*slot).is_some_and(is_value);
+        self.0.iter().any(held)
     }
 }
 
@@ -98,19 +94,4 @@ fn is_id(text: &str) -> bool {
 fn is_moment(text: &str) -> bool {
     text.parse::<i64>()
         .is_ok_and(|time_ms| time_ms >= FIRST_MS && time_ms % 1000 != 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_text_zero_and_a_whole_second_identify_nothing() {
-        assert!(is_id("48374_2837546_1557481126") && is_id("7"));
-        assert!(!is_id("") && !is_id("0"));
-        assert!(is_moment("1670574414123"));
-        for coarse in ["1670574414000", "1670574414", "0", ""] {
-            assert!(!is_moment(coarse), "{coarse:?}");
-        }
-    }
 }

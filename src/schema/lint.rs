@@ -2,43 +2,18 @@
 //! versions that cannot read each other, documentation that says nothing, a published version that changed.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 use serde::Serialize;
 
-use super::error::LoadError;
+use super::error::{Finding, LoadError};
 use super::file::{Compiled, SchemaFile};
-use super::location::{Fault, Faults, Located};
+use super::location::{Faults, Located};
 use super::published::{Entry, Published, entry_name};
 use super::source::{self, CommandFolder};
 use super::wording;
-
-/// A rule that is broken: where, by what, and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// The place in the file (`$.fields[3].type`); `$` is the whole of it.
-    pub place: String,
-    /// What was found there.
-    pub found: String,
-    /// What may stand there.
-    pub allowed: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (path, place) = (self.path.display(), &self.place);
-        write!(
-            out,
-            "{path} at {place}: found {}; allowed: {}",
-            self.found, self.allowed
-        )
-    }
-}
 
 /// What linting a folder gave.
 #[derive(Debug, Default, Serialize)]
@@ -106,15 +81,13 @@ impl Report {
                 let known = owners.entry(command.fingerprint()).or_insert_with(|| owner.clone());
                 if *known != owner {
                     let found = format!("the same record as that of {}/{}", known.0, known.1);
-                    self.note(path, "$", &found, "a record of its own for each command");
+                    self.note(path, &found, "a record of its own for each command");
                 }
                 schema
             });
             let mut faults = Faults::default();
             wording::check(&Located::root(&file.json), &mut faults);
-            for Fault { place, value, allowed } in faults.0 {
-                self.note(path, &place, &value, &allowed);
-            }
+            self.extend(file.blame(faults));
             for (earlier, old, old_schema) in &before {
                 self.pair(&file, schema.as_ref(), (*earlier, old, old_schema.as_ref()));
             }
@@ -126,11 +99,9 @@ impl Report {
     /// Whether a version only adds to an earlier one, and each reads what the other wrote.
     fn pair(&mut self, new: &SchemaFile, schema: Option<&Schema>, old: (u32, &SchemaFile, Option<&Schema>)) {
         let (earlier, old, old_schema) = old;
-        if let Err(errors) = new.follows(&old.json) {
-            for mut finding in errors.into_iter().map(Finding::from) {
-                finding.allowed.push_str(&format!(" (v{earlier})"));
-                self.findings.push(finding);
-            }
+        for mut finding in new.breaks(&old.json).into_iter().map(Finding::from) {
+            finding.allowed.push_str(&format!(" (v{earlier})"));
+            self.findings.push(finding);
         }
         let (Some(schema), Some(old_schema)) = (schema, old_schema) else {
             return;
@@ -145,12 +116,7 @@ impl Report {
                 Err(cause) => cause.to_string(),
             };
             let found = format!("{what}: {why}");
-            self.note(
-                &new.path,
-                "$",
-                &found,
-                "FULL_TRANSITIVE: each version reads every other",
-            );
+            self.note(&new.path, &found, "FULL_TRANSITIVE: each version reads every other");
         }
     }
 
@@ -160,52 +126,23 @@ impl Report {
             return;
         };
         // What is no schema has its finding already.
-        let Ok(now) = Entry::of(&file.json) else { return };
+        let Ok(now) = Entry::of(file) else { return };
         let allowed = "what was published; a change is a new version, only documentation may differ";
         if now.fingerprint != entry.fingerprint {
             let found = format!("fingerprint {}, published was {}", now.fingerprint, entry.fingerprint);
-            self.note(&file.path, "$", &found, allowed);
+            self.note(&file.path, &found, allowed);
         } else if now.sha256 != entry.sha256 {
             let found = "an attribute, a default or a logical type that differs from what was published";
-            self.note(&file.path, "$", found, allowed);
+            self.note(&file.path, found, allowed);
         }
     }
 
-    fn note(&mut self, path: &Path, place: &str, found: &str, allowed: &str) {
+    fn note(&mut self, path: &Path, found: &str, allowed: &str) {
         self.findings.push(Finding {
             path: path.to_owned(),
-            place: place.to_owned(),
+            place: "$".to_owned(),
             found: found.to_owned(),
             allowed: allowed.to_owned(),
         });
-    }
-}
-
-impl From<LoadError> for Finding {
-    fn from(error: LoadError) -> Self {
-        let whole = |path, found, allowed: &str| Self {
-            path,
-            place: "$".to_owned(),
-            found,
-            allowed: allowed.to_owned(),
-        };
-        match error {
-            LoadError::Read { path, source } => whole(path, source.to_string(), "a file or folder that can be read"),
-            LoadError::Write { path, source } => whole(path, source.to_string(), "a file that can be written"),
-            LoadError::Layout { path, found, allowed } => whole(path, found, &allowed),
-            LoadError::Json { path, source } => whole(path, source.to_string(), "JSON"),
-            LoadError::Avro { path, source } => whole(path, source.to_string(), "an Avro schema"),
-            LoadError::Rule {
-                path,
-                place,
-                value,
-                allowed,
-            } => Self {
-                path,
-                place,
-                found: value,
-                allowed,
-            },
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A value of a schema file together with its place, so that every complaint can say where. Knows JSON, no Avro.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// How much of a wrong value is shown.
 const SHOWN_CHARS_MAX: usize = 80;
@@ -9,7 +9,7 @@ const SHOWN_CHARS_MAX: usize = 80;
 #[derive(Debug)]
 pub(super) struct Fault {
     pub place: String,
-    pub value: String,
+    pub found: String,
     pub allowed: String,
 }
 
@@ -50,25 +50,21 @@ impl<'a> Located<'a> {
     pub fn need(&self, name: &str, allowed: &str) -> Result<Self, Fault> {
         self.get(name).ok_or_else(|| Fault {
             place: format!("{}.{name}", self.place),
-            value: "nothing".to_owned(),
+            found: "nothing".to_owned(),
             allowed: allowed.to_owned(),
         })
     }
 
-    pub fn object(&self) -> Result<&'a Map<String, Value>, Fault> {
-        self.value.as_object().ok_or_else(|| self.fault("an object"))
-    }
-
     /// The object, if it has no other attributes than these.
     pub fn only(&self, allowed: &[&str]) -> Result<(), Fault> {
-        let object = self.object()?;
+        let object = self.value.as_object().ok_or_else(|| self.fault("an object"))?;
         let others: Vec<_> = object.keys().filter(|name| !allowed.contains(&name.as_str())).collect();
         if others.is_empty() {
             return Ok(());
         }
         Err(Fault {
             place: self.place.clone(),
-            value: format!("the attribute {others:?}").replace(['[', ']'], ""),
+            found: format!("the attribute {others:?}").replace(['[', ']'], ""),
             allowed: allowed.join(", "),
         })
     }
@@ -103,13 +99,13 @@ impl<'a> Located<'a> {
 
     pub fn fault(&self, allowed: impl Into<String>) -> Fault {
         let text = self.value.to_string();
-        let mut value: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-        if value.len() < text.len() {
-            value.push_str("...");
+        let mut found: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+        if found.len() < text.len() {
+            found.push_str("...");
         }
         Fault {
             place: self.place.clone(),
-            value,
+            found,
             allowed: allowed.into(),
         }
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::error::LoadError;
 use super::file::SchemaFile;
-use super::fingerprint::{Fingerprint, digest_without_docs};
+use super::fingerprint::digest_without_docs;
 use super::source;
 
 /// What is kept of a version.
@@ -24,10 +24,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn of(json: &Value) -> Result<Self, Box<apache_avro::Error>> {
+    pub fn of(file: &SchemaFile) -> Result<Self, LoadError> {
         Ok(Self {
-            fingerprint: Fingerprint::of(json)?.header_hex(),
-            sha256: digest_without_docs(json),
+            fingerprint: file.fingerprint()?.header_hex(),
+            sha256: digest_without_docs(&file.json),
         })
     }
 }
@@ -77,11 +77,7 @@ pub fn publish(dir: &Path) -> Result<Vec<String>, LoadError> {
         for (version, path) in &folder.versions {
             let name = entry_name(&folder.provider, &folder.name, *version);
             if !published.0.contains_key(&name) {
-                let file = SchemaFile::read(path)?;
-                let entry = Entry::of(&file.json).map_err(|source| LoadError::Avro {
-                    path: path.clone(),
-                    source,
-                })?;
+                let entry = Entry::of(&SchemaFile::read(path)?)?;
                 published.0.insert(name.clone(), entry);
                 added.push(name);
             }

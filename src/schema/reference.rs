@@ -16,7 +16,7 @@ pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) ->
     );
     if let Some(command) = catalogue.commands().next() {
         page.push_str("\n`meta`:\n\n");
-        let schema = parsed(command);
+        let schema = command.parsed();
         let meta = schema["fields"].as_array().into_iter().flatten();
         meta.filter(|field| field["name"] == "meta")
             .for_each(|field| fields(&mut page, &field["type"], 0));
@@ -36,10 +36,6 @@ pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) ->
     page
 }
 
-fn parsed(command: &Command) -> Value {
-    serde_json::from_str(command.schema()).expect("it was loaded")
-}
-
 /// What a page makes of a heading to link to it.
 fn anchor(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
@@ -47,7 +43,7 @@ fn anchor(name: &str) -> String {
 }
 
 fn section(page: &mut String, command: &Command, topic: &str) {
-    let (schema, summary) = (parsed(command), command.summary());
+    let (schema, summary) = (command.parsed(), command.summary());
     let doc = schema["doc"].as_str().unwrap_or_default();
     let _ = writeln!(page, "\n### {}\n\n{}\n", command.name(), escaped(doc));
     let version = format!("v{}", summary.version);

@@ -72,15 +72,15 @@ fn command(provider: String, name: String, path: &Path, errors: &mut Vec<LoadErr
         }
     }
     versions.sort();
-    for (expected, (version, _)) in (1..).zip(&versions) {
-        if *version != expected {
-            errors.push(layout(
-                path,
-                &format!("v{expected}.avsc is missing"),
-                "versions from 1 without a gap",
-            ));
-            break;
-        }
+    let gap = (1..)
+        .zip(&versions)
+        .find(|(expected, (version, _))| version != expected);
+    if let Some((expected, _)) = gap {
+        errors.push(layout(
+            path,
+            &format!("v{expected}.avsc is missing"),
+            "versions from 1 without a gap",
+        ));
     }
     if versions.is_empty() {
         errors.push(layout(path, "no version", "at least v1.avsc"));

@@ -34,16 +34,20 @@ pub struct Summary {
 }
 
 impl Command {
+    pub(super) fn parsed(&self) -> Value {
+        serde_json::from_str(self.schema()).expect("it was loaded")
+    }
+
     /// The command as a line of a listing.
     pub fn summary(&self) -> Summary {
-        let schema: Value = serde_json::from_str(self.schema()).expect("it was loaded");
+        let schema = self.parsed();
         let attributes = &schema["imbridge"];
         let text = |name: &str| attributes[name].as_str().map(str::to_owned);
         Summary {
             provider: self.provider().to_owned(),
             command: self.name().to_owned(),
             version: self.version(),
-            phase: match self.phase() {
+            phase: match self.rule().phase {
                 Phase::After => "after",
                 Phase::Before => "before",
             },

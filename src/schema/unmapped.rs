@@ -13,15 +13,6 @@ const LISTED_PATHS_MAX: usize = 16;
 pub(super) const KEPT_BYTES_MAX: usize = 256 * 1024;
 const KEPT_NAMES_MAX: usize = 4096;
 
-/// What one body had left over, for a metric.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    /// How many values are in `unmapped`.
-    pub values: usize,
-    /// Their distinct paths, array indexes and counts of repetition replaced by `*`; the first 16.
-    pub paths: Vec<String>,
-}
-
 /// Where a value stands in the body; a list from the inside out, on the stack of the walk.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -71,17 +62,14 @@ impl Unmapped {
         self.count += 1;
     }
 
-    /// Writes the map, and hands out what it held.
-    pub fn finish(&mut self, out: &mut Vec<u8>) -> Leftovers {
+    /// Writes the map, and hands out the paths of what it holds.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Vec<String> {
         if self.count > 0 {
             avro::put_long(out, self.count as i64);
             out.extend_from_slice(&self.entries);
         }
         out.push(0);
-        Leftovers {
-            values: self.count,
-            paths: std::mem::take(&mut self.paths),
-        }
+        std::mem::take(&mut self.paths)
     }
 
     /// A map cannot hold two equal keys, and a name may itself look like a repeated one (`Foo#2`).

@@ -27,15 +27,10 @@ pub fn fingerprints(dir: &Path) -> Result<Vec<VersionPrint>, LoadError> {
     let mut prints = Vec::new();
     for folder in source::list(dir)? {
         for (version, path) in &folder.versions {
-            let file = SchemaFile::read(path)?;
-            let fingerprint = Fingerprint::of(&file.json).map_err(|source| LoadError::Avro {
-                path: path.clone(),
-                source,
-            })?;
             prints.push(VersionPrint {
                 command: folder.name.clone(),
                 name: entry_name(&folder.provider, &folder.name, *version),
-                fingerprint,
+                fingerprint: SchemaFile::read(path)?.fingerprint()?,
             });
         }
     }

@@ -303,7 +303,8 @@ impl<'j> Walk<'_, 'j> {
             match next {
                 Some(container @ (Peek::Object | Peek::Array)) => {
                     if depth + open.count == DEPTH_MAX {
-                        return Err(EncodeError::too_deep(self.json.current_index()));
+                        let position = self.json.current_index();
+                        return Err(EncodeError::TooDeep { position });
                     }
                     open.push(container == Peek::Object);
                     next = if container == Peek::Array {

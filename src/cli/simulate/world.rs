@@ -168,8 +168,8 @@ impl World {
 /// After-commands whose callback is one event, so that what is accepted can be counted against what arrives.
 fn is_simulated(command: &Command, provider: Provider, only: &[String]) -> bool {
     command.provider() == provider.as_str()
-        && command.phase() == Phase::After
-        && command.expand().is_none()
+        && command.rule().phase == Phase::After
+        && command.rule().expand.is_none()
         && (only.is_empty() || only.iter().any(|name| name == command.name()))
 }
 

@@ -56,16 +56,15 @@ impl<'s> Additions<'s> {
     }
 
     /// The schema with the fields added, if there are any, and what could not be.
-    pub fn finish(mut self, schema: &Value) -> (Option<Value>, Vec<String>) {
+    pub fn finish(mut self) -> (Option<Value>, Vec<String>) {
         self.notes.sort();
         self.notes.dedup();
         if self.seen.is_empty() {
             return (None, self.notes);
         }
         let mut names = Names(self.records.keys().cloned().collect());
-        let mut schema = schema.clone();
-        let root = schema["name"].as_str().unwrap_or_default().to_owned();
-        extend(&mut schema, &root, &self.seen, &mut names);
+        let mut schema = self.root.clone();
+        extend(&mut schema, &self.seen, &mut names);
         (Some(schema), self.notes)
     }
 
@@ -153,11 +152,11 @@ fn collect<'s>(node: &'s Value, records: &mut HashMap<String, &'s Value>) {
     }
 }
 
-/// Adds the fields to every record below a schema; those of the whole record go before `meta`.
-fn extend(node: &mut Value, root: &str, seen: &BTreeMap<String, Shape>, names: &mut Names) {
+/// Adds the fields to every record below a schema; those of the whole record go before `meta`, the first that is no union.
+fn extend(node: &mut Value, seen: &BTreeMap<String, Shape>, names: &mut Names) {
     match node {
-        Value::Object(entries) => entries.values_mut().for_each(|value| extend(value, root, seen, names)),
-        Value::Array(items) => items.iter_mut().for_each(|item| extend(item, root, seen, names)),
+        Value::Object(entries) => entries.values_mut().for_each(|value| extend(value, seen, names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| extend(item, seen, names)),
         _ => return,
     }
     if node["type"] != "record" {
@@ -167,11 +166,8 @@ fn extend(node: &mut Value, root: &str, seen: &BTreeMap<String, Shape>, names: &
         return;
     };
     if let (Some(shape), Some(fields)) = (seen.get(&name), node["fields"].as_array_mut()) {
-        let at = if name == root {
-            fields.len().saturating_sub(2)
-        } else {
-            fields.len()
-        };
+        let meta = fields.iter().position(|field| field["type"].is_object());
+        let at = meta.unwrap_or(fields.len());
         fields.splice(at..at, shape.avro_fields(&name, names));
     }
 }

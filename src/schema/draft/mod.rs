@@ -131,7 +131,7 @@ fn next(folder: &Path, newest: u32, file: &SchemaFile, draft: &Draft) -> Result<
     let mut additions = Additions::new(&file.json);
     draft.bodies.iter().for_each(|body| additions.body(body));
     draft.unmapped.iter().for_each(|map| additions.unmapped(map));
-    let (schema, notes) = additions.finish(&file.json);
+    let (schema, notes) = additions.finish();
     let Some(schema) = schema else {
         let notes = notes.iter().map(|note| format!("; {note}")).collect();
         return Err(DraftError::NothingNew(newest, notes));
@@ -154,7 +154,7 @@ fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), Draft
 }
 
 /// `meta` and `unmapped`, documented as in every schema.
-fn bridge_fields() -> [Value; 2] {
+pub(super) fn bridge_fields() -> [Value; 2] {
     let [mut meta, mut unmapped] = [meta_field(), unmapped_field()];
     meta["doc"] = json!("What the bridge knows of the callback.");
     unmapped["doc"] = json!("What no field holds exactly, as JSON text by its path in the body.");

@@ -2,72 +2,40 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 /// A JSON value whose objects keep their order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
 pub enum Sample {
-    /// Anything that holds no other values.
-    Scalar(Value),
+    /// An object.
+    Object(#[serde(deserialize_with = "entries")] Vec<(String, Sample)>),
     /// An array.
     List(Vec<Sample>),
-    /// An object.
-    Object(Vec<(String, Sample)>),
+    /// Anything that holds no other values.
+    Scalar(Value),
 }
 
-impl<'de> Deserialize<'de> for Sample {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        input.deserialize_any(Reader)
-    }
+fn entries<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(String, Sample)>, D::Error> {
+    input.deserialize_map(Entries)
 }
 
-struct Reader;
+struct Entries;
 
-impl<'de> Visitor<'de> for Reader {
-    type Value = Sample;
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<(String, Sample)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a JSON value")
+        out.write_str("an object")
     }
 
-    fn visit_unit<E>(self) -> Result<Sample, E> {
-        Ok(Sample::Scalar(Value::Null))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Sample, E> {
-        Ok(Sample::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Sample, E> {
-        Ok(Sample::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Sample, E> {
-        Ok(Sample::Scalar(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Sample, E> {
-        Ok(Sample::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Sample, E> {
-        Ok(Sample::Scalar(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Sample, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
         }
-        Ok(Sample::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Sample, A::Error> {
-        let mut object = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            object.push(entry);
-        }
-        Ok(Sample::Object(object))
+        Ok(entries)
     }
 }

@@ -1,7 +1,7 @@
 //! What values a field was seen with, and the Avro type that holds them by the rules of `schemas/README.md`. Knows no
 //! files and no command.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::naming::{self, Names};
 use super::sample::Sample;
@@ -72,20 +72,19 @@ impl Shape {
         let name = naming::field_name(wire);
         let kind = self.kind(wire, owner, names);
         let hint = if kind.is_none() { "; its type was not clear" } else { "" };
-        let mut field = Map::new();
-        field.insert("name".to_owned(), json!(name));
-        field.insert("doc".to_owned(), json!(format!("TODO: say what {wire} means{hint}.")));
-        field.insert("json".to_owned(), json!(true));
-        if kind.is_some() {
-            field.remove("json");
+        let mut field = json!({
+            "name": name,
+            "doc": format!("TODO: say what {wire} means{hint}."),
+            "type": ["null", kind.as_ref().unwrap_or(&json!("string"))],
+            "default": null,
+        });
+        if kind.is_none() {
+            field["json"] = json!(true);
         }
-        let kind = kind.unwrap_or_else(|| json!("string"));
-        field.insert("type".to_owned(), json!(["null", kind]));
-        field.insert("default".to_owned(), Value::Null);
         if name != wire {
-            field.insert("spellings".to_owned(), json!([wire]));
+            field["spellings"] = json!([wire]);
         }
-        Value::Object(field)
+        field
     }
 
     /// The one type that holds all that was seen, if there is one.

@@ -110,11 +110,11 @@ impl Client {
     pub fn register(&self, subject: &str, schema: &str) -> Result<(u32, bool), RegistryError> {
         match self.look_up(subject, schema) {
             Ok(found) => return Ok((found.id, false)),
-            Err(RegistryError::NoSubject { .. }) => {
+            Err(RegistryError::NoSubject(_)) => {
                 let level = json!({ "compatibility": SUBJECT_COMPATIBILITY });
                 let _: Value = self.call("PUT", &format!("/config/{subject}"), subject, Some(&level))?;
             }
-            Err(RegistryError::NoSchema { .. }) => {}
+            Err(RegistryError::NoSchema(_)) => {}
             Err(other) => return Err(other),
         }
         #[derive(Deserialize)]
@@ -138,7 +138,7 @@ impl Client {
         }
         let own = self.call("GET", &format!("/config/{subject}"), subject, None);
         let level: Level = match own {
-            Err(RegistryError::NoSubject { .. }) => self.call("GET", "/config", subject, None)?,
+            Err(RegistryError::NoSubject(_)) => self.call("GET", "/config", subject, None)?,
             other => other?,
         };
         Ok(level.compatibility_level)
@@ -223,10 +223,10 @@ fn read<T: DeserializeOwned>(url: &str, subject: &str, status: u16, text: &str) 
             status,
         },
         (404, Some(Refusal { error_code, .. })) if [NO_SUBJECT, NO_VERSION, NO_SUBJECT_LEVEL].contains(&error_code) => {
-            RegistryError::NoSubject { subject }
+            RegistryError::NoSubject(subject)
         }
         // Any other 404 in the registry's own words; a 404 of some other server is no answer of a registry.
-        (404, Some(Refusal { error_code, .. })) if error_code / 100 == 404 => RegistryError::NoSchema { subject },
+        (404, Some(Refusal { error_code, .. })) if error_code / 100 == 404 => RegistryError::NoSchema(subject),
         (409 | 422, Some(Refusal { message, .. })) => RegistryError::Incompatible { subject, message },
         (_, Some(Refusal { message, .. })) if !message.is_empty() => answer(message),
         _ => answer(text.chars().take(200).collect()),

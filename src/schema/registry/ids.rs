@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tracing::{info, warn};
 
-use super::cache::{Cache, Place};
+use super::cache::{Cache, Entry};
 use super::{Client, Config, Metrics, RegistryError, published, subject_of};
 use crate::lifecycle::Backoff;
 
@@ -183,12 +183,7 @@ impl Desk {
     }
 
     fn answer(&mut self, asked: &Asked) -> Result<u32, RegistryError> {
-        let place = Place {
-            registry: self.registry.clone(),
-            subject: asked.subject.clone(),
-            fingerprint: asked.fingerprint,
-        };
-        if let Some(id) = self.cache.get(&place) {
+        if let Some(id) = self.cache.get(&self.registry, &asked.subject, asked.fingerprint) {
             return Ok(id);
         }
         let id = if self.auto_register {
@@ -200,8 +195,14 @@ impl Desk {
         } else {
             self.client.look_up(&asked.subject, &asked.schema)?.id
         };
+        let entry = Entry {
+            registry: self.registry.clone(),
+            subject: asked.subject.clone(),
+            fingerprint: asked.fingerprint.to_be_bytes(),
+            id,
+        };
         // The number is good without the file too; it is only asked for again after the next start.
-        if let Err(cause) = self.cache.put(place, id) {
+        if let Err(cause) = self.cache.put(entry) {
             warn!(subject = asked.subject, %cause, "cannot write down the registry's ids");
         }
         Ok(id)

@@ -46,17 +46,11 @@ pub enum RegistryError {
         status: u16,
     },
     /// It knows no such subject.
-    #[error("the registry has no subject {subject}")]
-    NoSubject {
-        /// The subject.
-        subject: String,
-    },
+    #[error("the registry has no subject {0}")]
+    NoSubject(String),
     /// It knows the subject, and not this schema under it.
-    #[error("the registry does not have this schema under {subject}")]
-    NoSchema {
-        /// The subject.
-        subject: String,
-    },
+    #[error("the registry does not have this schema under {0}")]
+    NoSchema(String),
     /// The schema does not go with what is there.
     #[error("{subject} does not take this schema: {message}")]
     Incompatible {
@@ -83,7 +77,7 @@ impl RegistryError {
         match self {
             Self::Unreachable { .. } => "unreachable",
             Self::Unauthorized { .. } => "unauthorized",
-            Self::NoSubject { .. } | Self::NoSchema { .. } => "not_registered",
+            Self::NoSubject(_) | Self::NoSchema(_) => "not_registered",
             Self::Incompatible { .. } => "incompatible",
             Self::Answer { .. } => "answer",
         }
@@ -91,7 +85,7 @@ impl RegistryError {
 
     /// The schema is not there, and registering it is the remedy.
     pub fn is_unregistered(&self) -> bool {
-        matches!(self, Self::NoSubject { .. } | Self::NoSchema { .. })
+        matches!(self, Self::NoSubject(_) | Self::NoSchema(_))
     }
 
     /// Another address may do better.

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::super::fingerprint::strip;
+
 /// The bridge's own attributes (`schemas/README.md`).
 const OWN: [&str; 5] = ["imbridge", "spellings", "unit", "json", "unique"];
 
@@ -15,19 +17,8 @@ const OWN: [&str; 5] = ["imbridge", "spellings", "unit", "json", "unique"];
 /// When the text is not JSON; a catalogue holds none such.
 pub fn published(schema: &str) -> serde_json::Result<String> {
     let mut json: Value = serde_json::from_str(schema)?;
-    strip(&mut json);
+    strip(&OWN, &mut json);
     serde_json::to_string(&json)
-}
-
-fn strip(json: &mut Value) {
-    match json {
-        Value::Object(entries) => {
-            entries.retain(|name, _| !OWN.contains(&name.as_str()));
-            entries.values_mut().for_each(strip);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strip),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

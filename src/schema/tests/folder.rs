@@ -2,31 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::{kinds, load, optional, schema, shipped};
-use crate::callback::{Answer, Phase};
+use super::{folder, kinds, load, optional, says, schema, shipped, with, without, write};
+use crate::callback::{Answer, CommandRule, Phase};
 use crate::schema::{Catalogue, DecodeError, LoadError};
 
-/// Loads the schema with everything of `change` laid over it, and returns the complaint.
-fn complaint(change: impl FnOnce(&mut Value)) -> String {
-    let mut changed = kinds();
-    change(&mut changed);
-    load(&changed).expect_err("a broken rule").to_string()
+/// What is said of a schema that breaks a rule.
+fn complaint(schema: Value) -> String {
+    load(&[schema]).expect_err("a broken rule").to_string()
 }
 
-pub fn says(complaint: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(complaint.contains(part), "{part:?} is not in: {complaint}");
-    }
-}
-
-pub fn folder(files: &[(&str, &str)]) -> Result<Catalogue, LoadError> {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    for (path, text) in files {
-        let path = dir.path().join(path);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        std::fs::write(path, text).expect("a file");
-    }
-    Catalogue::load(dir.path())
+/// The usual schema with another value at a place is refused, and each of these is said.
+fn refused(at: &str, value: Value, parts: &[&str]) {
+    says(&complaint(with(kinds(), at, value)), parts);
 }
 
 #[test]
@@ -39,10 +26,12 @@ fn a_command_is_found_by_provider_and_name() {
         (command.provider(), command.name()),
         ("tencent", "Group.CallbackAfterCreateGroup")
     );
-    assert_eq!(
-        (command.phase(), command.answer(), command.expand()),
-        (Phase::After, &Answer::Neutral, None)
-    );
+    let rule = CommandRule {
+        phase: Phase::After,
+        answer: Answer::Neutral,
+        expand: None,
+    };
+    assert_eq!(command.rule(), &rule);
     assert!(catalogue.command("openim", "Group.CallbackAfterCreateGroup").is_none());
     assert!(catalogue.command("tencent", "Group.Unheard").is_none());
     let names: Vec<_> = catalogue
@@ -66,27 +55,22 @@ fn attributes_are_read() {
         (json!({"ignore": true}), Answer::Ignore),
     ] {
         let imbridge = json!({"phase": "before", "key": "groupID | app", "answer": answer, "expand": "Events"});
-        let catalogue = load(&schema(imbridge, fields())).expect("a good schema");
+        let catalogue = load(&[schema(imbridge, fields())]).expect("a good schema");
         let command = catalogue.command("test", "All.Kinds").expect("it is there");
-        assert_eq!(
-            (command.phase(), command.answer(), command.expand()),
-            (Phase::Before, &expected, Some("Events"))
-        );
+        let rule = CommandRule {
+            phase: Phase::Before,
+            answer: expected,
+            expand: Some("Events".to_owned()),
+        };
+        assert_eq!(command.rule(), &rule);
     }
 }
 
 #[test]
 fn a_complaint_names_the_file_the_place_the_value_and_what_is_allowed() {
-    let complaint = complaint(|schema| schema["fields"][1]["type"] = json!(["null", "float"]));
-    says(
-        &complaint,
-        &[
-            "test/All.Kinds/v1.avsc",
-            "$.fields[1].type[1]",
-            "\"float\"",
-            "\"string\", \"long\"",
-        ],
-    );
+    let file = "test/All.Kinds/v1.avsc";
+    let parts = [file, "$.fields[1].type[1]", "\"float\"", "\"string\", \"long\""];
+    refused("/fields/1/type", json!(["null", "float"]), &parts);
 }
 
 #[test]
@@ -103,10 +87,7 @@ fn types_outside_the_list_are_refused() {
         json!({"type": "array", "items": ["null", "string"]}),
         json!(7),
     ] {
-        says(
-            &complaint(|schema| schema["fields"][1]["type"][1] = kind.clone()),
-            &["$.fields[1].type[1]"],
-        );
+        refused("/fields/1/type/1", kind, &["$.fields[1].type[1]"]);
     }
 }
 
@@ -118,60 +99,33 @@ fn unions_other_than_null_first_with_null_as_default_are_refused() {
         json!(["null"]),
         json!(["null", "string", "long"]),
     ] {
-        says(
-            &complaint(|schema| schema["fields"][0]["type"] = kind.clone()),
-            &["$.fields[0].type"],
-        );
+        refused("/fields/0/type", kind, &["$.fields[0].type"]);
     }
-    says(
-        &complaint(|schema| schema["fields"][0]["default"] = json!("")),
-        &["$.fields[0].default", "null"],
-    );
-    says(
-        &complaint(|schema| drop(schema["fields"][0].as_object_mut().map(|field| field.remove("default")))),
-        &["$.fields[0].default", "nothing"],
-    );
+    let default = "/fields/0/default";
+    refused(default, json!(""), &["$.fields[0].default", "null"]);
+    let missing = complaint(without(kinds(), default));
+    says(&missing, &["$.fields[0].default", "nothing"]);
 }
 
 #[test]
 fn missing_documentation_is_refused_everywhere() {
-    says(&complaint(|schema| schema["doc"] = json!("")), &["$.doc"]);
-    says(
-        &complaint(|schema| schema["fields"][2]["doc"] = json!(" ")),
-        &["$.fields[2].doc"],
-    );
-    says(
-        &complaint(|schema| schema["fields"][8]["type"][1]["doc"] = Value::Null),
-        &["$.fields[8].type[1].doc"],
-    );
-    says(
-        &complaint(|schema| schema["fields"][13]["type"]["fields"][0]["doc"] = json!("")),
-        &["$.fields[13].type.fields[0].doc"],
-    );
+    refused("/doc", json!(""), &["$.doc"]);
+    refused("/fields/2/doc", json!(" "), &["$.fields[2].doc"]);
+    refused("/fields/8/type/1/doc", Value::Null, &["$.fields[8].type[1].doc"]);
+    let part = "$.fields[13].type.fields[0].doc";
+    refused("/fields/13/type/fields/0/doc", json!(""), &[part]);
 }
 
 #[test]
 fn meta_and_unmapped_must_be_there_last_and_in_their_one_shape() {
-    says(
-        &complaint(|schema| drop(schema["fields"].as_array_mut().map(Vec::pop))),
-        &["$.fields"],
-    );
-    says(
-        &complaint(|schema| schema["fields"].as_array_mut().expect("fields").swap(13, 14)),
-        &["$.fields[13]"],
-    );
-    says(
-        &complaint(|schema| schema["fields"][13]["type"]["fields"][2]["type"] = json!("long")),
-        &["$.fields[13]", "im"],
-    );
-    says(
-        &complaint(|schema| schema["fields"][14]["type"]["values"] = json!("long")),
-        &["$.fields[14]", "map"],
-    );
-    says(
-        &complaint(|schema| schema["fields"][0]["name"] = json!("meta")),
-        &["meta"],
-    );
+    says(&complaint(without(kinds(), "/fields/14")), &["$.fields"]);
+    let mut swapped = kinds();
+    swapped["fields"].as_array_mut().expect("fields").swap(13, 14);
+    says(&complaint(swapped), &["$.fields[13]"]);
+    let received_at = "/fields/13/type/fields/2/type";
+    refused(received_at, json!("long"), &["$.fields[13]", "im"]);
+    refused("/fields/14/type/values", json!("long"), &["$.fields[14]", "map"]);
+    refused("/fields/0/name", json!("meta"), &["meta"]);
 }
 
 #[test]
@@ -207,25 +161,17 @@ fn attributes_of_the_bridge_are_checked() {
         ("sequence", json!({"number": "Text", "of": ["Text"]})),
         ("sequence", json!({"number": "Long", "of": ["Nowhere"]})),
     ] {
-        says(
-            &complaint(|schema| schema["imbridge"][attribute] = value.clone()),
-            &[&format!("$.imbridge.{attribute}")],
-        );
+        let at = format!("/imbridge/{attribute}");
+        refused(&at, value, &[&format!("$.imbridge.{attribute}")]);
     }
-    says(
-        &complaint(|schema| schema["imbridge"]["colour"] = json!("red")),
-        &["$.imbridge", "colour", "phase"],
-    );
-    for missing in ["phase", "key"] {
-        says(
-            &complaint(|schema| drop(schema["imbridge"].as_object_mut().map(|it| it.remove(missing)))),
-            &[missing, "nothing"],
-        );
+    refused("/imbridge/colour", json!("red"), &["$.imbridge", "colour", "phase"]);
+    for (at, named) in [
+        ("/imbridge/phase", "phase"),
+        ("/imbridge/key", "key"),
+        ("/imbridge", "$.imbridge"),
+    ] {
+        says(&complaint(without(kinds(), at)), &[named, "nothing"]);
     }
-    says(
-        &complaint(|schema| drop(schema.as_object_mut().map(|it| it.remove("imbridge")))),
-        &["$.imbridge", "nothing"],
-    );
 }
 
 #[test]
@@ -240,41 +186,32 @@ fn attributes_of_a_field_are_checked() {
         (1, "spellings", json!(["Text"])),
         (0, "spellings", json!("text")),
     ] {
-        says(
-            &complaint(|schema| schema["fields"][index][attribute] = value.clone()),
-            &[&format!("$.fields[{index}]")],
-        );
+        let at = format!("/fields/{index}/{attribute}");
+        refused(&at, value, &[&format!("$.fields[{index}]")]);
     }
+    refused("/fields/1/name", json!("Text"), &["Text", "twice"]);
+    let chosen = with(kinds(), "/fields/1/name", json!("operationID"));
     says(
-        &complaint(|schema| schema["fields"][1]["name"] = json!("Text")),
-        &["Text", "twice"],
-    );
-    says(
-        &complaint(|schema| {
-            schema["fields"][1]["name"] = json!("operationID");
-            schema["fields"][1]["unique"] = json!(true);
-        }),
+        &complaint(with(chosen, "/fields/1/unique", json!(true))),
         &["$.fields[1]", "operationID is the caller's choice"],
     );
 }
 
 #[test]
 fn the_records_name_must_be_that_of_its_folder() {
-    says(
-        &complaint(|schema| schema["name"] = json!("Other")),
-        &["$.name", "\"Kinds\""],
-    );
-    says(
-        &complaint(|schema| schema["namespace"] = json!("im.test")),
-        &["$.namespace", "im.test.all"],
-    );
+    refused("/name", json!("Other"), &["$.name", "\"Kinds\""]);
+    refused("/namespace", json!("im.test"), &["$.namespace", "im.test.all"]);
 }
 
 #[test]
 fn nothing_else_may_lie_in_the_folder() {
     let good = kinds().to_string();
-    let v1 = ("test/All.Kinds/v1.avsc", good.as_str());
-    assert!(folder(&[v1, ("README.md", ""), ("test/All.Kinds/sample.json", "{}")]).is_ok());
+    let beside = |path: &str, text: &str| {
+        let dir = folder(&[kinds()]);
+        write(&dir, path, text);
+        Catalogue::load(dir.path())
+    };
+    assert!(beside("README.md", "").is_ok() && beside("test/All.Kinds/sample.json", "{}").is_ok());
     for stray in [
         "notes.txt",
         "test/notes.txt",
@@ -287,18 +224,14 @@ fn nothing_else_may_lie_in_the_folder() {
         "test/All.Kinds/v2.avsc/x",
         "test/Empty/sample.json",
     ] {
-        let error = folder(&[v1, (stray, &good)]).expect_err(stray);
+        let error = beside(stray, &good).expect_err(stray);
         assert!(matches!(error, LoadError::Layout { .. }), "{stray}: {error}");
     }
-    says(
-        &folder(&[(v1.0, "{")]).expect_err("not JSON").to_string(),
-        &["v1.avsc", "not JSON"],
-    );
     let bad_name = good.replace("\"Inner\"", "\"In ner\"");
-    says(
-        &folder(&[(v1.0, &bad_name)]).expect_err("no Avro name").to_string(),
-        &["v1.avsc", "Avro"],
-    );
+    for (text, said) in [("{", "not JSON"), (&bad_name, "Avro")] {
+        let error = beside("test/All.Kinds/v1.avsc", text).expect_err(said);
+        says(&error.to_string(), &["v1.avsc", said]);
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn a_body_is_identified_by_one_field_with_a_value() {
         (r#"{"One": {"Id": "a"}}"#, true),
         (r#"{"Time": "1670574414123"}"#, true),
         (r#"{"Text": "", "Long": 0, "Time": 0}"#, false),
+        (r#"{"Text": "0"}"#, false),
         (r#"{"Text": null, "Long": [7]}"#, false),
         // Seconds, and a clock that knows nothing finer.
         (r#"{"Time": 1670574414}"#, false),

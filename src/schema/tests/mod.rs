@@ -14,7 +14,9 @@ mod unmapped;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::draft::bridge_fields;
 use super::{Catalogue, EncodeError, Encoded, Encoder, LoadError, Meta};
 
 const META: Meta<'static> = Meta {
@@ -33,16 +35,39 @@ fn shipped() -> Catalogue {
 }
 
 fn optional(name: &str, kind: Value) -> Value {
-    json!({"name": name, "doc": "A field.", "type": ["null", kind], "default": null})
+    json!({"name": name, "doc": "What is known about it.", "type": ["null", kind], "default": null})
 }
 
-fn with(mut field: Value, attribute: &str, value: Value) -> Value {
-    field[attribute] = value;
-    field
+/// A schema with this value at a place that is there, or in an object that is.
+fn with(mut schema: Value, at: &str, value: Value) -> Value {
+    match schema.pointer_mut(at) {
+        Some(there) => *there = value,
+        None => {
+            let (parent, name) = at.rsplit_once('/').expect("a JSON pointer");
+            schema.pointer_mut(parent).expect(at)[name] = value;
+        }
+    }
+    schema
+}
+
+/// A schema without what is at this place.
+fn without(mut schema: Value, at: &str) -> Value {
+    let (parent, last) = at.rsplit_once('/').expect("a JSON pointer");
+    match schema.pointer_mut(parent).expect(at) {
+        Value::Array(items) => drop(items.remove(last.parse().expect("an index"))),
+        other => drop(other.as_object_mut().expect("an object").remove(last)),
+    }
+    schema
+}
+
+/// A record with one more field, in front of the others.
+fn adding(mut record: Value, field: Value) -> Value {
+    record["fields"].as_array_mut().expect("fields").insert(0, field);
+    record
 }
 
 fn record(name: &str, fields: Vec<Value>) -> Value {
-    json!({"type": "record", "name": name, "doc": "A record.", "fields": fields})
+    json!({"type": "record", "name": name, "doc": "What happened, in short.", "fields": fields})
 }
 
 fn array(items: Value) -> Value {
@@ -55,20 +80,7 @@ fn millis() -> Value {
 
 /// A command's record `im.test.all.Kinds` with these body fields.
 fn schema(imbridge: Value, mut fields: Vec<Value>) -> Value {
-    let text = |name| json!({"name": name, "doc": "A part.", "type": "string"});
-    let parts = vec![
-        text("event_id"),
-        optional("event_time", millis()),
-        json!({"name": "received_at", "doc": "A part.", "type": millis()}),
-        text("app"),
-        optional("client_ip", json!("string")),
-        optional("platform", json!("string")),
-        optional("request_id", json!("string")),
-    ];
-    let mut meta = record("Meta", parts);
-    meta["namespace"] = json!("im");
-    fields.push(json!({"name": "meta", "doc": "Of the bridge.", "type": meta}));
-    fields.push(json!({"name": "unmapped", "doc": "Left over.", "type": {"type": "map", "values": "string"}}));
+    fields.extend(bridge_fields());
     let mut root = record("Kinds", fields);
     root["namespace"] = json!("im.test.all");
     root["imbridge"] = imbridge;
@@ -94,14 +106,14 @@ fn kinds() -> Value {
     schema(
         json!({"phase": "after", "key": "Text | List[0].Id", "time": "Time | Seconds"}),
         vec![
-            with(optional("Text", json!("string")), "spellings", json!(["text", "TEXT"])),
+            with(optional("Text", json!("string")), "/spellings", json!(["text", "TEXT"])),
             optional("Long", json!("long")),
             optional("Int", json!("int")),
             optional("Double", json!("double")),
             optional("Flag", json!("boolean")),
             optional("Time", millis()),
-            with(optional("Seconds", json!("long")), "unit", json!("s")),
-            with(optional("Any", json!("string")), "json", json!(true)),
+            with(optional("Seconds", json!("long")), "/unit", json!("s")),
+            with(optional("Any", json!("string")), "/json", json!(true)),
             optional("One", inner),
             optional("List", array(json!("Inner"))),
             optional("Texts", array(json!("string"))),
@@ -111,13 +123,30 @@ fn kinds() -> Value {
     )
 }
 
-/// Loads a folder that holds this one schema.
-fn load(schema: &Value) -> Result<Catalogue, LoadError> {
+/// Writes a file of a schemas folder.
+fn write(dir: &TempDir, path: &str, text: &str) {
+    let path = dir.path().join(path);
+    std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    std::fs::write(path, text).expect("a file");
+}
+
+/// A folder that holds these versions of one command.
+fn folder(versions: &[Value]) -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let command = dir.path().join("test/All.Kinds");
-    std::fs::create_dir_all(&command).expect("a folder");
-    std::fs::write(command.join("v1.avsc"), schema.to_string()).expect("a file");
-    Catalogue::load(dir.path())
+    for (number, schema) in (1..).zip(versions) {
+        write(&dir, &format!("test/All.Kinds/v{number}.avsc"), &schema.to_string());
+    }
+    dir
+}
+
+fn load(versions: &[Value]) -> Result<Catalogue, LoadError> {
+    Catalogue::load(folder(versions).path())
+}
+
+fn says(complaint: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(complaint.contains(part), "{part:?} is not in: {complaint}");
+    }
 }
 
 /// A schema and all that is needed to encode with it and to read the result.
@@ -129,7 +158,7 @@ struct Bench {
 
 impl Bench {
     fn new(schema: Value) -> Self {
-        let catalogue = load(&schema).expect("a good schema");
+        let catalogue = load(std::slice::from_ref(&schema)).expect("a good schema");
         Self {
             schema,
             catalogue,
@@ -137,11 +166,14 @@ impl Bench {
         }
     }
 
-    fn bytes(&mut self, body: &str) -> Result<(Vec<u8>, Encoded), EncodeError> {
+    /// Encodes behind other bytes, which must stay as they are.
+    fn bytes(&mut self, body: impl AsRef<[u8]>) -> Result<(Vec<u8>, Encoded), EncodeError> {
         let command = self.catalogue.command("test", "All.Kinds").expect("it is there");
         let mut out = b"before".to_vec();
-        let encoded = self.encoder.encode(command, body.as_bytes(), &META, &mut out)?;
-        Ok((out.split_off(b"before".len()), encoded))
+        let encoded = self.encoder.encode(command, body.as_ref(), &META, &mut out);
+        let written = out.split_off(b"before".len());
+        assert!(out == b"before" && (encoded.is_ok() || written.is_empty()));
+        Ok((written, encoded?))
     }
 
     /// Encodes, decodes with apache-avro, and checks that nothing is lost.
