@@ -46,11 +46,11 @@ pub(super) struct Options {
     sdk_app_id: u64,
 }
 
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &Options) -> Result<bool> {
     let folder = std::env::temp_dir().join(format!("imbridge-dev-{}", std::process::id()));
     let outcome = actix_web::rt::System::new().block_on(serve(options, &folder));
     std::fs::remove_dir_all(&folder).ok();
-    outcome
+    outcome.map(|()| true)
 }
 
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {

@@ -10,7 +10,7 @@ use super::logging::Logging;
 use super::{read, service};
 use crate::app::{Bridge, Config, Reloader};
 
-pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
+pub(super) fn run(path: &Path, config: &Config) -> Result<bool> {
     let logging = Logging::start(&config.log);
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::listen()?;

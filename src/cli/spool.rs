@@ -2,7 +2,6 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -19,14 +18,8 @@ use crate::spool::{FILE, InspectError, Inspector, Overview, Record};
 /// Bytes of records that are read at a time: short reads let the bridge go on.
 const READ_BYTES: usize = 256 << 10;
 
-#[derive(Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Positions, what waits and since when, bytes, and the forwarder's notes.
     ///
     /// Exits with 1 when --verify finds a record whose bytes have changed.
@@ -55,7 +48,7 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Common {
+pub(super) struct Common {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -65,7 +58,7 @@ struct Common {
 }
 
 #[derive(Args)]
-struct Selection {
+pub(super) struct Selection {
     #[command(flatten)]
     filter: Filter,
     /// Only what Kafka does not have yet.
@@ -76,20 +69,21 @@ struct Selection {
     limit: u64,
 }
 
-impl Options {
+impl Verb {
     pub fn config(&self) -> &Path {
-        match &self.verb {
+        match self {
             Verb::Stat { common, .. } | Verb::List { common, .. } => &common.config,
             Verb::Export { config, .. } => config,
         }
     }
 }
 
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+/// False when a record's bytes have changed.
+pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
     let inspector = Inspector::open(&config.spool.dir)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut well = true;
-    match &options.verb {
+    match verb {
         Verb::Stat { common, verify } => {
             let overview = inspector.overview()?;
             let health = verify.then(|| verify_all(&inspector, &overview));
@@ -113,7 +107,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         })?,
     }
     out.flush()?;
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(well)
 }
 
 /// Goes through the records that are there now and hands over those that are meant.

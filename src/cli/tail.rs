@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::consume::{Next, Reading, Start, arrived_at_ms};
 use super::filter::time;
 use super::show::Shown;
 use crate::app::{Config, load_schemas};
+use crate::callback::Provider;
 use crate::publish::{checkpoint_topic, dead_letter_topic};
 use crate::schema::Decoder;
 use crate::schema::registry::Client;
@@ -36,8 +36,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "KEY")]
     group: Option<String>,
     /// Only events of this IM server.
-    #[arg(long, value_name = "NAME")]
-    provider: Option<Sender>,
+    #[arg(long, value_name = "NAME", value_parser = Provider::ALL.map(Provider::as_str))]
+    provider: Option<String>,
     /// Begin with the oldest event there is, instead of the next one.
     #[arg(long, conflicts_with = "since")]
     from_beginning: bool,
@@ -59,22 +59,7 @@ pub(super) struct Options {
     pretty: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sender {
-    Tencent,
-    Openim,
-}
-
-impl Sender {
-    fn as_str(self) -> &'static str {
-        match self {
-            Sender::Tencent => "tencent",
-            Sender::Openim => "openim",
-        }
-    }
-}
-
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let (catalogue, _) = load_schemas(config)?;
     let registry = config
@@ -122,7 +107,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             refreshed = Instant::now();
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 fn greet(reading: &Reading, prefix: &str) {
@@ -145,21 +130,11 @@ impl Options {
             return false;
         };
         let mixed = topic == dead_letter_topic(prefix) || rest.ends_with(".unknown");
-        let of_provider = |sender: Sender| {
-            rest.strip_prefix(sender.as_str())
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
+        let (provider, command) = rest.split_once('.').unwrap_or_default();
         topic != checkpoint_topic(prefix)
             && (self.topics.is_empty() || self.topics.iter().any(|name| name == topic))
-            && self
-                .provider
-                .is_none_or(|sender| topic == dead_letter_topic(prefix) || of_provider(sender))
-            && (self.commands.is_empty()
-                || mixed
-                || self
-                    .commands
-                    .iter()
-                    .any(|name| rest.split_once('.').is_some_and(|(_, command)| command == name)))
+            && (topic == dead_letter_topic(prefix) || self.wants_provider(provider))
+            && (mixed || self.wants_command(command))
     }
 
     fn wants_time(&self, arrived_at_ms: Option<i64>) -> bool {
@@ -171,11 +146,17 @@ impl Options {
         // `<provider>.<command>`, whichever topic it is in.
         let kind = shown.header("ce_type").unwrap_or_default();
         let (provider, command) = kind.split_once('.').unwrap_or((kind, ""));
-        self.group
-            .as_ref()
-            .is_none_or(|group| shown.key.as_ref() == Some(group))
-            && self.provider.is_none_or(|sender| sender.as_str() == provider)
-            && (self.commands.is_empty() || self.commands.iter().any(|name| name == command))
+        (self.group.is_none() || self.group == shown.key)
+            && self.wants_provider(provider)
+            && self.wants_command(command)
+    }
+
+    fn wants_provider(&self, provider: &str) -> bool {
+        self.provider.as_ref().is_none_or(|wanted| wanted == provider)
+    }
+
+    fn wants_command(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.iter().any(|name| name == command)
     }
 }
 

@@ -2,8 +2,7 @@
 //! what a difference means is `publish`'s.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail};
 use clap::{Args, Subcommand};
@@ -14,14 +13,8 @@ use crate::app::{Config, load_schemas};
 use crate::forward::{self, Composer};
 use crate::publish::{self, Drift, Finding, TopicPlan};
 
-#[derive(Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Say what is missing and what differs, with the command that mends it. Changes nothing.
     ///
     /// Exits with 1 when something is missing or differs.
@@ -33,10 +26,10 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Common {
+pub(super) struct Common {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// JSON, for machines.
     #[arg(long)]
     json: bool,
@@ -45,13 +38,9 @@ struct Common {
     commands: Vec<String>,
 }
 
-impl Options {
-    pub fn config(&self) -> &Path {
-        &self.common().config
-    }
-
-    fn common(&self) -> &Common {
-        let (Verb::Plan(common) | Verb::Apply(common)) = &self.verb;
+impl Verb {
+    pub fn common(&self) -> &Common {
+        let (Verb::Plan(common) | Verb::Apply(common)) = self;
         common
     }
 }
@@ -87,10 +76,11 @@ fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<V
     Ok(if commands.is_empty() { topics } else { chosen })
 }
 
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    let topics = chosen(config, wanted(config)?.1, &options.common().commands)?;
+/// Whether the topics are as the verb wants them.
+pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
+    let topics = chosen(config, wanted(config)?.1, &verb.common().commands)?;
     let plans = plan(config, &topics)?;
-    let well = match &options.verb {
+    let well = match verb {
         Verb::Plan(common) => {
             print(config, &plans, common.json)?;
             plans
@@ -109,7 +99,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             plans.iter().all(TopicPlan::is_usable)
         }
     };
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(well)
 }
 
 fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {

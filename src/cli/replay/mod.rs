@@ -8,7 +8,6 @@ mod source;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -61,7 +60,7 @@ struct Plan {
     left_out: u64,
 }
 
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let source = match &options.from {
         Some(path) => Source::File(path.clone()),
@@ -77,7 +76,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             "nothing was sent; --go sends to {url}, in this order, {} a second",
             options.rate
         )?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
     let poster = Poster::new(&url, gate.senders.clone())?;
     let stop = super::stop_at_signal()?;
@@ -104,7 +103,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
     if !last.is_empty() {
         writeln!(out, "what comes later begins with --after {last}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 /// The items that are meant, in order; those that cannot be sent among them.

@@ -4,8 +4,7 @@ mod tally;
 mod world;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -67,10 +66,6 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
-    }
-
     /// The senders that the flags describe, read as a configuration is.
     fn senders(&self) -> Result<Senders> {
         let secret = |key: &str, source: &Option<String>| {
@@ -105,12 +100,14 @@ struct Shared {
     ends: Option<Instant>,
 }
 
-pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode> {
+/// Whether everything was accepted.
+pub(super) fn run(options: &Options) -> Result<bool> {
+    let config = options.config.as_deref().map(super::load);
     if options.groups == 0 || !(1..=CONNECTIONS_MAX).contains(&options.connections) {
         bail!("--groups of at least 1 and --connections from 1 to {CONNECTIONS_MAX} are allowed");
     }
     let (senders, url, schemas) = match config {
-        Some(config) => (Senders::of(config), own_url(config)?, config.schemas.dir.clone()),
+        Some(config) => (Senders::of(&config), own_url(&config)?, config.schemas.dir),
         None => (options.senders()?, String::new(), options.schemas.clone()),
     };
     let url = options.url.clone().unwrap_or(url);
@@ -162,11 +159,7 @@ pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode
     tally.add(&shared.take_second());
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", tally.summary(begun.elapsed(), options.json))?;
-    Ok(if tally.all_accepted() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(tally.all_accepted())
 }
 
 /// Prints a line a second until everybody is done.
