@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
@@ -81,14 +81,11 @@ impl Reading {
         Ok(())
     }
 
-    /// The next message, or the end of a partition, or nothing for a while.
-    pub fn next(&self) -> Option<Next<'_>> {
-        match self.consumer.poll(POLL)? {
-            Ok(message) if self.skip(&message) => None,
-            Ok(message) => Some(Next::Message(message)),
-            Err(KafkaError::PartitionEOF(partition)) => Some(Next::End(partition)),
-            Err(cause) => Some(Next::Trouble(cause)),
-        }
+    /// The next message, or the end of a partition ([`KafkaError::PartitionEOF`]), or nothing for a while.
+    pub fn next(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        let next = self.consumer.poll(POLL)?;
+        let is_skipped = next.as_ref().is_ok_and(|message| self.skip(message));
+        (!is_skipped).then_some(next)
     }
 
     fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<(String, i32)>> {
@@ -187,14 +184,6 @@ pub(super) fn arrived_at_ms(message: &BorrowedMessage<'_>) -> Option<i64> {
     noted
         .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
         .or_else(|| message.timestamp().to_millis())
-}
-
-/// What reading gives.
-pub(super) enum Next<'a> {
-    Message(BorrowedMessage<'a>),
-    /// Nothing more in a partition of this number for now.
-    End(i32),
-    Trouble(KafkaError),
 }
 
 fn list(partitions: &BTreeSet<(String, i32)>, offset: Offset) -> Result<TopicPartitionList> {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use rdkafka::error::KafkaError;
 
-use super::consume::{Next, Reading, Start, arrived_at_ms};
+use super::consume::{Reading, Start, arrived_at_ms};
 use super::filter::time;
 use super::show::Shown;
 use crate::app::{Config, load_schemas};
@@ -83,8 +84,8 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let mut trouble = String::new();
     while left > 0 {
         match reading.next() {
-            Some(Next::Message(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
-            Some(Next::Message(message)) => {
+            Some(Ok(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
+            Some(Ok(message)) => {
                 let shown = Shown::new(&message, &mut decoder);
                 if options.wants(&shown) {
                     let text = if json { shown.json() } else { shown.pretty() + "\n" };
@@ -95,11 +96,12 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
                     left -= 1;
                 }
             }
-            Some(Next::Trouble(cause)) if cause.to_string() != trouble => {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(cause)) if cause.to_string() != trouble => {
                 trouble = cause.to_string();
                 eprintln!("imbridge: {trouble}; going on");
             }
-            Some(Next::End(_) | Next::Trouble(_)) | None => {}
+            Some(Err(_)) => {}
         }
         if refreshed.elapsed() > REFRESH {
             // A broker that is away for a while is asked again later.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::source::Item;
 use crate::callback::{Callback, Head, Provider};
-use crate::cli::consume::{Next, Reading, Start};
+use crate::cli::consume::{Reading, Start};
 use crate::cli::filter::Filter;
 use crate::publish::{self, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, dead_letter_topic};
 
@@ -55,8 +56,8 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
             bail!("the end of {topic} was not reached in {} s", TIMEOUT.as_secs());
         }
         match reading.next() {
-            Some(Next::End(partition)) => drop(open.remove(&partition)),
-            Some(Next::Message(message)) => {
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Ok(message)) => {
                 deadline = Instant::now() + TIMEOUT;
                 let headers = headers_of(&message);
                 match place_of(&headers) {
@@ -74,7 +75,7 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
                     );
                 }
             }
-            Some(Next::Trouble(cause)) => tracing::debug!(%cause, topic, "reading dead letters"),
+            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading dead letters"),
             None => {}
         }
     }
