@@ -1,9 +1,11 @@
 //! A message from Kafka for people and for programs: its place, key and headers, and its value decoded where that is possible.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::filter::safe;
 use crate::schema::Decoder;
@@ -100,11 +102,7 @@ impl Shown {
 
     /// One line, for programs: `event`, or `raw_base64` and `problem`.
     pub fn json(&self) -> String {
-        let headers: Map<_, _> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect();
+        let headers: BTreeMap<_, _> = self.headers.iter().cloned().collect();
         let mut line = json!({
             "topic": self.topic,
             "partition": self.partition,
