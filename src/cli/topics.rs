@@ -88,8 +88,7 @@ pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
                 .all(|plan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing)
         }
         Verb::Apply(common) => {
-            let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
-            let missing: Vec<String> = missing.map(|plan| plan.topic.clone()).collect();
+            let missing = missing(&plans);
             publish::create(&config.kafka, &missing)?;
             let plans = plan(config, &topics)?;
             print(config, &plans, common.json)?;
@@ -108,6 +107,12 @@ fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
         bail!("{cause}");
     }
     Ok(publish::plan(&config.kafka, topics)?)
+}
+
+/// The topics that are not there.
+pub(super) fn missing(plans: &[TopicPlan]) -> Vec<String> {
+    let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
+    missing.map(|plan| plan.topic.clone()).collect()
 }
 
 /// A difference in one line.
@@ -143,7 +148,7 @@ fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
     for plan in plans {
         write!(out, "{}", lines(config, plan))?;
     }
-    let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing).count();
+    let missing = missing(plans).len();
     let differ = plans.iter().filter(|plan| !plan.drift.is_empty()).count();
     writeln!(
         out,

@@ -88,9 +88,7 @@ fn rights(config: &Config, topics: &[String], report: &mut Report) -> Rights {
 fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
     let wanted = config.partitions;
     match plan.finding {
-        Finding::Fits => {
-            report.line("ok", &plan.topic, format!("{wanted} partitions"));
-        }
+        Finding::Fits => report.line("ok", &plan.topic, format!("{wanted} partitions")),
         Finding::Missing if publish::creates_topics(config) => {}
         Finding::Missing => report.line("FAIL", &plan.topic, publish::absent(config, &plan.topic)),
         Finding::MorePartitions(found) => report.line(
@@ -119,11 +117,7 @@ fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
     if !publish::creates_topics(config) {
         return;
     }
-    let missing: Vec<String> = plans
-        .iter()
-        .filter(|plan| plan.finding == Finding::Missing)
-        .map(|plan| plan.topic.clone())
-        .collect();
+    let missing = topics::missing(plans);
     match publish::refused_topics(config, &missing) {
         Ok(refusals) => {
             for refusal in &refusals {
