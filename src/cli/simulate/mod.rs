@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use fastrand::Rng;
 
 use super::post::{Pace, Poster, Senders, own_url, rate};
 use crate::app::Config;
 use crate::lifecycle::{Stop, unix_ms};
 use crate::schema::Catalogue;
-use tally::{Second, Tally};
-use world::{Dice, World};
+use tally::Tally;
+use world::World;
 
 /// Threads that post; more would measure this machine.
 const CONNECTIONS_MAX: usize = 1024;
@@ -95,7 +96,7 @@ impl Options {
 /// What all connections share.
 struct Shared {
     world: World,
-    second: Mutex<Second>,
+    second: Mutex<Tally>,
     stop: Stop,
     ends: Option<Instant>,
 }
@@ -147,7 +148,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
                 Duration::from_secs_f64(number as f64 / options.rate),
                 Duration::from_secs_f64(busy / options.rate),
             );
-            std::thread::spawn(move || shared.post(&poster, &own, pace, number))
+            std::thread::spawn(move || shared.post(&poster, &own, pace))
         })
         .collect();
     let tally = watch(&shared, &threads, begun, options.json);
@@ -186,13 +187,13 @@ fn watch(shared: &Shared, threads: &[JoinHandle<()>], begun: Instant, json: bool
 }
 
 impl Shared {
-    fn take_second(&self) -> Second {
+    fn take_second(&self) -> Tally {
         std::mem::take(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One connection: a callback, its answer, the next one when its time has come.
-    fn post(&self, poster: &Poster, groups: &[usize], mut pace: Pace, number: usize) {
-        let mut dice = Dice::new(unix_ms() as u64 ^ ((number as u64) << 48));
+    fn post(&self, poster: &Poster, groups: &[usize], mut pace: Pace) {
+        let mut dice = Rng::new();
         while !groups.is_empty() && !self.is_over() {
             let left = pace.left();
             if !left.is_zero() {
@@ -201,7 +202,7 @@ impl Shared {
                 continue;
             }
             pace.step();
-            let group = groups[dice.below(groups.len())];
+            let group = groups[dice.usize(..groups.len())];
             let callback = self.world.callback(group, &mut dice, unix_ms());
             let started = Instant::now();
             let outcome = poster.post(&callback);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use fastrand::Rng;
 use serde_json::Value;
 
 use crate::callback::{Callback, Head, Phase, Provider};
@@ -16,25 +17,6 @@ const USERS: usize = 5000;
 const WORDS: [&str; 12] = [
     "hello", "tomorrow", "we", "meet", "at", "the", "station", "世界", "ok", "👍", "later", "photo",
 ];
-
-/// Numbers that look random and need no seed from outside.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed ^ (mixed >> 27)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
-    }
-}
 
 /// One IM server and what it posts.
 struct Side {
@@ -118,9 +100,9 @@ impl World {
     }
 
     /// A callback of this group; groups take turns between the IM servers.
-    pub fn callback(&self, group: usize, dice: &mut Dice, now_ms: i64) -> Callback {
+    pub fn callback(&self, group: usize, dice: &mut Rng, now_ms: i64) -> Callback {
         let side = &self.sides[group % self.sides.len()];
-        let mut at = dice.below(side.weights);
+        let mut at = dice.usize(..side.weights);
         let chosen = side.templates.iter().find(|template| {
             let here = at < template.weight;
             at = at.saturating_sub(template.weight);
@@ -144,9 +126,9 @@ impl World {
             app: side.app.clone(),
             command: Some(template.command.clone()),
             received_at_ms: now_ms,
-            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.below(256), dice.below(256), dice.below(256))),
-            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.below(4)].to_owned()),
-            request_id: Some(format!("sim-{:016x}", dice.roll())),
+            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.usize(..256), dice.usize(..256), dice.usize(..256))),
+            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.usize(..4)].to_owned()),
+            request_id: Some(format!("sim-{:016x}", dice.u64(..))),
             trace: None,
             unreadable: false,
         };
@@ -203,7 +185,7 @@ fn weight(command: &str) -> usize {
 }
 
 /// Puts what changes from callback to callback into a sample, wherever it stands.
-fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) {
+fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) {
     match value {
         Value::Object(fields) => fields
             .iter_mut()
@@ -219,22 +201,24 @@ fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) {
 }
 
 /// What a field with this name has now, of the same type as before; nothing where it stays as it is.
-fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) -> Option<Value> {
+fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) -> Option<Value> {
     let number = moment.number;
     let text = match name {
         "GroupId" | "groupID" | "groupId" | "GroupID" | "ToGroupId" => moment.group.clone(),
-        "MsgKey" => format!("{number}_{}_{}", dice.below(1 << 31), moment.now_ms / 1000),
+        "MsgKey" => format!("{number}_{}_{}", dice.usize(..1 << 31), moment.now_ms / 1000),
         "MsgId" | "MsgID" | "operationID" | "clientMsgID" | "serverMsgID" => {
-            format!("{:016x}{number:016x}", dice.roll())
+            format!("{:016x}{number:016x}", dice.u64(..))
         }
         "Text" => {
-            let words: Vec<_> = (0..=dice.below(20)).map(|_| WORDS[dice.below(WORDS.len())]).collect();
+            let words: Vec<_> = (0..=dice.usize(..20))
+                .map(|_| WORDS[dice.usize(..WORDS.len())])
+                .collect();
             words.join(" ")
         }
-        _ if is_user(name) => format!("user-{}", dice.below(USERS)),
+        _ if is_user(name) => format!("user-{}", dice.usize(..USERS)),
         "SdkAppId" => moment.app.to_owned(),
         "MsgSeq" | "seq" | "Seq" => number.to_string(),
-        "Random" | "MsgRandom" => dice.below(1 << 31).to_string(),
+        "Random" | "MsgRandom" => dice.usize(..1 << 31).to_string(),
         _ if name.ends_with("Time") => now_like(old, moment.now_ms)?,
         _ => return None,
     };
@@ -276,7 +260,7 @@ mod tests {
             number: 42,
             now_ms: 1_700_000_000_123,
         };
-        fill(&mut body, "", &moment, &mut Dice::new(1));
+        fill(&mut body, "", &moment, &mut Rng::with_seed(1));
         assert_eq!(body["GroupId"], "g");
         assert_eq!(body["MsgSeq"], 42);
         assert_eq!(body["EventTime"], "1700000000123");
@@ -298,7 +282,7 @@ mod tests {
         let senders = Senders::of(&config);
         let world = World::new(&root, &catalogue, &senders, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
-        let mut dice = Dice::new(3);
+        let mut dice = Rng::with_seed(3);
         let callbacks: Vec<_> = (0..2000)
             .map(|group| world.callback(group % 10, &mut dice, 5))
             .collect();
