@@ -5,8 +5,8 @@ mod world;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -119,12 +119,12 @@ pub(super) fn run(options: &Options) -> Result<bool> {
         &options.commands,
         unix_ms() / 1000,
     )?;
-    let shared = Arc::new(Shared {
+    let shared = Shared {
         world,
         second: Mutex::default(),
         stop: super::stop_at_signal()?,
         ends: options.duration.map(|duration| Instant::now() + duration),
-    });
+    };
     eprintln!(
         "imbridge: {} a second to {url}, {} commands, {} groups, {} connections",
         options.rate,
@@ -136,10 +136,8 @@ pub(super) fn run(options: &Options) -> Result<bool> {
         .map(|_| Poster::new(&url, senders.clone()))
         .collect::<Result<_>>()?;
     let begun = Instant::now();
-    let threads: Vec<JoinHandle<()>> = (0..)
-        .zip(posters)
-        .map(|(number, poster)| {
-            let shared = Arc::clone(&shared);
+    let tally = std::thread::scope(|scope| {
+        let spawn = |(number, poster)| {
             // Groups of one remainder; a connection without any has nothing to post.
             let own: Vec<usize> = (number..options.groups).step_by(options.connections).collect();
             let busy = options.connections.min(options.groups) as f64;
@@ -148,14 +146,14 @@ pub(super) fn run(options: &Options) -> Result<bool> {
                 Duration::from_secs_f64(number as f64 / options.rate),
                 Duration::from_secs_f64(busy / options.rate),
             );
-            std::thread::spawn(move || shared.post(&poster, &own, pace))
-        })
-        .collect();
-    let tally = watch(&shared, &threads, begun, options.json);
-    shared.stop.raise();
-    for thread in threads {
-        thread.join().expect("a poster does not panic");
-    }
+            let shared = &shared;
+            scope.spawn(move || shared.post(poster, &own, pace))
+        };
+        let threads: Vec<_> = posters.iter().enumerate().map(spawn).collect();
+        let tally = watch(&shared, &threads, begun, options.json);
+        shared.stop.raise();
+        tally
+    });
     let mut tally = tally?;
     tally.add(&shared.take_second());
     let mut out = std::io::stdout().lock();
@@ -164,17 +162,17 @@ pub(super) fn run(options: &Options) -> Result<bool> {
 }
 
 /// Prints a line a second until everybody is done.
-fn watch(shared: &Shared, threads: &[JoinHandle<()>], begun: Instant, json: bool) -> Result<Tally> {
+fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, json: bool) -> Result<Tally> {
     let mut tally = Tally::default();
     for number in 1.. {
         let next = begun + Duration::from_secs(number);
-        while Instant::now() < next && !threads.iter().all(JoinHandle::is_finished) {
+        while Instant::now() < next && !threads.iter().all(ScopedJoinHandle::is_finished) {
             std::thread::sleep(
                 next.saturating_duration_since(Instant::now())
                     .min(Duration::from_millis(20)),
             );
         }
-        if threads.iter().all(JoinHandle::is_finished) {
+        if threads.iter().all(ScopedJoinHandle::is_finished) {
             break;
         }
         let second = shared.take_second();
