@@ -16,7 +16,7 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<bool> {
         let mut signals = Signals::listen()?;
         let (mut bridge, mut reloader) = Bridge::start(config, logging.levels.clone())?;
         logging.register(&bridge.registry)?;
-        service::watch(bridge.pulse())?;
+        service::watch(bridge.pulse.clone())?;
         service::ready();
         loop {
             let asked = tokio::select! {
