@@ -9,9 +9,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::source::Item;
-use crate::callback::{Callback, Head, Provider};
+use crate::callback::{Callback, Provider};
 use crate::cli::consume::{Reading, Start};
 use crate::cli::filter::Filter;
+use crate::cli::post::plain_head;
 use crate::publish::{self, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, dead_letter_topic};
 
 /// Bytes of letters that are held at a time.
@@ -198,17 +199,7 @@ fn callback(letter: &Letter) -> Result<Callback, String> {
         return Err(format!("{found} of its {} parts are in the topic", letter.total));
     }
     Ok(Callback {
-        head: Head {
-            provider,
-            app: app.to_owned(),
-            command: Some(command.clone()),
-            received_at_ms: received_at_ms(&letter.headers),
-            client_ip: None,
-            platform: None,
-            request_id: None,
-            trace: None,
-            unreadable: false,
-        },
+        head: plain_head(provider, app, command, received_at_ms(&letter.headers)),
         body: letter.parts.values().flatten().copied().collect::<Vec<u8>>().into(),
     })
 }

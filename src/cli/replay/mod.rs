@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::filter::{Filter, safe};
-use super::post::{Outcome, Pace, Poster, Senders, own_url, rate};
+use super::post::{Outcome, Pace, Poster, own_url, rate, request};
 use crate::app::Config;
 use crate::callback::Callback;
 use crate::lifecycle::{Stop, unix_ms};
@@ -51,15 +51,6 @@ pub(super) struct Options {
     rate: f64,
 }
 
-/// What there is to send.
-#[derive(Default)]
-struct Plan {
-    /// By command and reason.
-    counts: BTreeMap<(String, String), u64>,
-    total: u64,
-    left_out: u64,
-}
-
 pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let source = match &options.from {
@@ -67,8 +58,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         None => Source::Letters(letters::collect(&config.kafka, &options.filter, &options.reasons)?),
     };
     let url = options.url.clone().map_or_else(|| own_url(config), Ok)?;
-    let gate = Gate::new(config);
-    let plan = announce(&source, options, &gate)?;
+    let gate = Gate {
+        config,
+        known_since_ms: unix_ms() - config.history.window_s as i64 * 1000,
+    };
+    let (total, left_out) = announce(&source, options, &gate)?;
     if !options.go {
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -78,10 +72,10 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         )?;
         return Ok(true);
     }
-    let poster = Poster::new(&url, gate.senders.clone())?;
+    let poster = Poster::new(&url, config)?;
     let stop = super::stop_at_signal()?;
     let mut run = Run {
-        progress: Progress::new(plan.total),
+        progress: Progress::new(total),
         accepted: 0,
         last: options.after.clone(),
         pace: Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate)),
@@ -91,7 +85,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let outcome = outcome?;
     let last = run.last.as_deref().unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} accepted, {} left out", run.accepted, plan.left_out)?;
+    writeln!(out, "{} accepted, {left_out} left out", run.accepted)?;
     if let Some(problem) = outcome {
         let again = if last.is_empty() {
             "the same command begins again".to_owned()
@@ -135,19 +129,20 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
     }
 }
 
-/// Says what would be sent and what cannot be.
-fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
-    let mut plan = Plan::default();
+/// Says what would be sent and what cannot be, and gives how many are of each kind.
+fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64, u64)> {
+    let mut by_command_and_reason = BTreeMap::<_, u64>::new();
+    let (mut total, mut left_out) = (0, 0);
     let mut out = std::io::stdout().lock();
     each(source, options, |item| {
         match gate.sendable(&item) {
             Ok(_) => {
                 let command = item.command.clone().unwrap_or_default();
-                *plan.counts.entry((command, item.reason)).or_default() += 1;
-                plan.total += 1;
+                *by_command_and_reason.entry((command, item.reason)).or_default() += 1;
+                total += 1;
             }
             Err(problem) => {
-                plan.left_out += 1;
+                left_out += 1;
                 writeln!(
                     out,
                     "left out  {} ({}): {}",
@@ -159,7 +154,7 @@ fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
         }
         Ok(true)
     })?;
-    for ((command, reason), count) in &plan.counts {
+    for ((command, reason), count) in &by_command_and_reason {
         let reason = if reason.is_empty() {
             String::new()
         } else {
@@ -167,26 +162,18 @@ fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
         };
         writeln!(out, "{count:>8}  {}{}", safe(command), safe(&reason))?;
     }
-    writeln!(out, "{} to send, {} cannot be sent", plan.total, plan.left_out)?;
-    Ok(plan)
+    writeln!(out, "{total} to send, {left_out} cannot be sent")?;
+    Ok((total, left_out))
 }
 
 /// What a bridge of this configuration takes.
-struct Gate {
-    senders: Senders,
+struct Gate<'a> {
+    config: &'a Config,
     /// What arrived before is no copy of anything to the bridge, in Unix milliseconds.
     known_since_ms: i64,
 }
 
-impl Gate {
-    fn new(config: &Config) -> Gate {
-        let window_ms = config.history.window_s as i64 * 1000;
-        Gate {
-            senders: Senders::of(config),
-            known_since_ms: unix_ms() - window_ms,
-        }
-    }
-
+impl Gate<'_> {
     /// The callback, if the bridge takes it and makes an event of it.
     fn sendable<'a>(&self, item: &'a Item) -> Result<&'a Callback, String> {
         let callback = item.callback.as_ref().map_err(Clone::clone)?;
@@ -200,7 +187,7 @@ impl Gate {
                     .into(),
             );
         }
-        self.senders.request(&callback.head, 0)?;
+        request(self.config, &callback.head, 0)?;
         Ok(callback)
     }
 }
@@ -220,7 +207,7 @@ impl Run {
         &mut self,
         source: &Source,
         options: &Options,
-        (gate, poster): (&Gate, &Poster),
+        (gate, poster): (&Gate<'_>, &Poster<'_>),
         stop: &Stop,
     ) -> Result<Option<String>> {
         let mut problem = None;

@@ -13,10 +13,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use fastrand::Rng;
 
-use super::post::{Pace, Poster, Senders, own_url, rate};
+use super::post::{Pace, Poster, own_url, rate};
 use crate::app::Config;
 use crate::lifecycle::{Stop, unix_ms};
-use crate::schema::Catalogue;
 use tally::Tally;
 use world::World;
 
@@ -67,8 +66,11 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// The senders that the flags describe, read as a configuration is.
-    fn senders(&self) -> Result<Senders> {
+    /// The configuration, or what the flags say in its place, read as one.
+    fn config(&self) -> Result<Config> {
+        if let Some(path) = &self.config {
+            return Ok(super::load(path));
+        }
         let secret = |key: &str, source: &Option<String>| {
             let line = source
                 .as_ref()
@@ -89,7 +91,9 @@ impl Options {
         if text.is_empty() {
             bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");
         }
-        Ok(Senders::of(&Config::parse("the flags", &text, std::iter::empty())?))
+        let mut config = Config::parse("the flags", &text, std::iter::empty())?;
+        config.schemas.dir = self.schemas.clone();
+        Ok(config)
     }
 }
 
@@ -103,24 +107,13 @@ struct Shared {
 
 /// Whether everything was accepted.
 pub(super) fn run(options: &Options) -> Result<bool> {
-    let config = options.config.as_deref().map(super::load);
+    let config = options.config()?;
     if options.groups == 0 || !(1..=CONNECTIONS_MAX).contains(&options.connections) {
         bail!("--groups of at least 1 and --connections from 1 to {CONNECTIONS_MAX} are allowed");
     }
-    let (senders, url, schemas) = match config {
-        Some(config) => (Senders::of(&config), own_url(&config)?, config.schemas.dir),
-        None => (options.senders()?, String::new(), options.schemas.clone()),
-    };
-    let url = options.url.clone().unwrap_or(url);
-    let world = World::new(
-        &schemas,
-        &Catalogue::load(&schemas)?,
-        &senders,
-        &options.commands,
-        unix_ms() / 1000,
-    )?;
+    let url = options.url.clone().map_or_else(|| own_url(&config), Ok)?;
     let shared = Shared {
-        world,
+        world: World::new(&config, &options.commands, unix_ms() / 1000)?,
         second: Mutex::default(),
         stop: super::stop_at_signal()?,
         ends: options.duration.map(|duration| Instant::now() + duration),
@@ -133,7 +126,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
         options.connections
     );
     let posters: Vec<_> = (0..options.connections)
-        .map(|_| Poster::new(&url, senders.clone()))
+        .map(|_| Poster::new(&url, &config))
         .collect::<Result<_>>()?;
     let begun = Instant::now();
     let tally = std::thread::scope(|scope| {
@@ -190,7 +183,7 @@ impl Shared {
     }
 
     /// One connection: a callback, its answer, the next one when its time has come.
-    fn post(&self, poster: &Poster, groups: &[usize], mut pace: Pace) {
+    fn post(&self, poster: &Poster<'_>, groups: &[usize], mut pace: Pace) {
         let mut dice = Rng::new();
         while !groups.is_empty() && !self.is_over() {
             let left = pace.left();

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use fastrand::Rng;
 use serde_json::Value;
 
+use crate::app::Config;
 use crate::callback::{Callback, Head, Phase, Provider};
-use crate::cli::post::Senders;
+use crate::cli::post::plain_head;
 use crate::schema::{Catalogue, Command};
 
 const USERS: usize = 5000;
@@ -53,12 +54,14 @@ struct Moment<'a> {
 
 impl World {
     /// Reads the samples of after-commands; `only` these, where it names any.
-    pub fn new(dir: &Path, catalogue: &Catalogue, senders: &Senders, only: &[String], run: i64) -> Result<World> {
-        let tencent = senders
+    pub fn new(config: &Config, only: &[String], run: i64) -> Result<World> {
+        let dir = &config.schemas.dir;
+        let catalogue = Catalogue::load(dir)?;
+        let tencent = config
             .tencent
             .first()
             .map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
-        let openim = senders
+        let openim = config
             .openim
             .first()
             .map(|instance| (Provider::OpenIm, instance.name.clone()));
@@ -122,15 +125,10 @@ impl World {
         fill(&mut body, "", &moment, dice);
         let tencent = side.provider == Provider::Tencent;
         let head = Head {
-            provider: side.provider,
-            app: side.app.clone(),
-            command: Some(template.command.clone()),
-            received_at_ms: now_ms,
             client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.usize(..256), dice.usize(..256), dice.usize(..256))),
             platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.usize(..4)].to_owned()),
             request_id: Some(format!("sim-{:016x}", dice.u64(..))),
-            trace: None,
-            unreadable: false,
+            ..plain_head(side.provider, &side.app, &template.command, now_ms)
         };
         Callback {
             head,
@@ -275,12 +273,10 @@ mod tests {
 
     #[test]
     fn every_shipped_sample_can_be_simulated_and_messages_are_most_of_it() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-        let catalogue = Catalogue::load(&root).unwrap();
         let text = "[[tencent]]\nsdk_app_id = 7\n[[openim]]\nname = \"m\"\n";
-        let config = crate::app::Config::parse("test", text, std::iter::empty()).unwrap();
-        let senders = Senders::of(&config);
-        let world = World::new(&root, &catalogue, &senders, &[], 1).unwrap();
+        let mut config = Config::parse("test", text, std::iter::empty()).unwrap();
+        config.schemas.dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let world = World::new(&config, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
         let mut dice = Rng::with_seed(3);
         let callbacks: Vec<_> = (0..2000)
@@ -302,7 +298,7 @@ mod tests {
                 .iter()
                 .all(|callback| serde_json::from_slice::<Value>(&callback.body).is_ok())
         );
-        let none = World::new(&root, &catalogue, &senders, &["No.Such".into()], 1);
+        let none = World::new(&config, &["No.Such".into()], 1);
         assert!(none.err().unwrap().to_string().contains("nothing to post"));
     }
 }
