@@ -113,7 +113,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
 }
 
 fn greet(reading: &Reading, prefix: &str) {
-    let partitions = reading.partitions();
+    let partitions = &reading.assigned;
     let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic).collect();
     if topics.is_empty() {
         eprintln!("imbridge: no such topic under {prefix}. yet; waiting for one");
@@ -144,7 +144,7 @@ impl Options {
         self.since.is_none_or(is_late)
     }
 
-    fn wants(&self, shown: &Shown) -> bool {
+    fn wants(&self, shown: &Shown<'_>) -> bool {
         // `<provider>.<command>`, whichever topic it is in.
         let kind = shown.header("ce_type").unwrap_or_default();
         let (provider, command) = kind.split_once('.').unwrap_or((kind, ""));

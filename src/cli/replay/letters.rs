@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 
 use super::source::Item;
 use crate::callback::{Callback, Provider};
-use crate::cli::consume::{Reading, Start};
+use crate::cli::consume::{Reading, Start, headers, text};
 use crate::cli::filter::Filter;
 use crate::cli::post::plain_head;
 use crate::publish::{self, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, dead_letter_topic};
@@ -44,7 +44,7 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     let topic = dead_letter_topic(&config.topic_prefix);
     let start = filter.since.map_or(Start::Beginning, Start::Since);
     let reading = Reading::start(config, |name| name == topic, start)?;
-    let mut open: BTreeSet<i32> = reading.partitions().iter().map(|(_, partition)| *partition).collect();
+    let mut open: BTreeSet<i32> = reading.assigned.iter().map(|(_, partition)| *partition).collect();
     if open.is_empty() {
         bail!("there is no topic {topic}: nothing has become a dead letter, or kafka.topic_prefix is another");
     }
@@ -60,7 +60,7 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
             Some(Ok(message)) => {
                 deadline = Instant::now() + TIMEOUT;
-                let headers = headers_of(&message);
+                let headers = headers(&message).into_iter().collect();
                 match place_of(&headers) {
                     None => foreign.push(foreign_item(&message)),
                     Some((place, part)) if is_meant(&message, &headers, filter, reasons) => {
@@ -85,14 +85,6 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     Ok(items)
 }
 
-fn headers_of(message: &BorrowedMessage<'_>) -> HashMap<String, String> {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    headers
-        .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
-        .collect()
-}
-
 /// Nothing for a message that no bridge wrote.
 fn place_of(headers: &HashMap<String, String>) -> Option<(Place, u32)> {
     let Position { seq, index, part } = headers.get(SEQ_HEADER)?.parse().ok()?;
@@ -107,7 +99,7 @@ fn is_meant(
     reasons: &[String],
 ) -> bool {
     let header = |name: &str| headers.get(name).map(String::as_str);
-    let key = || message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+    let key = || message.key().map(text);
     let reason = header("imbridge-reason").unwrap_or_default();
     filter.admits(header("imbridge-command"), received_at_ms(headers), key)
         && (reasons.is_empty() || reasons.iter().any(|wanted| wanted == reason))
@@ -132,7 +124,7 @@ fn add(
             .and_then(|text| text.split_once('/')?.1.parse().ok())
             .unwrap_or(1),
         headers,
-        key: message.key().map(|key| String::from_utf8_lossy(key).into_owned()),
+        key: message.key().map(text),
         parts: BTreeMap::new(),
     });
     // One that is there twice is the same.

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// over, and so is one that is no JSON.
 pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
     let reading = Reading::start(kafka, |name| name == topic, Start::Beginning)?;
-    let mut open: HashSet<i32> = reading.partitions().iter().map(|(_, partition)| *partition).collect();
+    let mut open: HashSet<i32> = reading.assigned.iter().map(|(_, partition)| *partition).collect();
     if open.is_empty() {
         bail!("{topic}: no such topic at {}", kafka.brokers);
     }
