@@ -17,7 +17,7 @@ use super::filter::{Filter, safe};
 use super::post::{Outcome, Pace, Poster, own_url, rate, request};
 use crate::app::Config;
 use crate::callback::Callback;
-use crate::lifecycle::{Stop, unix_ms};
+use crate::lifecycle::unix_ms;
 use progress::Progress;
 use source::{Item, Source};
 
@@ -72,21 +72,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         )?;
         return Ok(true);
     }
-    let poster = Poster::new(&url, config)?;
-    let stop = super::stop_at_signal()?;
-    let mut run = Run {
-        progress: Progress::new(total),
-        accepted: 0,
-        last: options.after.clone(),
-        pace: Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate)),
-    };
-    let outcome = run.send(&source, options, (&gate, &poster), &stop);
-    run.progress.end(run.accepted);
-    let outcome = outcome?;
-    let last = run.last.as_deref().unwrap_or_default();
+    let sent = send(&source, options, (&gate, &Poster::new(&url, config)?), total)?;
+    let last = sent.last.as_deref().unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} accepted, {left_out} left out", run.accepted)?;
-    if let Some(problem) = outcome {
+    writeln!(out, "{} accepted, {left_out} left out", sent.accepted)?;
+    if let Some(problem) = sent.problem {
         let again = if last.is_empty() {
             "the same command begins again".to_owned()
         } else {
@@ -192,55 +182,53 @@ impl Gate<'_> {
     }
 }
 
-/// One sending.
-struct Run {
-    progress: Progress,
+/// What was sent.
+struct Sent {
     accepted: u64,
     /// The position of the last that was accepted, or of where it began.
     last: Option<String>,
-    pace: Pace,
+    /// What ended it early.
+    problem: Option<String>,
 }
 
-impl Run {
-    /// Posts one after the other; gives what ended it early.
-    fn send(
-        &mut self,
-        source: &Source,
-        options: &Options,
-        (gate, poster): (&Gate<'_>, &Poster<'_>),
-        stop: &Stop,
-    ) -> Result<Option<String>> {
-        let mut problem = None;
-        each(source, options, |item| {
-            let Ok(callback) = gate.sendable(&item) else {
+/// Posts one after the other.
+fn send(source: &Source, options: &Options, (gate, poster): (&Gate<'_>, &Poster<'_>), total: u64) -> Result<Sent> {
+    let stop = super::stop_at_signal()?;
+    let mut progress = Progress::new(total);
+    let mut pace = Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate));
+    let mut sent = Sent {
+        accepted: 0,
+        last: options.after.clone(),
+        problem: None,
+    };
+    let outcome = each(source, options, |item| {
+        let Ok(callback) = gate.sendable(&item) else {
+            return Ok(true);
+        };
+        stop.pause(pace.left());
+        if stop.is_raised() {
+            sent.problem = Some("stopped".into());
+            return Ok(false);
+        }
+        pace.step();
+        let (id, outcome) = (item.id.clone(), poster.post(callback));
+        sent.problem = Some(match outcome {
+            Outcome::Accepted => {
+                sent.accepted += 1;
+                progress.tick(sent.accepted);
+                sent.last = Some(id);
                 return Ok(true);
-            };
-            stop.pause(self.pace.left());
-            if stop.is_raised() {
-                problem = Some("stopped".into());
-                return Ok(false);
             }
-            self.pace.step();
-            problem = match poster.post(callback) {
-                Outcome::Accepted => None,
-                Outcome::Refused(0, words) => Some(format!("stopped at {}: {words}", item.id)),
-                Outcome::Refused(status, words) => Some(format!(
-                    "stopped at {}: answered with status {status}: {}",
-                    item.id,
-                    safe(&words)
-                )),
-                Outcome::Unknown(words) => Some(format!(
-                    "stopped at {id}: no answer ({words}), so it may have been accepted, and --after {id} would leave it out",
-                    id = item.id
-                )),
-            };
-            if problem.is_none() {
-                self.accepted += 1;
-                self.progress.tick(self.accepted);
-                self.last = Some(item.id);
+            Outcome::Refused(0, words) => format!("stopped at {id}: {words}"),
+            Outcome::Refused(status, words) => {
+                format!("stopped at {id}: answered with status {status}: {}", safe(&words))
             }
-            Ok(problem.is_none())
-        })?;
-        Ok(problem)
-    }
+            Outcome::Unknown(words) => format!(
+                "stopped at {id}: no answer ({words}), so it may have been accepted, and --after {id} would leave it out"
+            ),
+        });
+        Ok(false)
+    });
+    progress.end(sent.accepted);
+    outcome.map(|()| sent)
 }
