@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 
 use super::exported::{Exported, callback_of};
@@ -202,6 +203,7 @@ fn json_line(record: &Record, delivered: bool, callback: &Result<Callback, Strin
 }
 
 /// What reading everything found.
+#[derive(Default, Serialize)]
 struct Health {
     intact: u64,
     changed: Vec<u64>,
@@ -216,11 +218,7 @@ impl Health {
 }
 
 fn verify_all(inspector: &Inspector, overview: &Overview) -> Health {
-    let mut health = Health {
-        intact: 0,
-        changed: Vec::new(),
-        broken: None,
-    };
+    let mut health = Health::default();
     let mut after = overview.retired;
     for record in records(inspector, after, overview) {
         match record {
@@ -298,8 +296,6 @@ bytes      {} in use of {}, file {}, WAL {}
 
 fn machine(config: &Config, overview: &Overview, health: Option<&Health>) -> serde_json::Value {
     let notes: BTreeMap<_, _> = overview.notes.iter().cloned().collect();
-    let health =
-        health.map(|health| json!({"intact": health.intact, "changed": health.changed, "broken": health.broken}));
     json!({
         "name": overview.name,
         "path": config.spool.dir.join(FILE),
