@@ -164,19 +164,17 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
 
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
+    use super::*;
+    use crate::cli::{Arguments, Command};
 
     fn options(more: &[&str]) -> Options {
-        let line = ["tail", "--config", "c"].iter().chain(more);
-        <Line as clap::Parser>::try_parse_from(line)
-            .expect("good arguments")
-            .options
+        let line = ["imbridge", "tail", "--config", "c"].iter().chain(more);
+        match Arguments::parse_from(line).command {
+            Command::Tail(options) => options,
+            _ => unreachable!("it is tail"),
+        }
     }
 
     #[test]
