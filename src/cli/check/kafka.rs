@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::{Report, topics};
-use crate::publish::{self, Config, Delivery, Finding, TopicPlan, Trial};
+use crate::publish::{self, Config, Delivery, Finding, Lack, TopicPlan, Trial};
 
 /// A line for each finding; `spool` is the spool's name where it could be opened.
 pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, report: &mut Report) {
@@ -22,12 +22,10 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
         // Whatever is asked next is asked there.
         return;
     }
-    let rights = rights(config, topics, report);
-    let seen: Vec<String> = topics
-        .iter()
-        .filter(|topic| !rights.unseen.contains(*topic))
-        .cloned()
-        .collect();
+    let lacks = lacks(config, topics, report);
+    // Of these it cannot be seen whether they are there.
+    let unseen: HashSet<_> = lacks.iter().flatten().flat_map(|lack| &lack.unseen).collect();
+    let seen: Vec<String> = topics.iter().filter(|topic| !unseen.contains(topic)).cloned().collect();
     let plans = match publish::plan(config, &seen) {
         Ok(plans) => plans,
         Err(cause) => return report.line("FAIL", "kafka", cause),
@@ -48,29 +46,27 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
                 "not tried: the spool is not to be had, a bridge may run on it",
             ),
             // Without them it would wait for what never comes.
-            Some(_) if !rights.suffice => report.line("warn", "transactions", "not tried before the rights are there"),
-            Some(spool) => transaction(config, &plans, spool, report),
+            Some(_) if lacks.is_none_or(|lacks| lacks.iter().any(|lack| lack.fatal)) => {
+                report.line("warn", "transactions", "not tried before the rights are there")
+            }
+            Some(spool) => {
+                match publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)) {
+                    Trial::Works(text) => report.line("ok", "transactions", text),
+                    Trial::Skipped(text) => report.line("warn", "transactions", text),
+                    Trial::Refused(text) => report.line("FAIL", "transactions", text),
+                }
+            }
         }
     }
 }
 
-struct Rights {
-    /// Topics of which it cannot be seen whether they are there.
-    unseen: HashSet<String>,
-    /// Whether nothing is missing that publishing needs.
-    suffice: bool,
-}
-
-/// Says which rights are missing.
-fn rights(config: &Config, topics: &[String], report: &mut Report) -> Rights {
+/// Says which rights are missing; nothing where that is not known.
+fn lacks(config: &Config, topics: &[String], report: &mut Report) -> Option<Vec<Lack>> {
     let lacks = match publish::lacks(config, topics) {
         Ok(lacks) => lacks,
         Err(cause) => {
             report.line("FAIL", "rights", cause);
-            return Rights {
-                unseen: HashSet::new(),
-                suffice: false,
-            };
+            return None;
         }
     };
     if lacks.is_empty() {
@@ -79,10 +75,7 @@ fn rights(config: &Config, topics: &[String], report: &mut Report) -> Rights {
     for lack in &lacks {
         report.line(if lack.fatal { "FAIL" } else { "warn" }, "rights", &lack.text);
     }
-    Rights {
-        suffice: !lacks.iter().any(|lack| lack.fatal),
-        unseen: lacks.into_iter().flat_map(|lack| lack.unseen).collect(),
-    }
+    Some(lacks)
 }
 
 fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
@@ -129,19 +122,5 @@ fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
             }
         }
         Err(cause) => report.line("FAIL", "topics", cause),
-    }
-}
-
-/// Uses the transactional id on trial.
-fn transaction(config: &Config, plans: &[TopicPlan], spool: &str, report: &mut Report) {
-    let there = |topic: &str| {
-        plans
-            .iter()
-            .any(|plan| plan.topic == topic && plan.finding != Finding::Missing)
-    };
-    match publish::try_transaction(config, spool, there) {
-        Trial::Works(text) => report.line("ok", "transactions", text),
-        Trial::Skipped(text) => report.line("warn", "transactions", text),
-        Trial::Refused(text) => report.line("FAIL", "transactions", text),
     }
 }
