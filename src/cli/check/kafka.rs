@@ -8,9 +8,8 @@ use crate::publish::{self, Config, Delivery, Finding, Lack, TopicPlan, Trial};
 
 /// A line for each finding; `spool` is the spool's name where it could be opened.
 pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, report: &mut Report) {
-    let metadata = match publish::connect(config) {
-        Ok(metadata) => metadata,
-        Err(cause) => return report.line("FAIL", "kafka", cause),
+    let Some(metadata) = report.found("kafka", publish::connect(config)) else {
+        return;
     };
     let brokers = metadata.brokers().len();
     report.line("ok", "kafka", format!("{brokers} brokers answer at {}", config.brokers));
@@ -26,9 +25,8 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
     // Of these it cannot be seen whether they are there.
     let unseen: HashSet<_> = lacks.iter().flatten().flat_map(|lack| &lack.unseen).collect();
     let seen: Vec<String> = topics.iter().filter(|topic| !unseen.contains(topic)).cloned().collect();
-    let plans = match publish::plan(config, &seen) {
-        Ok(plans) => plans,
-        Err(cause) => return report.line("FAIL", "kafka", cause),
+    let Some(plans) = report.found("kafka", publish::plan(config, &seen)) else {
+        return;
     };
     plans.iter().for_each(|plan| topic(config, plan, report));
     let is_there = |plan: &&TopicPlan| plan.finding != Finding::Missing;
@@ -62,13 +60,7 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
 
 /// Says which rights are missing; nothing where that is not known.
 fn lacks(config: &Config, topics: &[String], report: &mut Report) -> Option<Vec<Lack>> {
-    let lacks = match publish::lacks(config, topics) {
-        Ok(lacks) => lacks,
-        Err(cause) => {
-            report.line("FAIL", "rights", cause);
-            return None;
-        }
-    };
+    let lacks = report.found("rights", publish::lacks(config, topics))?;
     if lacks.is_empty() {
         report.line("ok", "rights", "all that is needed on the topics that are there");
     }
@@ -111,16 +103,14 @@ fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
         return;
     }
     let missing = topics::missing(plans);
-    match publish::refused_topics(config, &missing) {
-        Ok(refusals) => {
-            for refusal in &refusals {
-                report.line("FAIL", "topics", &refusal.text);
-            }
-            let refused: HashSet<_> = refusals.iter().flat_map(|refusal| &refusal.topics).collect();
-            for topic in missing.iter().filter(|topic| !refused.contains(topic)) {
-                report.line("ok", topic, "missing, serve creates it: the cluster accepts it");
-            }
-        }
-        Err(cause) => report.line("FAIL", "topics", cause),
+    let Some(refusals) = report.found("topics", publish::refused_topics(config, &missing)) else {
+        return;
+    };
+    for refusal in &refusals {
+        report.line("FAIL", "topics", &refusal.text);
+    }
+    let refused: HashSet<_> = refusals.iter().flat_map(|refusal| &refusal.topics).collect();
+    for topic in missing.iter().filter(|topic| !refused.contains(topic)) {
+        report.line("ok", topic, "missing, serve creates it: the cluster accepts it");
     }
 }
