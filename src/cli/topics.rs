@@ -117,14 +117,8 @@ pub(super) fn missing(plans: &[TopicPlan]) -> Vec<String> {
 
 /// A difference in one line.
 pub(super) fn words(drift: &Drift) -> String {
-    let Drift {
-        name,
-        found,
-        wanted,
-        effect,
-        ..
-    } = drift;
-    format!("{name} is {found}, {wanted} is wanted: {effect}")
+    let (found, wanted) = (&drift.found, &drift.wanted);
+    format!("{} is {found}, {wanted} is wanted: {}", drift.name, drift.effect)
 }
 
 /// The command of Kafka's own tools that ends a difference.
