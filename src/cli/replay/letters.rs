@@ -65,7 +65,11 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
                     None => foreign.push(foreign_item(&message)),
                     Some((place, part)) if is_meant(&message, &headers, filter, reasons) => {
                         held += message.payload_len() + OVERHEAD_BYTES;
-                        add(letters.entry(place), part, headers, &message);
+                        let letter = letters.entry(place).or_insert_with(|| Letter::new(headers, &message));
+                        // One that is there twice is the same.
+                        letter
+                            .parts
+                            .insert(part, message.payload().unwrap_or_default().to_vec());
                     }
                     Some(_) => {}
                 }
@@ -112,25 +116,17 @@ fn received_at_ms(headers: &HashMap<String, String>) -> i64 {
         .unwrap_or_default()
 }
 
-fn add(
-    entry: std::collections::btree_map::Entry<'_, Place, Letter>,
-    part: u32,
-    headers: HashMap<String, String>,
-    message: &BorrowedMessage<'_>,
-) {
-    let letter = entry.or_insert_with(|| Letter {
-        total: headers
-            .get("imbridge-part")
-            .and_then(|text| text.split_once('/')?.1.parse().ok())
-            .unwrap_or(1),
-        headers,
-        key: message.key().map(text),
-        parts: BTreeMap::new(),
-    });
-    // One that is there twice is the same.
-    letter
-        .parts
-        .insert(part, message.payload().unwrap_or_default().to_vec());
+impl Letter {
+    /// None of its parts; how many there are, each of them tells.
+    fn new(headers: HashMap<String, String>, message: &BorrowedMessage<'_>) -> Letter {
+        let part = headers.get("imbridge-part");
+        Letter {
+            total: part.and_then(|text| text.split_once('/')?.1.parse().ok()).unwrap_or(1),
+            headers,
+            key: message.key().map(text),
+            parts: BTreeMap::new(),
+        }
+    }
 }
 
 fn foreign_item(message: &BorrowedMessage<'_>) -> Item {
