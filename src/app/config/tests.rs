@@ -161,24 +161,14 @@ fn every_key_can_come_from_the_environment() {
         ("IMBRIDGE_OPENIM__0__NAME", "main"),
         ("IMBRIDGE_UNRELATED", "x"),
     ];
-    let config = parse(LEAST, &environment);
-    let config = config.unwrap();
-    assert_eq!(
-        (
-            config.server.listen.as_str(),
-            config.kafka.partitions,
-            config.spool.id.as_str()
-        ),
-        ("127.0.0.1:1", 7, "7")
-    );
-    assert_eq!(
-        (config.kafka.create_topics, config.kafka.properties.get("linger.ms")),
-        (crate::publish::CreateTopics::Never, Some("20"))
-    );
-    assert_eq!(
-        (config.tencent[0].max_clock_skew_s, config.openim[0].name.as_str()),
-        (5, "main")
-    );
+    let config = parse(LEAST, &environment).unwrap();
+    assert_eq!(config.server.listen, "127.0.0.1:1");
+    assert_eq!(config.kafka.partitions, 7);
+    assert_eq!(config.spool.id, "7");
+    assert_eq!(config.kafka.create_topics, publish::CreateTopics::Never);
+    assert_eq!(config.kafka.properties.get("linger.ms"), Some("20"));
+    assert_eq!(config.tencent[0].max_clock_skew_s, 5);
+    assert_eq!(config.openim[0].name, "main");
     let error = parse(LEAST, &[("IMBRIDGE_KAFKA__PARTITIONS", "many")]).unwrap_err();
     assert!(
         error.contains("IMBRIDGE_KAFKA__PARTITIONS") && error.contains("i32"),
