@@ -75,14 +75,9 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
 }
 
 fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
-    let mut config = Config::parse(
-        "dev",
-        &format!(
-            "[[tencent]]\nsdk_app_id = {}\n[[openim]]\nname = \"dev\"\n",
-            options.sdk_app_id
-        ),
-        std::iter::empty(),
-    )?;
+    let app = options.sdk_app_id;
+    let senders = format!("[[tencent]]\nsdk_app_id = {app}\n[[openim]]\nname = 'dev'\n");
+    let mut config = Config::parse("dev", &senders, [])?;
     config.server.listen = format!("127.0.0.1:{}", options.port);
     config.server.shutdown_timeout_s = 1;
     config.admin.listen = format!("127.0.0.1:{}", options.admin_port);

@@ -281,7 +281,7 @@ mod tests {
             "[[tencent]]\nsdk_app_id = 7\ntoken = {secret}\n[[openim]]\nname = \"m\"\nbasic_auth = {secret}\n[[openim]]\nname = \"n\"\nsecret = \"file:{}.plain\"\n",
             path.display()
         );
-        Config::parse("test", &text, std::iter::empty()).unwrap()
+        Config::parse("test", &text, []).unwrap()
     }
 
     fn head(provider: Provider, app: &str, command: &str) -> Head {

@@ -64,12 +64,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        Config::parse(
-            "test",
-            &format!("{text}\n[[openim]]\nname = \"a\"\n"),
-            std::iter::empty(),
-        )
-        .unwrap()
+        Config::parse("test", &format!("{text}\n[[openim]]\nname = 'a'\n"), []).unwrap()
     }
 
     #[test]

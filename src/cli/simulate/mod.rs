@@ -91,7 +91,7 @@ impl Options {
         if text.is_empty() {
             bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");
         }
-        let mut config = Config::parse("the flags", &text, std::iter::empty())?;
+        let mut config = Config::parse("the flags", &text, [])?;
         config.schemas.dir = self.schemas.clone();
         Ok(config)
     }
