@@ -35,14 +35,11 @@ impl Report {
 /// True when nothing fails.
 pub(super) fn run(config: &Config) -> bool {
     let mut report = Report::default();
+    let (tencent, openim) = (config.tencent.len(), config.openim.len());
     report.line(
         "ok",
         "config",
-        format!(
-            "{} Tencent apps, {} OpenIM instances",
-            config.tencent.len(),
-            config.openim.len()
-        ),
+        format!("{tencent} Tencent apps, {openim} OpenIM instances"),
     );
     senders::check(config, &mut report);
     // Open to the end: while it is, no bridge runs on it that a transaction on trial would fence off.

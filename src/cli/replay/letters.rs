@@ -204,10 +204,7 @@ mod tests {
             (RECEIVED_AT_HEADER, at_ms.to_string()),
         ];
         Letter {
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
             key: Some("g".into()),
             parts: parts.iter().map(|(part, bytes)| (*part, bytes.to_vec())).collect(),
             total,
