@@ -85,16 +85,11 @@ impl Log {
         }
         let endpoint = self.otlp_endpoint.as_ref()?;
         let host = endpoint.strip_prefix("http://").filter(|host| !host.is_empty());
-        let plain = host.is_some_and(|host| !host.contains(['@', '?', '#', ' ']));
-        (!plain).then(|| {
-            (
-                "otlp_endpoint",
-                format!(
-                    "{:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP",
-                    without_user(endpoint)
-                ),
-            )
-        })
+        if host.is_some_and(|host| !host.contains(['@', '?', '#', ' '])) {
+            return None;
+        }
+        let allowed = "http://host:port is allowed, of a collector that takes OTLP over HTTP";
+        Some(("otlp_endpoint", format!("{:?}: {allowed}", without_user(endpoint))))
     }
 }
 

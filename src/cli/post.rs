@@ -248,15 +248,12 @@ impl Poster<'_> {
             let text = body.read_to_string()?;
             Ok((response.status().as_u16(), text))
         });
+        let nobody = || Outcome::Refused(0, format!("nobody listens at {}", self.base));
         match answer {
             Ok((200, _)) => Outcome::Accepted,
             Ok((status, text)) => Outcome::Refused(status, text.chars().take(300).collect()),
-            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => {
-                Outcome::Refused(0, format!("nobody listens at {}", self.base))
-            }
-            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
-                Outcome::Refused(0, format!("nobody listens at {}", self.base))
-            }
+            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => nobody(),
+            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => nobody(),
             Err(cause) => Outcome::Unknown(cause.to_string()),
         }
     }

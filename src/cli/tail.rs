@@ -63,11 +63,7 @@ pub(super) struct Options {
 pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let (catalogue, _) = load_schemas(config)?;
-    let registry = config
-        .schemas
-        .registry()
-        .map(|registry| Client::new(&registry))
-        .transpose()?;
+    let registry = config.schemas.registry().as_ref().map(Client::new).transpose()?;
     let mut decoder = Decoder::new(catalogue, registry);
     let prefix = &config.kafka.topic_prefix;
     let wanted = |topic: &str| options.wants_topic(prefix, topic);

@@ -30,7 +30,7 @@ const COLUMNS: [Column; 10] = [
 ];
 
 fn or_dash(text: &Option<String>) -> String {
-    text.clone().unwrap_or_else(|| "-".to_owned())
+    text.as_deref().unwrap_or("-").to_owned()
 }
 
 /// All commands; the columns are as wide as what stands in them.
