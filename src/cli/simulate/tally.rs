@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::post::Outcome;
 
-/// Each bucket's end is this much above the one before; from 10 us to minutes.
+/// Each bucket's end is this much above the one before; the first is 10 us.
 const STEP: f64 = 1.05;
 const FIRST_S: f64 = 10e-6;
 
