@@ -42,20 +42,25 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Begins to read the topics that `wanted` picks.
-    pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
+    /// Reads nothing before [`Reading::refresh`] has found something. Asks nobody yet.
+    pub fn new(config: &publish::Config) -> Result<Reading> {
         let more = [
             ("isolation.level", "read_committed"),
             ("enable.partition.eof", "true"),
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
         ];
-        let mut reading = Reading {
+        Ok(Reading {
             consumer: publish::consumer(config, "imbridge-cli", &more)?,
             config: config.clone(),
             assigned: BTreeSet::new(),
             skips: RefCell::default(),
-        };
+        })
+    }
+
+    /// Begins to read the topics that `wanted` picks.
+    pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
+        let mut reading = Reading::new(config)?;
         let found = reading.find(&wanted)?;
         let places = match start {
             // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.

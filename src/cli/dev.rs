@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 
-use super::consume::{Reading, Start};
+use super::consume::Reading;
 use super::embedded::Broker;
 use super::logging::{Logging, briefly};
 use super::serve::until_signal;
@@ -121,16 +121,15 @@ fn print_events(
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
     let prefix = format!("{}.", config.topic_prefix);
-    let ours = move |topic: &str| topic.starts_with(&prefix);
-    let mut reading = Reading::start(config, &ours, Start::Beginning)?;
+    let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
-        let mut looked_at = Instant::now();
+        let mut looked_at = None::<Instant>;
         while !stop.is_raised() {
-            if looked_at.elapsed() >= LOOK_EVERY {
+            if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 // A broker that is busy tells it the next time.
-                reading.refresh(&ours).ok();
-                looked_at = Instant::now();
+                reading.refresh(|topic| topic.starts_with(&prefix)).ok();
+                looked_at = Some(Instant::now());
             }
             if let Some(Ok(message)) = reading.next() {
                 let shown = Shown::new(&message, &mut decoder).pretty();
