@@ -85,16 +85,11 @@ impl Log {
         }
         let endpoint = self.otlp_endpoint.as_ref()?;
         let host = endpoint.strip_prefix("http://").filter(|host| !host.is_empty());
-        let plain = host.is_some_and(|host| !host.contains(['@', '?', '#', ' ']));
-        (!plain).then(|| {
-            (
-                "otlp_endpoint",
-                format!(
-                    "{:?}: http://host:port is allowed, of a collector that takes OTLP over HTTP",
-                    without_user(endpoint)
-                ),
-            )
-        })
+        if host.is_some_and(|host| !host.contains(['@', '?', '#', ' '])) {
+            return None;
+        }
+        let allowed = "http://host:port is allowed, of a collector that takes OTLP over HTTP";
+        Some(("otlp_endpoint", format!("{:?}: {allowed}", without_user(endpoint))))
     }
 }
 
@@ -157,7 +152,7 @@ impl Config {
     pub fn parse(
         file: &str,
         text: &str,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
         let mut origin = Origin::new(file, text);
         let mut table: Table = text.parse().map_err(|cause: toml::de::Error| {
@@ -170,8 +165,7 @@ impl Config {
                 origin.overrides.insert(path, (name, value));
             }
         }
-        let (mut config, written) = Config::from_table(table, &origin)?;
-        config.written = Written(written);
+        let mut config = Config::from_table(table, &origin)?;
         config.resolve_property_secrets(&origin)?;
         config.check(&origin)?;
         config.spool.keep = config.keep();
@@ -194,11 +188,14 @@ impl Config {
         })
     }
 
-    fn from_table(mut table: Table, origin: &Origin<'_>) -> Result<(Config, Table), ConfigError> {
+    fn from_table(mut table: Table, origin: &Origin<'_>) -> Result<Config, ConfigError> {
         let mut overrides = origin.overrides.clone();
         loop {
-            let problem = match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
-                Ok(config) => return Ok((config, table)),
+            let problem = match serde_path_to_error::deserialize(Value::Table(table.clone())) {
+                Ok(config) => {
+                    let written = Written(table);
+                    return Ok(Config { written, ..config });
+                }
                 Err(problem) => problem,
             };
             let path = problem.path().to_string();
@@ -235,20 +232,16 @@ impl Config {
             .or_else(|| own("admin", self.admin.problem()))
             .or_else(|| own("spool", self.spool.problem()))
             .or_else(|| own("history", self.history.problem()))
-            .or_else(|| self.privacy_problem(origin))
+            .or_else(|| {
+                let mut rules = self.privacy.iter().enumerate();
+                rules.find_map(|(index, rule)| own(&format!("privacy.{index}"), rule.problem()))
+            })
             .or_else(|| own("log", self.log.problem()))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| own("shutdown", self.shutdown.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(origin.file, problem)));
         found.map_or(Ok(()), Err)
-    }
-
-    fn privacy_problem(&self, origin: &Origin<'_>) -> Option<ConfigError> {
-        self.privacy.iter().enumerate().find_map(|(index, rule)| {
-            let (key, problem) = rule.problem()?;
-            Some(error(&origin.of(&format!("privacy.{index}.{key}")), problem))
-        })
     }
 
     fn sender_problem(&self) -> Option<String> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use prometheus::Registry;
+use prometheus::{Opts, Registry, register_int_gauge_with_registry};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -50,6 +50,8 @@ pub struct Bridge {
     pub admin_address: SocketAddr,
     /// Every part's metrics.
     pub registry: Registry,
+    /// Whether the threads that forward and that keep the spool are there.
+    pub pulse: Pulse,
     ingress: ServerHandle,
     spool: Spool,
     forwarder: JoinHandle<bool>,
@@ -58,7 +60,6 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
-    pulse: Pulse,
     exporter: Option<otlp::Exporter>,
     failure: mpsc::UnboundedReceiver<anyhow::Error>,
 }
@@ -222,6 +223,7 @@ impl Bridge {
             address,
             admin_address,
             registry,
+            pulse,
             ingress: handle,
             spool,
             forwarder: std::thread::Builder::new().name("forward".into()).spawn(forward)?,
@@ -230,16 +232,10 @@ impl Bridge {
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-            pulse,
             exporter,
             failure,
         };
         Ok((bridge, reloader))
-    }
-
-    /// Whether the threads that forward and that keep the spool are there.
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
     }
 
     /// Waits until the spool is found to be one that waiting cannot mend, and says why; for ever where it is well.
@@ -311,11 +307,8 @@ fn end_of(forwarder: JoinHandle<bool>, until: std::time::Instant) {
 }
 
 fn register_build_info(registry: &Registry) -> Result<()> {
-    let labels = [("version", env!("CARGO_PKG_VERSION"))].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let opts =
-        prometheus::Opts::new("imbridge_build_info", "1, with the version as a label.").const_labels(labels.into());
-    let gauge = prometheus::IntGauge::with_opts(opts)?;
-    gauge.set(1);
-    registry.register(Box::new(gauge))?;
+    let opts = Opts::new("imbridge_build_info", "1, with the version as a label.");
+    let opts = opts.const_label("version", env!("CARGO_PKG_VERSION"));
+    register_int_gauge_with_registry!(opts, registry)?.set(1);
     Ok(())
 }

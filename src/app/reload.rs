@@ -65,9 +65,9 @@ impl Metrics {
 }
 
 impl Reloader {
-    /// Reads everything again and uses it, or says what is wrong and leaves everything as it was; true in the first case.
+    /// Reads everything again and uses it, or says what is wrong and leaves everything as it was.
     /// Blocks for as long as it takes to read the schemas.
-    pub fn reload(&mut self, load: impl FnOnce() -> Result<Config, ConfigError>) -> bool {
+    pub fn reload(&mut self, load: impl FnOnce() -> Result<Config, ConfigError>) {
         let attempt = AssertUnwindSafe(|| load().map_err(anyhow::Error::from).and_then(|new| self.apply(new)));
         let outcome = catch_unwind(attempt).unwrap_or_else(|_| bail!("a fault in the bridge itself, please report it"));
         let label = if outcome.is_ok() { "ok" } else { "failed" };
@@ -79,7 +79,6 @@ impl Reloader {
                 "the reload failed: everything stays as it was"
             );
         }
-        outcome.is_ok()
     }
 
     /// Everything that can fail comes first.

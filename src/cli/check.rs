@@ -4,9 +4,8 @@ mod kafka;
 mod senders;
 
 use std::io::Write;
-use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use prometheus::Registry;
 
 use super::disk::Disk;
@@ -24,65 +23,53 @@ impl Report {
     fn line(&mut self, mark: &str, what: &str, finding: impl std::fmt::Display) {
         self.failed |= mark == "FAIL";
         // The verdict does not depend on whether somebody reads to the end.
-        writeln!(std::io::stdout(), "{mark:<5} {what}: {finding}").ok();
+        writeln!(std::io::stdout(), "{mark:<5} {what}: {finding:#}").ok();
+    }
+
+    /// What came of looking; a failure is told.
+    fn found<T>(&mut self, what: &str, outcome: Result<T, impl std::fmt::Display>) -> Option<T> {
+        outcome.map_err(|cause| self.line("FAIL", what, cause)).ok()
     }
 }
 
-pub(super) fn run(config: &Config) -> ExitCode {
+/// True when nothing fails.
+pub(super) fn run(config: &Config) -> bool {
     let mut report = Report::default();
+    let (tencent, openim) = (config.tencent.len(), config.openim.len());
     report.line(
         "ok",
         "config",
-        format!(
-            "{} Tencent apps, {} OpenIM instances",
-            config.tencent.len(),
-            config.openim.len()
-        ),
+        format!("{tencent} Tencent apps, {openim} OpenIM instances"),
     );
     senders::check(config, &mut report);
     // Open to the end: while it is, no bridge runs on it that a transaction on trial would fence off.
-    let spool = match spool(config) {
-        Ok((spool, line)) => {
-            report.line("ok", "spool", line);
-            Some(spool)
-        }
-        Err(cause) => {
-            report.line("FAIL", "spool", format!("{cause:#}"));
-            None
-        }
-    };
+    let spool = report.found("spool", spool(config));
+    if let Some((_, line)) = &spool {
+        report.line("ok", "spool", line);
+    }
     disk(config, &mut report);
-    match topics::wanted(config) {
-        Ok((commands, topics)) => {
-            let dir = config.schemas.dir.display();
-            report.line("ok", "schemas", format!("{commands} commands in {dir}"));
-            let spool = spool.as_ref().map(Spool::name);
-            kafka::check(&config.kafka, &topics, spool.as_deref(), &mut report);
-        }
-        Err(cause) => report.line("FAIL", "schemas", format!("{cause:#}")),
+    if let Some((commands, topics)) = report.found("schemas", topics::wanted(config)) {
+        let dir = config.schemas.dir.display();
+        report.line("ok", "schemas", format!("{commands} commands in {dir}"));
+        let spool = spool.as_ref().map(|(spool, _)| spool.name());
+        kafka::check(&config.kafka, &topics, spool.as_deref(), &mut report);
     }
     if let Some(url) = &config.schemas.registry_url {
-        match super::registry::client(config).and_then(|client| Ok(client.count_subjects()?)) {
-            Ok(subjects) => report.line("ok", "registry", format!("{url} answers, {subjects} subjects")),
-            Err(cause) => report.line("FAIL", "registry", format!("{cause:#}")),
+        let subjects = super::registry::client(config).and_then(|client| Ok(client.count_subjects()?));
+        if let Some(subjects) = report.found("registry", subjects) {
+            report.line("ok", "registry", format!("{url} answers, {subjects} subjects"));
         }
     }
-    if let Some(spool) = spool {
+    if let Some((spool, _)) = spool {
         spool.close();
     }
-    if report.failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    !report.failed
 }
 
 /// A disk that is slow, small or forgets makes callers wait or loses what they were promised.
 fn disk(config: &Config, report: &mut Report) {
-    let disk = match Disk::measure(&config.spool.dir) {
-        Ok(disk) => disk,
-        Err(cause) => return report.line("FAIL", "disk", format!("{}: {cause}", config.spool.dir.display())),
-    };
+    let disk = Disk::measure(&config.spool.dir).with_context(|| config.spool.dir.display().to_string());
+    let Some(disk) = report.found("disk", disk) else { return };
     report.line("ok", "disk", &disk);
     for problem in disk.problems(&config.spool) {
         report.line("warn", "disk", problem);

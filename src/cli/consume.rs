@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
@@ -35,39 +35,44 @@ pub(super) enum Start {
 pub(super) struct Reading {
     consumer: BaseConsumer<Context>,
     config: publish::Config,
-    assigned: BTreeSet<(String, i32)>,
+    /// The partitions that are read.
+    pub assigned: BTreeSet<(String, i32)>,
     /// By partition, the offset where reading may go on after its first message, if the broker has stamped that one.
     skips: RefCell<BTreeMap<(String, i32), i64>>,
 }
 
 impl Reading {
-    /// Begins to read the topics that `wanted` picks.
-    pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
+    /// Reads nothing before [`Reading::refresh`] has found something. Asks nobody yet.
+    pub fn new(config: &publish::Config) -> Result<Reading> {
         let more = [
             ("isolation.level", "read_committed"),
             ("enable.partition.eof", "true"),
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
         ];
-        let mut reading = Reading {
+        Ok(Reading {
             consumer: publish::consumer(config, "imbridge-cli", &more)?,
             config: config.clone(),
             assigned: BTreeSet::new(),
             skips: RefCell::default(),
-        };
+        })
+    }
+
+    /// Begins to read the topics that `wanted` picks.
+    pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
+        let mut reading = Reading::new(config)?;
         let found = reading.find(&wanted)?;
-        let list = reading.places(&found, start)?;
+        let places = match start {
+            // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
+            Start::Now => reading.look_up(&found, Offset::End)?,
+            Start::Beginning | Start::Since(_) => list(&found, Offset::Beginning)?,
+        };
         if let Start::Since(since_ms) = start {
             reading.skips = RefCell::new(reading.skips(&found, since_ms)?);
         }
-        reading.consumer.assign(&list)?;
+        reading.consumer.assign(&places)?;
         reading.assigned = found;
         Ok(reading)
-    }
-
-    /// The partitions that are read.
-    pub fn partitions(&self) -> &BTreeSet<(String, i32)> {
-        &self.assigned
     }
 
     /// Adds partitions that have come into being, from their beginning.
@@ -81,14 +86,11 @@ impl Reading {
         Ok(())
     }
 
-    /// The next message, or the end of a partition, or nothing for a while.
-    pub fn next(&self) -> Option<Next<'_>> {
-        match self.consumer.poll(POLL)? {
-            Ok(message) if self.skip(&message) => None,
-            Ok(message) => Some(Next::Message(message)),
-            Err(KafkaError::PartitionEOF(partition)) => Some(Next::End(partition)),
-            Err(cause) => Some(Next::Trouble(cause)),
-        }
+    /// The next message, or the end of a partition ([`KafkaError::PartitionEOF`]), or nothing for a while.
+    pub fn next(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        let next = self.consumer.poll(POLL)?;
+        let is_skipped = next.as_ref().is_ok_and(|message| self.skip(message));
+        (!is_skipped).then_some(next)
     }
 
     fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<(String, i32)>> {
@@ -105,19 +107,8 @@ impl Reading {
             .collect())
     }
 
-    fn places(&self, partitions: &BTreeSet<(String, i32)>, start: Start) -> Result<TopicPartitionList> {
-        if start != Start::Now || partitions.is_empty() {
-            return list(partitions, Offset::Beginning);
-        }
-        // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
-        self.look_up(partitions, Offset::End)
-    }
-
     /// Where each partition holds the first message that was appended a day before `since_ms` or later, its end without one.
     fn skips(&self, partitions: &BTreeSet<(String, i32)>, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
-        if partitions.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         // The ends first: what comes between the two questions is behind them.
         let ends = self.look_up(partitions, Offset::End)?;
         let early_ms = since_ms.saturating_sub(CLOCKS_DIFFER_MS).max(0);
@@ -154,6 +145,9 @@ impl Reading {
 
     fn look_up(&self, partitions: &BTreeSet<(String, i32)>, time: Offset) -> Result<TopicPartitionList> {
         let deadline = Instant::now() + TIMEOUT;
+        if partitions.is_empty() {
+            return Ok(TopicPartitionList::new());
+        }
         loop {
             match self.consumer.offsets_for_times(list(partitions, time)?, TIMEOUT) {
                 Err(cause) if is_passing(&cause) && Instant::now() < deadline => std::thread::sleep(LEADER_PAUSE),
@@ -171,13 +165,23 @@ fn is_passing(cause: &KafkaError) -> bool {
     use rdkafka::types::RDKafkaErrorCode::{
         FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch,
     };
-    let passing = [
-        FencedLeaderEpoch,
-        LeaderNotAvailable,
-        NotLeaderForPartition,
-        UnknownLeaderEpoch,
-    ];
-    cause.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+    matches!(
+        cause.rdkafka_error_code(),
+        Some(FencedLeaderEpoch | LeaderNotAvailable | NotLeaderForPartition | UnknownLeaderEpoch)
+    )
+}
+
+/// A message's headers, as text.
+pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    headers
+        .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
+        .collect()
+}
+
+/// Bytes that are text, for as much as they are.
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// When an event arrived, by its bridge's clock; for a message that no bridge wrote, what Kafka has of it.
@@ -187,14 +191,6 @@ pub(super) fn arrived_at_ms(message: &BorrowedMessage<'_>) -> Option<i64> {
     noted
         .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
         .or_else(|| message.timestamp().to_millis())
-}
-
-/// What reading gives.
-pub(super) enum Next<'a> {
-    Message(BorrowedMessage<'a>),
-    /// Nothing more in a partition of this number for now.
-    End(i32),
-    Trouble(KafkaError),
 }
 
 fn list(partitions: &BTreeSet<(String, i32)>, offset: Offset) -> Result<TopicPartitionList> {

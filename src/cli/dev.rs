@@ -1,6 +1,5 @@
 //! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::metadata::MetadataTopic;
-use rdkafka::{Offset, TopicPartitionList};
 
+use super::consume::Reading;
 use super::embedded::Broker;
 use super::logging::{Logging, briefly};
 use super::serve::until_signal;
@@ -25,7 +22,6 @@ use crate::schema::{Catalogue, Decoder};
 const PARTITIONS: i32 = 4;
 /// Between two looks for topics that have come into being.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -46,11 +42,11 @@ pub(super) struct Options {
     sdk_app_id: u64,
 }
 
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &Options) -> Result<bool> {
     let folder = std::env::temp_dir().join(format!("imbridge-dev-{}", std::process::id()));
     let outcome = actix_web::rt::System::new().block_on(serve(options, &folder));
     std::fs::remove_dir_all(&folder).ok();
-    outcome
+    outcome.map(|()| true)
 }
 
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
@@ -79,14 +75,9 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
 }
 
 fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Result<Config> {
-    let mut config = Config::parse(
-        "dev",
-        &format!(
-            "[[tencent]]\nsdk_app_id = {}\n[[openim]]\nname = \"dev\"\n",
-            options.sdk_app_id
-        ),
-        std::iter::empty(),
-    )?;
+    let app = options.sdk_app_id;
+    let senders = format!("[[tencent]]\nsdk_app_id = {app}\n[[openim]]\nname = 'dev'\n");
+    let mut config = Config::parse("dev", &senders, [])?;
     config.server.listen = format!("127.0.0.1:{}", options.port);
     config.server.shutdown_timeout_s = 1;
     config.admin.listen = format!("127.0.0.1:{}", options.admin_port);
@@ -123,24 +114,24 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
     );
 }
 
-/// Consumes every topic, from when it comes into being, and prints each message, its value decoded from its Avro bytes.
+/// Reads every topic, from when it comes into being, and prints each message, its value decoded from its Avro bytes.
 fn print_events(
     config: &publish::Config,
     catalogue: Arc<Catalogue>,
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
-    let consumer = publish::consumer(config, "imbridge-dev", &[("fetch.wait.max.ms", "50")])?;
     let prefix = format!("{}.", config.topic_prefix);
+    let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
-        let (mut read, mut looked_at) = (BTreeSet::new(), None::<Instant>);
+        let mut looked_at = None::<Instant>;
         while !stop.is_raised() {
             if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 // A broker that is busy tells it the next time.
-                follow_new(&consumer, &prefix, &mut read).ok();
+                reading.refresh(|topic| topic.starts_with(&prefix)).ok();
                 looked_at = Some(Instant::now());
             }
-            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+            if let Some(Ok(message)) = reading.next() {
                 let shown = Shown::new(&message, &mut decoder).pretty();
                 // Whoever reads no more has seen enough; the bridge goes on.
                 if writeln!(std::io::stdout(), "{shown}\n").is_err() {
@@ -150,29 +141,4 @@ fn print_events(
         }
     };
     Ok(std::thread::Builder::new().name("dev-printer".into()).spawn(print)?)
-}
-
-/// Reads the topics too that are not read yet, from their beginning.
-fn follow_new(
-    consumer: &BaseConsumer<publish::Context>,
-    prefix: &str,
-    read: &mut BTreeSet<String>,
-) -> rdkafka::error::KafkaResult<()> {
-    let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT)?;
-    let topics = metadata.topics().iter().map(MetadataTopic::name);
-    let new: Vec<&str> = topics
-        .filter(|topic| topic.starts_with(prefix) && !read.contains(*topic))
-        .collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    let mut partitions = TopicPartitionList::new();
-    for topic in &new {
-        for partition in 0..PARTITIONS {
-            partitions.add_partition_offset(topic, partition, Offset::Beginning)?;
-        }
-    }
-    consumer.incremental_assign(&partitions)?;
-    read.extend(new.into_iter().map(str::to_owned));
-    Ok(())
 }

@@ -87,11 +87,13 @@ impl Exported {
 mod tests {
     use super::*;
 
-    fn record(data: &'static [u8], intact: bool) -> Record {
+    const HEAD: &[u8] = b"{\"provider\":\"openim\",\"app\":\"m\",\"received_at_ms\":3}\n";
+
+    fn record(data: &[u8], intact: bool) -> Record {
         Record {
             seq: 7,
             appended_at_ms: 5,
-            data: Bytes::from_static(data),
+            data: Bytes::copy_from_slice(data),
             intact,
         }
     }
@@ -106,17 +108,11 @@ mod tests {
 
     #[test]
     fn a_line_gives_back_the_callback_with_every_byte_of_its_body() {
-        let text = record(
-            b"{\"provider\":\"openim\",\"app\":\"m\",\"received_at_ms\":3}\n{\"a\": 1}\n",
-            true,
-        );
+        let text = record(&[HEAD, b"{\"a\": 1}\n"].concat(), true);
         let (line, back) = round_trip(&text);
         assert_eq!(back, Callback::from_record(&text.data).map_err(|_| String::new()));
         assert!(line.contains(r#""body":"{\"a\": 1}\n""#), "{line}");
-        let bytes = record(
-            b"{\"provider\":\"openim\",\"app\":\"m\",\"received_at_ms\":3}\n\xff\x00",
-            true,
-        );
+        let bytes = record(&[HEAD, b"\xff\x00"].concat(), true);
         assert_eq!(round_trip(&bytes).1.unwrap().body.as_ref(), b"\xff\x00");
     }
 

@@ -38,12 +38,9 @@ pub(super) fn time(text: &str) -> Result<i64, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Ok(unix_ms() - ago.as_millis() as i64);
     }
-    match humantime::parse_rfc3339_weak(text) {
-        Ok(time) => Ok(time
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64)),
-        Err(_) => Err("10m, 2h30m or 2026-01-31T12:00:00Z is allowed".into()),
-    }
+    let time = humantime::parse_rfc3339_weak(text).map_err(|_| "10m, 2h30m or 2026-01-31T12:00:00Z is allowed")?;
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(since.as_millis() as i64)
 }
 
 /// A time for people to read.

@@ -30,7 +30,7 @@ use crate::app::{Config, ConfigError};
 use crate::lifecycle::Stop;
 
 /// `EX_USAGE` of sysexits: the configuration is bad, and a restart does not help.
-const BAD_CONFIG: u8 = 64;
+const BAD_CONFIG: i32 = 64;
 
 /// From the webhooks of an IM server (Tencent Cloud Chat, OpenIM) to Kafka: durable before it is acknowledged, in order
 /// within each group, once.
@@ -86,44 +86,38 @@ enum Command {
     /// when anything was refused. Never point it at a bridge whose events somebody relies on: they look real.
     Simulate(simulate::Options),
     /// Look into the spool, beside a running bridge or without one; nothing is changed.
-    Spool(spool::Options),
+    #[command(subcommand)]
+    Spool(spool::Verb),
     /// Compare the topics in Kafka with the wanted ones, and create those that are missing.
-    Topics(topics::Options),
+    #[command(subcommand)]
+    Topics(topics::Verb),
     /// Look into a schemas folder, check it, make things of it, and bring it to a schema registry.
     Schemas(schemas::Options),
 }
 
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
+    // Whether all is well; where not, the command has said why.
     let outcome = match Arguments::parse().command {
-        Command::Serve { config: path } => with(&path, |config| serve::run(&path, config).map(|()| ExitCode::SUCCESS)),
-        Command::Dev(options) => dev::run(&options).map(|()| ExitCode::SUCCESS),
-        Command::Check { config } => with(&config, |config| Ok(check::run(config))),
-        Command::Spool(options) => with(options.config(), |config| spool::run(config, &options)),
-        Command::Simulate(options) => match options.config().map(Path::to_owned) {
-            Some(config) => with(&config, |config| simulate::run(Some(config), &options)),
-            None => simulate::run(None, &options),
-        },
-        Command::Replay(options) => with(&options.config, |config| replay::run(config, &options)),
-        Command::Tail(options) => with(&options.config, |config| tail::run(config, &options)),
-        Command::Topics(options) => with(options.config(), |config| topics::run(config, &options)),
+        Command::Serve { config } => serve::run(&config, &load(&config)),
+        Command::Dev(options) => dev::run(&options),
+        Command::Check { config } => Ok(check::run(&load(&config))),
+        Command::Spool(verb) => spool::run(&load(verb.config()), &verb),
+        Command::Simulate(options) => simulate::run(&options),
+        Command::Replay(options) => replay::run(&load(&options.config), &options),
+        Command::Tail(options) => tail::run(&load(&options.config), &options),
+        Command::Topics(verb) => topics::run(&load(&verb.common().config), &verb),
         Command::Schemas(options) => schemas::run(options),
     };
-    outcome.unwrap_or_else(|cause| {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         // Whoever read our output has seen enough: `imbridge spool list | head`.
-        if is_closed_pipe(&cause) {
-            return ExitCode::SUCCESS;
+        Err(cause) if is_closed_pipe(&cause) => ExitCode::SUCCESS,
+        Err(cause) => {
+            logging::last_words(format!("{cause:#}"));
+            ExitCode::FAILURE
         }
-        logging::last_words(format!("{cause:#}"));
-        ExitCode::FAILURE
-    })
-}
-
-/// Runs a command that needs the configuration.
-fn with(path: &Path, run: impl FnOnce(&Config) -> Result<ExitCode>) -> Result<ExitCode> {
-    match load(path) {
-        Ok(config) => run(&config),
-        Err(code) => Ok(code),
     }
 }
 
@@ -132,10 +126,11 @@ fn is_closed_pipe(cause: &anyhow::Error) -> bool {
     io.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn load(path: &Path) -> Result<Config, ExitCode> {
-    read(path).map_err(|cause| {
+/// The configuration; ends the process where it is bad.
+fn load(path: &Path) -> Config {
+    read(path).unwrap_or_else(|cause| {
         logging::last_words(cause.to_string());
-        ExitCode::from(BAD_CONFIG)
+        std::process::exit(BAD_CONFIG)
     })
 }
 

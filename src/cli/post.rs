@@ -12,7 +12,7 @@ use ureq::Agent;
 use crate::app::Config;
 use crate::callback::{Callback, Head, Provider};
 use crate::lifecycle::unix_ms;
-use crate::provider::{OpenImConfig, Providers, RequestLine, TencentConfig, sign_of};
+use crate::provider::{Providers, RequestLine, sign_of};
 use crate::schema::registry;
 use crate::secret::{Secret, Secrets};
 
@@ -22,18 +22,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const CATCH_UP: Duration = Duration::from_millis(100);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// The senders that a bridge accepts.
-#[derive(Clone)]
-pub(super) struct Senders {
-    pub tencent: Vec<TencentConfig>,
-    pub openim: Vec<OpenImConfig>,
-}
-
 /// A connection to a bridge's public port.
-pub(super) struct Poster {
+pub(super) struct Poster<'a> {
     agent: Agent,
     base: String,
-    senders: Senders,
+    /// The senders that the bridge accepts, and their secrets.
+    config: &'a Config,
 }
 
 /// What became of one callback.
@@ -91,6 +85,21 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A head of which no more is known than these.
+pub(super) fn plain_head(provider: Provider, app: &str, command: &str, received_at_ms: i64) -> Head {
+    Head {
+        provider,
+        app: app.to_owned(),
+        command: Some(command.to_owned()),
+        received_at_ms,
+        client_ip: None,
+        platform: None,
+        request_id: None,
+        trace: None,
+        unreadable: false,
+    }
+}
+
 /// The bridge's own port on this machine.
 pub(super) fn own_url(config: &Config) -> Result<String> {
     let mut address: std::net::SocketAddr = config.server.listen.parse().context("server.listen")?;
@@ -103,82 +112,73 @@ pub(super) fn own_url(config: &Config) -> Result<String> {
     Ok(format!("http://{address}"))
 }
 
-impl Senders {
-    pub fn of(config: &Config) -> Senders {
-        Senders {
-            tencent: config.tencent.clone(),
-            openim: config.openim.clone(),
+/// The request for a callback of this head at this time, from a sender of the configuration.
+///
+/// # Errors
+/// Why the head cannot be posted.
+pub(super) fn request(config: &Config, head: &Head, now_ms: i64) -> Result<Request, String> {
+    let command = head.command.as_deref().ok_or("it has no command")?;
+    match head.provider {
+        Provider::Tencent => tencent(config, head, command, now_ms),
+        Provider::OpenIm => openim(config, head, command),
+    }
+}
+
+fn tencent(config: &Config, head: &Head, command: &str, now_ms: i64) -> Result<Request, String> {
+    let app = config.tencent.iter().find(|app| app.sdk_app_id.to_string() == head.app);
+    let app = app.ok_or_else(|| format!("no [[tencent]] has sdk_app_id = {}", head.app))?;
+    let mut query = form_urlencoded::Serializer::new(String::from("/tencent?"));
+    query
+        .append_pair("SdkAppid", &head.app)
+        .append_pair("CallbackCommand", command)
+        .append_pair("contenttype", "json");
+    let more = [
+        ("ClientIP", &head.client_ip),
+        ("OptPlatform", &head.platform),
+        ("RequestId", &head.request_id),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value {
+            query.append_pair(name, value);
         }
     }
-
-    /// The request for a callback of this head at this time.
-    ///
-    /// # Errors
-    /// Why the head cannot be posted.
-    pub fn request(&self, head: &Head, now_ms: i64) -> Result<Request, String> {
-        let command = head.command.as_deref().ok_or("it has no command")?;
-        match head.provider {
-            Provider::Tencent => self.tencent(head, command, now_ms),
-            Provider::OpenIm => self.openim(head, command),
-        }
-    }
-
-    fn tencent(&self, head: &Head, command: &str, now_ms: i64) -> Result<Request, String> {
-        let app = self.tencent.iter().find(|app| app.sdk_app_id.to_string() == head.app);
-        let app = app.ok_or_else(|| format!("no [[tencent]] has sdk_app_id = {}", head.app))?;
-        let mut query = form_urlencoded::Serializer::new(String::from("/tencent?"));
+    if let Some(token) = &app.token {
+        let time = (now_ms / 1000).to_string();
         query
-            .append_pair("SdkAppid", &head.app)
-            .append_pair("CallbackCommand", command)
-            .append_pair("contenttype", "json");
-        let more = [
-            ("ClientIP", &head.client_ip),
-            ("OptPlatform", &head.platform),
-            ("RequestId", &head.request_id),
-        ];
-        for (name, value) in more {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
-        if let Some(token) = &app.token {
-            let time = (now_ms / 1000).to_string();
-            query
-                .append_pair("Sign", &sign_of(first(token), &time))
-                .append_pair("RequestTime", &time);
-        }
-        Ok(Request {
-            target: query.finish(),
-            headers: Vec::new(),
-        })
+            .append_pair("Sign", &sign_of(first(token), &time))
+            .append_pair("RequestTime", &time);
     }
+    Ok(Request {
+        target: query.finish(),
+        headers: Vec::new(),
+    })
+}
 
-    fn openim(&self, head: &Head, command: &str) -> Result<Request, String> {
-        let instance = self.openim.iter().find(|instance| instance.name == head.app);
-        let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
-        if instance.signature.is_some() {
-            return Err(format!(
-                "{:?} signs over a nonce, which only OpenIM itself does",
-                head.app
-            ));
-        }
-        let secret = instance.secret.as_ref().map(|secret| format!("/{}", first(secret)));
-        let mut target = format!("/openim{}", secret.unwrap_or_default());
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if command.bytes().all(plain) {
-            target.push_str(&format!("/{command}"));
-        } else {
-            target.push_str("?command=");
-            target.extend(form_urlencoded::byte_serialize(command.as_bytes()));
-        }
-        let mut headers = Vec::new();
-        headers.extend(head.request_id.clone().map(|id| ("operationID", id)));
-        headers.extend(instance.basic_auth.as_ref().map(|auth| {
-            let encoded = BASE64_STANDARD.encode(first(auth));
-            ("authorization", format!("Basic {encoded}"))
-        }));
-        Ok(Request { target, headers })
+fn openim(config: &Config, head: &Head, command: &str) -> Result<Request, String> {
+    let instance = config.openim.iter().find(|instance| instance.name == head.app);
+    let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
+    if instance.signature.is_some() {
+        return Err(format!(
+            "{:?} signs over a nonce, which only OpenIM itself does",
+            head.app
+        ));
     }
+    let secret = instance.secret.as_ref().map(|secret| format!("/{}", first(secret)));
+    let mut target = format!("/openim{}", secret.unwrap_or_default());
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if command.bytes().all(plain) {
+        target.push_str(&format!("/{command}"));
+    } else {
+        target.push_str("?command=");
+        target.extend(form_urlencoded::byte_serialize(command.as_bytes()));
+    }
+    let mut headers = Vec::new();
+    headers.extend(head.request_id.clone().map(|id| ("operationID", id)));
+    headers.extend(instance.basic_auth.as_ref().map(|auth| {
+        let encoded = BASE64_STANDARD.encode(first(auth));
+        ("authorization", format!("Basic {encoded}"))
+    }));
+    Ok(Request { target, headers })
 }
 
 impl Request {
@@ -209,9 +209,9 @@ fn first(secrets: &Secrets) -> &str {
     secrets.iter().next().map_or("", Secret::expose)
 }
 
-impl Poster {
+impl Poster<'_> {
     /// A poster to this base URL; nothing is sent yet.
-    pub fn new(base: &str, senders: Senders) -> Result<Poster> {
+    pub fn new<'a>(base: &str, config: &'a Config) -> Result<Poster<'a>> {
         if !base.starts_with("http://") && !base.starts_with("https://") {
             bail!("--url {base:?}: http://host:port or https://host is needed");
         }
@@ -226,13 +226,13 @@ impl Poster {
         Ok(Poster {
             agent: agent.build().new_agent(),
             base: base.trim_end_matches('/').to_owned(),
-            senders,
+            config,
         })
     }
 
     /// Posts one callback and waits for its answer.
     pub fn post(&self, callback: &Callback) -> Outcome {
-        let Request { target, headers } = match self.senders.request(&callback.head, unix_ms()) {
+        let Request { target, headers } = match request(self.config, &callback.head, unix_ms()) {
             Ok(request) => request,
             Err(problem) => return Outcome::Refused(0, problem),
         };
@@ -248,15 +248,12 @@ impl Poster {
             let text = body.read_to_string()?;
             Ok((response.status().as_u16(), text))
         });
+        let nobody = || Outcome::Refused(0, format!("nobody listens at {}", self.base));
         match answer {
             Ok((200, _)) => Outcome::Accepted,
             Ok((status, text)) => Outcome::Refused(status, text.chars().take(300).collect()),
-            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => {
-                Outcome::Refused(0, format!("nobody listens at {}", self.base))
-            }
-            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => {
-                Outcome::Refused(0, format!("nobody listens at {}", self.base))
-            }
+            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => nobody(),
+            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => nobody(),
             Err(cause) => Outcome::Unknown(cause.to_string()),
         }
     }
@@ -271,7 +268,7 @@ mod tests {
 
     const NOW_MS: i64 = 1_700_000_000_123;
 
-    fn senders() -> Senders {
+    fn config() -> Config {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "user:s3cret").unwrap();
@@ -281,41 +278,36 @@ mod tests {
             "[[tencent]]\nsdk_app_id = 7\ntoken = {secret}\n[[openim]]\nname = \"m\"\nbasic_auth = {secret}\n[[openim]]\nname = \"n\"\nsecret = \"file:{}.plain\"\n",
             path.display()
         );
-        Senders::of(&Config::parse("test", &text, std::iter::empty()).unwrap())
+        Config::parse("test", &text, []).unwrap()
     }
 
     fn head(provider: Provider, app: &str, command: &str) -> Head {
         Head {
-            provider,
-            app: app.into(),
-            command: Some(command.into()),
-            received_at_ms: NOW_MS,
             client_ip: (provider == Provider::Tencent).then(|| "10.0.0.1".into()),
             platform: (provider == Provider::Tencent).then(|| "iOS & more".into()),
             request_id: Some("r/1".into()),
-            trace: None,
-            unreadable: false,
+            ..plain_head(provider, app, command, NOW_MS)
         }
     }
 
     #[test]
     fn what_is_posted_is_what_the_bridge_verifies_and_reads_the_same_head_from() {
-        let senders = senders();
-        let providers = Providers::new(&senders.tencent, &senders.openim, Arc::new(CommandTable::default()));
+        let config = config();
+        let providers = Providers::new(&config.tencent, &config.openim, Arc::new(CommandTable::default()));
         for head in [
             head(Provider::Tencent, "7", "Group.CallbackAfterSendMsg"),
             head(Provider::OpenIm, "m", "callbackAfterSendGroupMsgCommand"),
             head(Provider::OpenIm, "n", "a command/of another kind"),
         ] {
-            let request = senders.request(&head, NOW_MS).unwrap();
+            let request = request(&config, &head, NOW_MS).unwrap();
             assert_eq!(request.verified(&providers, NOW_MS), Ok(head), "{}", request.target);
         }
     }
 
     #[test]
     fn a_sender_that_is_not_configured_is_named() {
-        let senders = senders();
-        let other = |provider, app| senders.request(&head(provider, app, "c"), NOW_MS).unwrap_err();
+        let config = config();
+        let other = |provider, app| request(&config, &head(provider, app, "c"), NOW_MS).unwrap_err();
         assert!(other(Provider::Tencent, "8").contains("sdk_app_id = 8"));
         assert!(other(Provider::OpenIm, "x").contains("\"x\""));
     }

@@ -1,7 +1,6 @@
 //! `imbridge schemas register|verify`: puts the schemas folder into the registry, and compares the two.
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
@@ -32,25 +31,11 @@ pub(super) enum Verb {
     },
 }
 
-impl Verb {
-    pub fn config(&self) -> &Path {
-        let (Verb::Register { config } | Verb::Verify { config }) = self;
-        config
-    }
-}
-
-pub(super) fn run(config: &Config, verb: &Verb) -> ExitCode {
-    let outcome = match verb {
-        Verb::Register { .. } => register(config),
-        Verb::Verify { .. } => verify(config),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(cause) => {
-            eprintln!("imbridge: {cause:#}");
-            ExitCode::FAILURE
-        }
+/// Whether the registry took everything, or has everything.
+pub(super) fn run(verb: &Verb) -> Result<bool> {
+    match verb {
+        Verb::Register { config } => register(&super::load(config)),
+        Verb::Verify { config } => verify(&super::load(config)),
     }
 }
 

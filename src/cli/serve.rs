@@ -10,13 +10,13 @@ use super::logging::Logging;
 use super::{read, service};
 use crate::app::{Bridge, Config, Reloader};
 
-pub(super) fn run(path: &Path, config: &Config) -> Result<()> {
+pub(super) fn run(path: &Path, config: &Config) -> Result<bool> {
     let logging = Logging::start(&config.log);
     actix_web::rt::System::new().block_on(async {
         let mut signals = Signals::listen()?;
         let (mut bridge, mut reloader) = Bridge::start(config, logging.levels.clone())?;
         logging.register(&bridge.registry)?;
-        service::watch(bridge.pulse())?;
+        service::watch(bridge.pulse.clone())?;
         service::ready();
         loop {
             let asked = tokio::select! {

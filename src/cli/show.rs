@@ -1,10 +1,13 @@
 //! A message from Kafka for people and for programs: its place, key and headers, and its value decoded where that is possible.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use serde_json::{Map, Value, json};
+use rdkafka::message::{BorrowedMessage, Message};
+use serde_json::{Value, json};
 
+use super::consume::{headers, text};
 use super::filter::safe;
 use crate::schema::Decoder;
 
@@ -12,51 +15,41 @@ use crate::schema::Decoder;
 const EXCERPT_CHARS: usize = 400;
 
 /// A message, decoded as far as it goes.
-pub(super) struct Shown {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp_ms: Option<i64>,
+pub(super) struct Shown<'a> {
+    message: &'a BorrowedMessage<'a>,
     pub key: Option<String>,
-    pub headers: Vec<(String, String)>,
-    content: Content,
+    headers: Vec<(String, String)>,
+    content: Content<'a>,
 }
 
-enum Content {
+enum Content<'a> {
     /// An event by its schema.
     Event(Value),
     /// JSON as it came, of a command without a schema.
     Json(String),
     /// Bytes, and why they are shown as such.
-    Raw(Vec<u8>, String),
+    Raw(&'a [u8], String),
 }
 
-impl Shown {
-    pub fn new(message: &BorrowedMessage<'_>, decoder: &mut Decoder) -> Shown {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let headers: Vec<(String, String)> = headers
-            .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
-            .collect();
+impl<'a> Shown<'a> {
+    pub fn new(message: &'a BorrowedMessage<'a>, decoder: &mut Decoder) -> Shown<'a> {
+        let headers = headers(message);
         let payload = message.payload().unwrap_or_default();
         let kind = headers.iter().find(|(name, _)| name == "content-type");
         let content = match kind.map(|(_, value)| value.as_str()) {
-            Some("application/octet-stream") => Content::Raw(payload.to_vec(), "dead letter".into()),
+            Some("application/octet-stream") => Content::Raw(payload, "dead letter".into()),
             Some("application/json") => match std::str::from_utf8(payload) {
                 // Only between values can a line end stand in JSON.
                 Ok(text) if is_json(text) => Content::Json(text.replace(['\n', '\r'], " ")),
-                _ => Content::Raw(payload.to_vec(), "not JSON".into()),
+                _ => Content::Raw(payload, "not JSON".into()),
             },
             _ => match decoder.decode(payload) {
                 Ok(event) => Content::Event(event),
-                Err(cause) => Content::Raw(payload.to_vec(), cause.to_string()),
+                Err(cause) => Content::Raw(payload, cause.to_string()),
             },
         };
         Shown {
-            topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
+            message,
             key: message.key().map(text),
             headers,
             content,
@@ -73,9 +66,9 @@ impl Shown {
         let key = self.key.as_deref().unwrap_or_default();
         let mut text = format!(
             "{} partition {} offset {} key {}\n",
-            self.topic,
-            self.partition,
-            self.offset,
+            self.message.topic(),
+            self.message.partition(),
+            self.message.offset(),
             safe(key)
         );
         for (name, value) in &self.headers {
@@ -100,16 +93,12 @@ impl Shown {
 
     /// One line, for programs: `event`, or `raw_base64` and `problem`.
     pub fn json(&self) -> String {
-        let headers: Map<_, _> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)))
-            .collect();
+        let headers: BTreeMap<_, _> = self.headers.iter().cloned().collect();
         let mut line = json!({
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-            "timestamp": self.timestamp_ms,
+            "topic": self.message.topic(),
+            "partition": self.message.partition(),
+            "offset": self.message.offset(),
+            "timestamp": self.message.timestamp().to_millis(),
             "key": self.key,
             "headers": headers,
         });

@@ -1,11 +1,12 @@
 //! `imbridge spool stat|list|export`: what a spool holds, read beside a running bridge or without one.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::json;
 
 use super::exported::{Exported, callback_of};
@@ -19,14 +20,8 @@ use crate::spool::{FILE, InspectError, Inspector, Overview, Record};
 /// Bytes of records that are read at a time: short reads let the bridge go on.
 const READ_BYTES: usize = 256 << 10;
 
-#[derive(Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Positions, what waits and since when, bytes, and the forwarder's notes.
     ///
     /// Exits with 1 when --verify finds a record whose bytes have changed.
@@ -55,7 +50,7 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Common {
+pub(super) struct Common {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -65,7 +60,7 @@ struct Common {
 }
 
 #[derive(Args)]
-struct Selection {
+pub(super) struct Selection {
     #[command(flatten)]
     filter: Filter,
     /// Only what Kafka does not have yet.
@@ -76,20 +71,21 @@ struct Selection {
     limit: u64,
 }
 
-impl Options {
+impl Verb {
     pub fn config(&self) -> &Path {
-        match &self.verb {
+        match self {
             Verb::Stat { common, .. } | Verb::List { common, .. } => &common.config,
             Verb::Export { config, .. } => config,
         }
     }
 }
 
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+/// False when a record's bytes have changed.
+pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
     let inspector = Inspector::open(&config.spool.dir)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut well = true;
-    match &options.verb {
+    match verb {
         Verb::Stat { common, verify } => {
             let overview = inspector.overview()?;
             let health = verify.then(|| verify_all(&inspector, &overview));
@@ -101,9 +97,12 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             }
         }
         Verb::List { common, selection } => select(&inspector, selection, |overview, record, callback| {
-            let line = Listed::new(overview, record, callback);
-            let text = if common.json { line.json() } else { line.text() };
-            Ok(writeln!(out, "{text}")?)
+            let line = if common.json { json_line } else { text_line };
+            Ok(writeln!(
+                out,
+                "{}",
+                line(record, record.seq <= overview.delivered, &callback)
+            )?)
         })?,
         Verb::Export { selection, .. } => select(&inspector, selection, |overview, record, callback| {
             let delivered = record.seq <= overview.delivered;
@@ -113,7 +112,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
         })?,
     }
     out.flush()?;
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(well)
 }
 
 /// Goes through the records that are there now and hands over those that are meant.
@@ -123,90 +122,88 @@ fn select(
     mut each: impl FnMut(&Overview, &Record, Result<Callback, String>) -> Result<()>,
 ) -> Result<()> {
     let overview = inspector.overview()?;
-    let mut after = if selection.undelivered {
+    let after = if selection.undelivered {
         overview.delivered
     } else {
         overview.retired
     };
     let mut left = selection.limit;
-    while left > 0 && after < overview.appended {
-        let records = inspector.read(after, READ_BYTES)?;
-        let Some(last) = records.last() else { break };
-        after = last.seq;
-        for record in records.iter().filter(|record| record.seq <= overview.appended) {
-            let callback = callback_of(record);
-            let meant = match &callback {
-                Ok(Callback { head, body }) => {
-                    let admits = |at_ms| {
-                        selection
-                            .filter
-                            .admits(head.command.as_deref(), at_ms, || group_of(body))
-                    };
-                    admits(head.received_at_ms)
-                }
-                Err(_) => selection.filter.admits(None, record.appended_at_ms, || None),
-            };
-            if meant && left > 0 {
-                left -= 1;
-                each(&overview, record, callback)?;
+    let mut records = records(inspector, after, &overview);
+    while left > 0 {
+        let there = |record: &Record| record.seq <= overview.appended;
+        let Some(record) = records.next().transpose()?.filter(there) else {
+            break;
+        };
+        let callback = callback_of(&record);
+        let filter = &selection.filter;
+        let meant = match &callback {
+            Ok(Callback { head, body }) => {
+                filter.admits(head.command.as_deref(), head.received_at_ms, || group_of(body))
             }
+            Err(_) => filter.admits(None, record.appended_at_ms, || None),
+        };
+        if meant {
+            left -= 1;
+            each(&overview, &record, callback)?;
         }
     }
     Ok(())
 }
 
-/// One record as `list` shows it.
-struct Listed {
-    seq: u64,
-    delivered: bool,
-    at_ms: i64,
-    bytes: usize,
-    callback: Result<Callback, String>,
+/// The records behind `after`, piece by piece, until those are passed that were there at the time of the overview.
+fn records(
+    inspector: &Inspector,
+    mut after: u64,
+    overview: &Overview,
+) -> impl Iterator<Item = Result<Record, InspectError>> {
+    let mut piece = Vec::new().into_iter();
+    std::iter::from_fn(move || {
+        if piece.as_slice().is_empty() && after < overview.appended {
+            match inspector.read(after, READ_BYTES) {
+                Ok(records) => piece = records.into_iter(),
+                Err(cause) => return Some(Err(cause)),
+            }
+        }
+        let record = piece.next()?;
+        after = record.seq;
+        Some(Ok(record))
+    })
 }
 
-impl Listed {
-    fn new(overview: &Overview, record: &Record, callback: Result<Callback, String>) -> Listed {
-        Listed {
-            seq: record.seq,
-            delivered: record.seq <= overview.delivered,
-            at_ms: record.appended_at_ms,
-            bytes: record.data.len(),
-            callback,
+/// A record as `list` shows it to people.
+fn text_line(record: &Record, delivered: bool, callback: &Result<Callback, String>) -> String {
+    let state = if delivered { "delivered" } else { "waits" };
+    let (seq, time, bytes) = (record.seq, rfc3339(record.appended_at_ms), record.data.len());
+    let rest = match callback {
+        Ok(Callback { head, body }) => {
+            let command = head.command.as_deref().unwrap_or("-");
+            let group = group_of(body).unwrap_or_else(|| "-".into());
+            let source = format!("{}/{}", head.provider.as_str(), head.app);
+            let unreadable = if head.unreadable { "  (refused: not JSON)" } else { "" };
+            format!("{source:<20}  {command:<40}  {group}{unreadable}")
         }
-    }
+        Err(problem) => format!("no callback: {problem}"),
+    };
+    format!("{seq:>10}  {time}  {state:<9}  {bytes:>8}  {}", safe(&rest))
+}
 
-    fn text(&self) -> String {
-        let state = if self.delivered { "delivered" } else { "waits" };
-        let (seq, time, bytes) = (self.seq, rfc3339(self.at_ms), self.bytes);
-        let rest = match &self.callback {
-            Ok(Callback { head, body }) => {
-                let command = head.command.as_deref().unwrap_or("-");
-                let group = group_of(body).unwrap_or_else(|| "-".into());
-                let source = format!("{}/{}", head.provider.as_str(), head.app);
-                let unreadable = if head.unreadable { "  (refused: not JSON)" } else { "" };
-                format!("{source:<20}  {command:<40}  {group}{unreadable}")
-            }
-            Err(problem) => format!("no callback: {problem}"),
-        };
-        format!("{seq:>10}  {time}  {state:<9}  {bytes:>8}  {}", safe(&rest))
-    }
-
-    fn json(&self) -> String {
-        let mut line = json!({
-            "seq": self.seq, "appended_at_ms": self.at_ms, "delivered": self.delivered, "bytes": self.bytes
-        });
-        match &self.callback {
-            Ok(Callback { head, body }) => {
-                line["head"] = json!(head);
-                line["group"] = json!(group_of(body));
-            }
-            Err(problem) => line["problem"] = json!(problem),
+/// A record as `list --json` shows it.
+fn json_line(record: &Record, delivered: bool, callback: &Result<Callback, String>) -> String {
+    let mut line = json!({
+        "seq": record.seq, "appended_at_ms": record.appended_at_ms, "delivered": delivered, "bytes": record.data.len()
+    });
+    match callback {
+        Ok(Callback { head, body }) => {
+            line["head"] = json!(head);
+            line["group"] = json!(group_of(body));
         }
-        line.to_string()
+        Err(problem) => line["problem"] = json!(problem),
     }
+    line.to_string()
 }
 
 /// What reading everything found.
+#[derive(Default, Serialize)]
 struct Health {
     intact: u64,
     changed: Vec<u64>,
@@ -221,31 +218,23 @@ impl Health {
 }
 
 fn verify_all(inspector: &Inspector, overview: &Overview) -> Health {
-    let mut health = Health {
-        intact: 0,
-        changed: Vec::new(),
-        broken: None,
-    };
+    let mut health = Health::default();
     let mut after = overview.retired;
-    while after < overview.appended {
-        match inspector.read(after, READ_BYTES) {
-            Ok(records) => {
-                let Some(last) = records.last() else { break };
-                after = last.seq;
-                for record in records {
-                    if record.intact {
-                        health.intact += 1;
-                    } else {
-                        health.changed.push(record.seq);
-                    }
+    for record in records(inspector, after, overview) {
+        match record {
+            Ok(record) => {
+                after = record.seq;
+                if record.intact {
+                    health.intact += 1;
+                } else {
+                    health.changed.push(record.seq);
                 }
             }
-            Err(InspectError::Unreadable { cause, .. }) => {
-                health.broken = Some(format!("after record {after}: {cause}"));
-                break;
-            }
             Err(cause) => {
-                health.broken = Some(cause.to_string());
+                health.broken = Some(match cause {
+                    InspectError::Unreadable { cause, .. } => format!("after record {after}: {cause}"),
+                    cause => cause.to_string(),
+                });
                 break;
             }
         }
@@ -306,13 +295,7 @@ bytes      {} in use of {}, file {}, WAL {}
 }
 
 fn machine(config: &Config, overview: &Overview, health: Option<&Health>) -> serde_json::Value {
-    let notes: serde_json::Map<_, _> = overview
-        .notes
-        .iter()
-        .map(|(key, value)| (key.clone(), json!(value)))
-        .collect();
-    let health =
-        health.map(|health| json!({"intact": health.intact, "changed": health.changed, "broken": health.broken}));
+    let notes: BTreeMap<_, _> = overview.notes.iter().cloned().collect();
     json!({
         "name": overview.name,
         "path": config.spool.dir.join(FILE),

@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use rdkafka::error::KafkaError;
 
-use super::consume::{Next, Reading, Start, arrived_at_ms};
+use super::consume::{Reading, Start, arrived_at_ms};
 use super::filter::time;
 use super::show::Shown;
 use crate::app::{Config, load_schemas};
+use crate::callback::Provider;
 use crate::publish::{checkpoint_topic, dead_letter_topic};
 use crate::schema::Decoder;
 use crate::schema::registry::Client;
@@ -36,8 +37,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "KEY")]
     group: Option<String>,
     /// Only events of this IM server.
-    #[arg(long, value_name = "NAME")]
-    provider: Option<Sender>,
+    #[arg(long, value_name = "NAME", value_parser = Provider::ALL.map(Provider::as_str))]
+    provider: Option<String>,
     /// Begin with the oldest event there is, instead of the next one.
     #[arg(long, conflicts_with = "since")]
     from_beginning: bool,
@@ -59,29 +60,10 @@ pub(super) struct Options {
     pretty: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sender {
-    Tencent,
-    Openim,
-}
-
-impl Sender {
-    fn as_str(self) -> &'static str {
-        match self {
-            Sender::Tencent => "tencent",
-            Sender::Openim => "openim",
-        }
-    }
-}
-
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let (catalogue, _) = load_schemas(config)?;
-    let registry = config
-        .schemas
-        .registry()
-        .map(|registry| Client::new(&registry))
-        .transpose()?;
+    let registry = config.schemas.registry().as_ref().map(Client::new).transpose()?;
     let mut decoder = Decoder::new(catalogue, registry);
     let prefix = &config.kafka.topic_prefix;
     let wanted = |topic: &str| options.wants_topic(prefix, topic);
@@ -98,8 +80,8 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
     let mut trouble = String::new();
     while left > 0 {
         match reading.next() {
-            Some(Next::Message(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
-            Some(Next::Message(message)) => {
+            Some(Ok(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
+            Some(Ok(message)) => {
                 let shown = Shown::new(&message, &mut decoder);
                 if options.wants(&shown) {
                     let text = if json { shown.json() } else { shown.pretty() + "\n" };
@@ -110,11 +92,12 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
                     left -= 1;
                 }
             }
-            Some(Next::Trouble(cause)) if cause.to_string() != trouble => {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Err(cause)) if cause.to_string() != trouble => {
                 trouble = cause.to_string();
                 eprintln!("imbridge: {trouble}; going on");
             }
-            Some(Next::End(_) | Next::Trouble(_)) | None => {}
+            Some(Err(_)) => {}
         }
         if refreshed.elapsed() > REFRESH {
             // A broker that is away for a while is asked again later.
@@ -122,11 +105,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             refreshed = Instant::now();
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 fn greet(reading: &Reading, prefix: &str) {
-    let partitions = reading.partitions();
+    let partitions = &reading.assigned;
     let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic).collect();
     if topics.is_empty() {
         eprintln!("imbridge: no such topic under {prefix}. yet; waiting for one");
@@ -145,21 +128,11 @@ impl Options {
             return false;
         };
         let mixed = topic == dead_letter_topic(prefix) || rest.ends_with(".unknown");
-        let of_provider = |sender: Sender| {
-            rest.strip_prefix(sender.as_str())
-                .is_some_and(|rest| rest.starts_with('.'))
-        };
+        let (provider, command) = rest.split_once('.').unwrap_or_default();
         topic != checkpoint_topic(prefix)
             && (self.topics.is_empty() || self.topics.iter().any(|name| name == topic))
-            && self
-                .provider
-                .is_none_or(|sender| topic == dead_letter_topic(prefix) || of_provider(sender))
-            && (self.commands.is_empty()
-                || mixed
-                || self
-                    .commands
-                    .iter()
-                    .any(|name| rest.split_once('.').is_some_and(|(_, command)| command == name)))
+            && (topic == dead_letter_topic(prefix) || self.wants_provider(provider))
+            && (mixed || self.wants_command(command))
     }
 
     fn wants_time(&self, arrived_at_ms: Option<i64>) -> bool {
@@ -167,33 +140,37 @@ impl Options {
         self.since.is_none_or(is_late)
     }
 
-    fn wants(&self, shown: &Shown) -> bool {
+    fn wants(&self, shown: &Shown<'_>) -> bool {
         // `<provider>.<command>`, whichever topic it is in.
         let kind = shown.header("ce_type").unwrap_or_default();
         let (provider, command) = kind.split_once('.').unwrap_or((kind, ""));
-        self.group
-            .as_ref()
-            .is_none_or(|group| shown.key.as_ref() == Some(group))
-            && self.provider.is_none_or(|sender| sender.as_str() == provider)
-            && (self.commands.is_empty() || self.commands.iter().any(|name| name == command))
+        (self.group.is_none() || self.group == shown.key)
+            && self.wants_provider(provider)
+            && self.wants_command(command)
+    }
+
+    fn wants_provider(&self, provider: &str) -> bool {
+        self.provider.as_ref().is_none_or(|wanted| wanted == provider)
+    }
+
+    fn wants_command(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.iter().any(|name| name == command)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
 
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
+    use super::*;
+    use crate::cli::{Arguments, Command};
 
     fn options(more: &[&str]) -> Options {
-        let line = ["tail", "--config", "c"].iter().chain(more);
-        <Line as clap::Parser>::try_parse_from(line)
-            .expect("good arguments")
-            .options
+        let line = ["imbridge", "tail", "--config", "c"].iter().chain(more);
+        match Arguments::parse_from(line).command {
+            Command::Tail(options) => options,
+            _ => unreachable!("it is tail"),
+        }
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! what a difference means is `publish`'s.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail};
 use clap::{Args, Subcommand};
@@ -14,14 +13,8 @@ use crate::app::{Config, load_schemas};
 use crate::forward::{self, Composer};
 use crate::publish::{self, Drift, Finding, TopicPlan};
 
-#[derive(Args)]
-pub(super) struct Options {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
 #[derive(Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Say what is missing and what differs, with the command that mends it. Changes nothing.
     ///
     /// Exits with 1 when something is missing or differs.
@@ -33,10 +26,10 @@ enum Verb {
 }
 
 #[derive(Args)]
-struct Common {
+pub(super) struct Common {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub config: PathBuf,
     /// JSON, for machines.
     #[arg(long)]
     json: bool,
@@ -45,13 +38,9 @@ struct Common {
     commands: Vec<String>,
 }
 
-impl Options {
-    pub fn config(&self) -> &Path {
-        &self.common().config
-    }
-
-    fn common(&self) -> &Common {
-        let (Verb::Plan(common) | Verb::Apply(common)) = &self.verb;
+impl Verb {
+    pub fn common(&self) -> &Common {
+        let (Verb::Plan(common) | Verb::Apply(common)) = self;
         common
     }
 }
@@ -87,10 +76,11 @@ fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<V
     Ok(if commands.is_empty() { topics } else { chosen })
 }
 
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
-    let topics = chosen(config, wanted(config)?.1, &options.common().commands)?;
+/// Whether the topics are as the verb wants them.
+pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
+    let topics = chosen(config, wanted(config)?.1, &verb.common().commands)?;
     let plans = plan(config, &topics)?;
-    let well = match &options.verb {
+    let well = match verb {
         Verb::Plan(common) => {
             print(config, &plans, common.json)?;
             plans
@@ -98,8 +88,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
                 .all(|plan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing)
         }
         Verb::Apply(common) => {
-            let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
-            let missing: Vec<String> = missing.map(|plan| plan.topic.clone()).collect();
+            let missing = missing(&plans);
             publish::create(&config.kafka, &missing)?;
             let plans = plan(config, &topics)?;
             print(config, &plans, common.json)?;
@@ -109,7 +98,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             plans.iter().all(TopicPlan::is_usable)
         }
     };
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(well)
 }
 
 fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
@@ -120,16 +109,16 @@ fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
     Ok(publish::plan(&config.kafka, topics)?)
 }
 
+/// The topics that are not there.
+pub(super) fn missing(plans: &[TopicPlan]) -> Vec<String> {
+    let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
+    missing.map(|plan| plan.topic.clone()).collect()
+}
+
 /// A difference in one line.
 pub(super) fn words(drift: &Drift) -> String {
-    let Drift {
-        name,
-        found,
-        wanted,
-        effect,
-        ..
-    } = drift;
-    format!("{name} is {found}, {wanted} is wanted: {effect}")
+    let (found, wanted) = (&drift.found, &drift.wanted);
+    format!("{} is {found}, {wanted} is wanted: {}", drift.name, drift.effect)
 }
 
 /// The command of Kafka's own tools that ends a difference.
@@ -153,7 +142,7 @@ fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
     for plan in plans {
         write!(out, "{}", lines(config, plan))?;
     }
-    let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing).count();
+    let missing = missing(plans).len();
     let differ = plans.iter().filter(|plan| !plan.drift.is_empty()).count();
     writeln!(
         out,

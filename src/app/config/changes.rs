@@ -1,6 +1,6 @@
 //! What differs between two readings of the configuration, by the names that its author knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use toml::{Table, Value};
@@ -20,8 +20,12 @@ impl fmt::Debug for Written {
 impl Config {
     /// The keys whose values are not those of `before`, as `kafka.brokers`; of a list, its name.
     pub fn differences(&self, before: &Config) -> Vec<String> {
-        let mut keys = BTreeSet::new();
-        compare("", &before.written.0, &self.written.0, &mut keys);
+        let (old, new) = (values(&before.written.0), values(&self.written.0));
+        let keys = old
+            .keys()
+            .chain(new.keys())
+            .filter(|key| old.get(*key) != new.get(*key));
+        let mut keys: BTreeSet<String> = keys.cloned().collect();
         // Secrets in files can change behind their names.
         if self.kafka.properties != before.kafka.properties {
             keys.insert("kafka.properties".to_owned());
@@ -43,23 +47,16 @@ impl Config {
     }
 }
 
-/// Tables below the second level count as one value.
-fn compare(place: &str, before: &Table, after: &Table, found: &mut BTreeSet<String>) {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for name in names {
-        let (old, new) = (before.get(name), after.get(name));
-        if old == new {
-            continue;
-        }
-        let empty = Table::new();
-        let inside = |value: Option<&Value>| value.is_none_or(Value::is_table);
-        if place.is_empty() && inside(old) && inside(new) {
-            let table = |value: Option<&'_ Value>| value.and_then(Value::as_table).unwrap_or(&empty).clone();
-            compare(&format!("{name}."), &table(old), &table(new), found);
-        } else {
-            found.insert(format!("{place}{name}"));
+/// Every key with its value. Tables below the second level count as one value.
+fn values(written: &Table) -> BTreeMap<String, &Value> {
+    let mut values = BTreeMap::new();
+    for (name, value) in written {
+        match value {
+            Value::Table(table) => values.extend(table.iter().map(|(key, value)| (format!("{name}.{key}"), value))),
+            list => drop(values.insert(name.clone(), list)),
         }
     }
+    values
 }
 
 #[cfg(test)]
@@ -67,12 +64,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        Config::parse(
-            "test",
-            &format!("{text}\n[[openim]]\nname = \"a\"\n"),
-            std::iter::empty(),
-        )
-        .unwrap()
+        Config::parse("test", &format!("{text}\n[[openim]]\nname = 'a'\n"), []).unwrap()
     }
 
     #[test]

@@ -44,10 +44,8 @@ impl<'a> Origin<'a> {
     /// The file, line and column of a byte of its text.
     pub fn place(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
-        let (line, start) = (
-            before.matches('\n').count() + 1,
-            before.rfind('\n').map_or(0, |end| end + 1),
-        );
+        let line = before.matches('\n').count() + 1;
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
         let column = before[start..].chars().count() + 1;
         format!("{} line {line} column {column}", self.file)
     }

@@ -4,13 +4,12 @@
 use std::collections::HashSet;
 
 use super::{Report, topics};
-use crate::publish::{self, Config, Delivery, Finding, TopicPlan, Trial};
+use crate::publish::{self, Config, Delivery, Finding, Lack, TopicPlan, Trial};
 
 /// A line for each finding; `spool` is the spool's name where it could be opened.
 pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, report: &mut Report) {
-    let metadata = match publish::connect(config) {
-        Ok(metadata) => metadata,
-        Err(cause) => return report.line("FAIL", "kafka", cause),
+    let Some(metadata) = report.found("kafka", publish::connect(config)) else {
+        return;
     };
     let brokers = metadata.brokers().len();
     report.line("ok", "kafka", format!("{brokers} brokers answer at {}", config.brokers));
@@ -22,15 +21,12 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
         // Whatever is asked next is asked there.
         return;
     }
-    let rights = rights(config, topics, report);
-    let seen: Vec<String> = topics
-        .iter()
-        .filter(|topic| !rights.unseen.contains(*topic))
-        .cloned()
-        .collect();
-    let plans = match publish::plan(config, &seen) {
-        Ok(plans) => plans,
-        Err(cause) => return report.line("FAIL", "kafka", cause),
+    let lacks = lacks(config, topics, report);
+    // Of these it cannot be seen whether they are there.
+    let unseen: HashSet<_> = lacks.iter().flatten().flat_map(|lack| &lack.unseen).collect();
+    let seen: Vec<String> = topics.iter().filter(|topic| !unseen.contains(topic)).cloned().collect();
+    let Some(plans) = report.found("kafka", publish::plan(config, &seen)) else {
+        return;
     };
     plans.iter().for_each(|plan| topic(config, plan, report));
     let is_there = |plan: &&TopicPlan| plan.finding != Finding::Missing;
@@ -48,49 +44,36 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
                 "not tried: the spool is not to be had, a bridge may run on it",
             ),
             // Without them it would wait for what never comes.
-            Some(_) if !rights.suffice => report.line("warn", "transactions", "not tried before the rights are there"),
-            Some(spool) => transaction(config, &plans, spool, report),
+            Some(_) if lacks.is_none_or(|lacks| lacks.iter().any(|lack| lack.fatal)) => {
+                report.line("warn", "transactions", "not tried before the rights are there")
+            }
+            Some(spool) => {
+                match publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)) {
+                    Trial::Works(text) => report.line("ok", "transactions", text),
+                    Trial::Skipped(text) => report.line("warn", "transactions", text),
+                    Trial::Refused(text) => report.line("FAIL", "transactions", text),
+                }
+            }
         }
     }
 }
 
-struct Rights {
-    /// Topics of which it cannot be seen whether they are there.
-    unseen: HashSet<String>,
-    /// Whether nothing is missing that publishing needs.
-    suffice: bool,
-}
-
-/// Says which rights are missing.
-fn rights(config: &Config, topics: &[String], report: &mut Report) -> Rights {
-    let lacks = match publish::lacks(config, topics) {
-        Ok(lacks) => lacks,
-        Err(cause) => {
-            report.line("FAIL", "rights", cause);
-            return Rights {
-                unseen: HashSet::new(),
-                suffice: false,
-            };
-        }
-    };
+/// Says which rights are missing; nothing where that is not known.
+fn lacks(config: &Config, topics: &[String], report: &mut Report) -> Option<Vec<Lack>> {
+    let lacks = report.found("rights", publish::lacks(config, topics))?;
     if lacks.is_empty() {
         report.line("ok", "rights", "all that is needed on the topics that are there");
     }
     for lack in &lacks {
         report.line(if lack.fatal { "FAIL" } else { "warn" }, "rights", &lack.text);
     }
-    Rights {
-        suffice: !lacks.iter().any(|lack| lack.fatal),
-        unseen: lacks.into_iter().flat_map(|lack| lack.unseen).collect(),
-    }
+    Some(lacks)
 }
 
 fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
     let wanted = config.partitions;
     match plan.finding {
-        Finding::Fits => {
-            report.line("ok", &plan.topic, format!("{wanted} partitions"));
-        }
+        Finding::Fits => report.line("ok", &plan.topic, format!("{wanted} partitions")),
         Finding::Missing if publish::creates_topics(config) => {}
         Finding::Missing => report.line("FAIL", &plan.topic, publish::absent(config, &plan.topic)),
         Finding::MorePartitions(found) => report.line(
@@ -119,35 +102,15 @@ fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
     if !publish::creates_topics(config) {
         return;
     }
-    let missing: Vec<String> = plans
-        .iter()
-        .filter(|plan| plan.finding == Finding::Missing)
-        .map(|plan| plan.topic.clone())
-        .collect();
-    match publish::refused_topics(config, &missing) {
-        Ok(refusals) => {
-            for refusal in &refusals {
-                report.line("FAIL", "topics", &refusal.text);
-            }
-            let refused: HashSet<_> = refusals.iter().flat_map(|refusal| &refusal.topics).collect();
-            for topic in missing.iter().filter(|topic| !refused.contains(topic)) {
-                report.line("ok", topic, "missing, serve creates it: the cluster accepts it");
-            }
-        }
-        Err(cause) => report.line("FAIL", "topics", cause),
-    }
-}
-
-/// Uses the transactional id on trial.
-fn transaction(config: &Config, plans: &[TopicPlan], spool: &str, report: &mut Report) {
-    let there = |topic: &str| {
-        plans
-            .iter()
-            .any(|plan| plan.topic == topic && plan.finding != Finding::Missing)
+    let missing = topics::missing(plans);
+    let Some(refusals) = report.found("topics", publish::refused_topics(config, &missing)) else {
+        return;
     };
-    match publish::try_transaction(config, spool, there) {
-        Trial::Works(text) => report.line("ok", "transactions", text),
-        Trial::Skipped(text) => report.line("warn", "transactions", text),
-        Trial::Refused(text) => report.line("FAIL", "transactions", text),
+    for refusal in &refusals {
+        report.line("FAIL", "topics", &refusal.text);
+    }
+    let refused: HashSet<_> = refusals.iter().flat_map(|refusal| &refusal.topics).collect();
+    for topic in missing.iter().filter(|topic| !refused.contains(topic)) {
+        report.line("ok", topic, "missing, serve creates it: the cluster accepts it");
     }
 }

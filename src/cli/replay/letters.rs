@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
 
 use super::source::Item;
-use crate::callback::{Callback, Head, Provider};
-use crate::cli::consume::{Next, Reading, Start};
+use crate::callback::{Callback, Provider};
+use crate::cli::consume::{Reading, Start, headers, text};
 use crate::cli::filter::Filter;
+use crate::cli::post::plain_head;
 use crate::publish::{self, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, dead_letter_topic};
 
 /// Bytes of letters that are held at a time.
@@ -42,7 +44,7 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     let topic = dead_letter_topic(&config.topic_prefix);
     let start = filter.since.map_or(Start::Beginning, Start::Since);
     let reading = Reading::start(config, |name| name == topic, start)?;
-    let mut open: BTreeSet<i32> = reading.partitions().iter().map(|(_, partition)| *partition).collect();
+    let mut open: BTreeSet<i32> = reading.assigned.iter().map(|(_, partition)| *partition).collect();
     if open.is_empty() {
         bail!("there is no topic {topic}: nothing has become a dead letter, or kafka.topic_prefix is another");
     }
@@ -55,15 +57,19 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
             bail!("the end of {topic} was not reached in {} s", TIMEOUT.as_secs());
         }
         match reading.next() {
-            Some(Next::End(partition)) => drop(open.remove(&partition)),
-            Some(Next::Message(message)) => {
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
+            Some(Ok(message)) => {
                 deadline = Instant::now() + TIMEOUT;
-                let headers = headers_of(&message);
+                let headers = headers(&message).into_iter().collect();
                 match place_of(&headers) {
                     None => foreign.push(foreign_item(&message)),
                     Some((place, part)) if is_meant(&message, &headers, filter, reasons) => {
                         held += message.payload_len() + OVERHEAD_BYTES;
-                        add(letters.entry(place), part, headers, &message);
+                        let letter = letters.entry(place).or_insert_with(|| Letter::new(headers, &message));
+                        // One that is there twice is the same.
+                        letter
+                            .parts
+                            .insert(part, message.payload().unwrap_or_default().to_vec());
                     }
                     Some(_) => {}
                 }
@@ -74,21 +80,13 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
                     );
                 }
             }
-            Some(Next::Trouble(cause)) => tracing::debug!(%cause, topic, "reading dead letters"),
+            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading dead letters"),
             None => {}
         }
     }
     let mut items = in_order(letters);
     items.extend(foreign);
     Ok(items)
-}
-
-fn headers_of(message: &BorrowedMessage<'_>) -> HashMap<String, String> {
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    headers
-        .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
-        .collect()
 }
 
 /// Nothing for a message that no bridge wrote.
@@ -105,7 +103,7 @@ fn is_meant(
     reasons: &[String],
 ) -> bool {
     let header = |name: &str| headers.get(name).map(String::as_str);
-    let key = || message.key().map(|key| String::from_utf8_lossy(key).into_owned());
+    let key = || message.key().map(text);
     let reason = header("imbridge-reason").unwrap_or_default();
     filter.admits(header("imbridge-command"), received_at_ms(headers), key)
         && (reasons.is_empty() || reasons.iter().any(|wanted| wanted == reason))
@@ -118,25 +116,17 @@ fn received_at_ms(headers: &HashMap<String, String>) -> i64 {
         .unwrap_or_default()
 }
 
-fn add(
-    entry: std::collections::btree_map::Entry<'_, Place, Letter>,
-    part: u32,
-    headers: HashMap<String, String>,
-    message: &BorrowedMessage<'_>,
-) {
-    let letter = entry.or_insert_with(|| Letter {
-        total: headers
-            .get("imbridge-part")
-            .and_then(|text| text.split_once('/')?.1.parse().ok())
-            .unwrap_or(1),
-        headers,
-        key: message.key().map(|key| String::from_utf8_lossy(key).into_owned()),
-        parts: BTreeMap::new(),
-    });
-    // One that is there twice is the same.
-    letter
-        .parts
-        .insert(part, message.payload().unwrap_or_default().to_vec());
+impl Letter {
+    /// None of its parts; how many there are, each of them tells.
+    fn new(headers: HashMap<String, String>, message: &BorrowedMessage<'_>) -> Letter {
+        let part = headers.get("imbridge-part");
+        Letter {
+            total: part.and_then(|text| text.split_once('/')?.1.parse().ok()).unwrap_or(1),
+            headers,
+            key: message.key().map(text),
+            parts: BTreeMap::new(),
+        }
+    }
 }
 
 fn foreign_item(message: &BorrowedMessage<'_>) -> Item {
@@ -197,17 +187,7 @@ fn callback(letter: &Letter) -> Result<Callback, String> {
         return Err(format!("{found} of its {} parts are in the topic", letter.total));
     }
     Ok(Callback {
-        head: Head {
-            provider,
-            app: app.to_owned(),
-            command: Some(command.clone()),
-            received_at_ms: received_at_ms(&letter.headers),
-            client_ip: None,
-            platform: None,
-            request_id: None,
-            trace: None,
-            unreadable: false,
-        },
+        head: plain_head(provider, app, command, received_at_ms(&letter.headers)),
         body: letter.parts.values().flatten().copied().collect::<Vec<u8>>().into(),
     })
 }
@@ -224,10 +204,7 @@ mod tests {
             (RECEIVED_AT_HEADER, at_ms.to_string()),
         ];
         Letter {
-            headers: headers
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
             key: Some("g".into()),
             parts: parts.iter().map(|(part, bytes)| (*part, bytes.to_vec())).collect(),
             total,

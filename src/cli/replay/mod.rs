@@ -8,17 +8,16 @@ mod source;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use super::filter::{Filter, safe};
-use super::post::{Outcome, Pace, Poster, Senders, own_url, rate};
+use super::post::{Outcome, Pace, Poster, own_url, rate, request};
 use crate::app::Config;
 use crate::callback::Callback;
-use crate::lifecycle::{Stop, unix_ms};
+use crate::lifecycle::unix_ms;
 use progress::Progress;
 use source::{Item, Source};
 
@@ -52,24 +51,18 @@ pub(super) struct Options {
     rate: f64,
 }
 
-/// What there is to send.
-#[derive(Default)]
-struct Plan {
-    /// By command and reason.
-    counts: BTreeMap<(String, String), u64>,
-    total: u64,
-    left_out: u64,
-}
-
-pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
+pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let _logging = super::logging::Logging::start(&config.log);
     let source = match &options.from {
         Some(path) => Source::File(path.clone()),
         None => Source::Letters(letters::collect(&config.kafka, &options.filter, &options.reasons)?),
     };
     let url = options.url.clone().map_or_else(|| own_url(config), Ok)?;
-    let gate = Gate::new(config);
-    let plan = announce(&source, options, &gate)?;
+    let gate = Gate {
+        config,
+        known_since_ms: unix_ms() - config.history.window_s as i64 * 1000,
+    };
+    let (total, left_out) = announce(&source, options, &gate)?;
     if !options.go {
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -77,23 +70,13 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
             "nothing was sent; --go sends to {url}, in this order, {} a second",
             options.rate
         )?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
-    let poster = Poster::new(&url, gate.senders.clone())?;
-    let stop = super::stop_at_signal()?;
-    let mut run = Run {
-        progress: Progress::new(plan.total),
-        accepted: 0,
-        last: options.after.clone(),
-        pace: Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate)),
-    };
-    let outcome = run.send(&source, options, (&gate, &poster), &stop);
-    run.progress.end(run.accepted);
-    let outcome = outcome?;
-    let last = run.last.as_deref().unwrap_or_default();
+    let sent = send(&source, options, (&gate, &Poster::new(&url, config)?), total)?;
+    let last = sent.last.as_deref().unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} accepted, {} left out", run.accepted, plan.left_out)?;
-    if let Some(problem) = outcome {
+    writeln!(out, "{} accepted, {left_out} left out", sent.accepted)?;
+    if let Some(problem) = sent.problem {
         let again = if last.is_empty() {
             "the same command begins again".to_owned()
         } else {
@@ -104,7 +87,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<ExitCode> {
     if !last.is_empty() {
         writeln!(out, "what comes later begins with --after {last}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 /// The items that are meant, in order; those that cannot be sent among them.
@@ -136,19 +119,20 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
     }
 }
 
-/// Says what would be sent and what cannot be.
-fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
-    let mut plan = Plan::default();
+/// Says what would be sent and what cannot be, and gives how many are of each kind.
+fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64, u64)> {
+    let mut by_command_and_reason = BTreeMap::<_, u64>::new();
+    let (mut total, mut left_out) = (0, 0);
     let mut out = std::io::stdout().lock();
     each(source, options, |item| {
         match gate.sendable(&item) {
             Ok(_) => {
                 let command = item.command.clone().unwrap_or_default();
-                *plan.counts.entry((command, item.reason)).or_default() += 1;
-                plan.total += 1;
+                *by_command_and_reason.entry((command, item.reason)).or_default() += 1;
+                total += 1;
             }
             Err(problem) => {
-                plan.left_out += 1;
+                left_out += 1;
                 writeln!(
                     out,
                     "left out  {} ({}): {}",
@@ -160,7 +144,7 @@ fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
         }
         Ok(true)
     })?;
-    for ((command, reason), count) in &plan.counts {
+    for ((command, reason), count) in &by_command_and_reason {
         let reason = if reason.is_empty() {
             String::new()
         } else {
@@ -168,26 +152,18 @@ fn announce(source: &Source, options: &Options, gate: &Gate) -> Result<Plan> {
         };
         writeln!(out, "{count:>8}  {}{}", safe(command), safe(&reason))?;
     }
-    writeln!(out, "{} to send, {} cannot be sent", plan.total, plan.left_out)?;
-    Ok(plan)
+    writeln!(out, "{total} to send, {left_out} cannot be sent")?;
+    Ok((total, left_out))
 }
 
 /// What a bridge of this configuration takes.
-struct Gate {
-    senders: Senders,
+struct Gate<'a> {
+    config: &'a Config,
     /// What arrived before is no copy of anything to the bridge, in Unix milliseconds.
     known_since_ms: i64,
 }
 
-impl Gate {
-    fn new(config: &Config) -> Gate {
-        let window_ms = config.history.window_s as i64 * 1000;
-        Gate {
-            senders: Senders::of(config),
-            known_since_ms: unix_ms() - window_ms,
-        }
-    }
-
+impl Gate<'_> {
     /// The callback, if the bridge takes it and makes an event of it.
     fn sendable<'a>(&self, item: &'a Item) -> Result<&'a Callback, String> {
         let callback = item.callback.as_ref().map_err(Clone::clone)?;
@@ -201,60 +177,58 @@ impl Gate {
                     .into(),
             );
         }
-        self.senders.request(&callback.head, 0)?;
+        request(self.config, &callback.head, 0)?;
         Ok(callback)
     }
 }
 
-/// One sending.
-struct Run {
-    progress: Progress,
+/// What was sent.
+struct Sent {
     accepted: u64,
     /// The position of the last that was accepted, or of where it began.
     last: Option<String>,
-    pace: Pace,
+    /// What ended it early.
+    problem: Option<String>,
 }
 
-impl Run {
-    /// Posts one after the other; gives what ended it early.
-    fn send(
-        &mut self,
-        source: &Source,
-        options: &Options,
-        (gate, poster): (&Gate, &Poster),
-        stop: &Stop,
-    ) -> Result<Option<String>> {
-        let mut problem = None;
-        each(source, options, |item| {
-            let Ok(callback) = gate.sendable(&item) else {
+/// Posts one after the other.
+fn send(source: &Source, options: &Options, (gate, poster): (&Gate<'_>, &Poster<'_>), total: u64) -> Result<Sent> {
+    let stop = super::stop_at_signal()?;
+    let mut progress = Progress::new(total);
+    let mut pace = Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate));
+    let mut sent = Sent {
+        accepted: 0,
+        last: options.after.clone(),
+        problem: None,
+    };
+    let outcome = each(source, options, |item| {
+        let Ok(callback) = gate.sendable(&item) else {
+            return Ok(true);
+        };
+        stop.pause(pace.left());
+        if stop.is_raised() {
+            sent.problem = Some("stopped".into());
+            return Ok(false);
+        }
+        pace.step();
+        let (id, outcome) = (item.id.clone(), poster.post(callback));
+        sent.problem = Some(match outcome {
+            Outcome::Accepted => {
+                sent.accepted += 1;
+                progress.tick(sent.accepted);
+                sent.last = Some(id);
                 return Ok(true);
-            };
-            stop.pause(self.pace.left());
-            if stop.is_raised() {
-                problem = Some("stopped".into());
-                return Ok(false);
             }
-            self.pace.step();
-            problem = match poster.post(callback) {
-                Outcome::Accepted => None,
-                Outcome::Refused(0, words) => Some(format!("stopped at {}: {words}", item.id)),
-                Outcome::Refused(status, words) => Some(format!(
-                    "stopped at {}: answered with status {status}: {}",
-                    item.id,
-                    safe(&words)
-                )),
-                Outcome::Unknown(words) => Some(format!(
-                    "stopped at {id}: no answer ({words}), so it may have been accepted, and --after {id} would leave it out",
-                    id = item.id
-                )),
-            };
-            if problem.is_none() {
-                self.accepted += 1;
-                self.progress.tick(self.accepted);
-                self.last = Some(item.id);
+            Outcome::Refused(0, words) => format!("stopped at {id}: {words}"),
+            Outcome::Refused(status, words) => {
+                format!("stopped at {id}: answered with status {status}: {}", safe(&words))
             }
-            Ok(problem.is_none())
-        })?;
-        Ok(problem)
-    }
+            Outcome::Unknown(words) => format!(
+                "stopped at {id}: no answer ({words}), so it may have been accepted, and --after {id} would leave it out"
+            ),
+        });
+        Ok(false)
+    });
+    progress.end(sent.accepted);
+    outcome.map(|()| sent)
 }

@@ -13,6 +13,26 @@ struct Line {
     summary: Summary,
 }
 
+/// A column of the text, and what stands in it.
+type Column = (&'static str, fn(&Line) -> String);
+
+const COLUMNS: [Column; 10] = [
+    ("PROVIDER", |line| line.summary.provider.clone()),
+    ("COMMAND", |line| line.summary.command.clone()),
+    ("VERSION", |line| format!("v{}", line.summary.version)),
+    ("PHASE", |line| line.summary.phase.to_owned()),
+    ("TOPIC", |line| line.topic.clone()),
+    ("KEY", |line| line.summary.key.clone()),
+    ("TIME", |line| or_dash(&line.summary.time)),
+    ("ANSWER", |line| or_dash(&line.summary.answer)),
+    ("EXPAND", |line| or_dash(&line.summary.expand)),
+    ("FINGERPRINT", |line| line.summary.fingerprint.clone()),
+];
+
+fn or_dash(text: &Option<String>) -> String {
+    text.as_deref().unwrap_or("-").to_owned()
+}
+
 /// All commands; the columns are as wide as what stands in them.
 pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<String> {
     let lines: Vec<Line> = catalogue
@@ -25,36 +45,11 @@ pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<
     if json {
         return Ok(serde_json::to_string_pretty(&lines)? + "\n");
     }
-    let head = [
-        "PROVIDER",
-        "COMMAND",
-        "VERSION",
-        "PHASE",
-        "TOPIC",
-        "KEY",
-        "TIME",
-        "ANSWER",
-        "EXPAND",
-        "FINGERPRINT",
-    ];
-    let rows = lines.into_iter().map(|Line { topic, summary }| {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        [
-            summary.provider,
-            summary.command,
-            format!("v{}", summary.version),
-            summary.phase.to_owned(),
-            topic,
-            summary.key,
-            or_dash(summary.time),
-            or_dash(summary.answer),
-            or_dash(summary.expand),
-            summary.fingerprint,
-        ]
-    });
-    let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let rows = lines.iter().map(|line| COLUMNS.map(|(_, cell)| cell(line)));
+    let head = COLUMNS.map(|(name, _)| name.to_owned());
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..head.len()).map(width).collect();
+    let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {
         let cells: Vec<_> = row

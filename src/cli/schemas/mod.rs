@@ -8,7 +8,6 @@ mod topic;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -74,7 +73,8 @@ enum Verb {
     },
 }
 
-pub(super) fn run(options: Options) -> Result<ExitCode> {
+/// False when lint finds a fault, or the registry is not as it should be.
+pub(super) fn run(options: Options) -> Result<bool> {
     let dir = options.dir;
     match options.verb {
         Verb::List { prefix, json } => {
@@ -83,19 +83,8 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
         }
         Verb::Lint { publish, json } => return lint(&dir, publish, json),
         Verb::Publish => return lint(&dir, true, false),
-        Verb::Registry(verb) => {
-            return Ok(match super::load(verb.config()) {
-                Ok(config) => super::registry::run(&config, &verb),
-                Err(code) => code,
-            });
-        }
-        Verb::New(options) => {
-            let config = match options.config().map(super::load).transpose() {
-                Ok(config) => config,
-                Err(code) => return Ok(code),
-            };
-            new::run(&dir, &options, config.map(|config| config.kafka))?;
-        }
+        Verb::Registry(verb) => return super::registry::run(&verb),
+        Verb::New(options) => new::run(&dir, &options)?,
         Verb::Docs { out, prefix } => {
             let page = docs(&Catalogue::load(&dir)?, &prefix);
             match out {
@@ -118,14 +107,14 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 fn docs(catalogue: &Catalogue, prefix: &str) -> String {
     schema::reference(catalogue, |provider, command| command_topic(prefix, provider, command))
 }
 
-fn lint(dir: &Path, publish: bool, json: bool) -> Result<ExitCode> {
+fn lint(dir: &Path, publish: bool, json: bool) -> Result<bool> {
     let report = schema::lint(dir);
     let clean = report.findings.is_empty();
     if json {
@@ -145,15 +134,12 @@ fn lint(dir: &Path, publish: bool, json: bool) -> Result<ExitCode> {
             report.not_published.len()
         );
     }
-    if !clean {
-        return Ok(ExitCode::FAILURE);
-    }
-    if publish {
+    if clean && publish {
         for name in schema::publish(dir)? {
             eprintln!("{name}: published");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(clean)
 }
 
 #[cfg(test)]

@@ -4,19 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use crate::cli::load;
 use crate::publish;
 use crate::schema::{Draft, Sample, draft};
-
-/// Whether the IM server waits for the answer.
-#[derive(Clone, Copy, ValueEnum)]
-enum Phase {
-    After,
-    Before,
-}
 
 /// The command, and what it is drafted from.
 #[derive(Args)]
@@ -49,23 +43,12 @@ pub(super) struct Options {
     #[arg(long, value_name = "EXPR")]
     key: Option<String>,
     /// Whether the IM server waits for the answer, of a new command.
-    #[arg(long, value_enum, default_value = "after")]
-    phase: Phase,
+    #[arg(long, value_parser = ["after", "before"], default_value = "after")]
+    phase: String,
 }
 
-impl Options {
-    /// The configuration that tells where the topic is.
-    pub fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
-    }
-}
-
-/// `kafka` is that of the configuration, where one was given.
-pub(super) fn run(dir: &Path, options: &Options, kafka: Option<publish::Config>) -> Result<()> {
-    let phase = match options.phase {
-        Phase::After => "after",
-        Phase::Before => "before",
-    };
+pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
+    let kafka = options.config.as_deref().map(|path| load(path).kafka);
     let mut bodies = read(&options.from)?;
     if let Some(topic) = &options.from_topic {
         let at = |brokers: &String| publish::Config {
@@ -83,7 +66,7 @@ pub(super) fn run(dir: &Path, options: &Options, kafka: Option<publish::Config>)
             provider: options.provider.clone(),
             command: options.command.clone(),
             key: options.key.clone(),
-            phase: phase.to_owned(),
+            phase: options.phase.clone(),
             bodies: samples(&bodies)?,
             sample: first.unwrap_or_default(),
             unmapped: samples(&read(&options.from_unmapped)?)?,

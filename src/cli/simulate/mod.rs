@@ -4,21 +4,20 @@ mod tally;
 mod world;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use fastrand::Rng;
 
-use super::post::{Pace, Poster, Senders, own_url, rate};
+use super::post::{Pace, Poster, own_url, rate};
 use crate::app::Config;
 use crate::lifecycle::{Stop, unix_ms};
-use crate::schema::Catalogue;
-use tally::{Second, Tally};
-use world::{Dice, World};
+use tally::Tally;
+use world::World;
 
 /// Threads that post; more would measure this machine.
 const CONNECTIONS_MAX: usize = 1024;
@@ -67,12 +66,11 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub fn config(&self) -> Option<&Path> {
-        self.config.as_deref()
-    }
-
-    /// The senders that the flags describe, read as a configuration is.
-    fn senders(&self) -> Result<Senders> {
+    /// The configuration, or what the flags say in its place, read as one.
+    fn config(&self) -> Result<Config> {
+        if let Some(path) = &self.config {
+            return Ok(super::load(path));
+        }
         let secret = |key: &str, source: &Option<String>| {
             let line = source
                 .as_ref()
@@ -93,40 +91,33 @@ impl Options {
         if text.is_empty() {
             bail!("nobody to post as: --sdk-app-id, --openim or --config is needed");
         }
-        Ok(Senders::of(&Config::parse("the flags", &text, std::iter::empty())?))
+        let mut config = Config::parse("the flags", &text, [])?;
+        config.schemas.dir = self.schemas.clone();
+        Ok(config)
     }
 }
 
 /// What all connections share.
 struct Shared {
     world: World,
-    second: Mutex<Second>,
+    second: Mutex<Tally>,
     stop: Stop,
     ends: Option<Instant>,
 }
 
-pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode> {
+/// Whether everything was accepted.
+pub(super) fn run(options: &Options) -> Result<bool> {
+    let config = options.config()?;
     if options.groups == 0 || !(1..=CONNECTIONS_MAX).contains(&options.connections) {
         bail!("--groups of at least 1 and --connections from 1 to {CONNECTIONS_MAX} are allowed");
     }
-    let (senders, url, schemas) = match config {
-        Some(config) => (Senders::of(config), own_url(config)?, config.schemas.dir.clone()),
-        None => (options.senders()?, String::new(), options.schemas.clone()),
-    };
-    let url = options.url.clone().unwrap_or(url);
-    let world = World::new(
-        &schemas,
-        &Catalogue::load(&schemas)?,
-        &senders,
-        &options.commands,
-        unix_ms() / 1000,
-    )?;
-    let shared = Arc::new(Shared {
-        world,
+    let url = options.url.clone().map_or_else(|| own_url(&config), Ok)?;
+    let shared = Shared {
+        world: World::new(&config, &options.commands, unix_ms() / 1000)?,
         second: Mutex::default(),
         stop: super::stop_at_signal()?,
         ends: options.duration.map(|duration| Instant::now() + duration),
-    });
+    };
     eprintln!(
         "imbridge: {} a second to {url}, {} commands, {} groups, {} connections",
         options.rate,
@@ -135,13 +126,11 @@ pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode
         options.connections
     );
     let posters: Vec<_> = (0..options.connections)
-        .map(|_| Poster::new(&url, senders.clone()))
+        .map(|_| Poster::new(&url, &config))
         .collect::<Result<_>>()?;
     let begun = Instant::now();
-    let threads: Vec<JoinHandle<()>> = (0..)
-        .zip(posters)
-        .map(|(number, poster)| {
-            let shared = Arc::clone(&shared);
+    let tally = std::thread::scope(|scope| {
+        let spawn = |(number, poster)| {
             // Groups of one remainder; a connection without any has nothing to post.
             let own: Vec<usize> = (number..options.groups).step_by(options.connections).collect();
             let busy = options.connections.min(options.groups) as f64;
@@ -150,37 +139,33 @@ pub(super) fn run(config: Option<&Config>, options: &Options) -> Result<ExitCode
                 Duration::from_secs_f64(number as f64 / options.rate),
                 Duration::from_secs_f64(busy / options.rate),
             );
-            std::thread::spawn(move || shared.post(&poster, &own, pace, number))
-        })
-        .collect();
-    let tally = watch(&shared, &threads, begun, options.json);
-    shared.stop.raise();
-    for thread in threads {
-        thread.join().expect("a poster does not panic");
-    }
+            let shared = &shared;
+            scope.spawn(move || shared.post(poster, &own, pace))
+        };
+        let threads: Vec<_> = posters.iter().enumerate().map(spawn).collect();
+        let tally = watch(&shared, &threads, begun, options.json);
+        shared.stop.raise();
+        tally
+    });
     let mut tally = tally?;
     tally.add(&shared.take_second());
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", tally.summary(begun.elapsed(), options.json))?;
-    Ok(if tally.all_accepted() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(tally.all_accepted())
 }
 
 /// Prints a line a second until everybody is done.
-fn watch(shared: &Shared, threads: &[JoinHandle<()>], begun: Instant, json: bool) -> Result<Tally> {
+fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, json: bool) -> Result<Tally> {
     let mut tally = Tally::default();
     for number in 1.. {
         let next = begun + Duration::from_secs(number);
-        while Instant::now() < next && !threads.iter().all(JoinHandle::is_finished) {
+        while Instant::now() < next && !threads.iter().all(ScopedJoinHandle::is_finished) {
             std::thread::sleep(
                 next.saturating_duration_since(Instant::now())
                     .min(Duration::from_millis(20)),
             );
         }
-        if threads.iter().all(JoinHandle::is_finished) {
+        if threads.iter().all(ScopedJoinHandle::is_finished) {
             break;
         }
         let second = shared.take_second();
@@ -193,13 +178,13 @@ fn watch(shared: &Shared, threads: &[JoinHandle<()>], begun: Instant, json: bool
 }
 
 impl Shared {
-    fn take_second(&self) -> Second {
+    fn take_second(&self) -> Tally {
         std::mem::take(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One connection: a callback, its answer, the next one when its time has come.
-    fn post(&self, poster: &Poster, groups: &[usize], mut pace: Pace, number: usize) {
-        let mut dice = Dice::new(unix_ms() as u64 ^ ((number as u64) << 48));
+    fn post(&self, poster: &Poster<'_>, groups: &[usize], mut pace: Pace) {
+        let mut dice = Rng::new();
         while !groups.is_empty() && !self.is_over() {
             let left = pace.left();
             if !left.is_zero() {
@@ -208,7 +193,7 @@ impl Shared {
                 continue;
             }
             pace.step();
-            let group = groups[dice.below(groups.len())];
+            let group = groups[dice.usize(..groups.len())];
             let callback = self.world.callback(group, &mut dice, unix_ms());
             let started = Instant::now();
             let outcome = poster.post(&callback);

@@ -7,42 +7,30 @@ use serde_json::{Value, json};
 
 use crate::cli::post::Outcome;
 
-/// Each bucket's end is this much above the one before; from 10 us to minutes.
+/// Each bucket's end is this much above the one before; the first is 10 us.
 const STEP: f64 = 1.05;
 const FIRST_S: f64 = 10e-6;
-const BUCKETS: usize = 340;
 
-/// One second, or any other time.
-#[derive(Clone)]
-pub(super) struct Second {
+/// One second, or the whole.
+#[derive(Default)]
+pub(super) struct Tally {
     posted: u64,
     accepted: u64,
     /// By status, or what came instead of one; with the last words of each.
     refused: BTreeMap<String, (u64, String)>,
-    times: Vec<u64>,
+    /// By bucket, how many were answered in its time.
+    times: BTreeMap<i32, u64>,
     longest: Duration,
 }
 
-impl Default for Second {
-    fn default() -> Second {
-        Second {
-            posted: 0,
-            accepted: 0,
-            refused: BTreeMap::new(),
-            times: vec![0; BUCKETS],
-            longest: Duration::ZERO,
-        }
-    }
-}
-
-impl Second {
+impl Tally {
     pub fn note(&mut self, outcome: &Outcome, took: Duration) {
         self.posted += 1;
         let (kind, words) = match outcome {
             Outcome::Accepted => {
                 self.accepted += 1;
-                let bucket = (took.as_secs_f64() / FIRST_S).max(1.0).log(STEP).ceil() as usize;
-                self.times[bucket.min(BUCKETS - 1)] += 1;
+                let bucket = (took.as_secs_f64() / FIRST_S).max(1.0).log(STEP).ceil() as i32;
+                *self.times.entry(bucket).or_default() += 1;
                 self.longest = self.longest.max(took);
                 return;
             }
@@ -59,11 +47,11 @@ impl Second {
     fn at_ms(&self, share: f64) -> f64 {
         let wanted = (self.accepted as f64 * share).ceil() as u64;
         let mut seen = 0;
-        let bucket = self.times.iter().position(|count| {
-            seen += count;
+        let bucket = self.times.iter().find(|(_, count)| {
+            seen += *count;
             seen >= wanted.max(1)
         });
-        let end_ms = bucket.map_or(0.0, |bucket| FIRST_S * STEP.powi(bucket as i32) * 1000.0);
+        let end_ms = bucket.map_or(0.0, |(bucket, _)| FIRST_S * STEP.powi(*bucket) * 1000.0);
         end_ms.min(self.longest.as_secs_f64() * 1000.0)
     }
 
@@ -104,51 +92,43 @@ impl Second {
             self.at_ms(0.99)
         )
     }
-}
 
-/// The whole.
-#[derive(Default)]
-pub(super) struct Tally(Second);
-
-impl Tally {
-    pub fn add(&mut self, second: &Second) {
-        let whole = &mut self.0;
-        whole.posted += second.posted;
-        whole.accepted += second.accepted;
-        whole.longest = whole.longest.max(second.longest);
-        for (sum, count) in whole.times.iter_mut().zip(&second.times) {
-            *sum += count;
+    pub fn add(&mut self, second: &Tally) {
+        self.posted += second.posted;
+        self.accepted += second.accepted;
+        self.longest = self.longest.max(second.longest);
+        for (bucket, count) in &second.times {
+            *self.times.entry(*bucket).or_default() += count;
         }
         for (kind, (count, words)) in &second.refused {
-            let refused = whole.refused.entry(kind.clone()).or_default();
+            let refused = self.refused.entry(kind.clone()).or_default();
             refused.0 += count;
             refused.1.clone_from(words);
         }
     }
 
     pub fn all_accepted(&self) -> bool {
-        self.0.posted == self.0.accepted
+        self.posted == self.accepted
     }
 
     pub fn summary(&self, took: Duration, json: bool) -> String {
-        let whole = &self.0;
-        let (took_s, longest_ms) = (took.as_secs_f64(), whole.longest.as_secs_f64() * 1000.0);
+        let (took_s, longest_ms) = (took.as_secs_f64(), self.longest.as_secs_f64() * 1000.0);
         if json {
-            let mut line = whole.machine();
+            let mut line = self.machine();
             line["took_s"] = json!(took_s);
             line["longest_ms"] = json!(longest_ms);
             return line.to_string();
         }
         let mut text = format!(
             "{} posted in {took_s:.1} s ({:.1} a second), {} accepted, {} refused; p50 {:.2} ms, p99 {:.2} ms, longest {longest_ms:.2} ms",
-            whole.posted,
-            whole.posted as f64 / took_s,
-            whole.accepted,
-            whole.count_refused(),
-            whole.at_ms(0.5),
-            whole.at_ms(0.99)
+            self.posted,
+            self.posted as f64 / took_s,
+            self.accepted,
+            self.count_refused(),
+            self.at_ms(0.5),
+            self.at_ms(0.99)
         );
-        for (kind, (count, words)) in &whole.refused {
+        for (kind, (count, words)) in &self.refused {
             text.push_str(&format!(
                 "\n{kind}: {count}, the last: {}",
                 crate::cli::filter::safe(words)
@@ -164,7 +144,7 @@ mod tests {
 
     #[test]
     fn shares_are_found_within_a_twentieth_and_refusals_are_kept_apart() {
-        let (mut first, mut second) = (Second::default(), Second::default());
+        let (mut first, mut second) = (Tally::default(), Tally::default());
         for number in 1..=1000u64 {
             let half = if number % 2 == 0 { &mut first } else { &mut second };
             half.note(&Outcome::Accepted, Duration::from_micros(number * 100));
@@ -174,7 +154,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&first);
         tally.add(&second);
-        let [half, most] = [0.5, 0.99].map(|share| tally.0.at_ms(share));
+        let [half, most] = [0.5, 0.99].map(|share| tally.at_ms(share));
         assert!(
             (50.0..52.6).contains(&half) && (99.0..=100.0).contains(&most),
             "{half} {most}"

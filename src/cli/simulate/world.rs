@@ -6,35 +6,18 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use fastrand::Rng;
 use serde_json::Value;
 
+use crate::app::Config;
 use crate::callback::{Callback, Head, Phase, Provider};
-use crate::cli::post::Senders;
+use crate::cli::post::plain_head;
 use crate::schema::{Catalogue, Command};
 
 const USERS: usize = 5000;
 const WORDS: [&str; 12] = [
     "hello", "tomorrow", "we", "meet", "at", "the", "station", "世界", "ok", "👍", "later", "photo",
 ];
-
-/// Numbers that look random and need no seed from outside.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed ^ (mixed >> 27)
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.roll() % end as u64) as usize
-    }
-}
 
 /// One IM server and what it posts.
 struct Side {
@@ -71,12 +54,14 @@ struct Moment<'a> {
 
 impl World {
     /// Reads the samples of after-commands; `only` these, where it names any.
-    pub fn new(dir: &Path, catalogue: &Catalogue, senders: &Senders, only: &[String], run: i64) -> Result<World> {
-        let tencent = senders
+    pub fn new(config: &Config, only: &[String], run: i64) -> Result<World> {
+        let dir = &config.schemas.dir;
+        let catalogue = Catalogue::load(dir)?;
+        let tencent = config
             .tencent
             .first()
             .map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
-        let openim = senders
+        let openim = config
             .openim
             .first()
             .map(|instance| (Provider::OpenIm, instance.name.clone()));
@@ -118,9 +103,9 @@ impl World {
     }
 
     /// A callback of this group; groups take turns between the IM servers.
-    pub fn callback(&self, group: usize, dice: &mut Dice, now_ms: i64) -> Callback {
+    pub fn callback(&self, group: usize, dice: &mut Rng, now_ms: i64) -> Callback {
         let side = &self.sides[group % self.sides.len()];
-        let mut at = dice.below(side.weights);
+        let mut at = dice.usize(..side.weights);
         let chosen = side.templates.iter().find(|template| {
             let here = at < template.weight;
             at = at.saturating_sub(template.weight);
@@ -140,15 +125,10 @@ impl World {
         fill(&mut body, "", &moment, dice);
         let tencent = side.provider == Provider::Tencent;
         let head = Head {
-            provider: side.provider,
-            app: side.app.clone(),
-            command: Some(template.command.clone()),
-            received_at_ms: now_ms,
-            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.below(256), dice.below(256), dice.below(256))),
-            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.below(4)].to_owned()),
-            request_id: Some(format!("sim-{:016x}", dice.roll())),
-            trace: None,
-            unreadable: false,
+            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.usize(..256), dice.usize(..256), dice.usize(..256))),
+            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.usize(..4)].to_owned()),
+            request_id: Some(format!("sim-{:016x}", dice.u64(..))),
+            ..plain_head(side.provider, &side.app, &template.command, now_ms)
         };
         Callback {
             head,
@@ -203,7 +183,7 @@ fn weight(command: &str) -> usize {
 }
 
 /// Puts what changes from callback to callback into a sample, wherever it stands.
-fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) {
+fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) {
     match value {
         Value::Object(fields) => fields
             .iter_mut()
@@ -219,22 +199,24 @@ fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) {
 }
 
 /// What a field with this name has now, of the same type as before; nothing where it stays as it is.
-fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Dice) -> Option<Value> {
+fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) -> Option<Value> {
     let number = moment.number;
     let text = match name {
         "GroupId" | "groupID" | "groupId" | "GroupID" | "ToGroupId" => moment.group.clone(),
-        "MsgKey" => format!("{number}_{}_{}", dice.below(1 << 31), moment.now_ms / 1000),
+        "MsgKey" => format!("{number}_{}_{}", dice.usize(..1 << 31), moment.now_ms / 1000),
         "MsgId" | "MsgID" | "operationID" | "clientMsgID" | "serverMsgID" => {
-            format!("{:016x}{number:016x}", dice.roll())
+            format!("{:016x}{number:016x}", dice.u64(..))
         }
         "Text" => {
-            let words: Vec<_> = (0..=dice.below(20)).map(|_| WORDS[dice.below(WORDS.len())]).collect();
+            let words: Vec<_> = (0..=dice.usize(..20))
+                .map(|_| WORDS[dice.usize(..WORDS.len())])
+                .collect();
             words.join(" ")
         }
-        _ if is_user(name) => format!("user-{}", dice.below(USERS)),
+        _ if is_user(name) => format!("user-{}", dice.usize(..USERS)),
         "SdkAppId" => moment.app.to_owned(),
         "MsgSeq" | "seq" | "Seq" => number.to_string(),
-        "Random" | "MsgRandom" => dice.below(1 << 31).to_string(),
+        "Random" | "MsgRandom" => dice.usize(..1 << 31).to_string(),
         _ if name.ends_with("Time") => now_like(old, moment.now_ms)?,
         _ => return None,
     };
@@ -276,7 +258,7 @@ mod tests {
             number: 42,
             now_ms: 1_700_000_000_123,
         };
-        fill(&mut body, "", &moment, &mut Dice::new(1));
+        fill(&mut body, "", &moment, &mut Rng::with_seed(1));
         assert_eq!(body["GroupId"], "g");
         assert_eq!(body["MsgSeq"], 42);
         assert_eq!(body["EventTime"], "1700000000123");
@@ -291,34 +273,24 @@ mod tests {
 
     #[test]
     fn every_shipped_sample_can_be_simulated_and_messages_are_most_of_it() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
-        let catalogue = Catalogue::load(&root).unwrap();
         let text = "[[tencent]]\nsdk_app_id = 7\n[[openim]]\nname = \"m\"\n";
-        let config = crate::app::Config::parse("test", text, std::iter::empty()).unwrap();
-        let senders = Senders::of(&config);
-        let world = World::new(&root, &catalogue, &senders, &[], 1).unwrap();
+        let mut config = Config::parse("test", text, []).unwrap();
+        config.schemas.dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let world = World::new(&config, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
-        let mut dice = Dice::new(3);
+        let mut dice = Rng::with_seed(3);
         let callbacks: Vec<_> = (0..2000)
             .map(|group| world.callback(group % 10, &mut dice, 5))
             .collect();
-        let messages = callbacks
-            .iter()
-            .filter(|callback| {
-                callback
-                    .head
-                    .command
-                    .as_ref()
-                    .is_some_and(|name| name.contains("AfterSend"))
-            })
-            .count();
+        let commands = callbacks.iter().filter_map(|callback| callback.head.command.as_ref());
+        let messages = commands.filter(|name| name.contains("AfterSend")).count();
         assert!((1000..1900).contains(&messages), "{messages} of 2000");
         assert!(
             callbacks
                 .iter()
                 .all(|callback| serde_json::from_slice::<Value>(&callback.body).is_ok())
         );
-        let none = World::new(&root, &catalogue, &senders, &["No.Such".into()], 1);
+        let none = World::new(&config, &["No.Such".into()], 1);
         assert!(none.err().unwrap().to_string().contains("nothing to post"));
     }
 }

@@ -7,19 +7,19 @@ fn no_complaint_repeats_what_may_be_a_secret() {
     for (text, place) in [
         // A misspelt name, an alias of what is fixed, one property twice, a value that librdkafka does not take.
         (
-            "[kafka.properties]\n\"sasl.pasword\" = \"planted\"",
+            "[kafka.properties]\n'sasl.pasword' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.\"sasl.pasword\"",
         ),
         (
-            "[kafka.properties]\n\"delivery.timeout.ms\" = \"planted\"",
+            "[kafka.properties]\n'delivery.timeout.ms' = 'planted'",
             "delivery.timeout.ms",
         ),
         (
-            "[kafka.properties]\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.mechanisms\" = \"PLAIN\"",
+            "[kafka.properties]\n'sasl.mechanism' = 'PLAIN'\n'sasl.mechanisms' = 'PLAIN'",
             "sasl.mechanisms",
         ),
         (
-            "[kafka.properties]\n\"security.protocol\" = \"planted\"",
+            "[kafka.properties]\n'security.protocol' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.\"security.protocol\"",
         ),
         // What is no TOML.
@@ -49,51 +49,48 @@ fn no_complaint_repeats_what_may_be_a_secret() {
         ),
         // What is no text.
         (
-            "[kafka.properties]\nsasl.password = \"planted\"",
+            "[kafka.properties]\nsasl.password = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.sasl",
         ),
         (
-            "[kafka.properties]\n\"sasl.password\" = 7777",
+            "[kafka.properties]\n'sasl.password' = 7777",
             "imbridge.toml line 2 column 1: kafka.properties.sasl.password",
         ),
         (
-            "[kafka.properties]\n\"sasl.password\" = [\"planted\"]",
+            "[kafka.properties]\n'sasl.password' = ['planted']",
             "kafka.properties.sasl.password",
         ),
         (
-            "[kafka]\nproperties = \"planted\"",
+            "[kafka]\nproperties = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties",
         ),
         (
-            "[kafka]\n\"sasl.password\" = \"planted\"",
+            "[kafka]\n'sasl.password' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.sasl.password",
         ),
         // Other places of secrets.
         (
-            "[admin]\ntoken = \"planted\"",
+            "[admin]\ntoken = 'planted'",
             "imbridge.toml line 2 column 1: admin.token",
         ),
         ("[admin]\ntoken = 7777", "imbridge.toml line 2 column 1: admin.token"),
-        ("[admin]\ntoken = { a = \"planted\" }", "admin.token"),
+        ("[admin]\ntoken = { a = 'planted' }", "admin.token"),
         (
-            "[schemas]\nregistry_url = \"http://a\"\nregistry_auth = \"planted:planted\"",
+            "[schemas]\nregistry_url = 'http://a'\nregistry_auth = 'planted:planted'",
             "schemas.registry_auth",
         ),
         (
-            "[schemas]\nregistry_url = \"http://a\"\nregistry_auth = 7777",
+            "[schemas]\nregistry_url = 'http://a'\nregistry_auth = 7777",
             "schemas.registry_auth",
         ),
-        ("[schemas]\nregistry_url = \"http://user:planted@a\"", "...@a"),
-        ("[log]\notlp_endpoint = \"http://user:planted@a\"", "...@a"),
-        ("[[openim]]\nname = \"a\"\nbasic_auth = 7777.5", "openim[0].basic_auth"),
+        ("[schemas]\nregistry_url = 'http://user:planted@a'", "...@a"),
+        ("[log]\notlp_endpoint = 'http://user:planted@a'", "...@a"),
+        ("[[openim]]\nname = 'a'\nbasic_auth = 7777.5", "openim[0].basic_auth"),
         (
-            "[[openim]]\nname = \"a\"\nsignature = { secret = 7777 }",
+            "[[openim]]\nname = 'a'\nsignature = { secret = 7777 }",
             "openim[0].signature.secret",
         ),
-        (
-            "[[openim]]\nname = \"a\"\nsignature = \"planted\"",
-            "openim[0].signature",
-        ),
+        ("[[openim]]\nname = 'a'\nsignature = 'planted'", "openim[0].signature"),
     ] {
         let error = parse(&format!("{text}\n"), &[]).unwrap_err();
         assert!(error.contains(place), "{text}\ngives\n{error}");
