@@ -42,7 +42,6 @@ use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Failure, Kind, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
 use life::{Known, Life};
-use marks::Marks;
 use refusals::{Learnt, Refused};
 use transactions::{Claim, Transactions};
 
@@ -317,11 +316,7 @@ impl Forwarder {
         progress.delivered = progress.delivered.max(self.reader.delivered());
         let (outcome, ended) = match self.config.delivery {
             Delivery::Idempotent => {
-                self.composer.recall(&mut self.reader, progress.delivered);
-                let marks = Marks::from_notes(self.reader.notes()?);
-                self.metrics.connected.set(1);
-                let known = known.unwrap_or_else(|| Known::nothing(progress.composed));
-                let mut life = Life::new(self, publisher, marks, (*progress, known));
+                let mut life = Life::begin(self, publisher, *progress, known)?;
                 (life.run(), life.end())
             }
             Delivery::Transactional => {
