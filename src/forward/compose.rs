@@ -108,7 +108,7 @@ impl Composer {
 
     /// The groups whose numbers did not follow one another lately.
     pub fn irregularities(&self) -> Irregularities {
-        self.history.irregularities()
+        self.history.irregularities.clone()
     }
 
     /// The same, for records that name their schema by its number in a registry.
@@ -140,7 +140,7 @@ impl Composer {
 
     /// Where a message's event may have become a dead letter in an earlier session, or the other way round.
     pub(super) fn other_place(&self, message: &Message) -> Option<Slot> {
-        let letters = self.names.dead_letter();
+        let letters = &self.names.dead_letter;
         if message.slot.topic == *letters {
             return message.twin.clone();
         }
@@ -152,7 +152,7 @@ impl Composer {
 
     /// Whether this is the topic of dead letters.
     pub(super) fn is_dead_letter_topic(&self, topic: &str) -> bool {
-        **self.names.dead_letter() == *topic
+        *self.names.dead_letter == *topic
     }
 
     /// Everything up to this record is delivered, and is never composed again.
@@ -260,11 +260,11 @@ impl Composer {
         if self.counted.insert(letter.place()) {
             self.metrics
                 .dead_letters
-                .with_label_values(&[letter.provider(), letter.reason()])
+                .with_label_values(&[letter.provider(), letter.reason])
                 .inc();
             self.recent.add(letter.sample());
         }
-        dead_letter::messages(&self.names, &letter, limit(self.names.dead_letter()))
+        dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
     /// What becomes of an event.
@@ -303,7 +303,7 @@ impl Composer {
         let arrival = Arrival::of(head, position.seq, event.index);
         if let Some(refused) = self.refusal(position, topic, &key) {
             // Sent once more by somebody, it is no copy of what never came.
-            self.history.leave_out(arrival);
+            self.history.repeats.leave_out(arrival);
             return Ok(refused);
         }
         let seen = Seen {
@@ -350,7 +350,7 @@ impl Composer {
             reason: (verdict.reason, verdict.text.clone()),
             slot: Slot {
                 topic: Arc::clone(topic),
-                partition: partition_of(key.as_bytes(), self.names.partitions()),
+                partition: partition_of(key.as_bytes(), self.names.partitions),
             },
             key: key.to_owned(),
         })

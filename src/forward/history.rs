@@ -56,9 +56,10 @@ pub(super) struct Seen<'a> {
 }
 
 pub(super) struct History {
-    repeats: Repeats,
+    pub repeats: Repeats,
     sequences: Sequences,
-    irregularities: Irregularities,
+    /// The groups whose numbers did not follow one another.
+    pub irregularities: Irregularities,
     pub(super) metrics: Metrics,
     /// The last event that was counted: those that are gone through again are not.
     counted: (u64, u32),
@@ -73,11 +74,6 @@ impl History {
             metrics,
             counted: (0, 0),
         }
-    }
-
-    /// The groups whose numbers did not follow one another.
-    pub fn irregularities(&self) -> Irregularities {
-        self.irregularities.clone()
     }
 
     /// Takes the next event; false for a copy, which is not to be sent.
@@ -102,21 +98,6 @@ impl History {
             self.count(seen);
         }
         !copy
-    }
-
-    /// Passes over an event that does not reach its topic: what comes later is no copy of it.
-    pub fn leave_out(&mut self, arrival: Arrival) {
-        self.repeats.leave_out(arrival);
-    }
-
-    /// Whether copies are looked for at all.
-    pub fn looks_back(&self) -> bool {
-        self.repeats.looks_back()
-    }
-
-    /// Takes an event of before the start, which was delivered.
-    pub fn remember(&mut self, id: ContentId, arrival: Arrival) {
-        self.repeats.is_copy(id, arrival);
     }
 
     fn count(&mut self, seen: Seen<'_>) {
