@@ -122,14 +122,12 @@ impl<'a> Life<'a> {
         if let Some(known) = &mut known {
             let unfinished = self.unfinished.iter().map(|(message, _)| (message, true));
             for (message, is_delivered) in self.window.messages().chain(unfinished) {
-                let InFlight {
-                    slot,
-                    position,
-                    received_at_ms,
-                } = message;
+                let slot = &message.slot;
                 known.looked_up.insert(slot.clone());
                 if is_delivered {
-                    known.present.note(slot.clone(), *position, *received_at_ms);
+                    known
+                        .present
+                        .note(slot.clone(), message.position, message.received_at_ms);
                 }
             }
         }
@@ -316,13 +314,13 @@ impl<'a> Life<'a> {
     fn take_delivered(&mut self) -> bool {
         let mut any = false;
         let now_ms = unix_ms();
-        while let Some(delivered) = self.window.pop() {
+        while let Some((delivered, offset)) = self.window.pop() {
             any = true;
             if let Some(message) = delivered.message {
                 let topic = &message.slot.topic;
                 self.parts.metrics.published(topic, message.received_at_ms, now_ms);
                 self.parts.note_delivery(topic);
-                self.unfinished.push((message, delivered.offset + 1));
+                self.unfinished.push((message, offset + 1));
             }
             if let Some(seq) = delivered.completes {
                 self.source.deliver(seq, &self.parts.spans);

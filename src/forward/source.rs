@@ -28,6 +28,15 @@ pub(super) struct Completed {
     pub appended_at_ms: i64,
 }
 
+impl Completed {
+    pub fn of(record: &Record) -> Completed {
+        Completed {
+            seq: record.seq,
+            appended_at_ms: record.appended_at_ms,
+        }
+    }
+}
+
 /// What is composed and not yet sent, and how far delivery has come.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -125,10 +134,7 @@ impl Source {
             };
             self.traced.extend(span_of(record, &messages, &parts.spans));
             let count = messages.len();
-            let completed = Completed {
-                seq: record.seq,
-                appended_at_ms: record.appended_at_ms,
-            };
+            let completed = Completed::of(record);
             if count == 0 {
                 match self.pending.back_mut() {
                     Some(step) => step.completes = Some(completed),

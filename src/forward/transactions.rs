@@ -263,30 +263,28 @@ impl<'a> Transactions<'a> {
 
 /// The last record that is delivered: the spool's own word may be behind the checkpoint's.
 fn go_on(parts: &mut Forwarder, delivered: u64, last: Option<Checkpoint>) -> Result<Completed, Trouble> {
-    let last = last.filter(|last| last.spool == parts.spool && last.delivered >= delivered);
     let own = Completed {
         seq: delivered,
-        appended_at_ms: last.as_ref().map_or(0, |last| last.appended_at_ms),
+        appended_at_ms: 0,
     };
-    let Some(last) = last.filter(|last| last.delivered > delivered) else {
+    let Some(last) = last.filter(|last| last.spool == parts.spool && last.delivered >= delivered) else {
         return Ok(own);
     };
-    let record = parts.reader.read(last.delivered - 1, 1)?.into_iter().next();
-    let same =
-        record.is_some_and(|record| record.seq == last.delivered && record.appended_at_ms == last.appended_at_ms);
-    if !same {
-        warn!(
-            delivered,
-            checkpoint = last.delivered,
-            "the checkpoint in Kafka is of another history of this spool: its folder was set back; publishing goes on from the folder"
-        );
-        return Ok(Completed {
-            appended_at_ms: 0,
-            ..own
-        });
-    }
-    Ok(Completed {
+    let last = Completed {
         seq: last.delivered,
         appended_at_ms: last.appended_at_ms,
-    })
+    };
+    if last.seq == delivered {
+        return Ok(last);
+    }
+    let record = parts.reader.read(last.seq - 1, 1)?.into_iter().next();
+    if record.is_some_and(|record| Completed::of(&record) == last) {
+        return Ok(last);
+    }
+    warn!(
+        delivered,
+        checkpoint = last.seq,
+        "the checkpoint in Kafka is of another history of this spool: its folder was set back; publishing goes on from the folder"
+    );
+    Ok(own)
 }
