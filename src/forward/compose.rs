@@ -10,11 +10,11 @@ use super::dead_letter::{self, DeadLetter};
 use super::history::{self, History, Seen};
 use super::metrics::Metrics;
 use super::names::{Draft, Names, source_of};
-use super::recent::RecentLetters;
+use super::recent::{Latest, Sample};
 use super::refusals::Refusals;
 use super::renewal::Renewal;
 use super::repeats::{Arrival, ContentId};
-use super::sequences::Irregularities;
+use super::sequences::Irregularity;
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
@@ -22,6 +22,9 @@ use crate::publish::{self, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
+
+/// Dead letters that are remembered.
+const LETTERS_MAX: usize = 20;
 
 /// Where messages go and how they are made.
 pub struct Composer {
@@ -31,7 +34,7 @@ pub struct Composer {
     pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,
-    recent: RecentLetters,
+    recent: Latest<Sample>,
     pub(super) privacy: Privacy,
     pub(super) history: History,
     /// Whether the history knows what was delivered before this start.
@@ -80,7 +83,7 @@ impl Composer {
             history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
             registry: None,
-            recent: RecentLetters::default(),
+            recent: Latest::new(LETTERS_MAX),
             recalled: false,
             refusals: Refusals::new(Duration::from_secs(config.refusal_grace_s)),
             composed: 0,
@@ -102,12 +105,12 @@ impl Composer {
     }
 
     /// The latest dead letters.
-    pub fn recent_letters(&self) -> RecentLetters {
+    pub fn recent_letters(&self) -> Latest<Sample> {
         self.recent.clone()
     }
 
     /// The groups whose numbers did not follow one another lately.
-    pub fn irregularities(&self) -> Irregularities {
+    pub fn irregularities(&self) -> Latest<Irregularity> {
         self.history.irregularities.clone()
     }
 
@@ -262,7 +265,7 @@ impl Composer {
                 .dead_letters
                 .with_label_values(&[letter.provider(), letter.reason])
                 .inc();
-            self.recent.add(letter.sample());
+            self.recent.add(letter.sample(), |_, _| false);
         }
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }

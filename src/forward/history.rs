@@ -5,10 +5,14 @@ use serde::Deserialize;
 use tracing::debug;
 
 use super::metrics::Metrics;
+use super::recent::Latest;
 use super::repeats::{Arrival, ContentId, Repeats};
-use super::sequences::{Irregularities, Irregularity, Sequences, Step};
+use super::sequences::{Irregularity, Sequences, Step};
 use crate::callback::{Head, SHOWN_BYTES_MAX, clip};
 use crate::schema::Numbered;
+
+/// Groups with a gap or disorder that are remembered by name.
+const NAMED_MAX: usize = 100;
 
 /// `[history]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,7 +63,7 @@ pub(super) struct History {
     pub repeats: Repeats,
     sequences: Sequences,
     /// The groups whose numbers did not follow one another.
-    pub irregularities: Irregularities,
+    pub irregularities: Latest<Irregularity>,
     pub(super) metrics: Metrics,
     /// The last event that was counted: those that are gone through again are not.
     counted: (u64, u32),
@@ -70,7 +74,7 @@ impl History {
         History {
             repeats: Repeats::new(config.window_s, config.max_callbacks),
             sequences: Sequences::new(config.max_groups),
-            irregularities: Irregularities::default(),
+            irregularities: Latest::new(NAMED_MAX),
             metrics,
             counted: (0, 0),
         }
@@ -128,15 +132,15 @@ impl History {
             number,
             "a group's numbers do not follow one another"
         );
-        self.irregularities.note(Irregularity {
+        let irregularity = Irregularity {
             provider,
             app: seen.head.app.clone(),
             command: seen.command.to_owned(),
             group: group.into_owned(),
-            last,
             expected: last.saturating_add(1),
             got: number,
             at_ms: seen.arrival.received_at_ms,
-        });
+        };
+        self.irregularities.add(irregularity, Irregularity::is_of);
     }
 }

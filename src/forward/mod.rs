@@ -33,9 +33,9 @@ use tracing::{debug, error, info, warn};
 pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
-pub use recent::{RecentLetters, Sample};
+pub use recent::{Latest, Sample};
 pub use renewal::{Renewal, Renewals};
-pub use sequences::{Irregularities, Irregularity};
+pub use sequences::Irregularity;
 
 use crate::callback::{Provider, Spans};
 use crate::lifecycle::{Backoff, Stop};

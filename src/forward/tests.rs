@@ -189,7 +189,7 @@ fn gaps_and_disorder_of_a_groups_numbers_are_counted_once_and_named() {
     let of = |counter: &prometheus::IntCounterVec| counter.with_label_values(&["tencent"]).get();
     assert_eq!((of(&metrics.sequence_gaps), of(&metrics.sequence_disorder)), (3, 1));
     assert_eq!(metrics.sequence_groups.get(), 2);
-    let named = composer.irregularities().latest();
+    let named = composer.irregularities().list();
     assert_eq!(named.len(), 1);
     assert_eq!((named[0].group.as_str(), named[0].expected, named[0].got), ("g", 10, 7));
 }
