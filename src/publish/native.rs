@@ -19,26 +19,12 @@ use rdkafka::types::RDKafkaAdminOp;
 
 use self::admin::{Admin, Owned, WORDS_BYTES, array, check, out_of_memory, refused_option, text};
 
-/// Whether a message is in Kafka, as far as the producer knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It was never sent, or the broker refused it.
-    NotPersisted,
-    /// It was sent and not acknowledged.
-    PossiblyPersisted,
-    /// The broker acknowledged it.
-    Persisted,
-}
-
-/// Whether a message of a delivery report is in Kafka.
-pub(super) fn fate(message: &BorrowedMessage<'_>) -> Fate {
-    use sys::rd_kafka_msg_status_t as Status;
+/// Whether the producer knows that a message of a delivery report is not in Kafka: it was never sent, or the broker refused it. One that
+/// was sent and not acknowledged may be there.
+pub(super) fn is_absent(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is borrowed, so it is alive; the call reads one of its fields.
-    match unsafe { sys::rd_kafka_message_status(message.ptr()) } {
-        Status::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Fate::NotPersisted,
-        Status::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Fate::PossiblyPersisted,
-        Status::RD_KAFKA_MSG_STATUS_PERSISTED => Fate::Persisted,
-    }
+    let status = unsafe { sys::rd_kafka_message_status(message.ptr()) };
+    status == sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
 /// The broker's own words about a message that it refused, where it sent any (Kafka 2.4 and later).
@@ -139,42 +125,29 @@ fn new_topic(topic: &NewTopic) -> KafkaResult<Owned<sys::rd_kafka_NewTopic_t>> {
     Ok(native)
 }
 
-/// What a principal may be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
+/// What the bridge has to be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Operation {
     Read,
     Write,
     Create,
-    Delete,
-    Alter,
     Describe,
-    ClusterAction,
     DescribeConfigs,
-    AlterConfigs,
     IdempotentWrite,
 }
 
 impl Operation {
-    /// By librdkafka's number.
+    /// By librdkafka's number; `None` for one that the bridge does not need.
     fn of(number: u32) -> Option<Operation> {
+        use Operation::{Create, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
         use sys::rd_kafka_AclOperation_t as Native;
         let known = [
-            (Native::RD_KAFKA_ACL_OPERATION_READ, Operation::Read),
-            (Native::RD_KAFKA_ACL_OPERATION_WRITE, Operation::Write),
-            (Native::RD_KAFKA_ACL_OPERATION_CREATE, Operation::Create),
-            (Native::RD_KAFKA_ACL_OPERATION_DELETE, Operation::Delete),
-            (Native::RD_KAFKA_ACL_OPERATION_ALTER, Operation::Alter),
-            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE, Operation::Describe),
-            (Native::RD_KAFKA_ACL_OPERATION_CLUSTER_ACTION, Operation::ClusterAction),
-            (
-                Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
-                Operation::DescribeConfigs,
-            ),
-            (Native::RD_KAFKA_ACL_OPERATION_ALTER_CONFIGS, Operation::AlterConfigs),
-            (
-                Native::RD_KAFKA_ACL_OPERATION_IDEMPOTENT_WRITE,
-                Operation::IdempotentWrite,
-            ),
+            (Native::RD_KAFKA_ACL_OPERATION_READ, Read),
+            (Native::RD_KAFKA_ACL_OPERATION_WRITE, Write),
+            (Native::RD_KAFKA_ACL_OPERATION_CREATE, Create),
+            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE, Describe),
+            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS, DescribeConfigs),
+            (Native::RD_KAFKA_ACL_OPERATION_IDEMPOTENT_WRITE, IdempotentWrite),
         ];
         let found = known.into_iter().find(|(native, _)| *native as u32 == number);
         found.map(|(_, operation)| operation)
