@@ -12,9 +12,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::diagnosis::{Doing, absent, diagnosis};
+use super::native::Refused;
 use super::publisher::LEAST_LIMIT_BYTES;
 use super::refusal::{Kind, TopicRefused, kind_of};
-use super::topics::{self, Finding, Refusal, findings};
+use super::topics::{self, Finding, findings};
 use super::{Config, ConnectError, CreateTopics, Fault, Slot};
 
 /// What a topic takes that does not tell: Kafka's default, rounded down.
@@ -180,7 +181,7 @@ impl Directory {
             let text = format!("{topic} cannot be created now: {cause}");
             Unready::Fault(Fault::new("create", text))
         })?;
-        if let Some(Refusal { code, text, .. }) = refusals.into_iter().next() {
+        if let Some((_, Refused { code, text })) = refusals.into_iter().next() {
             let label = format!("{code:?}");
             let cause = KafkaError::AdminOp(code);
             let text = diagnosis(&self.config, &Doing::Create(topic), &cause, Some(&text));

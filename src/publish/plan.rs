@@ -86,11 +86,9 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     if missing.is_empty() {
         return Ok(());
     }
-    if let Some(refusal) = topics::create(config, missing)?.into_iter().next() {
-        return Err(ConnectError::Create {
-            topic: refusal.topic,
-            cause: refusal.text,
-        });
+    if let Some((topic, refused)) = topics::create(config, missing)?.into_iter().next() {
+        let cause = refused.text;
+        return Err(ConnectError::Create { topic, cause });
     }
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)

@@ -150,14 +150,10 @@ impl Publisher {
             return Ok(());
         }
         let refusals = topics::create(&self.config, &missing)?;
-        for refusal in &refusals {
-            tracing::warn!(
-                topic = refusal.topic,
-                cause = refusal.text,
-                "the cluster does not create the topic"
-            );
+        for (topic, refused) in &refusals {
+            tracing::warn!(topic, cause = refused.text, "the cluster does not create the topic");
         }
-        let refused = |topic: &&String| refusals.iter().any(|refusal| refusal.topic == **topic);
+        let refused = |topic: &&String| refusals.iter().any(|(refused, _)| refused == *topic);
         let created: Vec<String> = missing.iter().filter(|topic| !refused(topic)).cloned().collect();
         let fetch = || self.producer.client().fetch_metadata(None, METADATA_TIMEOUT);
         if let Err(cause) = topics::await_leaders(fetch, &self.config, &created) {
