@@ -11,7 +11,7 @@ use super::source::Source;
 use super::window::{InFlight, Window};
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot};
+use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, read_back};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
@@ -215,7 +215,7 @@ impl<'a> Life<'a> {
         if self.parts.abandon.is_raised() {
             return Ok(());
         }
-        let present = self.publisher.read_back(marks)?;
+        let present = read_back(&self.parts.config, &self.parts.spool, marks)?;
         info!(
             partitions = marks.len(),
             found = present.len(),
@@ -234,7 +234,7 @@ impl<'a> Life<'a> {
         let abandon = &self.parts.abandon;
         let mut said = false;
         while !abandon.is_raised() {
-            match self.publisher.hidden(slots)? {
+            match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
                 None => {
                     abandon.pause(self.parts.config.settle(self.publisher.replicas(slots)));
@@ -350,7 +350,7 @@ impl<'a> Life<'a> {
         if self.progress_at.elapsed() < limit {
             return Ok(());
         }
-        match self.publisher.hidden(&self.window.slots()) {
+        match hidden(&self.parts.config, &self.window.slots()) {
             // It may have moved while the cluster was asked.
             Ok(None) if self.collect()? => return Ok(()),
             Ok(None) => {

@@ -19,6 +19,7 @@ use super::{Config, Context, Fault, Unready};
 /// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The messages of this spool that were found in Kafka, each with the arrival of its callback.
 #[derive(Debug, Default)]
 pub struct Present(HashMap<(Slot, Position), i64>);
@@ -56,8 +57,12 @@ impl Present {
     }
 }
 
-/// Reads each partition from its offset to the end that it has at the beginning: others may write on and on.
-pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
+/// What of this spool each partition holds at or behind its offset. Reads to the end that it has at the beginning: others may write on
+/// and on.
+///
+/// # Errors
+/// [`Unready`] when they cannot be read to their ends.
+pub fn read_back(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
     let mut found = Present::default();
     if from.is_empty() {
         return Ok(found);

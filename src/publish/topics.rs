@@ -48,7 +48,7 @@ pub enum Finding {
 }
 
 /// Judges each topic by the cluster's metadata.
-pub fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
+pub(super) fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
     let there: HashMap<&str, usize> = metadata
         .topics()
         .iter()
