@@ -1,5 +1,5 @@
 //! What librdkafka has and rust-rdkafka does not wrap: whether a failed message may be in Kafka, the broker's own words, topics
-//! that are only validated, and what the broker allows this client to do. All other unsafe code is in `cli/embedded.rs`.
+//! that are only validated, and what the broker allows this client to do; and librdkafka's list of its own properties. All other unsafe code is in `cli/embedded.rs`.
 //!
 //! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
 
@@ -32,6 +32,22 @@ pub(super) fn produce_error(message: &BorrowedMessage<'_>) -> Option<String> {
     // SAFETY: the message is borrowed, so it is alive. The call is for a producer's messages. A consumer's message that has an
     // error never becomes a `BorrowedMessage`, and for one without an error the call returns null before it looks further.
     unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) }
+}
+
+/// librdkafka's properties as it documents them: lines of `name | C/P | values it takes | default | importance | words`, beside headings.
+pub(super) fn documented_properties() -> String {
+    let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: the two variables are alive until the stream is closed, and the stream until then. What it has written ends with a zero,
+    // belongs to the caller, and is freed after it was copied.
+    unsafe {
+        let stream = libc::open_memstream(&mut bytes, &mut length);
+        assert!(!stream.is_null(), "there is memory for a list");
+        sys::rd_kafka_conf_properties_show(stream);
+        assert_eq!(libc::fclose(stream), 0, "there is memory for a list");
+        let table = text(bytes);
+        libc::free(bytes.cast());
+        table.expect("librdkafka has properties")
+    }
 }
 
 /// A topic to create.
