@@ -306,7 +306,7 @@ impl Composer {
         let arrival = Arrival::of(head, position.seq, event.index);
         if let Some(refused) = self.refusal(position, topic, &key) {
             // Sent once more by somebody, it is no copy of what never came.
-            self.history.repeats.leave_out(arrival);
+            self.history.repeats.rewind(arrival);
             return Ok(refused);
         }
         let seen = Seen {
