@@ -132,10 +132,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     let command = letter.command.map(|command| clip(command, CLIP_BYTES));
     // Each has a key, so that letters of one group, or else of one app, stay in order.
     let own = letter.key.as_ref().filter(|key| key.len() <= CLIP_BYTES);
-    let key = own.map_or_else(
-        || letter.head.map_or(&names.spool, |head| &head.app).to_owned(),
-        Clone::clone,
-    );
+    let key = own.unwrap_or_else(|| letter.head.map_or(&names.spool, |head| &head.app));
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
             ("imbridge-reason", letter.reason.to_owned()),

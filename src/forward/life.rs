@@ -44,6 +44,7 @@ pub(super) struct Life<'a> {
 }
 
 /// What is known of messages that earlier sessions may have sent.
+#[derive(Default)]
 pub(super) struct Known {
     /// Records after this one were never composed before it was known what became of their messages.
     horizon: u64,
@@ -51,18 +52,6 @@ pub(super) struct Known {
     looked_up: HashSet<Slot>,
     present: Present,
     settled: bool,
-}
-
-impl Known {
-    /// Nothing is known of the messages of records up to this one.
-    fn nothing(horizon: u64) -> Known {
-        Known {
-            horizon,
-            looked_up: HashSet::new(),
-            present: Present::default(),
-            settled: false,
-        }
-    }
 }
 
 /// What a session leaves behind.
@@ -90,6 +79,10 @@ impl<'a> Life<'a> {
         parts.composer.recall(&mut parts.reader, progress.delivered);
         let marks = Marks::from_notes(parts.reader.notes()?);
         parts.metrics.connected.set(1);
+        let nothing = || Known {
+            horizon: progress.composed,
+            ..Known::default()
+        };
         Ok(Life {
             source: Source::after(progress.delivered, progress.composed, parts),
             parts,
@@ -101,7 +94,7 @@ impl<'a> Life<'a> {
             unsent: Vec::new(),
             marks,
             composed: progress.composed,
-            known: known.unwrap_or_else(|| Known::nothing(progress.composed)),
+            known: known.unwrap_or_else(nothing),
         })
     }
 

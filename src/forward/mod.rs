@@ -269,13 +269,6 @@ impl Forwarder {
         if judged || goes_on { Ok(()) } else { Err(trouble) }
     }
 
-    /// Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
-    fn tell_missing_rights(&self) {
-        for missing in publish::missing_rights(&self.config, &self.topics()) {
-            warn!(missing, "Kafka does not let the bridge do all that it will have to");
-        }
-    }
-
     /// How long a producer that is given up may take to say what became of its messages.
     fn patience(&self) -> Duration {
         if self.abandon.is_raised() {
@@ -306,14 +299,19 @@ impl Forwarder {
         claim: &mut Claim,
     ) -> Result<(Result<(), Trouble>, Ended), Trouble> {
         claim.verify(self)?;
-        let publisher = Publisher::connect(&self.config, &self.topics(), &self.spool)?;
+        // Those that are looked up at the start, and created there where that is wanted.
+        let topics = self.composer.topics_of(&self.providers);
+        let publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
         info!(
             brokers = self.config.brokers,
             from = progress.delivered + 1,
             "connected to Kafka"
         );
+        // Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
         if !std::mem::replace(&mut progress.rights_asked, true) {
-            self.tell_missing_rights();
+            for missing in publish::missing_rights(&self.config, &topics) {
+                warn!(missing, "Kafka does not let the bridge do all that it will have to");
+            }
         }
         let delivery = self.config.delivery.as_str();
         self.reader
@@ -330,11 +328,6 @@ impl Forwarder {
                 (life.run(), life.end())
             }
         })
-    }
-
-    /// The topics that are looked up at the start, and created there where that is wanted.
-    fn topics(&self) -> Vec<String> {
-        self.composer.topics_of(&self.providers)
     }
 }
 

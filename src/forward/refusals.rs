@@ -168,16 +168,8 @@ impl Refusals {
 
     /// Everything up to this record is delivered.
     pub fn forget(&mut self, seq: u64) {
-        while self
-            .records
-            .first_key_value()
-            .is_some_and(|((first, _), _)| *first <= seq)
-        {
-            self.records.pop_first();
-        }
-        while self.suspects.first().is_some_and(|position| position.seq <= seq) {
-            self.suspects.pop_first();
-        }
+        self.records.retain(|(refused, _), _| *refused > seq);
+        self.suspects.retain(|position| position.seq > seq);
     }
 }
 
