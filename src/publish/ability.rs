@@ -62,11 +62,8 @@ pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
             Err(code) if kind_of(*code) == Kind::Topic => *code,
             _ => return None,
         };
-        Some(TopicRefused {
-            topic: topic.clone(),
-            error: format!("{code:?}"),
-            text: diagnosis(config, &Doing::Write(topic), &KafkaError::Global(code), None),
-        })
+        let text = diagnosis(config, &Doing::Write(topic), &KafkaError::Global(code), None);
+        Some(TopicRefused::new(topic, code, text))
     };
     topics.iter().filter_map(refused).collect()
 }

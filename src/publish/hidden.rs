@@ -76,13 +76,10 @@ fn is_silence(cause: &KafkaError) -> bool {
     let (KafkaError::AdminOp(code) | KafkaError::MetadataFetch(code)) = cause else {
         return false;
     };
-    [
-        AllBrokersDown,
-        BrokerTransportFailure,
-        OperationTimedOut,
-        RequestTimedOut,
-    ]
-    .contains(code)
+    matches!(
+        code,
+        AllBrokersDown | BrokerTransportFailure | OperationTimedOut | RequestTimedOut
+    )
 }
 
 fn fault(cause: KafkaError) -> Fault {

@@ -58,12 +58,7 @@ pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, Connec
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
     let found = findings(&metadata, topics, config.partitions);
-    let there: Vec<String> = found
-        .iter()
-        .filter(|(_, finding)| *finding != Finding::Missing)
-        .map(|(topic, _)| topic.clone())
-        .collect();
-    let settings = topics::describe(config, &there)?;
+    let settings = topics::describe(config, &topics::there(&found))?;
     let replicas = topics::replicas(&metadata);
     let judge = |(topic, finding): (String, Finding)| TopicPlan {
         replicas: replicas.get(topic.as_str()).copied().unwrap_or_default(),

@@ -97,8 +97,7 @@ pub fn read_back(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Res
         let mut deadline = Instant::now() + TIMEOUT;
         while !open.is_empty() {
             if Instant::now() > deadline {
-                let text = format!("the end of {topic} was not reached in 60 s");
-                return Err(Fault::new("read_back", text).into());
+                return Err(fault(format!("the end of {topic} was not reached in 60 s")).into());
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
@@ -147,10 +146,8 @@ fn ends(
     for element in found.elements() {
         element.error().map_err(fault)?;
         let Offset::Offset(end) = element.offset() else {
-            return Err(Fault::new(
-                "read_back",
-                format!("{topic}: the end of partition {} is not known", element.partition()),
-            ));
+            let partition = element.partition();
+            return Err(fault(format!("{topic}: the end of partition {partition} is not known")));
         };
         if starts[&element.partition()] != end {
             ends.insert(element.partition(), end);
@@ -167,16 +164,12 @@ fn is_refusal(cause: &KafkaError) -> bool {
 fn refused(config: &Config, topic: &str, cause: &KafkaError) -> Unready {
     let text = diagnosis(config, &Doing::ReadBack(topic), cause, None);
     match code_of(cause) {
-        Some(code) if kind_of(code) == Kind::Topic => Unready::Refused(TopicRefused {
-            topic: topic.to_owned(),
-            error: format!("{code:?}"),
-            text,
-        }),
-        _ => Fault::new("read_back", text).into(),
+        Some(code) if kind_of(code) == Kind::Topic => TopicRefused::new(topic, code, text).into(),
+        _ => fault(text).into(),
     }
 }
 
-fn fault(cause: KafkaError) -> Fault {
+fn fault(cause: impl ToString) -> Fault {
     Fault::new("read_back", cause.to_string())
 }
 

@@ -64,6 +64,12 @@ pub(super) fn findings(metadata: &Metadata, topics: &[String], partitions: i32) 
     topics.iter().map(|topic| (topic.clone(), judge(topic))).collect()
 }
 
+/// The topics that were found.
+pub(super) fn there(found: &[(String, Finding)]) -> Vec<String> {
+    let found = found.iter().filter(|(_, finding)| *finding != Finding::Missing);
+    found.map(|(topic, _)| topic.clone()).collect()
+}
+
 /// Waits until every partition of topics that were just created has a leader.
 pub(super) fn await_leaders(
     fetch: impl Fn() -> KafkaResult<Metadata>,
