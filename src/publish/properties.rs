@@ -11,7 +11,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::native;
 
@@ -185,20 +185,24 @@ struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(Text(text)),
+            toml::Value::Table(_) | toml::Value::Datetime(_) => Err(D::Error::custom(
+                "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
+            )),
+            _ => Err(D::Error::custom("no text: expected a string, in quotes")),
+        }
     }
 }
 
 /// Each of `visit_*` that serde would answer by repeating the value.
 macro_rules! refuse {
-    ($words:expr, $($visit:ident $of:ty),*) => {
+    ($($visit:ident $of:ty),*) => {
         $(fn $visit<E: Error>(self, _: $of) -> Result<Self::Value, E> {
-            Err(E::custom($words))
+            Err(E::custom("no table: [kafka.properties] with a line for each property is allowed"))
         })*
     };
 }
-
-const NO_TABLE: &str = "no table: [kafka.properties] with a line for each property is allowed";
 
 struct TableVisitor;
 
@@ -217,35 +221,7 @@ impl<'de> Visitor<'de> for TableVisitor {
         Ok(Properties(properties))
     }
 
-    refuse!(NO_TABLE, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
-}
-
-const NO_TEXT: &str = "no text: expected a string, in quotes";
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
-        Err(A::Error::custom(NO_TEXT))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
-        Err(A::Error::custom(
-            "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
-        ))
-    }
-
-    refuse!(NO_TEXT, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
+    refuse!(visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
 }
 
 #[cfg(test)]
