@@ -109,9 +109,18 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
         })
         .flatten()
         .collect();
-    let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
-    let mut expect = |name: &str, bad: &str, wanted: &str, effect| {
-        if is(name, bad) && !found.iter().any(|drift| drift.name == name) {
+    let compaction = "compaction keeps only the last event of each key";
+    let unclean = "a follower that lags may become leader, and what it lacks is lost";
+    let alone = "a message may be on one broker only when it counts as delivered";
+    let is_free = topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy");
+    for (is_meant, name, bad, wanted, effect) in [
+        (is_free, "cleanup.policy", "compact", "delete", compaction),
+        (is_free, "cleanup.policy", "compact,delete", "delete", compaction),
+        (true, "unclean.leader.election.enable", "true", "false", unclean),
+        (replicas >= 3, "min.insync.replicas", "1", "2", alone),
+    ] {
+        let is_so = is_meant && settings.get(name).is_some_and(|found| found == bad);
+        if is_so && !found.iter().any(|drift| drift.name == name) {
             found.push(Drift {
                 name: name.into(),
                 found: bad.into(),
@@ -120,25 +129,6 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
                 fatal: false,
             });
         }
-    };
-    if topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy") {
-        let effect = "compaction keeps only the last event of each key";
-        expect("cleanup.policy", "compact", "delete", effect);
-        expect("cleanup.policy", "compact,delete", "delete", effect);
-    }
-    expect(
-        "unclean.leader.election.enable",
-        "true",
-        "false",
-        "a follower that lags may become leader, and what it lacks is lost",
-    );
-    if replicas >= 3 {
-        expect(
-            "min.insync.replicas",
-            "1",
-            "2",
-            "a message may be on one broker only when it counts as delivered",
-        );
     }
     found
 }
