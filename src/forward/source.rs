@@ -79,7 +79,7 @@ impl Source {
         self.read.max(self.horizon)
     }
 
-    /// Nothing that is delivered is to be told to the spool.
+    /// Whether the spool knows of everything that is delivered.
     pub fn is_reported(&self) -> bool {
         self.delivered == self.reported
     }
@@ -94,12 +94,12 @@ impl Source {
         }
     }
 
-    /// It is abandoned, or everything is delivered and reported and it is drained, or new schemas wait and nothing that was composed is
+    /// It is abandoned; or everything is delivered and reported, and it is drained, or new schemas wait and nothing that was composed is
     /// on its way.
     pub fn is_over(&self, parts: &Forwarder) -> bool {
-        let is_drained = parts.drain.is_raised() && self.delivered >= parts.reader.appended();
-        let is_renewable = self.delivered == self.read && self.is_done(parts);
-        parts.abandon.is_raised() || ((is_drained || is_renewable) && self.is_reported())
+        let is_drained = || parts.drain.is_raised() && self.delivered >= parts.reader.appended();
+        let is_renewable = || self.delivered == self.read && self.is_done(parts);
+        parts.abandon.is_raised() || (self.is_reported() && (is_drained() || is_renewable()))
     }
 
     /// New schemas wait, and everything that was ever composed with the old ones was read again.
