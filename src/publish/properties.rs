@@ -66,25 +66,27 @@ struct Documented {
     alias_of: Option<&'static str>,
 }
 
-/// All of them. Of a name that stands twice, for all topics and for each, the first is meant.
-fn documented() -> impl Iterator<Item = Documented> {
+/// All of them, read once: properties are looked up for each message. Of a name that stands twice, for all topics and for each, the first
+/// is meant.
+fn documented() -> impl Iterator<Item = &'static Documented> {
     static TABLE: LazyLock<String> = LazyLock::new(native::documented_properties);
-    let known = |line: &'static str| {
-        let mut columns = line.splitn(6, '|').map(str::trim);
-        let (name, allowed, words) = (columns.next()?, columns.nth(1)?, columns.nth(2)?);
-        let alias = words
-            .split_once("Alias for `")
-            .and_then(|(_, rest)| rest.split_once('`'));
-        let alias_of = alias.map(|(property, _)| property);
-        // The rest is the table's head.
-        let is_property = name != "Property" && !name.starts_with('-');
-        is_property.then_some(Documented {
-            name,
-            allowed,
-            alias_of,
-        })
-    };
-    TABLE.lines().filter_map(known)
+    static KNOWN: LazyLock<Vec<Documented>> = LazyLock::new(|| TABLE.lines().filter_map(known).collect());
+    KNOWN.iter()
+}
+
+/// A line of the table, but for its head.
+fn known(line: &'static str) -> Option<Documented> {
+    let mut columns = line.splitn(6, '|').map(str::trim);
+    let (name, allowed, words) = (columns.next()?, columns.nth(1)?, columns.nth(2)?);
+    let alias = words
+        .split_once("Alias for `")
+        .and_then(|(_, rest)| rest.split_once('`'));
+    let is_property = name != "Property" && !name.starts_with('-');
+    is_property.then_some(Documented {
+        name,
+        allowed,
+        alias_of: alias.map(|(property, _)| property),
+    })
 }
 
 /// Properties of librdkafka, by the names that the configuration has for them. Their debug form has the names only.
@@ -163,7 +165,7 @@ fn refusal(name: &str, value: &str) -> Option<String> {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let distance = |known: &Documented| strsim::osa_distance(name, known.name);
+    let distance = |known: &&Documented| strsim::osa_distance(name, known.name);
     let nearest = documented().min_by_key(distance)?;
     (distance(&nearest) <= MISTYPED_MAX).then_some(nearest.name)
 }
