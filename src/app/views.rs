@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::admin::View;
-use crate::forward::{Irregularities, Irregularity, RecentLetters, Sample};
+use crate::forward::{Irregularity, Latest, Sample};
 
 /// The latest dead letters, and the groups whose numbers did not follow one another.
-pub(super) fn all(letters: RecentLetters, groups: Irregularities) -> Vec<View> {
+pub(super) fn all(letters: Latest<Sample>, groups: Latest<Irregularity>) -> Vec<View> {
     let letter = |sample: Sample| {
         json!({
             "at_ms": sample.at_ms,
@@ -37,7 +37,7 @@ pub(super) fn all(letters: RecentLetters, groups: Irregularities) -> Vec<View> {
         },
         View {
             name: "groups",
-            read: Arc::new(move || groups.latest().into_iter().map(group).collect()),
+            read: Arc::new(move || groups.list().into_iter().map(group).collect()),
         },
     ]
 }

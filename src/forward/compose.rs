@@ -10,11 +10,11 @@ use super::dead_letter::{self, DeadLetter};
 use super::history::{self, History, Seen};
 use super::metrics::Metrics;
 use super::names::{Draft, Names, source_of};
-use super::recent::RecentLetters;
+use super::recent::{Latest, Sample};
 use super::refusals::Refusals;
 use super::renewal::Renewal;
 use super::repeats::{Arrival, ContentId};
-use super::sequences::Irregularities;
+use super::sequences::Irregularity;
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
@@ -22,6 +22,9 @@ use crate::publish::{self, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
+
+/// Dead letters that are remembered.
+const LETTERS_MAX: usize = 20;
 
 /// Where messages go and how they are made.
 pub struct Composer {
@@ -31,7 +34,7 @@ pub struct Composer {
     pub(super) encoder: Encoder,
     metrics: Metrics,
     registry: Option<Ids>,
-    recent: RecentLetters,
+    recent: Latest<Sample>,
     pub(super) privacy: Privacy,
     pub(super) history: History,
     /// Whether the history knows what was delivered before this start.
@@ -80,7 +83,7 @@ impl Composer {
             history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
             registry: None,
-            recent: RecentLetters::default(),
+            recent: Latest::new(LETTERS_MAX),
             recalled: false,
             refusals: Refusals::new(Duration::from_secs(config.refusal_grace_s)),
             composed: 0,
@@ -102,13 +105,13 @@ impl Composer {
     }
 
     /// The latest dead letters.
-    pub fn recent_letters(&self) -> RecentLetters {
+    pub fn recent_letters(&self) -> Latest<Sample> {
         self.recent.clone()
     }
 
     /// The groups whose numbers did not follow one another lately.
-    pub fn irregularities(&self) -> Irregularities {
-        self.history.irregularities()
+    pub fn irregularities(&self) -> Latest<Irregularity> {
+        self.history.irregularities.clone()
     }
 
     /// The same, for records that name their schema by its number in a registry.
@@ -140,7 +143,7 @@ impl Composer {
 
     /// Where a message's event may have become a dead letter in an earlier session, or the other way round.
     pub(super) fn other_place(&self, message: &Message) -> Option<Slot> {
-        let letters = self.names.dead_letter();
+        let letters = &self.names.dead_letter;
         if message.slot.topic == *letters {
             return message.twin.clone();
         }
@@ -152,7 +155,7 @@ impl Composer {
 
     /// Whether this is the topic of dead letters.
     pub(super) fn is_dead_letter_topic(&self, topic: &str) -> bool {
-        **self.names.dead_letter() == *topic
+        *self.names.dead_letter == *topic
     }
 
     /// Everything up to this record is delivered, and is never composed again.
@@ -260,11 +263,11 @@ impl Composer {
         if self.counted.insert(letter.place()) {
             self.metrics
                 .dead_letters
-                .with_label_values(&[letter.provider(), letter.reason()])
+                .with_label_values(&[letter.provider(), letter.reason])
                 .inc();
-            self.recent.add(letter.sample());
+            self.recent.add(letter.sample(), |_, _| false);
         }
-        dead_letter::messages(&self.names, &letter, limit(self.names.dead_letter()))
+        dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
 
     /// What becomes of an event.
@@ -303,7 +306,7 @@ impl Composer {
         let arrival = Arrival::of(head, position.seq, event.index);
         if let Some(refused) = self.refusal(position, topic, &key) {
             // Sent once more by somebody, it is no copy of what never came.
-            self.history.leave_out(arrival);
+            self.history.repeats.rewind(arrival);
             return Ok(refused);
         }
         let seen = Seen {
@@ -350,7 +353,7 @@ impl Composer {
             reason: (verdict.reason, verdict.text.clone()),
             slot: Slot {
                 topic: Arc::clone(topic),
-                partition: partition_of(key.as_bytes(), self.names.partitions()),
+                partition: partition_of(key.as_bytes(), self.names.partitions),
             },
             key: key.to_owned(),
         })

@@ -17,7 +17,8 @@ pub(super) struct DeadLetter<'a> {
     record: &'a Record,
     /// `None` where the record has lost it.
     head: Option<&'a Head>,
-    reason: &'static str,
+    /// A label for metrics, and the header `imbridge-reason`.
+    pub reason: &'static str,
     error: String,
     command: Option<&'a str>,
     key: Option<String>,
@@ -117,11 +118,6 @@ impl<'a> DeadLetter<'a> {
     pub fn provider(&self) -> &'static str {
         self.head.map_or("unknown", |head| head.provider.as_str())
     }
-
-    /// A label for metrics, and the header `imbridge-reason`.
-    pub fn reason(&self) -> &'static str {
-        self.reason
-    }
 }
 
 /// The messages of a dead letter: one, or several parts (`imbridge-part: 1/3`) where the topic's limit is too small.
@@ -136,10 +132,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     let command = letter.command.map(|command| clip(command, CLIP_BYTES));
     // Each has a key, so that letters of one group, or else of one app, stay in order.
     let own = letter.key.as_ref().filter(|key| key.len() <= CLIP_BYTES);
-    let key = own.map_or_else(
-        || letter.head.map_or(names.spool(), |head| &head.app).to_owned(),
-        Clone::clone,
-    );
+    let key = own.unwrap_or_else(|| letter.head.map_or(&names.spool, |head| &head.app));
     let message = |(part, bytes): (usize, &&[u8])| {
         let mut more = vec![
             ("imbridge-reason", letter.reason.to_owned()),
@@ -161,7 +154,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
                 part: part as u32,
             },
             id: None,
-            topic: names.dead_letter(),
+            topic: &names.dead_letter,
             source: letter.head.map_or_else(|| "/unknown".to_owned(), source_of),
             kind: format!("{}.{}", letter.provider(), command.as_deref().unwrap_or("unknown")),
             key: key.clone(),

@@ -5,10 +5,14 @@ use serde::Deserialize;
 use tracing::debug;
 
 use super::metrics::Metrics;
+use super::recent::Latest;
 use super::repeats::{Arrival, ContentId, Repeats};
-use super::sequences::{Irregularities, Irregularity, Sequences, Step};
+use super::sequences::{Irregularity, Sequences, Step};
 use crate::callback::{Head, SHOWN_BYTES_MAX, clip};
 use crate::schema::Numbered;
+
+/// Groups with a gap or disorder that are remembered by name.
+const NAMED_MAX: usize = 100;
 
 /// `[history]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,9 +60,10 @@ pub(super) struct Seen<'a> {
 }
 
 pub(super) struct History {
-    repeats: Repeats,
+    pub repeats: Repeats,
     sequences: Sequences,
-    irregularities: Irregularities,
+    /// The groups whose numbers did not follow one another.
+    pub irregularities: Latest<Irregularity>,
     pub(super) metrics: Metrics,
     /// The last event that was counted: those that are gone through again are not.
     counted: (u64, u32),
@@ -69,15 +74,10 @@ impl History {
         History {
             repeats: Repeats::new(config.window_s, config.max_callbacks),
             sequences: Sequences::new(config.max_groups),
-            irregularities: Irregularities::default(),
+            irregularities: Latest::new(NAMED_MAX),
             metrics,
             counted: (0, 0),
         }
-    }
-
-    /// The groups whose numbers did not follow one another.
-    pub fn irregularities(&self) -> Irregularities {
-        self.irregularities.clone()
     }
 
     /// Takes the next event; false for a copy, which is not to be sent.
@@ -102,21 +102,6 @@ impl History {
             self.count(seen);
         }
         !copy
-    }
-
-    /// Passes over an event that does not reach its topic: what comes later is no copy of it.
-    pub fn leave_out(&mut self, arrival: Arrival) {
-        self.repeats.leave_out(arrival);
-    }
-
-    /// Whether copies are looked for at all.
-    pub fn looks_back(&self) -> bool {
-        self.repeats.looks_back()
-    }
-
-    /// Takes an event of before the start, which was delivered.
-    pub fn remember(&mut self, id: ContentId, arrival: Arrival) {
-        self.repeats.is_copy(id, arrival);
     }
 
     fn count(&mut self, seen: Seen<'_>) {
@@ -147,15 +132,15 @@ impl History {
             number,
             "a group's numbers do not follow one another"
         );
-        self.irregularities.note(Irregularity {
+        let irregularity = Irregularity {
             provider,
             app: seen.head.app.clone(),
             command: seen.command.to_owned(),
             group: group.into_owned(),
-            last,
             expected: last.saturating_add(1),
             got: number,
             at_ms: seen.arrival.received_at_ms,
-        });
+        };
+        self.irregularities.add(irregularity, Irregularity::is_of);
     }
 }

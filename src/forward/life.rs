@@ -11,12 +11,10 @@ use super::source::Source;
 use super::window::{InFlight, Window};
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot};
+use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, read_back};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
-/// How often progress goes to the spool.
-const REPORT_EVERY: Duration = Duration::from_millis(20);
 /// How long to wait for records with messages in flight, so that their reports are not seen late.
 const WAIT_IN_FLIGHT: Duration = Duration::from_millis(1);
 /// And without.
@@ -34,9 +32,6 @@ pub(super) struct Life<'a> {
     /// Delivered messages whose record is not complete, and the marks behind them: these move with the record, since its first
     /// message would be looked for too.
     unfinished: Vec<(InFlight, i64)>,
-    delivered: u64,
-    reported: u64,
-    reported_at: Instant,
     progress_at: Instant,
     /// The message that was sent last travels alone.
     alone: bool,
@@ -49,6 +44,7 @@ pub(super) struct Life<'a> {
 }
 
 /// What is known of messages that earlier sessions may have sent.
+#[derive(Default)]
 pub(super) struct Known {
     /// Records after this one were never composed before it was known what became of their messages.
     horizon: u64,
@@ -56,18 +52,6 @@ pub(super) struct Known {
     looked_up: HashSet<Slot>,
     present: Present,
     settled: bool,
-}
-
-impl Known {
-    /// Nothing is known of the messages of records up to this one.
-    pub fn nothing(horizon: u64) -> Known {
-        Known {
-            horizon,
-            looked_up: HashSet::new(),
-            present: Present::default(),
-            settled: false,
-        }
-    }
 }
 
 /// What a session leaves behind.
@@ -85,31 +69,33 @@ pub(super) struct Ended {
 }
 
 impl<'a> Life<'a> {
-    pub fn new(parts: &'a mut Forwarder, publisher: Publisher, marks: Marks, from: (Progress, Known)) -> Life<'a> {
-        let (
-            Progress {
-                delivered, composed, ..
-            },
-            known,
-        ) = from;
-        let reported = parts.reader.delivered();
-        let now = Instant::now();
-        Life {
+    /// Goes on where earlier sessions ended, of whose messages this is known.
+    pub fn begin(
+        parts: &'a mut Forwarder,
+        publisher: Publisher,
+        progress: Progress,
+        known: Option<Known>,
+    ) -> Result<Life<'a>, Trouble> {
+        parts.composer.recall(&mut parts.reader, progress.delivered);
+        let marks = Marks::from_notes(parts.reader.notes()?);
+        parts.metrics.connected.set(1);
+        let nothing = || Known {
+            horizon: progress.composed,
+            ..Known::default()
+        };
+        Ok(Life {
+            source: Source::after(progress.delivered, progress.composed, parts),
             parts,
             publisher,
             window: Window::default(),
-            source: Source::after(delivered, composed),
             unfinished: Vec::new(),
-            delivered,
-            reported,
-            reported_at: now,
-            progress_at: now,
+            progress_at: Instant::now(),
             alone: false,
             unsent: Vec::new(),
             marks,
-            composed,
-            known,
-        }
+            composed: progress.composed,
+            known: known.unwrap_or_else(nothing),
+        })
     }
 
     /// Gives the producer up, and finds out what became of what it had.
@@ -129,20 +115,20 @@ impl<'a> Life<'a> {
         if let Some(known) = &mut known {
             let unfinished = self.unfinished.iter().map(|(message, _)| (message, true));
             for (message, is_delivered) in self.window.messages().chain(unfinished) {
-                let InFlight {
-                    slot,
-                    position,
-                    received_at_ms,
-                } = message;
+                let slot = &message.slot;
                 known.looked_up.insert(slot.clone());
                 if is_delivered {
-                    known.present.note(slot.clone(), *position, *received_at_ms);
+                    known
+                        .present
+                        .note(slot.clone(), message.position, message.received_at_ms);
                 }
             }
         }
-        self.parts.reader.deliver(self.delivered, self.marks.take_notes());
+        self.parts
+            .reader
+            .deliver(self.source.delivered, self.marks.take_notes());
         Ended {
-            delivered: self.delivered,
+            delivered: self.source.delivered,
             composed: self.source.composed(),
             known,
             refused,
@@ -162,8 +148,8 @@ impl<'a> Life<'a> {
             // What was not looked up for want of time may be there.
             let sent = !self.parts.abandon.is_raised() && self.send()?;
             let collected = self.collect()?;
-            self.report();
-            if self.parts.abandon.is_raised() || self.is_drained() || self.is_renewable() {
+            self.source.report(self.parts, || self.marks.take_notes());
+            if self.source.is_over(self.parts) {
                 return Ok(());
             }
             if !sent && !collected {
@@ -174,17 +160,6 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn is_drained(&self) -> bool {
-        self.parts.drain.is_raised()
-            && self.delivered >= self.parts.reader.appended()
-            && self.delivered == self.reported
-    }
-
-    /// New schemas wait, and nothing that was composed is on its way.
-    fn is_renewable(&self) -> bool {
-        self.delivered == self.source.read && self.delivered == self.reported && self.source.is_done(self.parts)
-    }
-
     /// Before anything is sent to a partition, its topic is there and it has a mark in the spool; and before anything is sent that an
     /// earlier session may have sent, the partition behind its mark is looked up. One without a mark never had a message.
     fn prepare(&mut self) -> Result<(), Trouble> {
@@ -192,7 +167,7 @@ impl<'a> Life<'a> {
             return Ok(());
         };
         // Not before all of them are delivered: a session that ends earlier leaves them to the next one.
-        if self.delivered >= self.composed && !self.known.present.is_empty() {
+        if self.source.delivered >= self.composed && !self.known.present.is_empty() {
             self.known.present = Present::default();
         }
         let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
@@ -219,7 +194,7 @@ impl<'a> Life<'a> {
         }
         let notes = self.marks.take_notes();
         if !notes.is_empty() {
-            self.parts.reader.deliver_durably(self.delivered, notes)?;
+            self.parts.reader.deliver_durably(self.source.delivered, notes)?;
         }
         if look_up.is_empty() {
             return Ok(());
@@ -233,7 +208,7 @@ impl<'a> Life<'a> {
         if self.parts.abandon.is_raised() {
             return Ok(());
         }
-        let present = self.publisher.read_back(marks)?;
+        let present = read_back(&self.parts.config, &self.parts.spool, marks)?;
         info!(
             partitions = marks.len(),
             found = present.len(),
@@ -252,7 +227,7 @@ impl<'a> Life<'a> {
         let abandon = &self.parts.abandon;
         let mut said = false;
         while !abandon.is_raised() {
-            match self.publisher.hidden(slots)? {
+            match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
                 None => {
                     abandon.pause(self.parts.config.settle(self.publisher.replicas(slots)));
@@ -332,16 +307,15 @@ impl<'a> Life<'a> {
     fn take_delivered(&mut self) -> bool {
         let mut any = false;
         let now_ms = unix_ms();
-        while let Some(delivered) = self.window.pop() {
+        while let Some((delivered, offset)) = self.window.pop() {
             any = true;
             if let Some(message) = delivered.message {
                 let topic = &message.slot.topic;
                 self.parts.metrics.published(topic, message.received_at_ms, now_ms);
                 self.parts.note_delivery(topic);
-                self.unfinished.push((message, delivered.offset + 1));
+                self.unfinished.push((message, offset + 1));
             }
             if let Some(seq) = delivered.completes {
-                self.delivered = seq;
                 self.source.deliver(seq, &self.parts.spans);
                 for (message, offset) in self.unfinished.drain(..) {
                     self.marks.set(message.slot, offset);
@@ -351,18 +325,8 @@ impl<'a> Life<'a> {
         any
     }
 
-    /// Tells the spool how far delivery has come, now and then.
-    fn report(&mut self) {
-        if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
-            self.parts.reader.deliver(self.delivered, self.marks.take_notes());
-            self.parts.composer.forget(self.delivered);
-            self.reported = self.delivered;
-            self.reported_at = Instant::now();
-        }
-    }
-
     fn wait(&self) {
-        let idle = self.window.is_empty() && self.delivered == self.reported;
+        let idle = self.window.is_empty() && self.source.is_reported();
         let time = if idle { WAIT_IDLE } else { WAIT_IN_FLIGHT };
         if self.source.held_up && idle {
             std::thread::sleep(WAIT_REGISTRY);
@@ -379,7 +343,7 @@ impl<'a> Life<'a> {
         if self.progress_at.elapsed() < limit {
             return Ok(());
         }
-        match self.publisher.hidden(&self.window.slots()) {
+        match hidden(&self.parts.config, &self.window.slots()) {
             // It may have moved while the cluster was asked.
             Ok(None) if self.collect()? => return Ok(()),
             Ok(None) => {

@@ -33,17 +33,16 @@ use tracing::{debug, error, info, warn};
 pub use compose::{Composer, Waiting};
 pub use history::Config;
 pub use metrics::Metrics;
-pub use recent::{RecentLetters, Sample};
+pub use recent::{Latest, Sample};
 pub use renewal::{Renewal, Renewals};
-pub use sequences::{Irregularities, Irregularity};
+pub use sequences::Irregularity;
 
 use crate::callback::{Provider, Spans};
 use crate::lifecycle::{Backoff, Stop};
 use crate::publish::{self, Delivery, Failure, Kind, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
-use life::{Known, Life};
-use marks::Marks;
-use refusals::{Learnt, Refused};
+use life::{Ended, Known, Life};
+use refusals::Refused;
 use transactions::{Claim, Transactions};
 
 const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(3);
@@ -172,13 +171,14 @@ impl Forwarder {
                 progress.composed = self.reader.appended();
                 Err(Trouble::Panic(words_of(panic.as_ref())))
             });
-            let life = life.and_then(|life| {
-                known = life.known;
-                if life.has_moved {
+            let life = life.and_then(|(outcome, ended)| {
+                if ended.delivered > progress.delivered {
                     backoff.reset();
                 }
-                life.outcome
-                    .or_else(|trouble| self.learn(trouble, life.refused, &life.unexplained))
+                progress.delivered = ended.delivered;
+                progress.composed = ended.composed;
+                known = ended.known;
+                outcome.or_else(|trouble| self.learn(trouble, ended.refused, &ended.unexplained))
             });
             match life {
                 Ok(()) => continue,
@@ -236,21 +236,20 @@ impl Forwarder {
                 );
                 return Err(trouble);
             }
-            let learnt = self.composer.refusals.learn_topic(&topic, now);
-            goes_on |= learnt == Learnt::Close;
-            let grace_s = self.config.refusal_grace_s;
-            match learnt {
-                Learnt::Wait => warn!(
-                    topic = topic.topic,
-                    cause = topic.text,
-                    grace_s,
-                    "the topic refuses: publishing waits for it, then its events become dead letters"
-                ),
-                Learnt::Close => error!(
+            if self.composer.refusals.learn_topic(&topic, now) {
+                goes_on = true;
+                error!(
                     topic = topic.topic,
                     cause = topic.text,
                     "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
-                ),
+                );
+            } else {
+                warn!(
+                    topic = topic.topic,
+                    cause = topic.text,
+                    grace_s = self.config.refusal_grace_s,
+                    "the topic refuses: publishing waits for it, then its events become dead letters"
+                );
             }
         }
         let (letters, others): (Vec<_>, Vec<_>) = refused
@@ -268,13 +267,6 @@ impl Forwarder {
             error!(%trouble, "Kafka refuses a record: it becomes a dead letter");
         }
         if judged || goes_on { Ok(()) } else { Err(trouble) }
-    }
-
-    /// Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
-    fn tell_missing_rights(&self) {
-        for missing in publish::missing_rights(&self.config, &self.topics()) {
-            warn!(missing, "Kafka does not let the bridge do all that it will have to");
-        }
     }
 
     /// How long a producer that is given up may take to say what became of its messages.
@@ -298,64 +290,45 @@ impl Forwarder {
         self.metrics.connected.set(publisher.is_reachable().into());
     }
 
-    /// One session of a producer.
-    fn live(&mut self, progress: &mut Progress, known: Option<Known>, claim: &mut Claim) -> Result<Lived, Trouble> {
+    /// One session of a producer: what ended it, or `Ok` when it was drained or abandoned, or new schemas can be used; and what it leaves
+    /// behind.
+    fn live(
+        &mut self,
+        progress: &mut Progress,
+        known: Option<Known>,
+        claim: &mut Claim,
+    ) -> Result<(Result<(), Trouble>, Ended), Trouble> {
         claim.verify(self)?;
-        let publisher = Publisher::connect(&self.config, &self.topics(), &self.spool)?;
+        // Those that are looked up at the start, and created there where that is wanted.
+        let topics = self.composer.topics_of(&self.providers);
+        let publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
         info!(
             brokers = self.config.brokers,
             from = progress.delivered + 1,
             "connected to Kafka"
         );
+        // Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
         if !std::mem::replace(&mut progress.rights_asked, true) {
-            self.tell_missing_rights();
+            for missing in publish::missing_rights(&self.config, &topics) {
+                warn!(missing, "Kafka does not let the bridge do all that it will have to");
+            }
         }
         let delivery = self.config.delivery.as_str();
         self.reader
             .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
         // A session that panicked has left its progress, and marks that belong to it, in the spool alone.
         progress.delivered = progress.delivered.max(self.reader.delivered());
-        let (outcome, ended) = match self.config.delivery {
+        Ok(match self.config.delivery {
             Delivery::Idempotent => {
-                self.composer.recall(&mut self.reader, progress.delivered);
-                let marks = Marks::from_notes(self.reader.notes()?);
-                self.metrics.connected.set(1);
-                let known = known.unwrap_or_else(|| Known::nothing(progress.composed));
-                let mut life = Life::new(self, publisher, marks, (*progress, known));
+                let mut life = Life::begin(self, publisher, *progress, known)?;
                 (life.run(), life.end())
             }
             Delivery::Transactional => {
                 let mut life = Transactions::begin(self, publisher, *progress, claim)?;
                 (life.run(), life.end())
             }
-        };
-        let has_moved = ended.delivered > progress.delivered;
-        progress.delivered = ended.delivered;
-        progress.composed = ended.composed;
-        Ok(Lived {
-            outcome,
-            has_moved,
-            known: ended.known,
-            refused: ended.refused,
-            unexplained: ended.unexplained,
         })
     }
-
-    /// The topics that are looked up at the start, and created there where that is wanted.
-    fn topics(&self) -> Vec<String> {
-        self.composer.topics_of(&self.providers)
-    }
-}
-
-/// How a session went.
-struct Lived {
-    /// `Ok` when it was drained or abandoned, or new schemas can be used.
-    outcome: Result<(), Trouble>,
-    /// Something was delivered.
-    has_moved: bool,
-    known: Option<Known>,
-    refused: Vec<Refused>,
-    unexplained: Vec<String>,
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {

@@ -15,10 +15,11 @@ type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
 /// The names that go into messages.
 pub(super) struct Names {
     pub spool: String,
-    partitions: i32,
+    /// Partitions that keys are placed in.
+    pub partitions: i32,
     topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,
-    dead_letter: Arc<str>,
+    pub dead_letter: Arc<str>,
     /// Where delivery is transactional.
     checkpoints: Option<String>,
 }
@@ -87,21 +88,6 @@ impl Names {
         topics
     }
 
-    /// The dead-letter topic.
-    pub fn dead_letter(&self) -> &Arc<str> {
-        &self.dead_letter
-    }
-
-    /// Partitions that keys are placed in.
-    pub fn partitions(&self) -> i32 {
-        self.partitions
-    }
-
-    /// The spool's name.
-    pub fn spool(&self) -> &str {
-        &self.spool
-    }
-
     /// The id of an event without an identity of its own: the same however often the record goes through.
     pub fn event_id(&self, position: Position) -> String {
         format!("{}.{position}", self.spool)
@@ -117,8 +103,8 @@ impl Names {
             ("ce_type", draft.kind),
             ("ce_time", rfc3339(draft.time_ms)),
             ("content-type", draft.content_type.to_owned()),
+            ("ce_subject", draft.key.clone()),
         ];
-        headers.push(("ce_subject", draft.key.clone()));
         if let Some(trace) = draft.trace {
             headers.push(("traceparent", trace.parent.clone()));
             headers.extend(trace.state.clone().map(|state| ("tracestate", state)));

@@ -15,7 +15,7 @@ impl Composer {
     /// Takes in every record that the spool has up to `delivered`, before the first is composed; later calls do nothing.
     /// What cannot be read is not known: better a copy that is sent than events that wait.
     pub(super) fn recall(&mut self, reader: &mut Reader, delivered: u64) {
-        if std::mem::replace(&mut self.recalled, true) || !self.history.looks_back() {
+        if std::mem::replace(&mut self.recalled, true) || !self.history.repeats.looks_back() {
             return;
         }
         let (mut read, mut count) = (0, 0);
@@ -54,7 +54,9 @@ impl Composer {
                 .record(command, &event.body, &meta(head, "", None), &mut unused);
             if encoded.is_ok_and(|encoded| encoded.identified) {
                 let id = ContentId::of(head, command.name(), &event.body);
-                self.history.remember(id, Arrival::of(head, record.seq, event.index));
+                let arrival = Arrival::of(head, record.seq, event.index);
+                // It was delivered: this is for the memory alone.
+                self.history.repeats.is_copy(id, arrival);
             }
         }
     }

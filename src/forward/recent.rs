@@ -1,11 +1,9 @@
-//! The latest dead letters, for people who look at the status page: what kind they were, and the shape of their bytes.
-//! Bounded. The bytes themselves are not kept: every letter and digit that could be somebody's data is replaced.
+//! The latest of what people look for on the status page, bounded. Of dead letters: what kind they were, and the shape of their bytes.
+//! The bytes themselves are not kept: every letter and digit that could be somebody's data is replaced.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Dead letters that are remembered.
-const LETTERS_MAX: usize = 20;
 /// Bytes of each that are looked at.
 const SAMPLE_BYTES: usize = 300;
 
@@ -26,21 +24,33 @@ pub struct Sample {
     pub shape: String,
 }
 
-/// The latest ones; a handle for other threads, cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct RecentLetters(Arc<Mutex<VecDeque<Sample>>>);
+/// The latest ones, so many at most; a handle for other threads, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Latest<T> {
+    most: usize,
+    found: Arc<Mutex<VecDeque<T>>>,
+}
 
-impl RecentLetters {
-    pub(super) fn add(&self, sample: Sample) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.truncate(LETTERS_MAX - 1);
-        samples.push_front(sample);
+impl<T: Clone> Latest<T> {
+    pub(super) fn new(most: usize) -> Latest<T> {
+        Latest {
+            most,
+            found: Arc::default(),
+        }
+    }
+
+    /// Adds one, in the place of those that are the same.
+    pub(super) fn add(&self, one: T, same: impl Fn(&T, &T) -> bool) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|other| !same(other, &one));
+        found.truncate(self.most - 1);
+        found.push_front(one);
     }
 
     /// The latest first.
-    pub fn list(&self) -> Vec<Sample> {
-        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.iter().cloned().collect()
+    pub fn list(&self) -> Vec<T> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().cloned().collect()
     }
 }
 
@@ -116,19 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn only_the_latest_are_kept() {
-        let recent = RecentLetters::default();
-        for at_ms in 0..50 {
-            recent.add(Sample {
-                at_ms,
-                provider: "tencent",
-                command: None,
-                reason: "not_json",
-                bytes: 0,
-                shape: String::new(),
-            });
-        }
-        let times: Vec<i64> = recent.list().iter().map(|sample| sample.at_ms).collect();
-        assert_eq!(times, (30..50).rev().collect::<Vec<_>>());
+    fn only_the_latest_are_kept_and_of_those_that_are_the_same_the_last() {
+        let recent = Latest::new(20);
+        let add =
+            |name: &'static str, number: u32| recent.add((name, number), |one, other| one.0 == other.0 && one.0 != "-");
+        add("g", 5);
+        add("h", 6);
+        add("g", 7);
+        assert_eq!(recent.list(), [("g", 7), ("h", 6)]);
+        (0..50).for_each(|number| add("-", number));
+        assert_eq!(
+            recent.list(),
+            (30..50).rev().map(|number| ("-", number)).collect::<Vec<_>>()
+        );
     }
 }

@@ -58,15 +58,6 @@ enum State {
     Trying,
 }
 
-/// What was learnt of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Learnt {
-    /// It is waited for.
-    Wait,
-    /// From here on its events become dead letters.
-    Close,
-}
-
 impl Refusals {
     /// Topics are waited for so long.
     pub fn new(grace: Duration) -> Refusals {
@@ -115,8 +106,8 @@ impl Refusals {
         certain
     }
 
-    /// Takes in that a topic refuses.
-    pub fn learn_topic(&mut self, refused: &TopicRefused, now: Instant) -> Learnt {
+    /// Takes in that a topic refuses: false while it is waited for, true when its events become dead letters from here on.
+    pub fn learn_topic(&mut self, refused: &TopicRefused, now: Instant) -> bool {
         let began = match self.trouble {
             Some((began, last)) if now.saturating_duration_since(last) <= self.grace.max(RETRY_EVERY) => began,
             _ => now,
@@ -137,10 +128,7 @@ impl Refusals {
             State::Grace
         };
         self.topics.insert(refused.topic.clone(), Topic { verdict, state });
-        match state {
-            State::Grace => Learnt::Wait,
-            _ => Learnt::Close,
-        }
+        state != State::Grace
     }
 
     /// Lets topics be tried again whose time has come.
@@ -180,16 +168,8 @@ impl Refusals {
 
     /// Everything up to this record is delivered.
     pub fn forget(&mut self, seq: u64) {
-        while self
-            .records
-            .first_key_value()
-            .is_some_and(|((first, _), _)| *first <= seq)
-        {
-            self.records.pop_first();
-        }
-        while self.suspects.first().is_some_and(|position| position.seq <= seq) {
-            self.suspects.pop_first();
-        }
+        self.records.retain(|(refused, _), _| *refused > seq);
+        self.suspects.retain(|position| position.seq > seq);
     }
 }
 
@@ -255,26 +235,18 @@ mod tests {
     fn a_topic_is_waited_for_then_closed_and_tried_again_each_minute() {
         let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
-        assert_eq!(refusals.learn_topic(&topic("t"), began), Learnt::Wait);
-        assert_eq!(refusals.learn_topic(&topic("t"), after(55)), Learnt::Wait);
+        assert!(!refusals.learn_topic(&topic("t"), began));
+        assert!(!refusals.learn_topic(&topic("t"), after(55)));
         assert_eq!(buried(&refusals, 1), None);
-        assert_eq!(refusals.learn_topic(&topic("t"), after(60)), Learnt::Close);
+        assert!(refusals.learn_topic(&topic("t"), after(60)));
         assert_eq!(buried(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(119));
         assert_eq!(buried(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(120));
         assert_eq!(buried(&refusals, 1), None, "it is tried again");
-        assert_eq!(
-            refusals.learn_topic(&topic("t"), after(121)),
-            Learnt::Close,
-            "without another grace"
-        );
+        assert!(refusals.learn_topic(&topic("t"), after(121)), "without another grace");
         assert!(refusals.delivered("t"));
-        assert_eq!(
-            refusals.learn_topic(&topic("t"), after(1000)),
-            Learnt::Wait,
-            "it begins anew"
-        );
+        assert!(!refusals.learn_topic(&topic("t"), after(1000)), "it begins anew");
     }
 
     #[test]
@@ -283,7 +255,7 @@ mod tests {
         let after = |seconds| began + Duration::from_secs(seconds);
         refusals.learn_topic(&topic("t"), began);
         refusals.learn_topic(&topic("t"), after(60));
-        assert_eq!(refusals.learn_topic(&topic("u"), after(61)), Learnt::Close);
-        assert_eq!(refusals.learn_topic(&topic("v"), after(1000)), Learnt::Wait);
+        assert!(refusals.learn_topic(&topic("u"), after(61)));
+        assert!(!refusals.learn_topic(&topic("v"), after(1000)));
     }
 }

@@ -91,7 +91,7 @@ impl Repeats {
         if !self.looks_back() {
             return false;
         }
-        self.rewind(arrival.position());
+        self.rewind(arrival);
         let earlier = self.last.get(&id).map(|at| self.seen[(at - self.left) as usize].1);
         self.last.insert(id, self.left + self.seen.len() as u64);
         self.seen.push_back((id, arrival));
@@ -104,18 +104,16 @@ impl Repeats {
         })
     }
 
-    /// Passes over an event: what came from its position on is forgotten, as for one that is gone through again.
-    pub fn leave_out(&mut self, arrival: Arrival) {
-        self.rewind(arrival.position());
-    }
-
     /// Whether anything can be a copy.
     pub fn looks_back(&self) -> bool {
         self.window_ms > 0
     }
 
-    fn rewind(&mut self, position: (u64, u32)) {
-        let before = self.seen.partition_point(|(_, arrival)| arrival.position() < position);
+    /// Forgets what came from this event's position on: it is gone through again, or left out since it does not reach its topic.
+    pub fn rewind(&mut self, to: Arrival) {
+        let before = self
+            .seen
+            .partition_point(|(_, arrival)| arrival.position() < to.position());
         if before < self.seen.len() {
             self.seen.truncate(before);
             self.last = (self.left..).zip(&self.seen).map(|(at, (id, _))| (*id, at)).collect();
@@ -231,18 +229,31 @@ mod tests {
         })
     }
 
+    /// Events of few contents, in order.
+    fn events() -> impl Strategy<Value = Vec<(u8, Arrival)>> {
+        let drawn = prop::collection::vec((0..6u8, 0..3u64, 0..3_000i64), 1..200);
+        drawn.prop_map(|drawn| {
+            let (mut seq, mut received_at_ms) = (0, 0);
+            let event = |(index, (content, skip, time_ms))| {
+                seq += skip;
+                received_at_ms += time_ms;
+                let arrival = Arrival {
+                    seq,
+                    index,
+                    received_at_ms,
+                };
+                (content, arrival)
+            };
+            (0..).zip(drawn).map(event).collect()
+        })
+    }
+
     proptest! {
         #[test]
         fn verdicts_are_those_of_the_definition_however_often_and_wherever_publishing_starts_over(
-            drawn in prop::collection::vec((0..6u8, 0..3u64, 0..3_000i64), 1..200),
+            events in events(),
             restarts in prop::collection::vec((0..200usize, 0..200usize), 0..8),
         ) {
-            let (mut seq, mut now_ms) = (0, 0);
-            let events: Vec<(u8, Arrival)> = drawn.into_iter().enumerate().map(|(number, (content, skip, time_ms))| {
-                seq += skip;
-                now_ms += time_ms;
-                (content, Arrival { seq, index: number as u32, received_at_ms: now_ms })
-            }).collect();
             let mut repeats = Repeats::new(5, 20);
             let mut go = |from: usize, to: usize| -> Vec<bool> {
                 events[from..to].iter().map(|(content, arrival)| repeats.is_copy(id(*content), *arrival)).collect()
@@ -259,15 +270,9 @@ mod tests {
 
         #[test]
         fn after_a_restart_the_records_of_the_window_are_enough_to_go_on_with_the_same_verdicts(
-            drawn in prop::collection::vec((0..6u8, 0..3u64, 0..3_000i64), 1..200),
+            events in events(),
             stop in 0..200usize,
         ) {
-            let (mut seq, mut now_ms) = (0, 0);
-            let events: Vec<(u8, Arrival)> = drawn.into_iter().enumerate().map(|(number, (content, skip, time_ms))| {
-                seq += skip;
-                now_ms += time_ms;
-                (content, Arrival { seq, index: number as u32, received_at_ms: now_ms })
-            }).collect();
             let stop = stop.min(events.len() - 1);
             let next = events[stop].1;
             let kept = |(_, arrival): &&(u8, Arrival)| {

@@ -1,12 +1,8 @@
 //! The numbers of groups' messages, as they come: what is missing between two of them, and what comes late. Bounded: a
 //! group that was not seen for as long as many others came is forgotten. It knows no events and no metrics.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Groups with a gap or disorder that are remembered by name.
-const NAMED_MAX: usize = 100;
 
 /// The last number of each group.
 #[derive(Debug)]
@@ -51,19 +47,13 @@ pub struct Irregularity {
     pub command: String,
     /// The group, with its topic where it has topics; of a long name its beginning, which stands for all that have it.
     pub group: String,
-    /// The highest number before.
-    pub last: i64,
-    /// What should have come: the one after it.
+    /// What should have come: the one after the highest before.
     pub expected: i64,
     /// What came: above `expected` where there is a gap, below where there is disorder.
     pub got: i64,
     /// When it arrived, in Unix milliseconds.
     pub at_ms: i64,
 }
-
-/// The last groups with a gap or disorder; a handle for other threads, cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Irregularities(Arc<Mutex<VecDeque<Irregularity>>>);
 
 impl Sequences {
     /// Remembers about this many groups.
@@ -102,23 +92,10 @@ impl Sequences {
     }
 }
 
-impl Irregularities {
-    /// The last of each group, the latest first.
-    pub fn latest(&self) -> Vec<Irregularity> {
-        let named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        named.iter().rev().cloned().collect()
-    }
-
-    pub(super) fn note(&self, found: Irregularity) {
-        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |other: &Irregularity| {
-            (other.provider, &other.app, &other.group) == (found.provider, &found.app, &found.group)
-        };
-        named.retain(|other| !same(other));
-        if named.len() == NAMED_MAX {
-            named.pop_front();
-        }
-        named.push_back(found);
+impl Irregularity {
+    /// Whether both are of one group.
+    pub(super) fn is_of(&self, other: &Irregularity) -> bool {
+        (self.provider, &self.app, &self.group) == (other.provider, &other.app, &other.group)
     }
 }
 
@@ -165,37 +142,5 @@ mod tests {
             }
         }
         assert_eq!(sequences.step("group 1", 2), Step::First, "forgotten long ago");
-    }
-
-    #[test]
-    fn the_last_irregularity_of_each_group_is_named_and_only_so_many() {
-        let irregularities = Irregularities::default();
-        let note = |group: String, got| {
-            irregularities.note(Irregularity {
-                provider: "tencent",
-                app: "1".into(),
-                command: "c".into(),
-                group,
-                last: 1,
-                expected: 2,
-                got,
-                at_ms: 0,
-            });
-        };
-        note("g".into(), 5);
-        note("h".into(), 6);
-        note("g".into(), 7);
-        let found: Vec<_> = irregularities
-            .latest()
-            .into_iter()
-            .map(|one| (one.group, one.got))
-            .collect();
-        assert_eq!(found, [("g".to_owned(), 7), ("h".to_owned(), 6)]);
-        (0..200).for_each(|number| note(number.to_string(), 9));
-        let groups: Vec<_> = irregularities.latest().into_iter().map(|one| one.group).collect();
-        assert_eq!(
-            (groups.len(), groups[0].as_str(), groups[99].as_str()),
-            (100, "199", "100")
-        );
     }
 }

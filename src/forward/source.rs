@@ -10,6 +10,8 @@ use crate::spool::Record;
 
 /// Bytes of records that are composed at a time.
 const READ_BYTES: usize = 256 << 10;
+/// How often progress goes to the spool.
+const REPORT_EVERY: Duration = Duration::from_millis(20);
 
 /// One message to send, in the order in which they are to be sent.
 #[derive(Debug)]
@@ -26,7 +28,16 @@ pub(super) struct Completed {
     pub appended_at_ms: i64,
 }
 
-/// Composed and not yet sent.
+impl Completed {
+    pub fn of(record: &Record) -> Completed {
+        Completed {
+            seq: record.seq,
+            appended_at_ms: record.appended_at_ms,
+        }
+    }
+}
+
+/// What is composed and not yet sent, and how far delivery has come.
 #[derive(Debug)]
 pub(super) struct Source {
     pub pending: VecDeque<Step>,
@@ -40,11 +51,16 @@ pub(super) struct Source {
     traced: VecDeque<(u64, Span)>,
     /// The one after it waits for the registry, or for new schemas.
     pub held_up: bool,
+    /// Every record up to here is in Kafka.
+    pub delivered: u64,
+    /// And the spool knows it up to here.
+    reported: u64,
+    reported_at: Instant,
 }
 
 impl Source {
     /// Goes on after this record; up to `horizon`, earlier lives may have sent messages.
-    pub fn after(seq: u64, horizon: u64) -> Source {
+    pub fn after(seq: u64, horizon: u64, parts: &Forwarder) -> Source {
         Source {
             pending: VecDeque::new(),
             bare: None,
@@ -52,6 +68,9 @@ impl Source {
             traced: VecDeque::new(),
             horizon,
             held_up: false,
+            delivered: seq,
+            reported: parts.reader.delivered(),
+            reported_at: Instant::now(),
         }
     }
 
@@ -60,13 +79,37 @@ impl Source {
         self.read.max(self.horizon)
     }
 
+    /// Whether the spool knows of everything that is delivered.
+    pub fn is_reported(&self) -> bool {
+        self.delivered == self.reported
+    }
+
+    /// Tells the spool how far delivery has come, now and then, with these notes.
+    pub fn report(&mut self, parts: &mut Forwarder, notes: impl FnOnce() -> Vec<(String, String)>) {
+        if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
+            parts.reader.deliver(self.delivered, notes());
+            parts.composer.forget(self.delivered);
+            self.reported = self.delivered;
+            self.reported_at = Instant::now();
+        }
+    }
+
+    /// It is abandoned; or everything is delivered and reported, and it is drained, or new schemas wait and nothing that was composed is
+    /// on its way.
+    pub fn is_over(&self, parts: &Forwarder) -> bool {
+        let is_drained = || parts.drain.is_raised() && self.delivered >= parts.reader.appended();
+        let is_renewable = || self.delivered == self.read && self.is_done(parts);
+        parts.abandon.is_raised() || (self.is_reported() && (is_drained() || is_renewable()))
+    }
+
     /// New schemas wait, and everything that was ever composed with the old ones was read again.
-    pub fn is_done(&self, parts: &Forwarder) -> bool {
+    fn is_done(&self, parts: &Forwarder) -> bool {
         self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()
     }
 
     /// Everything up to this record is in Kafka.
     pub fn deliver(&mut self, seq: u64, spans: &Spans) {
+        self.delivered = seq;
         while self.traced.front().is_some_and(|(traced, _)| *traced <= seq) {
             let (_, mut span) = self.traced.pop_front().expect("it was looked at");
             span.ended = SystemTime::now();
@@ -91,10 +134,7 @@ impl Source {
             };
             self.traced.extend(span_of(record, &messages, &parts.spans));
             let count = messages.len();
-            let completed = Completed {
-                seq: record.seq,
-                appended_at_ms: record.appended_at_ms,
-            };
+            let completed = Completed::of(record);
             if count == 0 {
                 match self.pending.back_mut() {
                     Some(step) => step.completes = Some(completed),

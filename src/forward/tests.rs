@@ -62,9 +62,13 @@ fn record(command: &str, body: &str) -> Record {
 }
 
 fn compose(record: &Record) -> Vec<Message> {
-    composer()
-        .compose(record, &|_| usize::MAX)
-        .expect("no registry, no wait")
+    compose_within(record, usize::MAX)
+}
+
+/// For topics that take so many bytes.
+fn compose_within(record: &Record, limit: usize) -> Vec<Message> {
+    let messages = composer().compose(record, &|_| limit);
+    messages.expect("no registry, no wait")
 }
 
 fn header<'a>(message: &'a Message, name: &str) -> &'a str {
@@ -189,7 +193,7 @@ fn gaps_and_disorder_of_a_groups_numbers_are_counted_once_and_named() {
     let of = |counter: &prometheus::IntCounterVec| counter.with_label_values(&["tencent"]).get();
     assert_eq!((of(&metrics.sequence_gaps), of(&metrics.sequence_disorder)), (3, 1));
     assert_eq!(metrics.sequence_groups.get(), 2);
-    let named = composer.irregularities().latest();
+    let named = composer.irregularities().list();
     assert_eq!(named.len(), 1);
     assert_eq!((named[0].group.as_str(), named[0].expected, named[0].got), ("g", 10, 7));
 }
@@ -263,22 +267,17 @@ fn a_damaged_record_is_buried_whole() {
 #[test]
 fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
     let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(100_000));
-    let messages = composer()
-        .compose(&record("Group.CallbackAfterCreateGroup", &body), &|_| 50_000)
-        .expect("no registry, no wait");
+    let messages = compose_within(&record("Group.CallbackAfterCreateGroup", &body), 50_000);
     assert_eq!(positions(&messages), ["7.0", "7.0.1", "7.0.2"]);
     assert_eq!(whole(&messages), body.as_bytes());
     assert_eq!(header(&messages[2], "imbridge-part"), "3/3");
-    assert!(
-        messages
-            .iter()
-            .all(|message| message.size() <= 50_000 && message.key == "g")
-    );
-    assert!(
-        messages
-            .iter()
-            .all(|message| header(message, "imbridge-reason") == "too_large")
-    );
+    for message in &messages {
+        assert!(message.size() <= 50_000);
+        assert_eq!(
+            (message.key.as_str(), header(message, "imbridge-reason")),
+            ("g", "too_large")
+        );
+    }
 }
 
 fn whole(parts: &[Message]) -> Vec<u8> {
@@ -298,9 +297,7 @@ fn a_key_or_a_command_of_any_length_fits_into_a_dead_letter() {
     let by_key = record("Group.CallbackAfterCreateGroup", &format!(r#"{{"GroupId":"{long}"}}"#));
     let by_command = record(&long, "{}");
     for record in [by_key, by_command] {
-        let messages = composer()
-            .compose(&record, &|_| 1_000_000)
-            .expect("no registry, no wait");
+        let messages = compose_within(&record, 1_000_000);
         assert!(
             messages
                 .iter()

@@ -3,7 +3,7 @@
 //! looked up, and consumers that read committed messages see each event exactly once.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -17,8 +17,6 @@ use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Kind, Pub
 
 /// Messages of one transaction, but for the rest of the last record.
 const MESSAGES_MAX: usize = 5_000;
-/// How often progress goes to the spool.
-const REPORT_EVERY: Duration = Duration::from_millis(20);
 /// How long to wait for room in librdkafka's queue.
 const WAIT_FULL: Duration = Duration::from_millis(1);
 /// How long to wait for records, with nothing to report.
@@ -34,9 +32,6 @@ pub(super) struct Transactions<'a> {
     sent: Vec<InFlight>,
     /// What librdkafka did not take.
     unsent: Vec<Failure>,
-    delivered: u64,
-    reported: u64,
-    reported_at: Instant,
     /// Records after this one were never composed before: nobody has sent them.
     horizon: u64,
     claim: &'a Claim,
@@ -108,16 +103,13 @@ impl<'a> Transactions<'a> {
         parts.metrics.connected.set(1);
         info!(from = start.seq + 1, "took over publishing for this spool id");
         Ok(Transactions {
-            reported: parts.reader.delivered(),
             horizon: progress.composed,
             claim,
+            source: Source::after(start.seq, progress.composed, parts),
             parts,
             publisher,
-            source: Source::after(start.seq, progress.composed),
             sent: Vec::new(),
             unsent: Vec::new(),
-            delivered: start.seq,
-            reported_at: Instant::now(),
         })
     }
 
@@ -135,7 +127,7 @@ impl<'a> Transactions<'a> {
         let unexplained = refused.iter().all(|refused| refused.failure.kind == Kind::Consequence);
         let topics: BTreeSet<&str> = self.sent.iter().map(|sent| &*sent.slot.topic).collect();
         Ended {
-            delivered: self.delivered,
+            delivered: self.source.delivered,
             composed: self.source.composed(),
             known: None,
             unexplained: topics.into_iter().filter(|_| unexplained).map(str::to_owned).collect(),
@@ -152,16 +144,12 @@ impl<'a> Transactions<'a> {
                 self.transact()?;
             } else if let Some(bare) = self.source.bare.take() {
                 // Nothing is in flight between transactions, and nothing was sent: no checkpoint is needed.
-                self.delivered = bare.seq;
+                self.source.delivered = bare.seq;
             } else {
                 self.rest()?;
             }
-            self.report();
-            let drained = self.parts.drain.is_raised()
-                && self.delivered >= self.parts.reader.appended()
-                && self.delivered == self.reported;
-            let renewable = self.delivered == self.source.read && self.source.is_done(self.parts);
-            if self.parts.abandon.is_raised() || drained || (renewable && self.delivered == self.reported) {
+            self.source.report(self.parts, Vec::new);
+            if self.source.is_over(self.parts) {
                 return Ok(());
             }
         }
@@ -197,7 +185,6 @@ impl<'a> Transactions<'a> {
         let complete = complete.expect("what is composed is whole records");
         self.publisher
             .commit(&self.claim.checkpoint(&self.parts.spool, complete))?;
-        self.delivered = complete.seq;
         self.source.deliver(complete.seq, &self.parts.spans);
         let replays = complete.seq <= self.horizon;
         let now_ms = unix_ms();
@@ -259,21 +246,11 @@ impl<'a> Transactions<'a> {
         Ok(true)
     }
 
-    /// Tells the spool how far delivery has come, now and then.
-    fn report(&mut self) {
-        if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
-            self.parts.reader.deliver(self.delivered, Vec::new());
-            self.parts.composer.forget(self.delivered);
-            self.reported = self.delivered;
-            self.reported_at = Instant::now();
-        }
-    }
-
     fn rest(&self) -> Result<(), Trouble> {
         // Serves what librdkafka tells of its brokers.
         self.publisher.poll()?;
         self.parts.tell_reachability(&self.publisher);
-        let short = self.source.held_up || self.delivered > self.reported;
+        let short = self.source.held_up || !self.source.is_reported();
         let time = if short { WAIT_SHORT } else { WAIT_IDLE };
         if self.source.held_up {
             std::thread::sleep(time);
@@ -286,30 +263,28 @@ impl<'a> Transactions<'a> {
 
 /// The last record that is delivered: the spool's own word may be behind the checkpoint's.
 fn go_on(parts: &mut Forwarder, delivered: u64, last: Option<Checkpoint>) -> Result<Completed, Trouble> {
-    let last = last.filter(|last| last.spool == parts.spool && last.delivered >= delivered);
     let own = Completed {
         seq: delivered,
-        appended_at_ms: last.as_ref().map_or(0, |last| last.appended_at_ms),
+        appended_at_ms: 0,
     };
-    let Some(last) = last.filter(|last| last.delivered > delivered) else {
+    let Some(last) = last.filter(|last| last.spool == parts.spool && last.delivered >= delivered) else {
         return Ok(own);
     };
-    let record = parts.reader.read(last.delivered - 1, 1)?.into_iter().next();
-    let same =
-        record.is_some_and(|record| record.seq == last.delivered && record.appended_at_ms == last.appended_at_ms);
-    if !same {
-        warn!(
-            delivered,
-            checkpoint = last.delivered,
-            "the checkpoint in Kafka is of another history of this spool: its folder was set back; publishing goes on from the folder"
-        );
-        return Ok(Completed {
-            appended_at_ms: 0,
-            ..own
-        });
-    }
-    Ok(Completed {
+    let last = Completed {
         seq: last.delivered,
         appended_at_ms: last.appended_at_ms,
-    })
+    };
+    if last.seq == delivered {
+        return Ok(last);
+    }
+    let record = parts.reader.read(last.seq - 1, 1)?.into_iter().next();
+    if record.is_some_and(|record| Completed::of(&record) == last) {
+        return Ok(last);
+    }
+    warn!(
+        delivered,
+        checkpoint = last.seq,
+        "the checkpoint in Kafka is of another history of this spool: its folder was set back; publishing goes on from the folder"
+    );
+    Ok(own)
 }

@@ -14,12 +14,13 @@ pub struct Window {
     entries: VecDeque<Entry>,
 }
 
+/// A place in the order.
 #[derive(Debug)]
-struct Entry {
+pub struct Entry {
     /// The record that is complete with this entry.
-    completes: Option<u64>,
-    /// `None` for an entry without a message.
-    message: Option<InFlight>,
+    pub completes: Option<u64>,
+    /// `None` when there was nothing to send.
+    pub message: Option<InFlight>,
     /// The offset, once delivered; anything for an entry without a message.
     offset: Option<i64>,
 }
@@ -44,17 +45,6 @@ impl InFlight {
             received_at_ms: message.received_at_ms,
         }
     }
-}
-
-/// A message whose predecessors are all delivered, like itself.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Delivered {
-    /// Its record is complete with it.
-    pub completes: Option<u64>,
-    /// `None` when there was nothing to send.
-    pub message: Option<InFlight>,
-    /// Its offset.
-    pub offset: i64,
 }
 
 impl Window {
@@ -100,16 +90,11 @@ impl Window {
         }
     }
 
-    /// The next message in order, if it is delivered.
-    pub fn pop(&mut self) -> Option<Delivered> {
+    /// The next entry in order, if it is delivered, and its offset.
+    pub fn pop(&mut self) -> Option<(Entry, i64)> {
         let offset = self.entries.front()?.offset?;
-        let Entry { completes, message, .. } = self.entries.pop_front()?;
         self.first_ticket += 1;
-        Some(Delivered {
-            completes,
-            message,
-            offset,
-        })
+        Some((self.entries.pop_front()?, offset))
     }
 
     /// Where messages go that are not delivered.
@@ -164,7 +149,7 @@ mod tests {
 
     fn completed(window: &mut Window) -> Vec<u64> {
         std::iter::from_fn(|| window.pop())
-            .filter_map(|delivered| delivered.completes)
+            .filter_map(|(delivered, _)| delivered.completes)
             .collect()
     }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, ResourceSpecifier};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
@@ -62,11 +62,8 @@ pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
             Err(code) if kind_of(*code) == Kind::Topic => *code,
             _ => return None,
         };
-        Some(TopicRefused {
-            topic: topic.clone(),
-            error: format!("{code:?}"),
-            text: diagnosis(config, &Doing::Write(topic), &KafkaError::Global(code), None),
-        })
+        let text = diagnosis(config, &Doing::Write(topic), &KafkaError::Global(code), None);
+        Some(TopicRefused::new(topic, code, text))
     };
     topics.iter().filter_map(refused).collect()
 }
@@ -200,12 +197,8 @@ fn broker_limit(config: &Config) -> KafkaResult<Option<String>> {
     let Some(broker) = metadata.brokers().first() else {
         return Ok(None);
     };
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the operating system gives an event queue");
-    let described = runtime.block_on(admin.describe_configs(&[ResourceSpecifier::Broker(broker.id())], &options))?;
-    let resources = described.into_iter().filter_map(Result::ok);
-    let mut entries = resources.flat_map(|resource| resource.entries);
+    let described = topics::settings(&admin, &[ResourceSpecifier::Broker(broker.id())])?;
+    let mut entries = described.flat_map(|resource| resource.entries);
     Ok(entries
         .find(|entry| entry.name == "message.max.bytes")
         .and_then(|entry| entry.value))

@@ -37,13 +37,8 @@ pub struct Checkpoint {
 
 impl fmt::Display for Checkpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Checkpoint {
-            spool,
-            owner,
-            delivered,
-            appended_at_ms,
-        } = self;
-        write!(formatter, "{spool} {delivered} {appended_at_ms} {owner}")
+        let (spool, owner) = (&self.spool, &self.owner);
+        write!(formatter, "{spool} {} {} {owner}", self.delivered, self.appended_at_ms)
     }
 }
 
@@ -99,10 +94,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
     let deadline = Instant::now() + TIMEOUT;
     while end(&committed)? < wanted {
         if Instant::now() > deadline {
-            return Err(Fault::new(
-                "checkpoint",
-                format!("an open transaction hides the end of {topic}"),
-            ));
+            return Err(fault(format!("an open transaction hides the end of {topic}")));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -115,12 +107,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
         match committed.poll(Duration::from_millis(200)) {
             Some(Ok(message)) if message.key() == Some(spool_id.as_bytes()) => {
                 let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());
-                let unreadable = || {
-                    Fault::new(
-                        "checkpoint",
-                        format!("{topic} has a record for {spool_id} that is none"),
-                    )
-                };
+                let unreadable = || fault(format!("{topic} has a record for {spool_id} that is none"));
                 last = Some(text.and_then(|text| text.parse().ok()).ok_or_else(unreadable)?);
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
@@ -128,15 +115,12 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
             Some(Ok(_)) | None => {}
         }
         if Instant::now() > deadline {
-            return Err(Fault::new(
-                "checkpoint",
-                format!("the end of {topic} was not reached in 90 s"),
-            ));
+            return Err(fault(format!("the end of {topic} was not reached in 90 s")));
         }
     }
 }
 
-fn fault(cause: KafkaError) -> Fault {
+fn fault(cause: impl ToString) -> Fault {
     Fault::new("checkpoint", cause.to_string())
 }
 

@@ -144,27 +144,20 @@ impl Config {
                 "is empty: host:port of at least one broker is needed".into(),
             ));
         }
-        for (key, value, least) in [
-            ("partitions", i64::from(self.partitions), 1),
-            ("replication_factor", i64::from(self.replication_factor), 1),
-            ("max_message_bytes", self.max_message_bytes as i64, 65_536),
-            // Every producer would be given up before it has delivered anything.
-            (
-                "stall_timeout_s",
-                i64::try_from(self.stall_timeout_s).unwrap_or(i64::MAX),
-                1,
-            ),
+        // An hour to settle, a year without a delivery: more is no time, and a clock cannot add the largest number.
+        let settle_ms = self.settle_ms.unwrap_or_default();
+        for (key, value, least, most) in [
+            ("partitions", i128::from(self.partitions), 1, i128::MAX),
+            ("replication_factor", self.replication_factor.into(), 1, i128::MAX),
+            ("max_message_bytes", self.max_message_bytes as i128, 65_536, i128::MAX),
+            // Without a second, every producer would be given up before it has delivered anything.
+            ("stall_timeout_s", self.stall_timeout_s.into(), 1, 366 * 24 * 3600),
+            ("settle_ms", settle_ms.into(), 0, 3_600_000),
+            ("refusal_grace_s", self.refusal_grace_s.into(), 0, 24 * 3600),
         ] {
             if value < least {
                 return Some((key.into(), format!("{value}: at least {least} is allowed")));
             }
-        }
-        // An hour to settle, a year without a delivery: more is no time, and a clock cannot add the largest number.
-        for (key, value, most) in [
-            ("stall_timeout_s", self.stall_timeout_s, 366 * 24 * 3600),
-            ("settle_ms", self.settle_ms.unwrap_or_default(), 3_600_000),
-            ("refusal_grace_s", self.refusal_grace_s, 24 * 3600),
-        ] {
             if value > most {
                 return Some((key.into(), format!("{value}: at most {most} is allowed")));
             }
@@ -208,11 +201,9 @@ impl Config {
 
     /// The most bytes that librdkafka puts into one batch of several messages.
     pub(super) fn batch_bytes(&self) -> usize {
-        self.properties
-            .get("batch.size")
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(1_000_000)
-            .max(65_536)
+        let bytes = self.properties.get("batch.size");
+        let bytes = bytes.and_then(|value| value.parse().ok());
+        bytes.unwrap_or(1_000_000).max(65_536)
     }
 
     /// The largest message that librdkafka's queue takes.

@@ -12,13 +12,9 @@ use super::{Config, CreateTopics, context, reach, topics};
 
 /// What the bridge was doing when Kafka refused. Topics and ids by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing<'a> {
+pub(super) enum Doing<'a> {
     /// Reaching any broker of `kafka.brokers`.
     Connect,
-    /// Asking for a topic's partitions and offsets.
-    Describe(&'a str),
-    /// Asking for a topic's settings.
-    DescribeConfigs(&'a str),
     /// Creating a topic, or asking whether it could be created.
     Create(&'a str),
     /// Publishing to a topic.
@@ -33,8 +29,6 @@ impl fmt::Display for Doing<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Doing::Connect => write!(formatter, "cannot reach Kafka"),
-            Doing::Describe(topic) => write!(formatter, "cannot describe the topic {topic}"),
-            Doing::DescribeConfigs(topic) => write!(formatter, "cannot read the settings of the topic {topic}"),
             Doing::Create(topic) => write!(formatter, "cannot create the topic {topic}"),
             Doing::Write(topic) => write!(formatter, "cannot publish to the topic {topic}"),
             Doing::ReadBack(topic) => write!(formatter, "cannot read back the topic {topic}"),
@@ -54,7 +48,7 @@ pub(super) enum Resource<'a> {
 }
 
 /// librdkafka's code of any error. `KafkaError::rdkafka_error_code` leaves out those of admin requests.
-pub fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
         KafkaError::AdminOp(code) => Some(*code),
         KafkaError::Transaction(cause) => Some(cause.code()),
@@ -64,7 +58,7 @@ pub fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 
 /// What is wrong and what to do. `words` is the broker's or librdkafka's own sentence, where there is one. A bare code is
 /// passed as `KafkaError::Global(code)`. For [`Doing::Connect`] the addresses in `kafka.brokers` are tried, for up to 5 seconds.
-pub fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, words: Option<&str>) -> String {
+pub(super) fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, words: Option<&str>) -> String {
     let code = code_of(error);
     let said = words.map_or_else(|| error.to_string(), str::to_owned);
     if let Some(advice) = code.and_then(|code| context::advice(&KafkaError::Global(code))) {
@@ -82,33 +76,34 @@ pub fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, words: 
 /// A right that is missing.
 fn authorization(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode) -> Option<String> {
     use RDKafkaErrorCode as Code;
-    let id = transactional_id(&config.topic_prefix, "");
+    let any_id = transactional_id(&config.topic_prefix, "");
     let (operations, resource, purpose): (&[Operation], _, _) = match (code, doing) {
         (Code::TopicAuthorizationFailed, doing) => {
-            let (operation, topic, purpose) = on_topic(doing)?;
-            return Some(lack(config, &[operation], &Resource::Topics(vec![topic]), purpose));
+            let (operation, topic) = match *doing {
+                Doing::Create(topic) => (Operation::Create, topic),
+                Doing::Write(topic) => (Operation::Write, topic),
+                Doing::ReadBack(topic) => (Operation::Read, topic),
+                Doing::Connect | Doing::InitTransactions(_) => return None,
+            };
+            let topics = Resource::Topics(vec![topic]);
+            return Some(lack(config, &[operation], &topics, purpose(operation)));
         }
         (Code::ClusterAuthorizationFailed, Doing::Create(_)) => {
             (&[Operation::Create], Resource::Cluster, "to create topics")
-        }
-        (Code::ClusterAuthorizationFailed, Doing::DescribeConfigs(_)) => {
-            (&[Operation::DescribeConfigs], Resource::Cluster, "to read settings")
         }
         (Code::ClusterAuthorizationFailed, _) => (
             &[Operation::IdempotentWrite],
             Resource::Cluster,
             "for an idempotent producer",
         ),
-        (Code::TransactionalIdAuthorizationFailed, Doing::InitTransactions(id)) => (
-            &[Operation::Write, Operation::Describe],
-            Resource::TransactionalId(id),
-            "for transactions",
-        ),
-        (Code::TransactionalIdAuthorizationFailed, _) => (
-            &[Operation::Write, Operation::Describe],
-            Resource::TransactionalId(&id),
-            "for transactions",
-        ),
+        (Code::TransactionalIdAuthorizationFailed, doing) => {
+            let id = match doing {
+                Doing::InitTransactions(id) => id,
+                _ => any_id.as_str(),
+            };
+            let operations = &[Operation::Write, Operation::Describe];
+            (operations, Resource::TransactionalId(id), "for transactions")
+        }
         (Code::GroupAuthorizationFailed, _) => (
             &[Operation::Read],
             Resource::Group("imbridge-read-back"),
@@ -117,18 +112,6 @@ fn authorization(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode) -> 
         _ => return None,
     };
     Some(lack(config, operations, &resource, purpose))
-}
-
-/// The right that an action on a topic needs, and what for.
-fn on_topic<'a>(doing: &Doing<'a>) -> Option<(Operation, &'a str, &'static str)> {
-    Some(match *doing {
-        Doing::Describe(topic) => (Operation::Describe, topic, purpose(Operation::Describe)),
-        Doing::DescribeConfigs(topic) => (Operation::DescribeConfigs, topic, purpose(Operation::DescribeConfigs)),
-        Doing::Create(topic) => (Operation::Create, topic, purpose(Operation::Create)),
-        Doing::Write(topic) => (Operation::Write, topic, purpose(Operation::Write)),
-        Doing::ReadBack(topic) => (Operation::Read, topic, purpose(Operation::Read)),
-        Doing::Connect | Doing::InitTransactions(_) => return None,
-    })
 }
 
 /// What the bridge needs a right on a topic for.
@@ -161,7 +144,7 @@ fn demand(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode, words: &st
         (Code::InvalidTopic, Doing::Create(_)) => Some(format!("{doing}: change kafka.topic_prefix")),
         (
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition,
-            Doing::Describe(topic) | Doing::Write(topic) | Doing::ReadBack(topic) | Doing::DescribeConfigs(topic),
+            Doing::Write(topic) | Doing::ReadBack(topic),
         ) => Some(absent(config, topic)),
         (Code::MessageSizeTooLarge, Doing::Write(topic)) => Some(format!(
             "{doing}: its max.message.bytes is less than what was sent; kafka-configs.sh --bootstrap-server {} --alter --topic {topic} --add-config max.message.bytes={}, or lower kafka.max_message_bytes",

@@ -6,15 +6,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::diagnosis::{Doing, absent, diagnosis};
+use super::native::Refused;
 use super::publisher::LEAST_LIMIT_BYTES;
 use super::refusal::{Kind, TopicRefused, kind_of};
-use super::topics::{self, Finding, Refusal, findings};
+use super::topics::{self, Finding, findings};
 use super::{Config, ConnectError, CreateTopics, Fault, Slot};
 
 /// What a topic takes that does not tell: Kafka's default, rounded down.
@@ -50,11 +51,7 @@ impl Directory {
     /// Looks these topics up, as far as they are there.
     pub fn read(config: &Config, metadata: &Metadata, topics: &[String]) -> Directory {
         let found = findings(metadata, topics, config.partitions);
-        let there: Vec<String> = found
-            .iter()
-            .filter(|(_, finding)| *finding != Finding::Missing)
-            .map(|(topic, _)| topic.clone())
-            .collect();
+        let there = topics::there(&found);
         for (topic, finding) in &found {
             if let Finding::MorePartitions(found) = finding {
                 let configured = config.partitions;
@@ -135,7 +132,7 @@ impl Directory {
                 let text = format!(
                     "{topic} has {found} partitions, kafka.partitions is {configured}: add partitions to the topic, or lower the key before anything is published"
                 );
-                return Err(refused(topic, "InvalidPartitions", text));
+                return Err(TopicRefused::new(topic, RDKafkaErrorCode::InvalidPartitions, text).into());
             }
             Some(Finding::Fits | Finding::MorePartitions(_)) => {}
             Some(Finding::Missing) | None => self.create(topic, &fetch)?,
@@ -145,7 +142,7 @@ impl Directory {
                 let text = format!(
                     "max.message.bytes of {topic} is {limit}, at least {LEAST_LIMIT_BYTES} is needed: raise it on the topic"
                 );
-                Err(refused(topic, "MessageSizeTooLarge", text))
+                Err(TopicRefused::new(topic, RDKafkaErrorCode::MessageSizeTooLarge, text).into())
             }
             _ => Ok(()),
         }
@@ -173,20 +170,20 @@ impl Directory {
             if self.await_leaders(topic, fetch, Duration::ZERO) {
                 return self.look_again(topic);
             }
-            return Err(refused(topic, "UnknownTopicOrPartition", absent(&self.config, topic)));
+            let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+            return Err(TopicRefused::new(topic, code, absent(&self.config, topic)).into());
         }
         let began = Instant::now();
         let refusals = topics::create(&self.config, &[topic.to_owned()]).map_err(|cause| {
             let text = format!("{topic} cannot be created now: {cause}");
             Unready::Fault(Fault::new("create", text))
         })?;
-        if let Some(Refusal { code, text, .. }) = refusals.into_iter().next() {
-            let label = format!("{code:?}");
+        if let Some((_, Refused { code, text })) = refusals.into_iter().next() {
             let cause = KafkaError::AdminOp(code);
             let text = diagnosis(&self.config, &Doing::Create(topic), &cause, Some(&text));
             return Err(match kind_of(code) {
                 Kind::Transient | Kind::Consequence => Fault::new("create", text).into(),
-                Kind::Topic | Kind::Record | Kind::Cluster => refused(topic, &label, text),
+                Kind::Topic | Kind::Record | Kind::Cluster => TopicRefused::new(topic, code, text).into(),
             });
         }
         if !self.await_leaders(topic, fetch, LEADERS_TIMEOUT) {
@@ -239,14 +236,6 @@ impl Directory {
             std::thread::sleep(LEADERS_PAUSE);
         }
     }
-}
-
-fn refused(topic: &str, error: &str, text: String) -> Unready {
-    Unready::Refused(TopicRefused {
-        topic: topic.to_owned(),
-        error: error.to_owned(),
-        text,
-    })
 }
 
 /// The ends of the configured partitions of a topic.

@@ -12,8 +12,12 @@ use super::{Config, ConnectError, Fault, Slot, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One of these partitions that is so, in words; `None` when there is none. A topic that is not there hides nothing.
-pub(super) fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, Fault> {
+/// One of these partitions that is so, in words; `None` when there is none. A topic that is not there hides nothing. Waits up to half a
+/// minute for the cluster's answers.
+///
+/// # Errors
+/// A [`Fault`] when the cluster does not answer.
+pub fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, Fault> {
     // On a connection of its own: one that has a produce request in flight carries no other question, and a broker answers
     // each connection in order.
     let client = super::consumer(config, "imbridge-watchdog", &[]).map_err(fault)?;
@@ -72,13 +76,10 @@ fn is_silence(cause: &KafkaError) -> bool {
     let (KafkaError::AdminOp(code) | KafkaError::MetadataFetch(code)) = cause else {
         return false;
     };
-    [
-        AllBrokersDown,
-        BrokerTransportFailure,
-        OperationTimedOut,
-        RequestTimedOut,
-    ]
-    .contains(code)
+    matches!(
+        code,
+        AllBrokersDown | BrokerTransportFailure | OperationTimedOut | RequestTimedOut
+    )
 }
 
 fn fault(cause: KafkaError) -> Fault {

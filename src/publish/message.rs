@@ -105,24 +105,8 @@ mod tests {
 
     #[test]
     fn a_position_reads_back_as_it_was_written() {
-        for (position, text) in [
-            (
-                Position {
-                    seq: 7,
-                    index: 0,
-                    part: 0,
-                },
-                "7.0",
-            ),
-            (
-                Position {
-                    seq: u64::MAX,
-                    index: 3,
-                    part: 12,
-                },
-                "18446744073709551615.3.12",
-            ),
-        ] {
+        for (seq, index, part, text) in [(7, 0, 0, "7.0"), (u64::MAX, 3, 12, "18446744073709551615.3.12")] {
+            let position = Position { seq, index, part };
             assert_eq!(position.to_string(), text);
             assert_eq!(text.parse(), Ok(position));
         }

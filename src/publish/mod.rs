@@ -29,17 +29,18 @@ pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_
 pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
 pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
-pub use diagnosis::{Doing, absent, code_of, creates_topics, diagnosis};
+pub use diagnosis::{absent, creates_topics};
 pub use directory::Unready;
+pub use hidden::hidden;
 pub use message::{Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;
 pub use publisher::{LastWords, Publisher, Sent};
 pub use reach::{connect, unreachable_brokers, why_silent};
-pub use read_back::Present;
+pub use read_back::{Present, read_back};
 pub use refusal::{Failure, Kind, TopicRefused};
-pub use topics::{Finding, command_topic, dead_letter_topic, findings, unknown_topic};
+pub use topics::{Finding, command_topic, dead_letter_topic, unknown_topic};
 pub use trial::{Trial, try_transaction};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.

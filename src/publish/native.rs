@@ -1,5 +1,5 @@
 //! What librdkafka has and rust-rdkafka does not wrap: whether a failed message may be in Kafka, the broker's own words, topics
-//! that are only validated, and what the broker allows this client to do. All other unsafe code is in `cli/embedded.rs`.
+//! that are only validated, and what the broker allows this client to do; and librdkafka's list of its own properties. All other unsafe code is in `cli/embedded.rs`.
 //!
 //! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
 
@@ -19,26 +19,12 @@ use rdkafka::types::RDKafkaAdminOp;
 
 use self::admin::{Admin, Owned, WORDS_BYTES, array, check, out_of_memory, refused_option, text};
 
-/// Whether a message is in Kafka, as far as the producer knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It was never sent, or the broker refused it.
-    NotPersisted,
-    /// It was sent and not acknowledged.
-    PossiblyPersisted,
-    /// The broker acknowledged it.
-    Persisted,
-}
-
-/// Whether a message of a delivery report is in Kafka.
-pub(super) fn fate(message: &BorrowedMessage<'_>) -> Fate {
-    use sys::rd_kafka_msg_status_t as Status;
+/// Whether the producer knows that a message of a delivery report is not in Kafka: it was never sent, or the broker refused it. One that
+/// was sent and not acknowledged may be there.
+pub(super) fn is_absent(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is borrowed, so it is alive; the call reads one of its fields.
-    match unsafe { sys::rd_kafka_message_status(message.ptr()) } {
-        Status::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Fate::NotPersisted,
-        Status::RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED => Fate::PossiblyPersisted,
-        Status::RD_KAFKA_MSG_STATUS_PERSISTED => Fate::Persisted,
-    }
+    let status = unsafe { sys::rd_kafka_message_status(message.ptr()) };
+    status == sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
 /// The broker's own words about a message that it refused, where it sent any (Kafka 2.4 and later).
@@ -46,6 +32,22 @@ pub(super) fn produce_error(message: &BorrowedMessage<'_>) -> Option<String> {
     // SAFETY: the message is borrowed, so it is alive. The call is for a producer's messages. A consumer's message that has an
     // error never becomes a `BorrowedMessage`, and for one without an error the call returns null before it looks further.
     unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) }
+}
+
+/// librdkafka's properties as it documents them: lines of `name | C/P | values it takes | default | importance | words`, beside headings.
+pub(super) fn documented_properties() -> String {
+    let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: the two variables are alive until the stream is closed, and the stream until then. What it has written ends with a zero,
+    // belongs to the caller, and is freed after it was copied.
+    unsafe {
+        let stream = libc::open_memstream(&mut bytes, &mut length);
+        assert!(!stream.is_null(), "there is memory for a list");
+        sys::rd_kafka_conf_properties_show(stream);
+        assert_eq!(libc::fclose(stream), 0, "there is memory for a list");
+        let table = text(bytes);
+        libc::free(bytes.cast());
+        table.expect("librdkafka has properties")
+    }
 }
 
 /// A topic to create.
@@ -139,42 +141,29 @@ fn new_topic(topic: &NewTopic) -> KafkaResult<Owned<sys::rd_kafka_NewTopic_t>> {
     Ok(native)
 }
 
-/// What a principal may be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
+/// What the bridge has to be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Operation {
     Read,
     Write,
     Create,
-    Delete,
-    Alter,
     Describe,
-    ClusterAction,
     DescribeConfigs,
-    AlterConfigs,
     IdempotentWrite,
 }
 
 impl Operation {
-    /// By librdkafka's number.
+    /// By librdkafka's number; `None` for one that the bridge does not need.
     fn of(number: u32) -> Option<Operation> {
+        use Operation::{Create, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
         use sys::rd_kafka_AclOperation_t as Native;
         let known = [
-            (Native::RD_KAFKA_ACL_OPERATION_READ, Operation::Read),
-            (Native::RD_KAFKA_ACL_OPERATION_WRITE, Operation::Write),
-            (Native::RD_KAFKA_ACL_OPERATION_CREATE, Operation::Create),
-            (Native::RD_KAFKA_ACL_OPERATION_DELETE, Operation::Delete),
-            (Native::RD_KAFKA_ACL_OPERATION_ALTER, Operation::Alter),
-            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE, Operation::Describe),
-            (Native::RD_KAFKA_ACL_OPERATION_CLUSTER_ACTION, Operation::ClusterAction),
-            (
-                Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS,
-                Operation::DescribeConfigs,
-            ),
-            (Native::RD_KAFKA_ACL_OPERATION_ALTER_CONFIGS, Operation::AlterConfigs),
-            (
-                Native::RD_KAFKA_ACL_OPERATION_IDEMPOTENT_WRITE,
-                Operation::IdempotentWrite,
-            ),
+            (Native::RD_KAFKA_ACL_OPERATION_READ, Read),
+            (Native::RD_KAFKA_ACL_OPERATION_WRITE, Write),
+            (Native::RD_KAFKA_ACL_OPERATION_CREATE, Create),
+            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE, Describe),
+            (Native::RD_KAFKA_ACL_OPERATION_DESCRIBE_CONFIGS, DescribeConfigs),
+            (Native::RD_KAFKA_ACL_OPERATION_IDEMPOTENT_WRITE, IdempotentWrite),
         ];
         let found = known.into_iter().find(|(native, _)| *native as u32 == number);
         found.map(|(_, operation)| operation)

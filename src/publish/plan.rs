@@ -58,12 +58,7 @@ pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, Connec
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
     let found = findings(&metadata, topics, config.partitions);
-    let there: Vec<String> = found
-        .iter()
-        .filter(|(_, finding)| *finding != Finding::Missing)
-        .map(|(topic, _)| topic.clone())
-        .collect();
-    let settings = topics::describe(config, &there)?;
+    let settings = topics::describe(config, &topics::there(&found))?;
     let replicas = topics::replicas(&metadata);
     let judge = |(topic, finding): (String, Finding)| TopicPlan {
         replicas: replicas.get(topic.as_str()).copied().unwrap_or_default(),
@@ -86,11 +81,9 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     if missing.is_empty() {
         return Ok(());
     }
-    if let Some(refusal) = topics::create(config, missing)?.into_iter().next() {
-        return Err(ConnectError::Create {
-            topic: refusal.topic,
-            cause: refusal.text,
-        });
+    if let Some((topic, refused)) = topics::create(config, missing)?.into_iter().next() {
+        let cause = refused.text;
+        return Err(ConnectError::Create { topic, cause });
     }
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)
@@ -116,9 +109,18 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
         })
         .flatten()
         .collect();
-    let is = |name: &str, value: &str| settings.get(name).is_some_and(|found| found == value);
-    let mut expect = |name: &str, bad: &str, wanted: &str, effect| {
-        if is(name, bad) && !found.iter().any(|drift| drift.name == name) {
+    let compaction = "compaction keeps only the last event of each key";
+    let unclean = "a follower that lags may become leader, and what it lacks is lost";
+    let alone = "a message may be on one broker only when it counts as delivered";
+    let is_free = topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy");
+    for (is_meant, name, bad, wanted, effect) in [
+        (is_free, "cleanup.policy", "compact", "delete", compaction),
+        (is_free, "cleanup.policy", "compact,delete", "delete", compaction),
+        (true, "unclean.leader.election.enable", "true", "false", unclean),
+        (replicas >= 3, "min.insync.replicas", "1", "2", alone),
+    ] {
+        let is_so = is_meant && settings.get(name).is_some_and(|found| found == bad);
+        if is_so && !found.iter().any(|drift| drift.name == name) {
             found.push(Drift {
                 name: name.into(),
                 found: bad.into(),
@@ -127,25 +129,6 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
                 fatal: false,
             });
         }
-    };
-    if topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy") {
-        let effect = "compaction keeps only the last event of each key";
-        expect("cleanup.policy", "compact", "delete", effect);
-        expect("cleanup.policy", "compact,delete", "delete", effect);
-    }
-    expect(
-        "unclean.leader.election.enable",
-        "true",
-        "false",
-        "a follower that lags may become leader, and what it lacks is lost",
-    );
-    if replicas >= 3 {
-        expect(
-            "min.insync.replicas",
-            "1",
-            "2",
-            "a message may be on one broker only when it counts as delivered",
-        );
     }
     found
 }

@@ -5,15 +5,15 @@ mod late;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-/// Every property that librdkafka documents: its name, the values it takes, and the property that it is an alias for.
-const DOCUMENTED: &str = include_str!("properties.txt");
+use super::native;
 
 /// Properties that the promise rests on, by their canonical names; the configuration cannot set them.
 pub(super) const FIXED: [(&str, &str); 7] = [
@@ -58,22 +58,34 @@ pub(super) fn canonical(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// One line of [`DOCUMENTED`].
+/// A property that librdkafka documents.
 struct Documented {
     name: &'static str,
-    /// As librdkafka's documentation has it; empty where anything is.
+    /// The values it takes, in librdkafka's words; empty where anything is allowed.
     allowed: &'static str,
     alias_of: Option<&'static str>,
 }
 
-fn documented() -> impl Iterator<Item = Documented> {
-    DOCUMENTED.lines().filter_map(|line| {
-        let mut columns = line.split('|').map(str::trim);
-        Some(Documented {
-            name: columns.next()?,
-            allowed: columns.next()?,
-            alias_of: columns.next().filter(|name| !name.is_empty()),
-        })
+/// All of them, read once: properties are looked up for each message. Of a name that stands twice, for all topics and for each, the first
+/// is meant.
+fn documented() -> impl Iterator<Item = &'static Documented> {
+    static TABLE: LazyLock<String> = LazyLock::new(native::documented_properties);
+    static KNOWN: LazyLock<Vec<Documented>> = LazyLock::new(|| TABLE.lines().filter_map(known).collect());
+    KNOWN.iter()
+}
+
+/// A line of the table, but for its head.
+fn known(line: &'static str) -> Option<Documented> {
+    let mut columns = line.splitn(6, '|').map(str::trim);
+    let (name, allowed, words) = (columns.next()?, columns.nth(1)?, columns.nth(2)?);
+    let alias = words
+        .split_once("Alias for `")
+        .and_then(|(_, rest)| rest.split_once('`'));
+    let is_property = name != "Property" && !name.starts_with('-');
+    is_property.then_some(Documented {
+        name,
+        allowed,
+        alias_of: alias.map(|(property, _)| property),
     })
 }
 
@@ -153,7 +165,7 @@ fn refusal(name: &str, value: &str) -> Option<String> {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let distance = |known: &Documented| strsim::osa_distance(name, known.name);
+    let distance = |known: &&Documented| strsim::osa_distance(name, known.name);
     let nearest = documented().min_by_key(distance)?;
     (distance(&nearest) <= MISTYPED_MAX).then_some(nearest.name)
 }
@@ -175,20 +187,24 @@ struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(Text(text)),
+            toml::Value::Table(_) | toml::Value::Datetime(_) => Err(D::Error::custom(
+                "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
+            )),
+            _ => Err(D::Error::custom("no text: expected a string, in quotes")),
+        }
     }
 }
 
 /// Each of `visit_*` that serde would answer by repeating the value.
 macro_rules! refuse {
-    ($words:expr, $($visit:ident $of:ty),*) => {
+    ($($visit:ident $of:ty),*) => {
         $(fn $visit<E: Error>(self, _: $of) -> Result<Self::Value, E> {
-            Err(E::custom($words))
+            Err(E::custom("no table: [kafka.properties] with a line for each property is allowed"))
         })*
     };
 }
-
-const NO_TABLE: &str = "no table: [kafka.properties] with a line for each property is allowed";
 
 struct TableVisitor;
 
@@ -207,82 +223,18 @@ impl<'de> Visitor<'de> for TableVisitor {
         Ok(Properties(properties))
     }
 
-    refuse!(NO_TABLE, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
-}
-
-const NO_TEXT: &str = "no text: expected a string, in quotes";
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a string")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
-        Err(A::Error::custom(NO_TEXT))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Text, A::Error> {
-        Err(A::Error::custom(
-            "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
-        ))
-    }
-
-    refuse!(NO_TEXT, visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64);
+    refuse!(visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64, visit_str &str);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
 
     #[test]
-    fn the_documented_properties_are_those_of_the_librdkafka_that_is_built() {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--offline", "--locked", "--format-version", "1"])
-            .args(["--filter-platform", "host-tuple"])
-            .output()
-            .expect("cargo runs");
-        let metadata = String::from_utf8(output.stdout).expect("cargo prints JSON");
-        let manifest = metadata
-            .split("\"manifest_path\":\"")
-            .filter_map(|rest| rest.split('"').next())
-            .find(|path| path.contains("/rdkafka-sys-"))
-            .expect("it is used");
-        let pages = std::path::Path::new(manifest).with_file_name("librdkafka/CONFIGURATION.md");
-        let pages = std::fs::read_to_string(pages).expect("it comes with the sources");
-        let mut wanted: Vec<(&str, &str, Option<&str>)> = Vec::new();
-        for line in pages.lines().filter(|line| line.matches('|').count() >= 5) {
-            let columns: Vec<&str> = line.split('|').map(str::trim).collect();
-            let alias = line
-                .split_once("Alias for `")
-                .and_then(|(_, rest)| Some(rest.split_once('`')?.0));
-            let is_new = !wanted.iter().any(|(name, ..)| *name == columns[0]);
-            if is_new && columns[0] != "Property" && !columns[0].starts_with("---") {
-                wanted.push((columns[0], columns[2], alias));
-            }
-        }
-        let found: Vec<_> = documented()
-            .map(|known| (known.name, known.allowed, known.alias_of))
-            .collect();
-        assert!(
-            found.len() > 150 && found == wanted,
-            "properties.txt is of another version"
-        );
-    }
-
-    #[test]
     fn an_alias_is_a_second_name_to_librdkafka_too() {
-        for known in documented() {
-            let Some(property) = known.alias_of else { continue };
+        assert!(documented().count() > 150);
+        for known in documented().filter(|known| canonical(known.name) != known.name) {
+            let property = canonical(known.name);
             let value = match known.allowed.split([' ', ',']).next() {
                 None | Some("") => "PLAIN",
                 Some("true") => "false",

@@ -16,11 +16,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, Unready};
 use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
-use super::read_back::{self, Present};
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, hidden, topics};
+use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, topics};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two questions whether a cluster that had gone is back.
@@ -150,14 +149,10 @@ impl Publisher {
             return Ok(());
         }
         let refusals = topics::create(&self.config, &missing)?;
-        for refusal in &refusals {
-            tracing::warn!(
-                topic = refusal.topic,
-                cause = refusal.text,
-                "the cluster does not create the topic"
-            );
+        for (topic, refused) in &refusals {
+            tracing::warn!(topic, cause = refused.text, "the cluster does not create the topic");
         }
-        let refused = |topic: &&String| refusals.iter().any(|refusal| refusal.topic == **topic);
+        let refused = |topic: &&String| refusals.iter().any(|(refused, _)| refused == *topic);
         let created: Vec<String> = missing.iter().filter(|topic| !refused(topic)).cloned().collect();
         let fetch = || self.producer.client().fetch_metadata(None, METADATA_TIMEOUT);
         if let Err(cause) = topics::await_leaders(fetch, &self.config, &created) {
@@ -191,24 +186,6 @@ impl Publisher {
     /// The most replicas that the topic of any of these partitions has.
     pub fn replicas(&self, slots: &HashSet<Slot>) -> usize {
         self.directory.borrow().replicas(slots.iter().map(|slot| &slot.topic))
-    }
-
-    /// What of this spool each partition holds at or behind its offset.
-    ///
-    /// # Errors
-    /// [`Unready`] when they cannot be read to their ends.
-    pub fn read_back(&self, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
-        read_back::present(&self.config, &self.spool, from)
-    }
-
-    /// One of these partitions of which consumers do not see everything that its leader may have taken, in words: it has no
-    /// leader, or fewer replicas in sync than `min.insync.replicas`. It takes nothing new meanwhile. Waits up to half a minute
-    /// for the cluster's answers.
-    ///
-    /// # Errors
-    /// A [`Fault`] when the cluster does not answer.
-    pub fn hidden(&self, slots: &HashSet<Slot>) -> Result<Option<String>, Fault> {
-        hidden::hidden(&self.config, slots)
     }
 
     /// Queues a message. Its timestamp is that of sending: a broker deletes and refuses by it, so the time of arrival, which may be

@@ -19,6 +19,7 @@ use super::{Config, Context, Fault, Unready};
 /// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The messages of this spool that were found in Kafka, each with the arrival of its callback.
 #[derive(Debug, Default)]
 pub struct Present(HashMap<(Slot, Position), i64>);
@@ -56,8 +57,12 @@ impl Present {
     }
 }
 
-/// Reads each partition from its offset to the end that it has at the beginning: others may write on and on.
-pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
+/// What of this spool each partition holds at or behind its offset. Reads to the end that it has at the beginning: others may write on
+/// and on.
+///
+/// # Errors
+/// [`Unready`] when they cannot be read to their ends.
+pub fn read_back(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Result<Present, Unready> {
     let mut found = Present::default();
     if from.is_empty() {
         return Ok(found);
@@ -92,8 +97,7 @@ pub(super) fn present(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -
         let mut deadline = Instant::now() + TIMEOUT;
         while !open.is_empty() {
             if Instant::now() > deadline {
-                let text = format!("the end of {topic} was not reached in 60 s");
-                return Err(Fault::new("read_back", text).into());
+                return Err(fault(format!("the end of {topic} was not reached in 60 s")).into());
             }
             match consumer.poll(Duration::from_millis(200)) {
                 None => {}
@@ -142,10 +146,8 @@ fn ends(
     for element in found.elements() {
         element.error().map_err(fault)?;
         let Offset::Offset(end) = element.offset() else {
-            return Err(Fault::new(
-                "read_back",
-                format!("{topic}: the end of partition {} is not known", element.partition()),
-            ));
+            let partition = element.partition();
+            return Err(fault(format!("{topic}: the end of partition {partition} is not known")));
         };
         if starts[&element.partition()] != end {
             ends.insert(element.partition(), end);
@@ -162,16 +164,12 @@ fn is_refusal(cause: &KafkaError) -> bool {
 fn refused(config: &Config, topic: &str, cause: &KafkaError) -> Unready {
     let text = diagnosis(config, &Doing::ReadBack(topic), cause, None);
     match code_of(cause) {
-        Some(code) if kind_of(code) == Kind::Topic => Unready::Refused(TopicRefused {
-            topic: topic.to_owned(),
-            error: format!("{code:?}"),
-            text,
-        }),
-        _ => Fault::new("read_back", text).into(),
+        Some(code) if kind_of(code) == Kind::Topic => TopicRefused::new(topic, code, text).into(),
+        _ => fault(text).into(),
     }
 }
 
-fn fault(cause: KafkaError) -> Fault {
+fn fault(cause: impl ToString) -> Fault {
     Fault::new("read_back", cause.to_string())
 }
 

@@ -113,9 +113,7 @@ impl Failure {
             is_absent: true,
         }
     }
-}
 
-impl Failure {
     /// What is wrong and what to do.
     pub fn diagnosis(&self, config: &Config) -> String {
         let cause = KafkaError::Global(self.code);
@@ -124,11 +122,7 @@ impl Failure {
 
     /// The refusal of the whole topic, where the failure is one.
     pub fn topic_refused(&self, config: &Config) -> Option<TopicRefused> {
-        (self.kind == Kind::Topic).then(|| TopicRefused {
-            topic: self.topic.clone(),
-            error: self.error.clone(),
-            text: self.diagnosis(config),
-        })
+        (self.kind == Kind::Topic).then(|| TopicRefused::new(&self.topic, self.code, self.diagnosis(config)))
     }
 
     /// A failure as tests of other parts need one.
@@ -157,6 +151,16 @@ pub struct TopicRefused {
     pub error: String,
     /// What is wrong and what to do.
     pub text: String,
+}
+
+impl TopicRefused {
+    pub(super) fn new(topic: &str, code: RDKafkaErrorCode, text: String) -> TopicRefused {
+        TopicRefused {
+            topic: topic.to_owned(),
+            error: format!("{code:?}"),
+            text,
+        }
+    }
 }
 
 #[cfg(test)]

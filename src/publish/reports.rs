@@ -87,7 +87,7 @@ impl ProducerContext for Reports {
                     code,
                     text: text.unwrap_or_else(|| code.to_string()),
                     kind,
-                    is_absent: is_refused || native::fate(message) == native::Fate::NotPersisted,
+                    is_absent: is_refused || native::is_absent(message),
                 });
             }
         }

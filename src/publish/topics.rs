@@ -48,7 +48,7 @@ pub enum Finding {
 }
 
 /// Judges each topic by the cluster's metadata.
-pub fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
+pub(super) fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
     let there: HashMap<&str, usize> = metadata
         .topics()
         .iter()
@@ -62,6 +62,12 @@ pub fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<
         Some(_) => Finding::Fits,
     };
     topics.iter().map(|topic| (topic.clone(), judge(topic))).collect()
+}
+
+/// The topics that were found.
+pub(super) fn there(found: &[(String, Finding)]) -> Vec<String> {
+    let found = found.iter().filter(|(_, finding)| *finding != Finding::Missing);
+    found.map(|(topic, _)| topic.clone()).collect()
 }
 
 /// Waits until every partition of topics that were just created has a leader.
@@ -144,15 +150,6 @@ pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
     wanted
 }
 
-/// The cluster does not create a topic.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub topic: String,
-    pub code: RDKafkaErrorCode,
-    /// What is wrong, in the broker's words where it has some.
-    pub text: String,
-}
-
 /// These topics as they are created.
 pub(super) fn new_topics(config: &Config, topics: &[String]) -> Vec<NewTopic> {
     let new = |topic: &String| NewTopic {
@@ -164,16 +161,17 @@ pub(super) fn new_topics(config: &Config, topics: &[String]) -> Vec<NewTopic> {
     topics.iter().map(new).collect()
 }
 
-/// Creates topics; gives those that the cluster refuses. One that is there already is none of them.
-pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, ConnectError> {
+/// Creates topics; gives those that the cluster refuses, and why. One that is there already is none of them.
+pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<(String, native::Refused)>, ConnectError> {
     let new = new_topics(config, missing);
     let client = super::consumer(config, "imbridge-admin", &[]).map_err(ConnectError::Kafka)?;
     let outcomes = native::create_topics(client.client(), &new, false, TIMEOUT).map_err(ConnectError::Kafka)?;
-    let refusal = |(topic, outcome): (String, Result<(), native::Refused>)| {
-        let native::Refused { code, text } = outcome.err()?;
-        (code != RDKafkaErrorCode::TopicAlreadyExists).then_some(Refusal { topic, code, text })
-    };
-    Ok(outcomes.into_iter().filter_map(refusal).collect())
+    let refusals = outcomes
+        .into_iter()
+        .filter_map(|(topic, outcome)| Some((topic, outcome.err()?)));
+    Ok(refusals
+        .filter(|(_, refused)| refused.code != RDKafkaErrorCode::TopicAlreadyExists)
+        .collect())
 }
 
 /// `max.message.bytes` of each topic, where the cluster tells it. Warns of topics whose events compaction would delete.
@@ -208,9 +206,10 @@ pub(super) fn describe(
     if topics.is_empty() {
         return Ok(HashMap::new());
     }
-    let (admin, options) = admin(config)?;
+    let admin = config.client("imbridge-admin").create_with_context(Context);
+    let admin = admin.map_err(ConnectError::Kafka)?;
     let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let described = block_on(admin.describe_configs(&resources, &options)).map_err(ConnectError::Kafka)?;
+    let described = settings(&admin, &resources).map_err(ConnectError::Kafka)?;
     let settings_of = |resource: ConfigResource| {
         let OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
             return None;
@@ -221,26 +220,19 @@ pub(super) fn describe(
             entries.filter_map(|entry| Some((entry.name, entry.value?))).collect(),
         ))
     };
-    let resources = described.into_iter().filter_map(Result::ok);
-    Ok(resources.filter_map(settings_of).collect())
+    Ok(described.filter_map(settings_of).collect())
 }
 
-fn admin(config: &Config) -> Result<(AdminClient<Context>, AdminOptions), ConnectError> {
-    let admin = config
-        .client("imbridge-admin")
-        .create_with_context(Context)
-        .map_err(ConnectError::Kafka)?;
-    Ok((
-        admin,
-        AdminOptions::new()
-            .request_timeout(Some(TIMEOUT))
-            .operation_timeout(Some(TIMEOUT)),
-    ))
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+/// The settings of topics or brokers, where the cluster tells them.
+pub(super) fn settings(
+    admin: &AdminClient<Context>,
+    resources: &[ResourceSpecifier<'_>],
+) -> KafkaResult<impl Iterator<Item = ConfigResource> + use<>> {
+    let options = AdminOptions::new()
+        .request_timeout(Some(TIMEOUT))
+        .operation_timeout(Some(TIMEOUT));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime
-        .expect("the operating system gives an event queue")
-        .block_on(future)
+    let runtime = runtime.expect("the operating system gives an event queue");
+    let described = runtime.block_on(admin.describe_configs(resources, &options))?;
+    Ok(described.into_iter().filter_map(Result::ok))
 }

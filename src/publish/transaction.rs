@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer};
 
 use super::checkpoint::checkpoint_topic;
@@ -59,7 +59,7 @@ impl Publisher {
                 .payload(&text);
             match self.producer.send(record) {
                 Ok(()) => break,
-                Err((cause, _)) if is_queue_full(&cause) => drop(self.poll()?),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => drop(self.poll()?),
                 Err((cause, _)) => return Err(fault(cause)),
             }
         }
@@ -68,13 +68,6 @@ impl Publisher {
         self.poll()?;
         committed.map_err(fault)
     }
-}
-
-fn is_queue_full(cause: &KafkaError) -> bool {
-    matches!(
-        cause,
-        KafkaError::MessageProduction(rdkafka::types::RDKafkaErrorCode::QueueFull)
-    )
 }
 
 /// Calls again while librdkafka says that the same call can succeed, with the time that is left. A call that timed out is

@@ -23,8 +23,6 @@ fn a_right_that_is_missing_is_named_with_the_command_that_gives_it() {
     use RDKafkaErrorCode as Code;
     let give = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:bridge";
     for (doing, operation) in [
-        (Doing::Describe("im.a.B"), "Describe"),
-        (Doing::DescribeConfigs("im.a.B"), "DescribeConfigs"),
         (Doing::Create("im.a.B"), "Create"),
         (Doing::Write("im.a.B"), "Write"),
         (Doing::ReadBack("im.a.B"), "Read"),
