@@ -10,6 +10,9 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::*;
 
+/// More than the linger of these producers.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Notes what became of each message.
 #[derive(Default)]
 struct Fates(Mutex<Vec<(bool, Option<String>)>>);
@@ -42,11 +45,13 @@ fn the_fate_of_a_message_is_known_where_it_was_acknowledged_and_where_it_was_nev
             .send(BaseRecord::<str, str>::to("topic").payload("text"))
             .unwrap()
     };
+    // A message whose topic becomes known in the middle of a flush may wait for its linger.
+    producer.client().fetch_metadata(Some("topic"), PATIENCE).unwrap();
     send();
-    producer.flush(Duration::from_secs(20)).unwrap();
+    producer.flush(PATIENCE).unwrap();
     send();
     producer.purge(PurgeConfig::default().queue());
-    producer.flush(Duration::from_secs(20)).unwrap();
+    producer.flush(PATIENCE).unwrap();
     let fates = producer.context().0.lock().unwrap();
     assert_eq!(*fates, [(false, None), (true, None)]);
 }
