@@ -31,11 +31,11 @@ pub enum DecodeError {
     InRegistry { id: u32 },
     #[error("schema {id} of the registry: {cause}")]
     Registry { id: u32, cause: String },
-    #[error("not a record of {command} v{version}: {source}")]
+    #[error("not a record of {command} v{version}: {cause}")]
     Avro {
         command: String,
         version: u32,
-        source: Box<apache_avro::Error>,
+        cause: Box<apache_avro::Error>,
     },
     #[error("{count} bytes behind the record of {command} v{version}")]
     Trailing {
@@ -55,10 +55,10 @@ pub(super) fn decode(versions: &HashMap<u64, Arc<Compiled>>, framed: &[u8]) -> R
     let Compiled { command, schema } = &**found.ok_or(DecodeError::UnknownSchema { fingerprint })?;
     let (name, version) = (command.name.clone(), command.version);
     match read(schema, &mut rest) {
-        Err(source) => Err(DecodeError::Avro {
+        Err(cause) => Err(DecodeError::Avro {
             command: name,
             version,
-            source: Box::new(source),
+            cause: Box::new(cause),
         }),
         Ok(_) if !rest.is_empty() => Err(DecodeError::Trailing {
             command: name,

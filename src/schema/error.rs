@@ -11,10 +11,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("cannot write {}: {cause}", path.display())]
+    Write { path: PathBuf, cause: io::Error },
     /// Something in the folder that has no place there, or something missing.
     #[error("{}: {found}; allowed: {allowed}", path.display())]
     Layout {
@@ -22,14 +22,14 @@ pub enum LoadError {
         found: String,
         allowed: String,
     },
-    #[error("{} is not JSON: {source}", path.display())]
-    Json { path: PathBuf, source: serde_json::Error },
+    #[error("{} is not JSON: {cause}", path.display())]
+    Json { path: PathBuf, cause: serde_json::Error },
     #[error(transparent)]
     Rule(Finding),
-    #[error("{} is not an Avro schema: {source}", path.display())]
+    #[error("{} is not an Avro schema: {cause}", path.display())]
     Avro {
         path: PathBuf,
-        source: Box<apache_avro::Error>,
+        cause: Box<apache_avro::Error>,
     },
 }
 
@@ -52,12 +52,12 @@ impl From<LoadError> for Finding {
         let (path, found, allowed) = match error {
             LoadError::Rule(finding) => return finding,
             LoadError::Layout { path, found, allowed } => (path, found, allowed),
-            LoadError::Read { path, source } => {
-                (path, source.to_string(), "a file or folder that can be read".to_owned())
+            LoadError::Read { path, cause } => {
+                (path, cause.to_string(), "a file or folder that can be read".to_owned())
             }
-            LoadError::Write { path, source } => (path, source.to_string(), "a file that can be written".to_owned()),
-            LoadError::Json { path, source } => (path, source.to_string(), "JSON".to_owned()),
-            LoadError::Avro { path, source } => (path, source.to_string(), "an Avro schema".to_owned()),
+            LoadError::Write { path, cause } => (path, cause.to_string(), "a file that can be written".to_owned()),
+            LoadError::Json { path, cause } => (path, cause.to_string(), "JSON".to_owned()),
+            LoadError::Avro { path, cause } => (path, cause.to_string(), "an Avro schema".to_owned()),
         };
         Self {
             path,

@@ -35,9 +35,9 @@ impl SchemaFile {
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let path = path.to_owned();
         match fs::read_to_string(&path) {
-            Err(source) => Err(LoadError::Read { path, source }),
+            Err(cause) => Err(LoadError::Read { path, cause }),
             Ok(text) => match serde_json::from_str(&text) {
-                Err(source) => Err(LoadError::Json { path, source }),
+                Err(cause) => Err(LoadError::Json { path, cause }),
                 Ok(json) => Ok(Self { path, text, json }),
             },
         }
@@ -81,12 +81,12 @@ impl SchemaFile {
     }
 
     pub fn fingerprint(&self) -> Result<Fingerprint, LoadError> {
-        Fingerprint::of(&self.json).map_err(|source| self.no_schema(source))
+        Fingerprint::of(&self.json).map_err(|cause| self.no_schema(cause))
     }
 
-    fn no_schema(&self, source: Box<apache_avro::Error>) -> LoadError {
+    fn no_schema(&self, cause: Box<apache_avro::Error>) -> LoadError {
         let path = self.path.clone();
-        LoadError::Avro { path, source }
+        LoadError::Avro { path, cause }
     }
 
     /// What is wrong with the file, from what is wrong in it.

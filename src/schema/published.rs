@@ -42,10 +42,10 @@ impl Published {
         let path = dir.join(source::PUBLISHED);
         match fs::read_to_string(&path) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(LoadError::Read { path, source }),
+            Err(cause) => Err(LoadError::Read { path, cause }),
             Ok(text) => match serde_json::from_str(&text) {
                 Ok(entries) => Ok(Self(entries)),
-                Err(source) => Err(LoadError::Json { path, source }),
+                Err(cause) => Err(LoadError::Json { path, cause }),
             },
         }
     }
@@ -84,9 +84,9 @@ pub fn publish(dir: &Path) -> Result<Vec<String>, LoadError> {
         }
     }
     if !added.is_empty() {
-        published.write(dir).map_err(|source| LoadError::Write {
+        published.write(dir).map_err(|cause| LoadError::Write {
             path: dir.join(source::PUBLISHED),
-            source,
+            cause,
         })?;
     }
     Ok(added)

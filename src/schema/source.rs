@@ -118,10 +118,10 @@ fn entries(dir: &Path, errors: &mut Vec<LoadError>) -> Vec<(String, PathBuf)> {
         let entry = |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.path());
         fs::read_dir(dir)?.map(|found| found.map(entry)).collect()
     };
-    let mut entries = read().unwrap_or_else(|source| {
+    let mut entries = read().unwrap_or_else(|cause| {
         errors.push(LoadError::Read {
             path: dir.to_owned(),
-            source,
+            cause,
         });
         Vec::new()
     });

@@ -112,9 +112,9 @@ fn first(folder: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
         "doc": "TODO: say when the command is sent.",
     });
     let mut drafted = Drafted::default();
-    fs::create_dir_all(folder).map_err(|source| LoadError::Write {
+    fs::create_dir_all(folder).map_err(|cause| LoadError::Write {
         path: folder.to_owned(),
-        source,
+        cause,
     })?;
     write(folder.join("v1.avsc"), text::render(&schema), &mut drafted)?;
     let sample = draft.sample.trim_end().to_owned() + "\n";
@@ -148,7 +148,7 @@ fn next(folder: &Path, newest: u32, file: &SchemaFile, draft: &Draft) -> Result<
 fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), DraftError> {
     match fs::write(&path, text) {
         Ok(()) => drafted.files.push(path),
-        Err(source) => return Err(LoadError::Write { path, source }.into()),
+        Err(cause) => return Err(LoadError::Write { path, cause }.into()),
     }
     Ok(())
 }
