@@ -36,7 +36,9 @@ fn fields_of(body: &[u8]) -> Option<HashMap<String, &RawValue>> {
 /// An answer with the fields of the request that are to be echoed behind it, each as it was sent. OpenIM looks at no status, and
 /// takes from a refusal what it would take from a success.
 pub(super) fn with_echo(mut answer: Vec<u8>, rule: &Answer, body: &[u8]) -> Vec<u8> {
-    if let (Answer::Echo(fields), Some(request)) = (rule, fields_of(body)) {
+    if let Answer::Echo(fields) = rule
+        && let Some(request) = fields_of(body)
+    {
         answer.pop();
         for field in fields {
             if let Some(value) = request.get(field) {
