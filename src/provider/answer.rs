@@ -23,8 +23,8 @@ pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) 
     let more = match answer {
         Some(Answer::Ignore) => Some(TENCENT_IGNORE.into()),
         Some(Answer::ResultItem(list)) => result_item(neutral, list, body),
-        Some(echo) => return with_echo(neutral.into(), echo, body),
-        None => None,
+        Some(echo @ Answer::Echo(_)) => return with_echo(neutral.into(), echo, body),
+        None | Some(Answer::Neutral) => None,
     };
     more.unwrap_or_else(|| neutral.into())
 }
