@@ -29,7 +29,7 @@ fn post(bridge: &Bridge, number: usize) -> Duration {
 fn consumed(home: &Home, brokers: &str) -> Vec<Consumed> {
     let mut messages = consume(brokers, &home.prefix, &home.schemas());
     messages.retain(|message| message.topic.ends_with(AFTER));
-    messages.sort_by_key(|message| number_of(message));
+    messages.sort_by_key(number_of);
     messages
 }
 
