@@ -4,11 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{Config, ConnectError, Fault, Slot, topics};
+use super::{Config, Context, Fault, Slot, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -39,19 +40,19 @@ pub fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, 
             lacking.push((slot, partition.isr().len()));
         }
     }
-    refusing(config, &lacking)
+    refusing(config, client.client(), &lacking)
 }
 
 /// One of these partitions whose topic demands more replicas in sync than it has.
-fn refusing(config: &Config, lacking: &[(&Slot, usize)]) -> Result<Option<String>, Fault> {
+fn refusing(config: &Config, client: &Client<Context>, lacking: &[(&Slot, usize)]) -> Result<Option<String>, Fault> {
     if lacking.is_empty() || config.mock {
         return Ok(None);
     }
     let names: HashSet<String> = lacking.iter().map(|(slot, _)| slot.topic.to_string()).collect();
-    let settings = match topics::describe(config, &Vec::from_iter(names)) {
+    let settings = match topics::describe(client, &Vec::from_iter(names)) {
         Ok(settings) => settings,
         // The broker that was asked may be the one that stands still; the next time it is another.
-        Err(ConnectError::Kafka(cause)) if is_silence(&cause) => {
+        Err(cause) if is_silence(&cause) => {
             return Ok(Some(format!(
                 "replicas are not in sync, and min.insync.replicas is not told ({cause})"
             )));

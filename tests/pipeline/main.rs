@@ -16,6 +16,7 @@ mod evolution;
 mod logs;
 mod memory;
 mod neighbours;
+mod new_topics;
 mod order;
 mod outage;
 mod panic;
