@@ -12,7 +12,7 @@ use super::source::Source;
 use super::window::{InFlight, Window};
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Failure, Fault, Message, Present, Publisher, Sent, Slot, hidden, read_back};
+use crate::publish::{Failure, Fault, Message, Present, Publisher, Sent, Slot, hidden, lag_time, read_back};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
@@ -265,7 +265,12 @@ impl<'a> Life<'a> {
             match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
                 None => {
-                    abandon.pause(self.parts.config.settle(self.publisher.replicas(slots)));
+                    let (config, began) = (&self.parts.config, Instant::now());
+                    let replicas = self.publisher.replicas(slots);
+                    let settle = config.settle(replicas, || lag_time(config, slots));
+                    let settle_ms = settle.as_millis() as u64;
+                    info!(settle_ms, "waits until what was on its way to Kafka can be seen there");
+                    abandon.pause(settle.saturating_sub(began.elapsed()));
                     self.known.settled = true;
                 }
                 Some(partition) => {

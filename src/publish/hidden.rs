@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::native::{self, Owners};
 use super::{Config, Context, Fault, Slot, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// `replica.lag.time.max.ms` of Kafka 2.5 and later.
+const DEFAULT_LAG: Duration = Duration::from_secs(30);
 
 /// One of these partitions that is so, in words; `None` when there is none. A topic that is not there hides nothing. Waits up to half a
 /// minute for the cluster's answers.
@@ -41,6 +45,38 @@ pub fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, 
         }
     }
     refusing(config, client.client(), &lacking)
+}
+
+/// How long a follower of these partitions may lag before their leaders look for it: the longest `replica.lag.time.max.ms` of these
+/// leaders; Kafka's default where one does not tell, which it does with the right to describe the cluster's configuration.
+pub fn lag_time(config: &Config, slots: &HashSet<Slot>) -> Duration {
+    let told = || {
+        let client = super::consumer(config, "imbridge-watchdog", &[])?;
+        let metadata = client.fetch_metadata(None, TIMEOUT)?;
+        let topics = metadata.topics().iter();
+        let partitions = topics.flat_map(|topic| topic.partitions().iter().map(|partition| (topic.name(), partition)));
+        let meant = |(topic, partition): &(&str, &MetadataPartition)| {
+            let same = |slot: &Slot| slot.partition == partition.id() && &*slot.topic == *topic;
+            slots.iter().any(same)
+        };
+        let leaders: HashSet<i32> = partitions
+            .filter(meant)
+            .map(|(_, partition)| partition.leader())
+            .collect();
+        let lag_of = |leader: i32| {
+            let settings = native::settings(client.client(), Owners::Broker(leader), TIMEOUT)?;
+            let lag = settings
+                .values()
+                .find_map(|settings| settings.get("replica.lag.time.max.ms")?.parse().ok());
+            Ok(lag.map_or(DEFAULT_LAG, Duration::from_millis))
+        };
+        leaders.into_iter().map(lag_of).collect::<KafkaResult<Vec<_>>>()
+    };
+    let longest = told().map(|lags| lags.into_iter().max()).unwrap_or_else(|cause| {
+        tracing::debug!(%cause, "the brokers do not tell replica.lag.time.max.ms");
+        None
+    });
+    longest.unwrap_or(DEFAULT_LAG)
 }
 
 /// One of these partitions whose topic demands more replicas in sync than it has.
