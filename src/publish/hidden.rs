@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::metadata::MetadataPartition;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::native::{self, Owners};
@@ -48,35 +48,33 @@ pub fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, 
 }
 
 /// How long a follower of these partitions may lag before their leaders look for it: the longest `replica.lag.time.max.ms` of these
-/// leaders; Kafka's default where one does not tell, which it does with the right to describe the cluster's configuration.
+/// leaders; Kafka's default for one that does not tell, as without the right to describe the cluster's configuration. Waits up to 5 seconds
+/// for each of them.
 pub fn lag_time(config: &Config, slots: &HashSet<Slot>) -> Duration {
-    let told = || {
+    let told = || -> KafkaResult<Option<Duration>> {
         let client = super::consumer(config, "imbridge-watchdog", &[])?;
         let metadata = client.fetch_metadata(None, TIMEOUT)?;
-        let topics = metadata.topics().iter();
-        let partitions = topics.flat_map(|topic| topic.partitions().iter().map(|partition| (topic.name(), partition)));
-        let meant = |(topic, partition): &(&str, &MetadataPartition)| {
-            let same = |slot: &Slot| slot.partition == partition.id() && &*slot.topic == *topic;
-            slots.iter().any(same)
+        let leaders_of = |topic: &MetadataTopic| {
+            let is_meant = |id| {
+                slots
+                    .iter()
+                    .any(|slot| slot.partition == id && &*slot.topic == topic.name())
+            };
+            let partitions = topic.partitions().iter().filter(|partition| is_meant(partition.id()));
+            partitions.map(|partition| partition.leader()).collect::<Vec<_>>()
         };
-        let leaders: HashSet<i32> = partitions
-            .filter(meant)
-            .map(|(_, partition)| partition.leader())
-            .collect();
-        let lag_of = |leader: i32| {
-            let settings = native::settings(client.client(), Owners::Broker(leader), TIMEOUT)?;
-            let lag = settings
-                .values()
-                .find_map(|settings| settings.get("replica.lag.time.max.ms")?.parse().ok());
-            Ok(lag.map_or(DEFAULT_LAG, Duration::from_millis))
+        let leaders: HashSet<i32> = metadata.topics().iter().flat_map(leaders_of).collect();
+        let lag_of = |leader| {
+            let settings = native::settings(client.client(), Owners::Broker(leader), TIMEOUT).ok()?;
+            let mut settings = settings.values();
+            settings.find_map(|settings| settings.get("replica.lag.time.max.ms")?.parse().ok())
         };
-        leaders.into_iter().map(lag_of).collect::<KafkaResult<Vec<_>>>()
+        let lags = leaders
+            .into_iter()
+            .map(|leader| lag_of(leader).map_or(DEFAULT_LAG, Duration::from_millis));
+        Ok(lags.max())
     };
-    let longest = told().map(|lags| lags.into_iter().max()).unwrap_or_else(|cause| {
-        tracing::debug!(%cause, "the brokers do not tell replica.lag.time.max.ms");
-        None
-    });
-    longest.unwrap_or(DEFAULT_LAG)
+    told().ok().flatten().unwrap_or(DEFAULT_LAG)
 }
 
 /// One of these partitions whose topic demands more replicas in sync than it has.
