@@ -162,15 +162,21 @@ impl<'a> Transactions<'a> {
         self.sent.clear();
         let mut complete = self.source.bare.take();
         self.publisher.begin()?;
-        loop {
+        let mut is_whole = true;
+        'transaction: loop {
             while let Some(step) = self.source.pending.front() {
+                // What is in front of a topic that must be made ready first is committed first.
+                if is_whole && !self.sent.is_empty() && !self.publisher.is_ready(&step.message.slot.topic) {
+                    break 'transaction;
+                }
                 let completes = step.completes;
                 if !self.send_first()? {
                     return Ok(());
                 }
                 self.source.pending.pop_front();
+                is_whole = completes.is_some();
                 complete = completes.or(complete);
-                if completes.is_some() && self.sent.len() >= MESSAGES_MAX {
+                if is_whole && self.sent.len() >= MESSAGES_MAX {
                     break;
                 }
             }
@@ -206,7 +212,10 @@ impl<'a> Transactions<'a> {
     /// Sends the first message that waits, once there is room for it; false when the time to drain is over before.
     fn send_first(&mut self) -> Result<bool, Trouble> {
         let message = &self.source.pending.front().expect("the caller looked at it").message;
-        self.publisher.require(&message.slot.topic)?;
+        if !self.publisher.is_ready(&message.slot.topic) {
+            self.publisher
+                .make_ready(&self.source.topics(|topic| !self.publisher.is_ready(topic)))?;
+        }
         // A suspect travels alone: a refusal is then its own.
         let alone = self.parts.composer.refusals.is_suspect(message.position);
         if alone && !self.wait_until(|it| Ok(it.publisher.in_flight() == 0))? {

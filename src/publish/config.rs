@@ -12,6 +12,11 @@ use super::transaction::transactional_id;
 /// With a smaller queue not even a dead letter's part would fit.
 const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
+/// What a producer that died had on its way is with its broker after this, or lost.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+/// The same, and for a leader to tell the controller that it gives up a follower.
+const LAG_MARGIN: Duration = Duration::from_secs(5);
+
 /// Defaults that the configuration may change, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
     ("queue.buffering.max.ms", "5"),
@@ -94,9 +99,9 @@ pub struct Config {
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
-    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; 50 000 with more, since what a leader has
-    /// taken is visible to readers only when its followers have it, or have been given up: after `replica.lag.time.max.ms`
-    /// (30 s) and the half of it that may pass before the leader looks.
+    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; with more, 1.5 times the leaders'
+    /// `replica.lag.time.max.ms` and 5 s, since what a leader has taken is visible to readers only when its followers have it, or
+    /// have been given up: after that time and the half of it that may pass before the leader looks.
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: Properties,
@@ -193,10 +198,13 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
-    /// How long to wait before looking up what reached topics with so many replicas.
-    pub fn settle(&self, replicas: usize) -> Duration {
-        let automatic = if replicas <= 1 { 2_000 } else { 50_000 };
-        Duration::from_millis(self.settle_ms.unwrap_or(automatic))
+    /// How long to wait before looking up what reached topics with so many replicas, whose leaders give up a follower after `lag`.
+    pub fn settle(&self, replicas: usize, lag: impl FnOnce() -> Duration) -> Duration {
+        let automatic = || match replicas {
+            0 | 1 => ON_THE_WAY,
+            _ => lag() * 3 / 2 + LAG_MARGIN,
+        };
+        self.settle_ms.map_or_else(automatic, Duration::from_millis)
     }
 
     /// The most bytes that librdkafka puts into one batch of several messages.
@@ -275,9 +283,13 @@ mod tests {
             replication_factor: 1,
             ..Config::default()
         };
-        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [2, 50]);
+        let seconds = |config: &Config, lag_s| {
+            [1, 3].map(|replicas| config.settle(replicas, || Duration::from_secs(lag_s)).as_secs())
+        };
+        assert_eq!(seconds(&config, 30), [2, 50]);
+        assert_eq!(seconds(&config, 10), [2, 20]);
         config.settle_ms = Some(7_000);
-        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [7, 7]);
+        assert_eq!(seconds(&config, 30), [7, 7]);
     }
 
     #[test]

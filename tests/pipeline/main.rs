@@ -17,6 +17,7 @@ mod held;
 mod logs;
 mod memory;
 mod neighbours;
+mod new_topics;
 mod order;
 mod outage;
 mod panic;
