@@ -226,6 +226,10 @@ impl Config {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
+            // A transaction ends with the last of its messages, so none waits for others to come.
+            if self.properties.get("linger.ms").is_none() {
+                client.set("queue.buffering.max.ms", "0");
+            }
         }
         client
     }
