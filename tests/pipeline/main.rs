@@ -38,3 +38,4 @@ mod tail;
 mod tls;
 mod topics;
 mod trace;
+mod transactions;
