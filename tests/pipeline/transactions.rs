@@ -4,36 +4,26 @@ use crate::support::bridge::Home;
 use crate::support::kafka;
 use crate::support::oracle::Plan;
 
-/// A machine that is busy may slow one measurement. What makes each transaction wait for a tenth of a second slows them all.
-const ROUNDS: usize = 3;
-const SOON_S: f64 = 0.064;
+/// Each wait of librdkafka's own is longer than this, so that none of the events would be as fast.
+const SOON: &str = "le=\"0.064\"";
 
 #[test]
 fn few_events_are_committed_as_soon_as_they_come() {
-    let mut seen = Vec::new();
-    let soon = (0..ROUNDS).any(|_| {
-        let [reference, transactional] = ["idempotent", "transactional"].map(median_s);
-        seen.push((reference, transactional));
-        transactional <= SOON_S.max(4.0 * reference)
-    });
-    assert!(soon, "seconds from arrival to Kafka, idempotent and transactional: {seen:?}");
-}
-
-/// From arrival to Kafka's word under a light load: the median, by the upper ends of a histogram's buckets.
-fn median_s(delivery: &str) -> f64 {
-    let mut home = Home::new(delivery);
-    home.set("KAFKA__DELIVERY", delivery);
+    let mut home = Home::new("soon");
+    home.set("KAFKA__DELIVERY", "transactional");
     let bridge = home.start();
     let plan = Plan::new(&home).with("groups", 8).with("rate", 50).with("seconds", 4);
     let ledger = plan.start().finish();
     bridge.settle();
     ledger.judge(&kafka::shared(), &home).assert_kept();
-    let half = bridge.metric(&["imbridge_publish_seconds_count"]) / 2.0;
-    assert!(half > 50.0, "only {} events", half * 2.0);
-    let mut bounds = (0..20).map(|doubled| 0.001 * f64::from(1 << doubled));
-    let median = bounds.find(|bound| {
-        let bucket = format!("le=\"{bound}\"");
-        bridge.metric(&["imbridge_publish_seconds_bucket", &bucket]) >= half
-    });
-    median.unwrap_or(f64::INFINITY)
+    let all = bridge.metric(&["imbridge_publish_seconds_count"]);
+    let soon = bridge.metric(&["imbridge_publish_seconds_bucket", SOON]);
+    let mean_ms = bridge.metric(&["imbridge_publish_seconds_sum"]) / all * 1000.0;
+    println!("{soon} of {all} soon, {mean_ms:.0} ms from arrival to Kafka on average");
+    assert!(all > 100.0, "only {all} events");
+    // Where nothing else runs, all but the first; a busy machine slows some.
+    assert!(
+        soon >= all / 4.0,
+        "{soon} of {all} were soon: {mean_ms:.0} ms on average"
+    );
 }
