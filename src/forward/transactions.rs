@@ -15,8 +15,9 @@ use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
 use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Kind, Publisher, Sent, last_checkpoint};
 
-/// Messages of one transaction, but for the rest of the last record.
+/// Messages of one transaction, and bytes, but for the rest of the last record: a slow network must carry it in time.
 const MESSAGES_MAX: usize = 5_000;
+const BYTES_MAX: usize = 4 << 20;
 /// How long to wait for room in librdkafka's queue.
 const WAIT_FULL: Duration = Duration::from_millis(1);
 /// How long to wait for records, with nothing to report.
@@ -160,6 +161,7 @@ impl<'a> Transactions<'a> {
     /// One transaction: everything that waits, up to its limit, and whole records only.
     fn transact(&mut self) -> Result<(), Trouble> {
         self.sent.clear();
+        let (mut bytes, mut is_full) = (0, false);
         let mut complete = self.source.bare.take();
         self.publisher.begin()?;
         let mut is_whole = true;
@@ -170,18 +172,20 @@ impl<'a> Transactions<'a> {
                     break 'transaction;
                 }
                 let completes = step.completes;
+                bytes += step.message.payload.len();
                 if !self.send_first()? {
                     return Ok(());
                 }
                 self.source.pending.pop_front();
                 is_whole = completes.is_some();
                 complete = completes.or(complete);
-                if is_whole && self.sent.len() >= MESSAGES_MAX {
+                is_full = self.sent.len() >= MESSAGES_MAX || bytes >= BYTES_MAX;
+                if is_whole && is_full {
                     break;
                 }
             }
             self.publisher.poll()?;
-            if self.sent.len() >= MESSAGES_MAX {
+            if is_full {
                 break;
             }
             self.source.fill(self.parts, &self.publisher)?;

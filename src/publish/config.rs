@@ -27,6 +27,10 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("reconnect.backoff.max.ms", "2000"),
 ];
 
+/// Longer than the election after a broker's death takes (its session is 9 s), and shorter than Kafka's minute: until then a
+/// broker that stands still keeps its requests, and a transaction whose producer is gone hides from readers what is behind it.
+const TRANSACTION_TIMEOUT_MS: &str = "15000";
+
 /// What keeps a message from arriving twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -234,6 +238,15 @@ impl Config {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
+            // A transaction ends with the last of its messages, so none waits for others to come.
+            if self.properties.get("linger.ms").is_none() {
+                client.set("queue.buffering.max.ms", "0");
+            }
+            // librdkafka refuses a time-out of requests that is longer.
+            let timeouts = ["transaction.timeout.ms", "socket.timeout.ms"];
+            if timeouts.iter().all(|name| self.properties.get(name).is_none()) {
+                client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+            }
         }
         client
     }
@@ -310,6 +323,24 @@ mod tests {
         let (key, _) = config("\"no.such.property\" = \"1\"").problem().unwrap();
         assert!(key.contains("no.such.property"));
         assert_eq!(config("\"linger.ms\" = \"20\"").problem(), None);
+    }
+
+    #[test]
+    fn transactions_have_times_of_their_own_unless_these_are_configured() {
+        for (properties, linger, timeout) in [
+            ("", Some("0"), Some(TRANSACTION_TIMEOUT_MS)),
+            ("\"linger.ms\" = \"20\"", Some("20"), Some(TRANSACTION_TIMEOUT_MS)),
+            ("\"transaction.timeout.ms\" = \"60000\"", Some("0"), Some("60000")),
+            ("\"socket.timeout.ms\" = \"30000\"", Some("0"), None),
+        ] {
+            let mut config = config(properties);
+            config.delivery = Delivery::Transactional;
+            let client = config.producer("s");
+            assert_eq!(client.get("queue.buffering.max.ms"), linger, "{properties}");
+            assert_eq!(client.get("transaction.timeout.ms"), timeout, "{properties}");
+            let made: Result<rdkafka::producer::BaseProducer, _> = client.create();
+            assert!(made.is_ok(), "librdkafka takes {properties}");
+        }
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Publisher {
     pub(super) config: Config,
     pub(super) spool: String,
     directory: RefCell<Directory>,
+    /// When the last transaction was committed.
+    pub(super) committed_at: Cell<Instant>,
     asked_at: Cell<Instant>,
     /// Whether the cluster is back, while that is being asked.
     question: Cell<Option<JoinHandle<bool>>>,
@@ -129,6 +131,7 @@ impl Publisher {
             config: config.clone(),
             spool: spool.to_owned(),
             directory: RefCell::new(directory),
+            committed_at: Cell::new(Instant::now()),
             asked_at: Cell::new(Instant::now()),
             question: Cell::new(None),
         };

@@ -40,3 +40,4 @@ mod tail;
 mod tls;
 mod topics;
 mod trace;
+mod transactions;
