@@ -70,6 +70,18 @@ impl Home {
         home
     }
 
+    /// Homes of one deployment: the same topics, each with a spool and a name of its own.
+    pub fn replicas<const N: usize>(name: &str, brokers: &str) -> [Home; N] {
+        let mut homes: [Home; N] = std::array::from_fn(|_| Home::with_brokers(name, brokers));
+        let prefix = homes[0].prefix.clone();
+        for (ordinal, home) in homes.iter_mut().enumerate() {
+            home.set("KAFKA__TOPIC_PREFIX", &prefix);
+            home.set("SPOOL__ID", format!("imbridge-{ordinal}"));
+            home.prefix.clone_from(&prefix);
+        }
+        homes
+    }
+
     /// Overrides a key by its environment variable, without the prefix.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.environment(&format!("IMBRIDGE_{key}"), value);
