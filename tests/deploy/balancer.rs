@@ -53,7 +53,6 @@ impl Balancer {
         let answer = Connection::open(self.port)?.request("GET", "/healthz", &[], b"")?;
         Some(answer.status)
     }
-
 }
 
 impl Drop for Balancer {

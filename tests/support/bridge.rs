@@ -140,14 +140,7 @@ impl Home {
     }
 
     fn start_until(&self, readiness: u16) -> Bridge {
-        let mut bridge = self.spawn();
-        eventually("the bridge to be ready", || {
-            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
-                panic!("the bridge ended with {status}:\n{}", bridge.log());
-            }
-            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
-        });
-        bridge
+        self.spawn().until(readiness)
     }
 
     /// Starts the bridge.
@@ -177,6 +170,21 @@ impl Home {
 }
 
 impl Bridge {
+    /// Waits until it is ready.
+    pub fn ready(self) -> Bridge {
+        self.until(200)
+    }
+
+    fn until(mut self, readiness: u16) -> Bridge {
+        eventually("the bridge to be ready", || {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", self.log());
+            }
+            self.admin("/readyz").filter(|(status, _)| *status == readiness)
+        });
+        self
+    }
+
     /// A connection to the public port.
     pub fn connect(&self) -> Connection {
         Connection::open(self.port).expect("the bridge listens")
