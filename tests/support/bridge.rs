@@ -70,13 +70,14 @@ impl Home {
         home
     }
 
-    /// Homes of one deployment: the same topics, each with a spool and a name of its own.
+    /// Homes of one deployment, whose bridges answer after Kafka: the same topics, each with a spool and a name of its own.
     pub fn replicas<const N: usize>(name: &str, brokers: &str) -> [Home; N] {
         let mut homes: [Home; N] = std::array::from_fn(|_| Home::with_brokers(name, brokers));
         let prefix = homes[0].prefix.clone();
         for (ordinal, home) in homes.iter_mut().enumerate() {
             home.set("KAFKA__TOPIC_PREFIX", &prefix);
             home.set("SPOOL__ID", format!("imbridge-{ordinal}"));
+            home.set("SERVER__ANSWER_AFTER", "kafka");
             home.prefix.clone_from(&prefix);
         }
         homes
