@@ -53,6 +53,15 @@ impl Balancer {
         let answer = Connection::open(self.port)?.request("GET", "/healthz", &[], b"")?;
         Some(answer.status)
     }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).expect("it was made at the start")
+    }
+
+    fn post(&self, body: &str) -> Answer {
+        let mut connection = Connection::open(self.port).expect("HAProxy listens");
+        connection.post(&target(), body).expect("an answer")
+    }
 }
 
 impl Drop for Balancer {
@@ -60,8 +69,7 @@ impl Drop for Balancer {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("HAProxy said:\n{log}");
+            eprintln!("HAProxy said:\n{}", self.log());
         }
     }
 }
@@ -263,4 +271,78 @@ fn bridges_that_are_restarted_in_turn_are_not_noticed() {
     let (longest, failures) = report("bridges are restarted in turn", &seen);
     assert_eq!(failures, 0);
     assert!(longest < FAILOVER, "{longest:?}");
+}
+
+#[test]
+fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
+    let mut homes = replicas("no-retry");
+    for home in &mut homes {
+        home.set("SERVER__MAX_BODY_BYTES", "8192");
+        home.set("SERVER__MAX_HELD_BYTES", "8192");
+    }
+    let bridges = homes.each_ref().map(Home::start);
+    let balancer = Balancer::start(&homes);
+    // A body that does not end takes the memory of each.
+    let slow = bridges.each_ref().map(|bridge| {
+        let mut connection = bridge.connect();
+        connection.half_send(&target(), 8000, &[b' '; 7000]);
+        eventually("the body to be held", || {
+            (bridge.metric(&["imbridge_held_bytes"]) > 6000.0)
+                .then_some(connection.is_silent_for(Duration::from_millis(1)))
+        });
+        connection
+    });
+    let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(4000));
+    assert_eq!(balancer.post(&body).status, 503);
+    let refused = |bridge: &Bridge| bridge.metric(&["imbridge_requests_refused_total", "overloaded"]);
+    assert_eq!(bridges.iter().map(refused).sum::<f64>(), 1.0);
+    drop(slow);
+}
+
+#[test]
+fn when_all_bridges_recover_callbacks_are_taken_all_the_same() {
+    let mut homes = replicas("recover");
+    let bridges = homes.each_mut().map(|home| {
+        home.set("KAFKA__SETTLE_MS", "40000");
+        let bridge = home.start();
+        let body = |name: &str| format!(r#"{{"GroupId":"g","Name":"{name}"}}"#);
+        assert_eq!(bridge.post(COMMAND, &body("delivered")).status, 200);
+        bridge.settle();
+        assert!(bridge.terminate().success());
+        home.set("KAFKA__BROKERS", "127.0.0.1:1");
+        let bridge = home.start();
+        assert_eq!(bridge.post(COMMAND, &body("waits")).status, 200);
+        bridge.kill();
+        // The power is back.
+        home.set("KAFKA__BROKERS", kafka::shared());
+        home.spawn()
+    });
+    let recovers = |bridge: &Bridge| {
+        bridge
+            .admin("/readyz")
+            .is_some_and(|(_, body)| body.contains("recovering"))
+    };
+    eventually("all to recover", || bridges.iter().all(recovers).then_some(()));
+    let balancer = Balancer::start(&homes);
+    // It takes each for ready until it has asked.
+    eventually("HAProxy to know", || {
+        let log = balancer.log();
+        (1..=3)
+            .all(|ordinal| log.contains(&format!("bridges/bridge-{ordinal} is DOWN")))
+            .then_some(())
+    });
+    assert_eq!(balancer.health(), Some(503), "by a bridge that is alive");
+    for number in 0..6 {
+        assert_eq!(
+            balancer.post(&format!(r#"{{"GroupId":"g","Name":"{number}"}}"#)).status,
+            200
+        );
+    }
+    assert!(bridges.iter().all(recovers), "and it was none that is ready");
+    let taken = |bridge: &Bridge| bridge.metric(&["imbridge_requests_total", "200"]);
+    assert_eq!(
+        bridges.iter().map(taken).collect::<Vec<_>>(),
+        [2.0; 3],
+        "each has its share"
+    );
 }
