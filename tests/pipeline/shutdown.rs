@@ -9,23 +9,26 @@ use crate::support::oracle::{Ledger, Plan};
 
 #[test]
 fn sigterm_under_load_drains_and_exits_with_zero() {
-    let home = Home::new("drain");
-    let bridge = home.start();
-    let load = Plan::new(&home).start();
-    eventually("some load", || {
-        (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
-    });
-    let status = bridge.terminate();
-    let ledger = load.stop();
-    assert!(status.success(), "{status}");
-    // Read before anything could be delivered by another start: the drain itself has delivered everything.
-    let verdict = ledger.judge(&kafka::shared(), &home);
-    verdict.assert_kept();
-    assert_eq!(
-        verdict.unacknowledged_yet_present, 0,
-        "whatever was accepted was answered"
-    );
-    assert!(ledger.acknowledged >= 500);
+    for answer_after in ["disk", "kafka"] {
+        let mut home = Home::new("drain");
+        home.set("SERVER__ANSWER_AFTER", answer_after);
+        let bridge = home.start();
+        let load = Plan::new(&home).start();
+        eventually("some load", || {
+            (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
+        });
+        let status = bridge.terminate();
+        let ledger = load.stop();
+        assert!(status.success(), "{answer_after}: {status}");
+        // Read before anything could be delivered by another start: the drain itself has delivered everything.
+        let verdict = ledger.judge(&kafka::shared(), &home);
+        verdict.assert_kept();
+        assert_eq!(
+            verdict.unacknowledged_yet_present, 0,
+            "{answer_after}: whatever was accepted was answered"
+        );
+        assert!(ledger.acknowledged >= 500);
+    }
 }
 
 #[test]
