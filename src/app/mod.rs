@@ -177,7 +177,6 @@ impl Bridge {
         let state = admin::State {
             registry: registry.clone(),
             appender: spool.appender(),
-            draining: draining.clone(),
             levels: levels.clone(),
             token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
@@ -255,7 +254,7 @@ impl Bridge {
         let begun = Instant::now();
         let drained_by = begun + self.drain_timeout;
         self.draining.raise();
-        self.spool.give_over_opening();
+        self.spool.leave();
         tokio::time::sleep(self.leave).await;
         let abandon = self.abandon.clone();
         let deadline = actix_web::rt::spawn(async move {

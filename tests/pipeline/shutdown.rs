@@ -6,6 +6,7 @@ use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::eventually;
 use crate::support::kafka::{self, Kafka};
 use crate::support::oracle::{Ledger, Plan};
+use crate::support::reader::consume;
 
 #[test]
 fn sigterm_under_load_drains_and_exits_with_zero() {
@@ -29,6 +30,31 @@ fn sigterm_under_load_drains_and_exits_with_zero() {
         );
         assert!(ledger.acknowledged >= 500);
     }
+}
+
+#[test]
+fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
+    let mut home = Home::new("leave");
+    home.set("SHUTDOWN__LEAVE_S", "3");
+    let bridge = home.start();
+    let mut public = bridge.connect();
+    let asked = Instant::now();
+    bridge.signal("TERM");
+    eventually("both ports to say that it goes", || {
+        let healthz = public.request("GET", "/healthz", &[], b"").expect("an answer");
+        let (status, body) = bridge.admin("/readyz").expect("an answer");
+        let said = healthz.body.contains("draining") && body.contains("draining");
+        said.then(|| assert_eq!((healthz.status, status), (503, 503)))
+    });
+    let answer = bridge.post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
+    assert_eq!(answer.status, 200, "over a new connection, too");
+    assert!(bridge.ended().success());
+    let took = asked.elapsed();
+    assert!(
+        took > Duration::from_secs(3) && took < Duration::from_secs(3 + 5),
+        "{took:?}"
+    );
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 1);
 }
 
 #[test]
