@@ -27,6 +27,7 @@ mod registry;
 mod reload;
 mod repeats;
 mod replay;
+mod replicas;
 mod samples;
 mod secrets;
 mod security;
