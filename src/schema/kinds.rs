@@ -67,15 +67,15 @@ impl Kinds {
                 faults.note::<()>(Err(fault));
             }
         }
-        let own = declared.iter().filter_map(|kind| self.0.get(kind.value.as_str()?));
-        let own: Vec<_> = own.collect();
-        let says: [(&str, fn(&Definition) -> &Option<String>); 2] =
-            [("actor", |kind| &kind.actor), ("targets", |kind| &kind.targets)];
-        for (name, of) in says {
-            if let Some(said) = attributes.get(name)
-                && !own.is_empty()
-                && own.iter().all(|kind| of(kind).is_none())
-            {
+        let own: Vec<_> = declared
+            .iter()
+            .filter_map(|kind| self.0.get(kind.value.as_str()?))
+            .collect();
+        for (name, is_said) in [
+            ("actor", own.iter().any(|kind| kind.actor.is_some())),
+            ("targets", own.iter().any(|kind| kind.targets.is_some())),
+        ] {
+            if let Some(said) = attributes.get(name).filter(|_| !own.is_empty() && !is_said) {
                 faults.note::<()>(Err(said.fault(format!("nothing: the kind has no {name}"))));
             }
         }

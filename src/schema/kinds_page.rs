@@ -123,11 +123,12 @@ impl Declaration<'_> {
         };
         let cell = |name: &str, said: &Option<String>| match (paths(name), said) {
             (path, Some(_)) if !path.is_empty() => format!("`{}`", path.replace('|', "\\|")),
+            (_, Some(_)) if self.attributes[name].is_array() => "nobody".to_owned(),
             _ => "-".to_owned(),
         };
         let (actor, targets) = (cell("actor", &kind.actor), cell("targets", &kind.targets));
         let missing = [
-            (kind.actor.is_some() && actor == "-").then_some("who did it"),
+            (kind.actor.is_some() && actor == "-").then_some("the actor"),
             (kind.targets.is_some() && targets == "-").then_some("the targets"),
             self.attributes["lacks"].as_str(),
         ];

@@ -121,9 +121,6 @@ impl Marks<'_> {
         } else {
             vec![targets.text().map_err(|_| targets.fault(allowed))?]
         };
-        if paths.is_empty() {
-            return Err(targets.fault(allowed));
-        }
         let mark = |(at, path): (usize, &&str)| {
             let (mark, listed) = self.mark(path, EVERY, (is_text, "a string, or a list of them"))?;
             let placed = !listed && at + 1 < paths.len();
@@ -147,7 +144,7 @@ impl Marks<'_> {
         }
         let mark = *field.capture.get_or_insert_default().meaning.get_or_insert(self.count);
         self.count = self.count.max(mark + 1);
-        Ok((mark, parsed.into_array()))
+        Ok((mark, parsed.leads_into_array()))
     }
 }
 

@@ -82,7 +82,7 @@ impl Path {
     }
 
     /// Whether it leads into an array.
-    pub fn into_array(&self) -> bool {
+    pub fn leads_into_array(&self) -> bool {
         self.strides.iter().any(|stride| stride.into_array)
     }
 

@@ -129,7 +129,11 @@ fn kinds_that_are_not_defined_and_paths_that_lead_nowhere_are_found_all_at_once(
             &["is not a string, or a list of them"],
         ),
         (json!({"kind": "a.b", "targets": "List[0].Id"}), &["is no path"]),
-        (json!({"kind": "a.b", "targets": []}), &["$.imbridge.targets: found []"]),
+        (json!({"kind": "a.b", "targets": []}), &[]),
+        (
+            json!({"kind": "a.b", "targets": ""}),
+            &["$.imbridge.targets: found \"\""],
+        ),
         (json!({"kind": "a.b", "actor": "Texts"}), &["write `Texts[0]`"]),
         (
             json!({"kind": "a.c", "targets": "Text"}),

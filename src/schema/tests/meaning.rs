@@ -24,8 +24,11 @@ fn meaning<'c>(catalogue: &'c Catalogue, encoder: &mut Encoder, body: &str) -> M
     encoder.meaning(command)
 }
 
+/// A body, and the kind, the actor and the targets that it has.
+type Case<'c> = (&'c str, Option<&'c str>, Option<&'c str>, &'c [&'c str]);
+
 /// One encoder for all bodies: what one left behind must not be seen with the next.
-fn means(declared: Value, cases: &[(&str, Option<&str>, Option<&str>, &[&str])]) {
+fn means(declared: Value, cases: &[Case<'_>]) {
     let catalogue = declaring(declared);
     let mut encoder = Encoder::with_meanings();
     for (body, kind, actor, targets) in cases {
