@@ -92,3 +92,28 @@ impl Captures {
         own.map(|meant| (meant.first, &self.text[meant.text.clone()]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_event_means_is_kept_only_where_somebody_will_ask() {
+        let capture = Capture {
+            meaning: Some(0),
+            ..Capture::default()
+        };
+        for meant in [false, true] {
+            let mut captures = Captures {
+                meant,
+                ..Captures::default()
+            };
+            captures.reset(0);
+            captures.keep(capture, false, "a");
+            captures.keep(capture, true, "b");
+            let kept: Vec<_> = captures.meant(0).collect();
+            assert_eq!(kept, [(false, "a"), (true, "b")][..if meant { 2 } else { 0 }]);
+            assert_eq!(captures.text.is_empty(), !meant);
+        }
+    }
+}
