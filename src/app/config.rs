@@ -42,6 +42,8 @@ pub struct Config {
     pub spool: spool::Config,
     /// Kafka.
     pub kafka: publish::Config,
+    /// The topic that has the events of all commands in order.
+    pub timeline: publish::Timeline,
     /// The schemas folder and the registry.
     pub schemas: Schemas,
     /// What is remembered of earlier events.
@@ -188,6 +190,7 @@ impl Config {
         let mut config = Config::from_table(table, &origin)?;
         config.resolve_property_secrets(&origin)?;
         config.check(&origin)?;
+        config.kafka.timeline = config.timeline.enabled.then(|| config.timeline.clone());
         config.spool.keep = config.keep();
         config.spool.hold = config.server.hold();
         // A replica sees some of a group's messages.
@@ -262,6 +265,7 @@ impl Config {
             .or_else(|| own("log", self.log.problem()))
             .or_else(|| own("schemas", self.schemas.problem()))
             .or_else(|| own("shutdown", self.shutdown.problem()))
+            .or_else(|| own("timeline", self.timeline.problem()))
             .or_else(|| kafka.and_then(|(key, problem)| own("kafka", Some((&key, problem)))))
             .or_else(|| self.sender_problem().map(|problem| error(origin.file, problem)));
         found.map_or(Ok(()), Err)

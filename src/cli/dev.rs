@@ -121,6 +121,11 @@ fn print_events(
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
     let prefix = format!("{}.", config.topic_prefix);
+    // What it holds is in another topic too, and is printed once.
+    let timeline = config
+        .timeline
+        .as_ref()
+        .map(|timeline| timeline.topic(&config.topic_prefix));
     let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
@@ -128,7 +133,8 @@ fn print_events(
         while !stop.is_raised() {
             if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 // A broker that is busy tells it the next time.
-                reading.refresh(|topic| topic.starts_with(&prefix)).ok();
+                let is_meant = |topic: &str| topic.starts_with(&prefix) && timeline.as_deref() != Some(topic);
+                reading.refresh(is_meant).ok();
                 looked_at = Some(Instant::now());
             }
             if let Some(Ok(message)) = reading.next() {

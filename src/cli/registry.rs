@@ -12,7 +12,7 @@ use crate::schema::{Catalogue, Command};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Register every version of every command, the oldest first, and say what became of each.
+    /// Register every version of every command and of the timeline, the oldest first, and say what became of each.
     ///
     /// Subjects that are new get the compatibility level FULL_TRANSITIVE first. May be run again at any time: what is there
     /// stays as it is.
@@ -48,20 +48,23 @@ pub(super) fn client(config: &Config) -> Result<Client> {
     Ok(Client::new(&registry)?)
 }
 
-fn subject(config: &Config, command: &Command) -> String {
-    subject_of(&command_topic(
-        &config.kafka.topic_prefix,
-        command.provider(),
-        command.name(),
-    ))
+/// Every schema that messages are written with, and its subject.
+fn subjects<'c>(config: &'c Config, catalogue: &'c Catalogue) -> impl Iterator<Item = (&'c Command, String)> {
+    let prefix = &config.kafka.topic_prefix;
+    let commands = catalogue.commands().map(move |command| {
+        let topic = command_topic(prefix, command.provider(), command.name());
+        (command, subject_of(&topic))
+    });
+    let timeline = config.kafka.timeline.as_ref();
+    commands.chain(timeline.map(|timeline| (catalogue.timeline(), subject_of(&timeline.topic(prefix)))))
 }
 
 fn register(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
     let mut well = true;
-    for command in catalogue.commands() {
-        match register_one(&client, &catalogue, command, &subject(config, command)) {
+    for (command, subject) in subjects(config, &catalogue) {
+        match register_one(&client, &catalogue, command, &subject) {
             Ok(()) => {}
             Err(cause @ (RegistryError::Unreachable { .. } | RegistryError::Unauthorized { .. })) => {
                 return Err(cause.into());
@@ -88,9 +91,9 @@ fn register_one(client: &Client, catalogue: &Catalogue, command: &Command, subje
 fn verify(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
-    let mut differences = 0;
-    for command in catalogue.commands() {
-        let subject = subject(config, command);
+    let (mut count, mut differences) = (0, 0);
+    for (command, subject) in subjects(config, &catalogue) {
+        count += 1;
         match difference(&client, command, &subject)? {
             None => println!("ok    {subject} v{}", command.version()),
             Some(difference) => {
@@ -99,7 +102,7 @@ fn verify(config: &Config) -> Result<bool> {
             }
         }
     }
-    println!("{} commands, {differences} differences", catalogue.commands().len());
+    println!("{count} schemas, {differences} differences");
     Ok(differences == 0)
 }
 

@@ -66,7 +66,13 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let registry = config.schemas.registry().as_ref().map(Client::new).transpose()?;
     let mut decoder = Decoder::new(catalogue, registry);
     let prefix = &config.kafka.topic_prefix;
-    let wanted = |topic: &str| options.wants_topic(prefix, topic);
+    // Every event of it is in a topic of its own: it is read where it is asked for.
+    let timeline = config.kafka.timeline.as_ref().map(|timeline| timeline.topic(prefix));
+    let is_timeline = |topic: &str| timeline.as_deref() == Some(topic);
+    let wanted = |topic: &str| match is_timeline(topic) {
+        true => options.topics.iter().any(|name| name == topic),
+        false => options.wants_topic(prefix, topic),
+    };
     let start = match (options.from_beginning, options.since) {
         (true, _) => Start::Beginning,
         (false, Some(since_ms)) => Start::Since(since_ms),

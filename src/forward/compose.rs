@@ -2,23 +2,23 @@
 //! schema, as dead letters where encoding is impossible. Every event becomes at least one message, unless it is a copy of
 //! an earlier one; or its record waits until the registry has told the number of its schema. No I/O here.
 
+mod setup;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::dead_letter::{self, DeadLetter};
-use super::history::{self, History, Seen};
+use super::history::{History, Seen};
 use super::metrics::Metrics;
 use super::names::{Draft, Names, source_of};
 use super::recent::{Latest, Sample};
 use super::refusals::Refusals;
-use super::renewal::Renewal;
 use super::repeats::{Arrival, ContentId};
-use super::sequences::Irregularity;
+use super::timeline::{Timeline, Told};
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
-use crate::publish::{self, Message, Position, Slot, partition_of};
+use crate::publish::{Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
 use crate::spool::Record;
@@ -32,7 +32,8 @@ pub struct Composer {
     pub(super) commands: Arc<CommandTable>,
     pub(super) names: Names,
     pub(super) encoder: Encoder,
-    metrics: Metrics,
+    timeline: Option<Timeline>,
+    pub(super) metrics: Metrics,
     registry: Option<Ids>,
     recent: Latest<Sample>,
     pub(super) privacy: Privacy,
@@ -49,103 +50,39 @@ pub struct Composer {
 
 /// What an event becomes.
 enum Made {
-    Message(Message),
+    /// Its own message, and the timeline's.
+    Message(Message, Option<Message>),
     /// Nothing: it is a copy of an earlier one.
     Copy,
     /// A dead letter with this key, since its topic or this record is refused.
-    Refused {
-        reason: Reason,
-        slot: Slot,
-        key: String,
-    },
+    Refused { reason: Reason, slot: Slot, key: String },
 }
+
+/// How the records of an event name their schemas.
+#[derive(Clone, Copy)]
+struct Framings {
+    /// None for a command without a schema.
+    own: Option<Framing>,
+    /// None where the timeline does not have the command.
+    timeline: Option<Framing>,
+}
+
+/// What a topic takes at most, in bytes.
+type Limit<'a> = dyn Fn(&str) -> usize + 'a;
 
 /// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting;
 
 impl Composer {
-    /// A composer for this spool's records.
-    pub fn new(
-        catalogue: Arc<Catalogue>,
-        commands: Arc<CommandTable>,
-        config: &publish::Config,
-        spool: &str,
-        metrics: Metrics,
-    ) -> Composer {
-        let names = Names::new(&catalogue, config, spool);
-        Composer {
-            catalogue,
-            commands,
-            names,
-            encoder: Encoder::new(),
-            privacy: Privacy::default(),
-            history: History::new(&history::Config::default(), metrics.clone()),
-            metrics,
-            registry: None,
-            recent: Latest::new(LETTERS_MAX),
-            recalled: false,
-            refusals: Refusals::new(Duration::from_secs(config.refusal_grace_s)),
-            composed: 0,
-            counted: BTreeSet::new(),
-        }
-    }
-
-    /// The same, without what these rules keep back.
-    #[must_use]
-    pub fn with_privacy(self, privacy: Privacy) -> Composer {
-        Composer { privacy, ..self }
-    }
-
-    /// The same, with this much of a memory.
-    #[must_use]
-    pub fn with_history(self, config: &history::Config) -> Composer {
-        let history = History::new(config, self.metrics.clone());
-        Composer { history, ..self }
-    }
-
-    /// The latest dead letters.
-    pub fn recent_letters(&self) -> Latest<Sample> {
-        self.recent.clone()
-    }
-
-    /// The groups whose numbers did not follow one another lately.
-    pub fn irregularities(&self) -> Latest<Irregularity> {
-        self.history.irregularities.clone()
-    }
-
-    /// The same, for records that name their schema by its number in a registry.
-    #[must_use]
-    pub fn with_registry(self, registry: Option<Ids>) -> Composer {
-        Composer { registry, ..self }
-    }
-
-    /// From here on with other schemas and rules; what is remembered of earlier events stays.
-    pub(super) fn renew(&mut self, renewal: Renewal, topic_prefix: &str) {
-        self.names.rename(&renewal.catalogue, topic_prefix);
-        self.catalogue = renewal.catalogue;
-        if let Some(registry) = &mut self.registry {
-            registry.retain(self.catalogue.commands().map(Command::fingerprint));
-        }
-        self.commands = renewal.commands;
-        self.privacy = renewal.privacy;
-    }
-
-    /// Every topic that something can go to.
-    pub fn topics(&self) -> Vec<String> {
-        self.names.all_topics(&Provider::ALL)
-    }
-
-    /// Every topic that events of these providers can go to.
-    pub fn topics_of(&self, providers: &[Provider]) -> Vec<String> {
-        self.names.all_topics(providers)
-    }
-
     /// Where a message's event may have become a dead letter in an earlier session, or the other way round.
     pub(super) fn other_place(&self, message: &Message) -> Option<Slot> {
         let letters = &self.names.dead_letter;
         if message.slot.topic == *letters {
             return message.twin.clone();
+        }
+        if self.is_timeline(&message.slot.topic) {
+            return None;
         }
         Some(Slot {
             topic: Arc::clone(letters),
@@ -158,9 +95,15 @@ impl Composer {
         *self.names.dead_letter == *topic
     }
 
+    /// Whether this is the topic of the timeline.
+    pub(super) fn is_timeline(&self, topic: &str) -> bool {
+        self.names.timeline.as_deref() == Some(topic)
+    }
+
     /// Everything up to this record is delivered, and is never composed again.
     pub(super) fn forget(&mut self, seq: u64) {
         self.refusals.forget(seq);
+        self.timeline.iter_mut().for_each(|timeline| timeline.forget(seq));
         while self.counted.first().is_some_and(|(first, _)| *first <= seq) {
             self.counted.pop_first();
         }
@@ -168,13 +111,13 @@ impl Composer {
 
     /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
     /// where one does not hold it.
-    pub fn compose(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
+    pub fn compose(&mut self, record: &Record, limit: &Limit<'_>) -> Result<Vec<Message>, Waiting> {
         let messages = self.messages(record, limit)?;
         self.composed = self.composed.max(record.seq);
         Ok(messages)
     }
 
-    fn messages(&mut self, record: &Record, limit: &dyn Fn(&str) -> usize) -> Result<Vec<Message>, Waiting> {
+    fn messages(&mut self, record: &Record, limit: &Limit<'_>) -> Result<Vec<Message>, Waiting> {
         let mut callback = match open(record) {
             Ok(callback) => callback,
             Err(reason) => {
@@ -198,10 +141,10 @@ impl Composer {
         // All of them before the first is composed: a record waits as a whole.
         let framings: Vec<_> = events
             .iter()
-            .map(|event| self.framing(callback.head.provider, &event.command))
+            .map(|event| self.framings(callback.head.provider, &event.command))
             .collect::<Result<_, Waiting>>()?;
-        let mut messages: Vec<Message> = Vec::with_capacity(events.len());
-        for (event, framing) in events.iter().zip(framings) {
+        let mut messages: Vec<Message> = Vec::with_capacity(events.len() * 2);
+        for (event, framings) in events.iter().zip(framings) {
             let position = Position {
                 seq: record.seq,
                 index: event.index,
@@ -218,15 +161,19 @@ impl Composer {
                 messages.extend(self.bury(letter, limit));
                 continue;
             };
-            let made = self.message(&callback.head, position, event, framing);
+            let made = self.message(&callback.head, position, event, framings, limit);
             let letter = DeadLetter::new;
             let letter = match made {
                 Ok(Made::Copy) => continue,
-                Ok(Made::Message(message)) if message.size() <= limit(&message.slot.topic) => {
+                Ok(Made::Message(message, copy)) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
+                    if copy.is_none() && framings.timeline.is_some() {
+                        self.leave_out(position);
+                    }
+                    messages.extend(copy);
                     continue;
                 }
-                Ok(Made::Message(message)) => {
+                Ok(Made::Message(message, _)) => {
                     let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
                     letter(record, head, ("too_large", error))
                         .with_key(Some(message.key))
@@ -242,24 +189,41 @@ impl Composer {
         Ok(messages)
     }
 
-    /// How a command's records name their schema; `None` for a command without one.
-    fn framing(&mut self, provider: Provider, command: &str) -> Result<Option<Framing>, Waiting> {
-        let Some(command) = self.catalogue.command(provider.as_str(), command) else {
-            return Ok(None);
+    fn framings(&mut self, provider: Provider, command: &str) -> Result<Framings, Waiting> {
+        let registry = &mut self.registry;
+        let mut framing = |topic: &str, command: &Command| {
+            let Some(registry) = registry else {
+                return Ok(command.framing());
+            };
+            let question = Question {
+                topic,
+                fingerprint: command.fingerprint(),
+                schema: command.schema(),
+            };
+            let id = registry.id(question).ok_or(Waiting)?;
+            Ok(Framing::Confluent { id })
         };
-        let Some(registry) = &mut self.registry else {
-            return Ok(Some(command.framing()));
-        };
-        let question = Question {
-            topic: self.names.topic(provider, command.name()),
-            fingerprint: command.fingerprint(),
-            schema: command.schema(),
-        };
-        let id = registry.id(question).ok_or(Waiting)?;
-        Ok(Some(Framing::Confluent { id }))
+        let own = self.catalogue.command(provider.as_str(), command);
+        let own = own.map(|command| framing(self.names.topic(provider, command.name()), command));
+        let timeline = self.timeline.as_ref().filter(|timeline| timeline.has(command));
+        let timeline = timeline.map(|timeline| framing(&timeline.topic, self.catalogue.timeline()));
+        Ok(Framings {
+            own: own.transpose()?,
+            timeline: timeline.transpose()?,
+        })
     }
 
-    fn bury(&mut self, letter: DeadLetter<'_>, limit: &dyn Fn(&str) -> usize) -> Vec<Message> {
+    /// Counts, once, an event that the timeline does not take.
+    fn leave_out(&mut self, position: Position) {
+        let Some(timeline) = &mut self.timeline else { return };
+        let verdict = self.refusals.verdict(position, &timeline.topic);
+        if let Some(verdict) = verdict.filter(|_| timeline.leaves_out(position)) {
+            let count = &self.metrics.timeline_left_out;
+            count.with_label_values(&[&verdict.error]).inc();
+        }
+    }
+
+    fn bury(&mut self, letter: DeadLetter<'_>, limit: &Limit<'_>) -> Vec<Message> {
         if self.counted.insert(letter.place()) {
             self.metrics
                 .dead_letters
@@ -276,15 +240,21 @@ impl Composer {
         head: &Head,
         position: Position,
         event: &Event<'_>,
-        framing: Option<Framing>,
+        framings: Framings,
+        limit: &Limit<'_>,
     ) -> Result<Made, Reason> {
         let command = self.catalogue.command(head.provider.as_str(), &event.command);
-        let (Some(command), Some(framing)) = (command, framing) else {
-            let message = self.unknown(head, position, event);
-            return Ok(match self.refusal(position, &message.slot.topic, &message.key) {
-                Some(refused) => refused,
-                None => Made::Message(message),
-            });
+        let (Some(command), Some(framing)) = (command, framings.own) else {
+            let (message, of_group) = self.unknown(head, position, event);
+            if let Some(refused) = self.refusal(position, &message.slot.topic, &message.key) {
+                return Ok(refused);
+            }
+            let told = Told {
+                of_group,
+                ..Told::default()
+            };
+            let copy = self.copy(head, event, &told, &message, framings, limit);
+            return Ok(Made::Message(message, copy));
         };
         let content = command
             .has_identity()
@@ -337,7 +307,33 @@ impl Composer {
             trace: head.trace.as_ref(),
             payload,
         };
-        Ok(Made::Message(self.names.finish(draft, Vec::new())))
+        let message = self.names.finish(draft, Vec::new());
+        let told = Told {
+            of_group: encoded.of_group,
+            phase: Some(command.rule().phase),
+            meaning: self.encoder.meaning(command),
+            event_time_ms: encoded.time_ms,
+        };
+        let copy = self.copy(head, event, &told, &message, framings, limit);
+        Ok(Made::Message(message, copy))
+    }
+
+    /// The timeline's message of an event.
+    fn copy(
+        &self,
+        head: &Head,
+        event: &Event<'_>,
+        told: &Told<'_>,
+        own: &Message,
+        framings: Framings,
+        limit: &Limit<'_>,
+    ) -> Option<Message> {
+        let (timeline, framing) = (self.timeline.as_ref()?, framings.timeline?);
+        if self.refusals.verdict(own.position, &timeline.topic).is_some() {
+            return None;
+        }
+        let limit = limit(&timeline.topic);
+        Some(timeline.copy(head, event, told, own, (framing, &self.names.spool, limit)))
     }
 
     /// Why an event that would go to this topic becomes a dead letter.
@@ -360,22 +356,26 @@ impl Composer {
     }
 
     /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order.
-    fn unknown(&self, head: &Head, position: Position, event: &Event<'_>) -> Message {
+    /// Says also whether its key is a group's id.
+    fn unknown(&self, head: &Head, position: Position, event: &Event<'_>) -> (Message, bool) {
         let command = event.command.clone().into_owned();
+        let group = group_of(&event.body);
+        let of_group = group.is_some();
         let draft = Draft {
             position,
             id: None,
             topic: self.names.unknown(head.provider),
             source: source_of(head),
             kind: format!("{}.{command}", head.provider.as_str()),
-            key: group_of(&event.body).unwrap_or_else(|| command.clone()),
+            key: group.unwrap_or_else(|| command.clone()),
             time_ms: head.received_at_ms,
             received_at_ms: head.received_at_ms,
             content_type: "application/json",
             trace: head.trace.as_ref(),
             payload: event.body.to_vec(),
         };
-        self.names.finish(draft, vec![("imbridge-command", command)])
+        let message = self.names.finish(draft, vec![("imbridge-command", command)]);
+        (message, of_group)
     }
 }
 

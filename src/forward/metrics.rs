@@ -27,6 +27,8 @@ metrics! {
         pub(super) dead_letters: IntCounterVec["provider", "reason"] = "imbridge_dead_letters_total";
         /// Events that Kafka refused for good, and that became dead letters.
         pub(super) refused: IntCounterVec["topic", "error"] = "imbridge_refused_total";
+        /// Events that are not in the timeline, since Kafka refused them there for good.
+        pub(super) timeline_left_out: IntCounterVec["error"] = "imbridge_timeline_left_out_total";
         /// 1 while there is a producer with fitting topics, else 0.
         pub(super) connected: IntGauge = "imbridge_kafka_connected";
         /// Events that were dropped as copies of earlier ones.

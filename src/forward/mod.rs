@@ -20,6 +20,7 @@ mod sequences;
 mod source;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod transactions;
 mod unfold;
 mod window;
@@ -239,20 +240,32 @@ impl Forwarder {
                 );
                 return Err(trouble);
             }
-            if self.composer.refusals.learn_topic(&topic, now) {
-                goes_on = true;
-                error!(
-                    topic = topic.topic,
-                    cause = topic.text,
+            let (grace_s, is_timeline) = (self.config.refusal_grace_s, self.composer.is_timeline(&topic.topic));
+            let (topic, cause, closed) = (
+                &topic.topic,
+                &topic.text,
+                self.composer.refusals.learn_topic(&topic, now),
+            );
+            goes_on |= closed;
+            match (closed, is_timeline) {
+                (true, false) => error!(
+                    topic,
+                    cause,
                     "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
-                );
-            } else {
-                warn!(
-                    topic = topic.topic,
-                    cause = topic.text,
-                    grace_s = self.config.refusal_grace_s,
-                    "the topic refuses: publishing waits for it, then its events become dead letters"
-                );
+                ),
+                (true, true) => error!(
+                    topic,
+                    cause,
+                    "the timeline refuses: events are left out of it, and it is tried again each minute; their own topics have them"
+                ),
+                (false, false) => warn!(
+                    topic,
+                    cause, grace_s, "the topic refuses: publishing waits for it, then its events become dead letters"
+                ),
+                (false, true) => warn!(
+                    topic,
+                    cause, grace_s, "the timeline refuses: publishing waits for it, then events are left out of it"
+                ),
             }
         }
         let (letters, others): (Vec<_>, Vec<_>) = refused
@@ -267,7 +280,7 @@ impl Forwarder {
         }
         let judged = self.composer.refusals.learn_records(&others);
         if judged {
-            error!(%trouble, "Kafka refuses a record: it becomes a dead letter");
+            error!(%trouble, "Kafka refuses a record: it becomes a dead letter, or is left out of the timeline");
         }
         if judged || goes_on { Ok(()) } else { Err(trouble) }
     }

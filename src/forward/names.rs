@@ -20,6 +20,8 @@ pub(super) struct Names {
     topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,
     pub dead_letter: Arc<str>,
+    /// Where there is a timeline.
+    pub timeline: Option<Arc<str>>,
     /// Where delivery is transactional.
     checkpoints: Option<String>,
 }
@@ -57,6 +59,7 @@ impl Names {
             topics: topics_of(catalogue, prefix),
             unknown: unknown.into_iter().collect(),
             dead_letter: publish::dead_letter_topic(prefix).into(),
+            timeline: config.timeline.as_ref().map(|timeline| timeline.topic(prefix).into()),
             checkpoints: (config.delivery == Delivery::Transactional).then(|| publish::checkpoint_topic(prefix)),
         }
     }
@@ -81,7 +84,8 @@ impl Names {
         let all = providers
             .iter()
             .flat_map(|provider| self.topics[provider].values().chain([&self.unknown[provider]]))
-            .chain([&self.dead_letter]);
+            .chain([&self.dead_letter])
+            .chain(&self.timeline);
         let mut topics: Vec<String> = all.map(|topic| topic.to_string()).collect();
         topics.extend(self.checkpoints.clone());
         topics.sort();

@@ -34,7 +34,8 @@ pub(super) struct Refused {
 #[derive(Debug)]
 pub(super) struct Refusals {
     grace: Duration,
-    records: BTreeMap<(u64, u32), Verdict>,
+    /// By place and topic: an event has a message in the timeline too.
+    records: BTreeMap<(u64, u32), HashMap<String, Verdict>>,
     /// One of several messages of a batch of which the broker does not say which one it refuses: each is sent alone.
     suspects: BTreeSet<Position>,
     topics: HashMap<String, Topic>,
@@ -96,7 +97,8 @@ impl Refusals {
                         error: failure.error.clone(),
                         text: format!("{}: {}", failure.topic, failure.text),
                     };
-                    self.records.insert((position.seq, position.index), verdict);
+                    let record = self.records.entry((position.seq, position.index)).or_default();
+                    record.insert(failure.topic.clone(), verdict);
                     certain = true;
                 } else {
                     self.suspects.insert(*position);
@@ -146,6 +148,7 @@ impl Refusals {
             return None;
         }
         let record = self.records.get(&(position.seq, position.index));
+        let record = record.and_then(|record| record.get(topic));
         let closed = || self.topics.get(topic).filter(|_| self.is_closed(topic));
         record.or_else(|| Some(&closed()?.verdict))
     }

@@ -1,5 +1,7 @@
 //! From a record to its messages, without Kafka: nothing that was spooled fails to become at least one message, but for copies.
 
+mod timeline;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +15,10 @@ use crate::schema::Catalogue;
 use crate::spool::Record;
 
 fn composer() -> Composer {
+    composer_of(&publish::Config::default())
+}
+
+fn composer_of(config: &publish::Config) -> Composer {
     let catalogue = Catalogue::load(Path::new("schemas")).unwrap();
     let mut commands = CommandTable::default();
     for command in catalogue.commands().filter(|command| command.provider() == "tencent") {
@@ -25,13 +31,7 @@ fn composer() -> Composer {
         commands.insert(Provider::Tencent, command.name(), rule);
     }
     let metrics = Metrics::new(&Registry::new()).unwrap();
-    Composer::new(
-        Arc::new(catalogue),
-        Arc::new(commands),
-        &publish::Config::default(),
-        "s.1",
-        metrics,
-    )
+    Composer::new(Arc::new(catalogue), Arc::new(commands), config, "s.1", metrics)
 }
 
 fn head(command: &str) -> Head {

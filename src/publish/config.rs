@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use serde::Deserialize;
 
 use super::properties::{FIXED, IN_FLIGHT, Properties};
+use super::timeline::Timeline;
 use super::transaction::transactional_id;
 
 /// With a smaller queue not even a dead letter's part would fit.
@@ -109,6 +110,9 @@ pub struct Config {
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: Properties,
+    /// The timeline, where there is one: a table of its own.
+    #[serde(skip)]
+    pub timeline: Option<Timeline>,
     /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
     #[serde(skip)]
     pub mock: bool,
@@ -129,6 +133,7 @@ impl Default for Config {
             stall_timeout_s: 120,
             settle_ms: None,
             properties: Properties::default(),
+            timeline: None,
             mock: false,
         }
     }
@@ -137,8 +142,7 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(String, String)> {
-        let topic_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if self.topic_prefix.is_empty() || self.topic_prefix.len() > 100 || !self.topic_prefix.bytes().all(topic_ok) {
+        if self.topic_prefix.len() > 100 || !is_topic_name(&self.topic_prefix) {
             return Some((
                 "topic_prefix".into(),
                 format!(
@@ -171,17 +175,8 @@ impl Config {
                 return Some((key.into(), format!("{value}: at most {most} is allowed")));
             }
         }
-        if let Some(policy) = self
-            .topic_config
-            .get("cleanup.policy")
-            .filter(|policy| *policy != "delete")
-        {
-            return Some((
-                "topic_config.\"cleanup.policy\"".into(),
-                format!(
-                    "{policy:?}: only \"delete\" is allowed; compaction would keep the last event of each group and delete the others"
-                ),
-            ));
+        if let Some((key, problem)) = topic_config_problem(&self.topic_config) {
+            return Some((key.into(), problem));
         }
         if self.queue_bytes() < LEAST_QUEUE_BYTES {
             return Some((
@@ -279,6 +274,20 @@ impl Config {
         }
         config
     }
+}
+
+/// Whether Kafka allows these characters in a topic's name.
+pub(super) fn is_topic_name(name: &str) -> bool {
+    let is_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_ok)
+}
+
+/// What is wrong with the configuration of topics of events: the key and what is allowed.
+pub(super) fn topic_config_problem(config: &BTreeMap<String, String>) -> Option<(&'static str, String)> {
+    let policy = config.get("cleanup.policy").filter(|policy| *policy != "delete")?;
+    let allowed =
+        "only \"delete\" is allowed; compaction would keep the last event of each group and delete the others";
+    Some(("topic_config.\"cleanup.policy\"", format!("{policy:?}: {allowed}")))
 }
 
 #[cfg(test)]

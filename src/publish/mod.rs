@@ -18,6 +18,7 @@ mod reach;
 mod read_back;
 mod refusal;
 mod reports;
+mod timeline;
 mod topics;
 mod transaction;
 mod trial;
@@ -40,6 +41,7 @@ pub use publisher::{LastWords, Publisher, Sent};
 pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::{Present, read_back};
 pub use refusal::{Failure, Kind, TopicRefused};
+pub use timeline::Timeline;
 pub use topics::{Finding, command_topic, dead_letter_topic, unknown_topic};
 pub use trial::{Trial, try_transaction};
 

@@ -140,10 +140,11 @@ pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
     if compacted {
         wanted.insert("cleanup.policy".into(), "compact".into());
     }
-    let set = config
-        .topic_config
-        .iter()
-        .filter(|(name, _)| !compacted || *name == "min.insync.replicas");
+    let timeline = config.timeline.as_ref();
+    let timeline = timeline.filter(|timeline| timeline.topic(&config.topic_prefix) == topic);
+    let own = timeline.map(|timeline| &timeline.topic_config);
+    let set = config.topic_config.iter().chain(own.into_iter().flatten());
+    let set = set.filter(|(name, _)| !compacted || *name == "min.insync.replicas");
     wanted.extend(set.map(|(name, value)| (name.clone(), value.clone())));
     wanted
 }

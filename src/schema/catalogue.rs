@@ -11,11 +11,14 @@ use super::decode::{self, DecodeError, Decoded};
 use super::error::LoadError;
 use super::file::{Compiled, SchemaFile};
 use super::source::{self, CommandFolder};
+use super::timeline;
 
 /// The commands, by provider and name; and every version ever published, by fingerprint.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     commands: Vec<Arc<Compiled>>,
+    /// What the timeline's records are written with; it is there once the folder is loaded.
+    timeline: Option<Arc<Compiled>>,
     by_name: HashMap<String, HashMap<String, usize>>,
     versions: HashMap<u64, Arc<Compiled>>,
 }
@@ -24,10 +27,21 @@ impl Catalogue {
     /// Reads and checks the whole folder. The error names the file, the place in it, and what is allowed there.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let mut catalogue = Self::default();
+        for version in timeline::built_in() {
+            let version = Arc::new(version);
+            catalogue.versions.insert(version.command.fingerprint, version.clone());
+            catalogue.timeline = Some(version);
+        }
         for folder in source::list(dir)? {
             catalogue.add(&folder)?;
         }
         Ok(catalogue)
+    }
+
+    /// What the timeline's records are written with, as if it were a command: its text, its fingerprint, its
+    /// [`history`](Self::history). It is none of the [`commands`](Self::commands).
+    pub fn timeline(&self) -> &Command {
+        &self.timeline.as_ref().expect("every loaded catalogue has one").command
     }
 
     /// The command that `provider` calls `command`.
@@ -75,6 +89,9 @@ impl Catalogue {
                 });
             }
             newest = Some((compiled, file.json));
+        }
+        if timeline::is_meant(folder) {
+            return Ok(());
         }
         let names = self.by_name.entry(folder.provider.clone()).or_default();
         names.insert(folder.name.clone(), self.commands.len());

@@ -31,6 +31,8 @@ pub struct Meta<'a> {
 pub struct Encoded {
     /// None where no alternative of the command's key expression yielded a value.
     pub key: Option<String>,
+    /// Whether the key is a group's id.
+    pub of_group: bool,
     /// When the event happened, where the body says so.
     pub time_ms: Option<i64>,
     /// The body has an identity of its own: an equal one is the same event, sent again.
@@ -109,8 +111,10 @@ impl Encoder {
         write_meta(out, event_id, meta, time_ms);
         let unmapped = self.scratch.unmapped.finish(out);
         let sequence = attributes.sequence.as_ref();
+        let key = attributes.key.evaluate(captures, meta.app);
         Ok(Encoded {
-            key: attributes.key.evaluate(captures, meta.app),
+            of_group: key.as_ref().is_some_and(|(_, is_group)| *is_group),
+            key: key.map(|(key, _)| key),
             time_ms,
             identified,
             numbered: sequence.and_then(|rule| rule.evaluate(captures)),

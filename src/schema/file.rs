@@ -15,6 +15,7 @@ use super::evolution;
 use super::fingerprint::Fingerprint;
 use super::location::{Fault, Faults, Located};
 use super::source::CommandFolder;
+use super::timeline;
 
 /// A file that is JSON.
 #[derive(Debug)]
@@ -45,13 +46,16 @@ impl SchemaFile {
 
     /// Compiles the file as this version of a command, or says everything that is wrong with it.
     pub fn compile(&self, folder: &CommandFolder, version: u32) -> Result<Compiled, Vec<LoadError>> {
+        if timeline::is_meant(folder) {
+            return timeline::compile(self, version);
+        }
         let (namespace, name) = record_name(&folder.provider, &folder.name);
         let record = Located::root(&self.json);
         let mut faults = Faults::default();
         let mut plan = compile(&record, &namespace, name, &mut faults);
         let attributes = Attributes::read(&record, &mut plan, &mut faults);
         let mut errors = self.blame(faults);
-        let schema = Schema::parse(&self.json).map_err(|source| self.no_schema(source.into()));
+        let schema = self.schema();
         let fingerprint = self.fingerprint();
         match (attributes, schema, fingerprint) {
             (Some(attributes), Ok(schema), Ok(fingerprint)) if errors.is_empty() => {
@@ -78,6 +82,10 @@ impl SchemaFile {
         let mut faults = Faults::default();
         evolution::check(before, &Located::root(&self.json), &mut faults);
         self.blame(faults)
+    }
+
+    pub fn schema(&self) -> Result<Schema, LoadError> {
+        Schema::parse(&self.json).map_err(|source| self.no_schema(source.into()))
     }
 
     pub fn fingerprint(&self) -> Result<Fingerprint, LoadError> {

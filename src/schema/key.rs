@@ -19,6 +19,8 @@ pub(super) struct KeyRule {
 enum Alternative {
     App,
     Value(usize),
+    /// A group's id.
+    Group(usize),
     Pair(usize, usize),
     Conversation(usize),
 }
@@ -33,14 +35,15 @@ impl KeyRule {
         })
     }
 
-    /// The first alternative that yields a value.
-    pub fn evaluate(&self, captures: &Captures, app: &str) -> Option<String> {
+    /// The first alternative that yields a value, and whether that is a group's id.
+    pub fn evaluate(&self, captures: &Captures, app: &str) -> Option<(String, bool)> {
         let value = |slot: usize| captures.text(slot).filter(|text| is_value(text));
         self.alternatives.iter().find_map(|alternative| match *alternative {
-            Alternative::App => is_value(app).then(|| app.to_owned()),
-            Alternative::Value(slot) => value(slot).map(str::to_owned),
-            Alternative::Pair(a, b) => Some(pair(value(a)?, value(b)?)),
-            Alternative::Conversation(slot) => value(slot).map(conversation),
+            Alternative::App => is_value(app).then(|| (app.to_owned(), false)),
+            Alternative::Value(slot) => value(slot).map(|text| (text.to_owned(), false)),
+            Alternative::Group(slot) => value(slot).map(|text| (text.to_owned(), true)),
+            Alternative::Pair(a, b) => Some((pair(value(a)?, value(b)?), false)),
+            Alternative::Conversation(slot) => value(slot).map(|id| (conversation(id), group_in(id).is_some())),
         })
     }
 }
@@ -51,7 +54,8 @@ impl Alternative {
             return Ok(Self::App);
         }
         let Some((function, rest)) = text.split_once('(') else {
-            return Ok(Self::Value(slot_of(text)?));
+            let kind = if names_a_group(text) { Self::Group } else { Self::Value };
+            return Ok(kind(slot_of(text)?));
         };
         let arguments = rest
             .strip_suffix(')')
@@ -80,12 +84,22 @@ fn pair(a: &str, b: &str) -> String {
 /// The group or the pair of accounts that an OpenIM conversation id names. Account ids may hold underscores too; the two
 /// of a pair are taken to hold equally many, so that the middle one parts them. An id that has no middle is itself.
 fn conversation(id: &str) -> String {
-    if let Some(group) = id.strip_prefix("sg_").filter(|group| is_value(group)) {
+    if let Some(group) = group_in(id) {
         return group.to_owned();
     }
     id.strip_prefix("si_")
         .and_then(halves)
         .map_or_else(|| id.to_owned(), |(a, b)| pair(a, b))
+}
+
+/// The group that an OpenIM conversation id names.
+fn group_in(id: &str) -> Option<&str> {
+    id.strip_prefix("sg_").filter(|group| is_value(group))
+}
+
+/// Whether a path's last name says that a group's id stands there: `GroupId`, `groupID`, `Item.ToGroupId`.
+fn names_a_group(path: &str) -> bool {
+    path.to_ascii_lowercase().ends_with("groupid")
 }
 
 fn halves(accounts: &str) -> Option<(&str, &str)> {
@@ -118,7 +132,7 @@ mod tests {
                 captures.keep_text(slot, value);
             }
         }
-        rule.evaluate(&captures, "app1")
+        rule.evaluate(&captures, "app1").map(|(key, _)| key)
     }
 
     #[test]
@@ -158,6 +172,31 @@ mod tests {
             ("anything", "anything"),
         ] {
             assert_eq!(key("conversation(A)", &[Some(id)]).as_deref(), Some(expected), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_groups_where_the_name_of_its_field_or_the_conversation_says_so() {
+        for (expression, values, expected) in [
+            ("GroupId", ["g", ""], true),
+            ("groupID | sendID", ["g", "a"], true),
+            ("groupID | sendID", ["", "a"], false),
+            ("Item.ToGroupId | From_Account", ["g", "a"], true),
+            ("conversation(A)", ["sg_g", ""], true),
+            ("conversation(A)", ["si_a_b", ""], false),
+            ("pair(groupID, B)", ["g", "b"], false),
+            ("RoomId", ["r", ""], false),
+            ("app", ["", ""], false),
+        ] {
+            let (rule, _) = parse(expression).expect("a good expression");
+            let mut captures = Captures::default();
+            captures.reset(2);
+            values
+                .iter()
+                .enumerate()
+                .for_each(|(slot, value)| captures.keep_text(slot, value));
+            let (_, is_group) = rule.evaluate(&captures, "app1").expect("a key");
+            assert_eq!(is_group, expected, "{expression} {values:?}");
         }
     }
 

@@ -41,7 +41,7 @@ def meaning(rules, body):
 lines = []
 for folder in sorted(path for path in Path("schemas").glob("*/*") if path.is_dir()):
     newest = max(folder.glob("v*.avsc"), key=lambda path: int(path.stem[1:]))
-    rules = json.loads(newest.read_text())["imbridge"]
+    rules = json.loads(newest.read_text()).get("imbridge", {})
     if "kind" in rules:
         body = json.loads((folder / "sample.json").read_text())
         name = json.dumps("/".join(folder.parts[1:]))

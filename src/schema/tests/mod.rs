@@ -10,6 +10,7 @@ mod lint;
 mod lossless;
 mod meaning;
 mod random;
+mod timeline;
 mod unmapped;
 
 use std::path::Path;
