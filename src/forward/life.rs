@@ -236,9 +236,10 @@ impl<'a> Life<'a> {
             let completes = step.completes.map(|record| record.seq);
             let replayed = message.position.seq <= self.composed;
             let other = || self.parts.composer.other_place(message);
+            let is_counted = replayed && !self.parts.composer.is_timeline(&message.slot.topic);
             if replayed && !self.known.present.is_empty() && self.known.present.has(message, other().as_ref()) {
                 self.window.pass(completes);
-                self.parts.metrics.skipped.inc();
+                self.parts.metrics.skipped.inc_by(is_counted.into());
             } else {
                 // A suspect travels alone: a refusal is then its own.
                 let alone = self.parts.composer.refusals.is_suspect(message.position);
@@ -260,9 +261,7 @@ impl<'a> Life<'a> {
                     }
                 }
             }
-            if replayed {
-                self.parts.metrics.replayed.inc();
-            }
+            self.parts.metrics.replayed.inc_by(is_counted.into());
             self.source.pending.pop_front();
             self.sendable -= 1;
             sent = true;

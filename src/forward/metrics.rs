@@ -17,7 +17,7 @@ metrics! {
         published: IntCounterVec["topic"] = "imbridge_messages_published_total";
         /// Time from a callback's arrival to its delivery report.
         publish_seconds: Histogram = "imbridge_publish_seconds", exponential_buckets(0.001, 2.0, 20);
-        /// Messages gone through again after a start or a fault.
+        /// Messages gone through again after a start or a fault; the timeline's, which go along, are not counted here nor below.
         pub(super) replayed: IntCounter = "imbridge_messages_replayed_total";
         /// Replayed messages that were found in Kafka and not sent again.
         pub(super) skipped: IntCounter = "imbridge_messages_skipped_total";

@@ -206,7 +206,7 @@ impl<'a> Transactions<'a> {
         {
             self.parts.metrics.published(&slot.topic, received_at_ms, now_ms);
             self.parts.note_delivery(&slot.topic);
-            if replays {
+            if replays && !self.parts.composer.is_timeline(&slot.topic) {
                 self.parts.metrics.replayed.inc();
             }
         }

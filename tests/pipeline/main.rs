@@ -38,6 +38,7 @@ mod simulate;
 mod spool;
 mod status;
 mod tail;
+mod timeline;
 mod tls;
 mod topics;
 mod trace;

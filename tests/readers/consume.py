@@ -92,10 +92,11 @@ def line_of(message, schemas):
 
 
 class Reader:
-    """A consumer without a group, on every partition of every topic that matches."""
+    """A consumer without a group, on every partition of every topic that matches; of the timeline's only where that is asked for."""
 
-    def __init__(self, brokers, prefix, isolation):
-        self.wanted = re.compile(rf"^{re.escape(prefix)}\.")
+    def __init__(self, brokers, prefix, isolation, timeline=False):
+        others = "" if timeline else "(?!timeline$)"
+        self.wanted = re.compile(rf"^{re.escape(prefix)}\.{others}")
         self.consumer = Consumer({
             "bootstrap.servers": brokers,
             "group.id": "unused: partitions are assigned by hand",
@@ -149,7 +150,7 @@ class Reader:
 def run(options):
     deadline = time.monotonic() + options.timeout_s
     schemas = None if options.headers_only else Schemas(options.schemas)
-    reader = Reader(options.brokers, options.topic_prefix, options.isolation)
+    reader = Reader(options.brokers, options.topic_prefix, options.isolation, options.timeline)
     reader.assign(options.timeout_s)
     refresh = time.monotonic() + REFRESH_S
     seen = 0
@@ -182,6 +183,7 @@ def main():
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--schemas", default="schemas", help="folder of <provider>/<Command>/v<N>.avsc")
     parser.add_argument("--topic-prefix", default="im", help="topics that begin with this and a dot")
+    parser.add_argument("--timeline", action="store_true", help="the timeline's messages too, which has each event once more")
     parser.add_argument("--until-count", type=int, help="wait for so many messages, instead of the present ends")
     parser.add_argument("--timeout-s", type=float, default=30.0)
     parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")

@@ -15,13 +15,18 @@ object goes out:
   several_partitions          groups in more than one partition
   wrong_key                   messages whose key is not their group
   never_posted                events of a group of the load with a number that no ledger has
+  timeline_missing            events that are in their topic, and not in the timeline (with --timeline)
+  timeline_twice              messages of the timeline of an event that was there before
+  timeline_out_of_order       messages of the timeline behind a later event of their group, by its number or by spool, seq and part
+  timeline_wrong              messages of the timeline that nobody posted, or that say another key, group or partition than they have
   unacknowledged_yet_present  posted, not acknowledged, there all the same: allowed
   foreign                     messages that are no event of these ledgers: not judged
   dead_lettered               dead letters by their reason
   partitions                  how many partitions the groups are in
   examples                    the first faults in words
 
-Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key or never posted; else 1. 3 when
+Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key or never posted, in the topics
+and in the timeline; else 1. 3 when
 a message cannot be read, 4 when Kafka was silent for too long.
 """
 
@@ -41,25 +46,32 @@ FIELDS = {
     "openim.callbackAfterTransferGroupOwnerCommand": ("groupID", "newOwnerUserID"),
 }
 DEAD_LETTER = "dead-letter"
+TIMELINE = "timeline"
 REFUSED = {"refused", "topic_refused"}
-POSTED, ACKNOWLEDGED, FOUND = 1, 2, 4
-FAULTS = ["acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "never_posted"]
+POSTED, ACKNOWLEDGED, FOUND, BURIED, TOLD = 1, 2, 4, 8, 16
+FAULTS = [
+    "acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "never_posted",
+    "timeline_missing", "timeline_twice", "timeline_out_of_order", "timeline_wrong",
+]
 EXAMPLES_MAX = 20
 
 
 class Group:
-    """One group's events, a byte for each number, and the last number seen in each partition."""
+    """One group's events, a byte for each number; the last number seen in each partition; of the timeline the partition, the
+    last number, and the last position in each spool."""
 
-    __slots__ = ("last", "states")
+    __slots__ = ("last", "place", "positions", "states", "told")
 
     def __init__(self):
         self.states = bytearray()
         self.last = {}
+        self.place, self.told, self.positions = None, -1, {}
 
 
 class Judge:
-    def __init__(self, prefix, refused_count=False):
-        self.refused_count, self.prefix = refused_count, prefix
+    def __init__(self, prefix, refused_count=False, timeline=False):
+        self.refused_count, self.prefix, self.has_timeline = refused_count, prefix, timeline
+        self.timeline = f"{prefix}.{TIMELINE}"
         self.fields = {f"{prefix}.{topic}": fields for topic, fields in FIELDS.items()}
         self.dead_letters = f"{prefix}.{DEAD_LETTER}"
         self.groups = {}
@@ -96,6 +108,9 @@ class Judge:
             if self.refused_count and reason in REFUSED:
                 self.see_refused(message, self.fields[f"{self.prefix}.{headers['ce_type'].decode()}"])
             return
+        if topic == self.timeline:
+            self.see_told(message, schemas)
+            return
         fields = self.fields.get(topic)
         record = schemas.show(message.value()).get("value") if fields else None
         group = record and self.groups.get(record[fields[0]])
@@ -119,7 +134,35 @@ class Judge:
             self.fault("wrong_key", f"{name} {number}: the letter's key is {message.key()}", message)
         if group.states[number] & FOUND:
             self.fault("twice", f"{name} {number}: is there again, as a dead letter", message)
-        group.states[number] |= FOUND
+        group.states[number] |= FOUND | BURIED
+
+    def see_told(self, message, schemas):
+        """Takes the next message of the timeline's partition. An event is told from others by its body."""
+        record = schemas.show(message.value()).get("value")
+        if not record:
+            raise BrokenPromise("the value is no record of a known schema")
+        fields = self.fields.get(f"{self.prefix}.{record['provider']}.{record['command']}")
+        event = fields and json.loads(record["body"])
+        name = event and event.get(fields[0])
+        group = self.groups.get(name)
+        if not group:
+            self.counts["foreign"] += 1
+            return
+        number, partition = int(event[fields[1]]), message.partition()
+        group.place = partition if group.place is None else group.place
+        says = (message.key().decode(), record["ordering_key"], record["group_id"], group.place)
+        posted = number < len(group.states) and group.states[number] & POSTED
+        if says != (name, name, name, partition) or not posted:
+            self.fault("timeline_wrong", f"{name} {number}: {says}, posted: {bool(posted)}", message)
+            return
+        spool, position = record["spool"], (record["seq"], record["part"])
+        last = group.positions.get(spool, (-1, 0))
+        if group.states[number] & TOLD:
+            self.fault("timeline_twice", f"{name} {number}: is there again", message)
+        elif number < group.told or position <= last:
+            self.fault("timeline_out_of_order", f"{name} {number} at {position}: comes after {group.told} at {last}", message)
+        group.states[number] |= TOLD
+        group.told, group.positions[spool] = max(group.told, number), max(last, position)
 
     def judge(self, group, name, number, message):
         partition = message.partition()
@@ -146,18 +189,27 @@ class Judge:
             place = f" ({message.topic()}/{message.partition()}@{message.offset()})" if message else ""
             self.examples.append(f"{kind}: {words}{place}")
 
+    def faults(self, kind, name, states, wanted):
+        """A fault for each event in this state."""
+        at = states.find(wanted)
+        while at >= 0:
+            self.fault(kind, f"{name} {at}")
+            at = states.find(wanted, at + 1)
+
     def verdict(self):
         for name, group in self.groups.items():
             if len(group.last) > 1:
                 self.fault("several_partitions", f"{name} is in partitions {sorted(group.last)}")
             states = group.states
-            self.counts["found"] += sum(states.count(state | FOUND) for state in (POSTED, POSTED | ACKNOWLEDGED))
-            self.counts["unacknowledged_yet_present"] += states.count(POSTED | FOUND)
-            missing = POSTED | ACKNOWLEDGED
-            at = states.find(missing)
-            while at >= 0:
-                self.fault("acknowledged_and_missing", f"{name} {at}")
-                at = states.find(missing, at + 1)
+            found = {state: states.count(state) for state in range(2 * TOLD) if state & FOUND}
+            self.counts["found"] += sum(found.values())
+            self.counts["unacknowledged_yet_present"] += sum(n for state, n in found.items() if not state & ACKNOWLEDGED)
+            for missing in (POSTED | ACKNOWLEDGED, POSTED | ACKNOWLEDGED | TOLD):
+                self.faults("acknowledged_and_missing", name, states, missing)
+            if self.has_timeline:
+                # What its own topic refused comes into the timeline when it is replayed.
+                for missing in (POSTED | FOUND, POSTED | ACKNOWLEDGED | FOUND):
+                    self.faults("timeline_missing", name, states, missing)
         names = ["acknowledged", "found", "messages", *FAULTS, "unacknowledged_yet_present", "foreign"]
         verdict = {name: self.counts[name] for name in names}
         verdict.update(dead_lettered=dict(self.reasons), partitions=len(self.places), examples=self.examples)
@@ -165,10 +217,10 @@ class Judge:
 
 
 def run(options):
-    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix, options.refused_count)
+    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix, options.refused_count, options.timeline)
     for path in options.ledger:
         judge.read_ledger(path)
-    reader = Reader(options.brokers, options.topic_prefix, options.isolation)
+    reader = Reader(options.brokers, options.topic_prefix, options.isolation, options.timeline)
     reader.assign(options.idle_timeout_s)
     heard_at = time.monotonic()
     while reader.unfinished:
@@ -197,6 +249,7 @@ def main():
     parser.add_argument("--topic-prefix", default="im", help="topics that begin with this and a dot")
     parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")
     parser.add_argument("--refused-count", action="store_true", help="what Kafka refused is there where a dead letter names it")
+    parser.add_argument("--timeline", action="store_true", help="the timeline too must have each event that is in its topic")
     parser.add_argument("--idle-timeout-s", type=float, default=60.0)
     try:
         sys.exit(run(parser.parse_args()))

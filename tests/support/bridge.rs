@@ -93,6 +93,19 @@ impl Home {
         self.settings.push((name.to_owned(), value.into()));
     }
 
+    /// Its bridge writes no timeline.
+    pub fn without_timeline(&mut self) {
+        self.set("TIMELINE__ENABLED", "false");
+    }
+
+    /// Whether its bridge writes a timeline.
+    pub fn has_timeline(&self) -> bool {
+        !self
+            .settings
+            .iter()
+            .any(|(name, _)| name == "IMBRIDGE_TIMELINE__ENABLED")
+    }
+
     /// Adds lines to the configuration file.
     pub fn configure(&self, lines: &str) {
         let text = std::fs::read_to_string(self.config()).expect("it was written");
@@ -216,12 +229,14 @@ impl Bridge {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
     }
 
-    /// A metric's value, summed over the lines whose name and labels contain all of `parts`.
+    /// A metric's value, summed over the lines whose name and labels contain all of `parts`. What is of the timeline's topic, which
+    /// has every event once more, counts where it is named alone.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let (_, text) = self.admin("/metrics").expect("the admin port answers");
         let lines = text
             .lines()
-            .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)));
+            .filter(|line| !line.starts_with('#') && parts.iter().all(|part| line.contains(part)))
+            .filter(|line| !line.contains(".timeline\"") || parts.iter().any(|part| part.contains("timeline")));
         lines
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()

@@ -62,6 +62,10 @@ pub struct Verdict {
     pub several_partitions: u64,
     pub wrong_key: u64,
     pub never_posted: u64,
+    pub timeline_missing: u64,
+    pub timeline_twice: u64,
+    pub timeline_out_of_order: u64,
+    pub timeline_wrong: u64,
     pub unacknowledged_yet_present: u64,
     pub foreign: u64,
     pub dead_lettered: BTreeMap<String, u64>,
@@ -188,6 +192,7 @@ pub fn judge_with(brokers: &str, home: &Home, ledgers: &[&Path], options: &[&str
         .arg("tests/readers/judge.py")
         .args(["--brokers", brokers, "--topic-prefix", &home.prefix])
         .args(options)
+        .args(home.has_timeline().then_some("--timeline"))
         .arg("--schemas")
         .arg(home.schemas())
         .args(ledgers.iter().flat_map(|path| [Path::new("--ledger"), path]))
@@ -213,6 +218,10 @@ impl Verdict {
             self.several_partitions,
             self.wrong_key,
             self.never_posted,
+            self.timeline_missing,
+            self.timeline_twice,
+            self.timeline_out_of_order,
+            self.timeline_wrong,
         ];
         faults.iter().all(|count| *count == 0)
     }

@@ -41,15 +41,28 @@ impl Consumed {
     }
 }
 
-/// Everything in the topics of `prefix`, each partition from its start to its end.
+/// Everything in the topics of `prefix` but its timeline, each partition from its start to its end.
 pub fn consume(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
     let mut all = Vec::new();
     consume_each(brokers, prefix, schemas, |message| all.push(message));
     all
 }
 
-/// The same, one message after the other: millions need not be held at once.
-pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, mut take: impl FnMut(Consumed)) {
+/// The timeline of `prefix`, each partition from its start to its end.
+pub fn timeline(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
+    let mut all = Vec::new();
+    read(brokers, prefix, schemas, &["--timeline"], |message| all.push(message));
+    let topic = format!("{prefix}.timeline");
+    all.retain(|message| message.topic == topic);
+    all
+}
+
+/// What [`consume`] gives, one message after the other: millions need not be held at once.
+pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, take: impl FnMut(Consumed)) {
+    read(brokers, prefix, schemas, &[], take);
+}
+
+fn read(brokers: &str, prefix: &str, schemas: &Path, options: &[&str], mut take: impl FnMut(Consumed)) {
     let python = std::env::var("IMBRIDGE_TEST_PYTHON")
         .expect("these tests need the reader: run them by `make test` or `scripts/test`");
     let mut reader = Command::new(python)
@@ -64,6 +77,7 @@ pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, mut take: impl 
             "--schemas",
         ])
         .arg(schemas)
+        .args(options)
         .stdout(Stdio::piped())
         .spawn()
         .expect("python starts");

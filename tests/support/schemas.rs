@@ -10,9 +10,10 @@ pub const FOUR: [&str; 4] = [
     "openim/callbackAfterTransferGroupOwnerCommand",
 ];
 
-/// Copies these commands of the project's folder into `dir`.
+/// Copies these commands of the project's folder, and the timeline's schema for the readers, into `dir`.
 pub fn copy(commands: &[impl AsRef<Path>], dir: &Path) {
-    for command in commands {
+    let timeline = Path::new("bridge/Timeline");
+    for command in commands.iter().map(AsRef::as_ref).chain([timeline]) {
         let to = dir.join(command);
         std::fs::create_dir_all(&to).expect("a temporary folder is writable");
         for file in std::fs::read_dir(Path::new("schemas").join(command)).expect("the command has a folder") {

@@ -14,9 +14,10 @@ use crate::support::bridge::Home;
 use crate::support::oracle::{Plan, Verdict, judge};
 use crate::support::{eventually, kafka};
 
-const TOPICS: [&str; 3] = [
+const TOPICS: [&str; 4] = [
     "tencent.Group.CallbackAfterCreateGroup",
     "openim.callbackAfterTransferGroupOwnerCommand",
+    "timeline",
     "dead-letter",
 ];
 const PARTITIONS: i32 = 4;
@@ -43,7 +44,7 @@ type Case = (
 const AS_IT_IS: fn(&str) -> String = str::to_owned;
 const NOTHING: fn(&mut Vec<Made>) = |_| {};
 
-const CASES: [Case; 9] = [
+const CASES: [Case; 13] = [
     ("untouched", NOTHING, AS_IT_IS, &[]),
     (
         "missing",
@@ -66,7 +67,34 @@ const CASES: [Case; 9] = [
         AS_IT_IS,
         &[("acknowledged_and_missing", 1)],
     ),
-    ("unposted", NOTHING, without_the_last_line, &[("never_posted", 1)]),
+    (
+        "unposted",
+        NOTHING,
+        without_the_last_line,
+        &[("never_posted", 1), ("timeline_wrong", 1)],
+    ),
+    ("untold", |made| drop(made.pop()), AS_IT_IS, &[("timeline_missing", 1)]),
+    (
+        "told-again",
+        |made| made.push(made[made.len() - 5].clone()),
+        AS_IT_IS,
+        &[("timeline_twice", 1)],
+    ),
+    (
+        "told-late",
+        |made| {
+            let first = made.iter().position(|made| made.topic == "timeline");
+            swap(&mut made[first.expect("there is a timeline")..]);
+        },
+        AS_IT_IS,
+        &[("timeline_out_of_order", 1)],
+    ),
+    (
+        "told-elsewhere",
+        |made| made.last_mut().expect("there is a timeline").key.push(b'x'),
+        AS_IT_IS,
+        &[("timeline_missing", 1), ("timeline_wrong", 1)],
+    ),
     (
         "unanswered",
         NOTHING,
@@ -93,7 +121,7 @@ fn the_judge_reports_each_kind_of_broken_promise_and_none_that_was_kept() {
     let ledger = Plan::new(&home).with("groups", 8).with("each", 20).start().finish();
     bridge.settle();
     assert!(bridge.terminate().success());
-    let original = read_all(&home.prefix, ledger.acknowledged as usize);
+    let original = read_all(&home.prefix, 2 * ledger.acknowledged as usize);
     let lines = std::fs::read_to_string(&ledger.path).expect("the load has written it");
     let origin = home.prefix.clone();
     for (name, change, change_ledger, expected) in CASES {
@@ -174,6 +202,10 @@ fn faults(verdict: &Verdict) -> Vec<(&'static str, u64)> {
         ("several_partitions", verdict.several_partitions),
         ("wrong_key", verdict.wrong_key),
         ("never_posted", verdict.never_posted),
+        ("timeline_missing", verdict.timeline_missing),
+        ("timeline_twice", verdict.timeline_twice),
+        ("timeline_out_of_order", verdict.timeline_out_of_order),
+        ("timeline_wrong", verdict.timeline_wrong),
     ];
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
@@ -185,7 +217,7 @@ fn read_all(prefix: &str, count: usize) -> Vec<Made> {
         .create()
         .expect("the settings are good");
     let mut places = TopicPartitionList::new();
-    for topic in &TOPICS[..2] {
+    for topic in &TOPICS[..3] {
         places.add_partition_range(&format!("{prefix}.{topic}"), 0, PARTITIONS - 1);
     }
     places.set_all_offsets(Offset::Beginning).expect("an offset");

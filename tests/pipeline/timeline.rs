@@ -1,0 +1,255 @@
+//! The timeline: one topic that has the events of all commands of both servers, in the order of the spool, in either way of
+//! delivery and over crashes; read with other people's code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::client::Connection;
+use crate::support::kafka;
+use crate::support::reader::{Consumed, consume, timeline};
+use crate::support::registry::{Client, read, shared};
+
+/// What happens in a Tencent group, and in an OpenIM group: one command after the other, the last of each without a schema.
+const TENCENT: [&str; 5] = [
+    "Group.CallbackAfterCreateGroup",
+    "Group.CallbackAfterNewMemberJoin",
+    "Group.CallbackAfterChangeGroupOwner",
+    "Group.CallbackAfterSendMsg",
+    "Group.CallbackAfterUnheardOf",
+];
+const OPENIM: [&str; 5] = [
+    "callbackAfterCreateGroupCommand",
+    "callbackAfterJoinGroupCommand",
+    "callbackAfterTransferGroupOwnerCommand",
+    "callbackAfterSetGroupInfoCommand",
+    "callbackAfterUnheardOf",
+];
+const GROUPS: usize = 8;
+/// Events of each group, and how many go by between two crashes.
+const EVENTS: usize = 40;
+const BETWEEN_KILLS: usize = 75;
+
+/// Where the event with this number of a group is posted to, and what: the number is in no schema.
+fn event(group: usize, number: usize) -> (String, String) {
+    let kind = number % TENCENT.len();
+    match group % 2 {
+        0 => (
+            format!(
+                "/tencent?SdkAppid={APP}&CallbackCommand={}&contenttype=json",
+                TENCENT[kind]
+            ),
+            format!(r#"{{"GroupId":"t{group}","Operator_Account":"a","number":{number}}}"#),
+        ),
+        _ => (
+            format!("/openim/{}", OPENIM[kind]),
+            format!(r#"{{"groupID":"o{group}","number":{number}}}"#),
+        ),
+    }
+}
+
+fn name(group: usize) -> String {
+    format!("{}{group}", ["t", "o"][group % 2])
+}
+
+/// Posts it; whether it was acknowledged.
+fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
+    let (target, body) = event(group, number);
+    connection
+        .post(&target, &body)
+        .is_some_and(|answer| answer.status == 200)
+}
+
+/// The lives of some groups, with the bridge killed again and again: the numbers that were acknowledged, by group.
+fn lives(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
+    let mut acknowledged: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    let mut bridge = home.start();
+    let mut connection = bridge.connect();
+    for at in 0..GROUPS * EVENTS {
+        if at % BETWEEN_KILLS == BETWEEN_KILLS - 1 {
+            bridge.kill();
+            bridge = home.start();
+            connection = bridge.connect();
+        }
+        let (group, number) = (at % GROUPS, at / GROUPS);
+        if post(&mut connection, group, number) {
+            acknowledged.entry(name(group)).or_default().insert(number as u64);
+        }
+    }
+    bridge.settle();
+    (bridge, acknowledged)
+}
+
+fn field<'a>(message: &'a Consumed, name: &str) -> &'a Value {
+    &message.value.as_ref().expect("a record of a known schema")[name]
+}
+
+/// Key, place in the spool and id of a message.
+fn place(message: &Consumed) -> (i32, u64, u64, String, String) {
+    let (seq, part) = message.header("imbridge-seq").split_once('.').expect("a position");
+    let number = |text: &str| text.parse().expect("a number");
+    let key = message.key.clone().expect("a key");
+    (
+        message.partition,
+        number(seq),
+        number(part),
+        key,
+        message.header("ce_id").to_owned(),
+    )
+}
+
+fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
+    let mut home = Home::new(delivery);
+    home.set("KAFKA__DELIVERY", delivery);
+    home.set("KAFKA__SETTLE_MS", "500");
+    home.set("SCHEMAS__DIR", "schemas");
+    let (_bridge, acknowledged) = lives(&home);
+    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+
+    let mut places: Vec<_> = told.iter().map(place).collect();
+    for partition in 0..4 {
+        let own: Vec<_> = places.iter().filter(|place| place.0 == partition).collect();
+        assert!(
+            own.is_sorted(),
+            "partition {partition} is in the order of the spool: {own:?}"
+        );
+    }
+    // Each event once, at the same place as in its own topic.
+    let mut own: Vec<_> = consume(&kafka::shared(), &home.prefix, Path::new("schemas"))
+        .iter()
+        .map(place)
+        .collect();
+    places.sort();
+    own.sort();
+    assert_eq!(places, own);
+    assert!(
+        places.windows(2).all(|pair| pair[0] != pair[1]),
+        "nothing is there twice"
+    );
+
+    for (group, acknowledged) in &acknowledged {
+        let life: Vec<&Consumed> = told
+            .iter()
+            .filter(|message| field(message, "group_id") == group)
+            .collect();
+        let numbers: Vec<u64> = life
+            .iter()
+            .map(|message| {
+                let body = field(message, "body").as_str().expect("a body");
+                let body: Value = serde_json::from_str(body).expect("JSON");
+                body["number"].as_u64().expect("the number that was posted")
+            })
+            .collect();
+        assert!(numbers.is_sorted(), "{group}: {numbers:?}");
+        assert!(
+            acknowledged.iter().all(|number| numbers.contains(number)),
+            "{group}: {numbers:?}"
+        );
+        let commands: BTreeSet<&str> = life
+            .iter()
+            .map(|message| field(message, "command").as_str().expect("text"))
+            .collect();
+        assert_eq!(commands.len(), TENCENT.len(), "{group} has events of every command");
+    }
+    for message in &told {
+        let (_, seq, part, key, id) = place(message);
+        assert_eq!(field(message, "ordering_key"), &key);
+        assert_eq!(field(message, "event_id"), &id);
+        assert_eq!(
+            (field(message, "seq"), field(message, "part")),
+            (&json!(seq), &json!(part))
+        );
+        assert_eq!(field(message, "spool"), message.header("imbridge-spool"));
+    }
+}
+
+#[test]
+fn a_groups_life_over_commands_of_both_servers_is_told_once_and_in_order_over_crashes() {
+    a_groups_life_is_told_in_order_over_crashes("idempotent");
+}
+
+#[test]
+fn a_groups_life_is_told_once_and_in_order_with_transactions_too() {
+    a_groups_life_is_told_in_order_over_crashes("transactional");
+}
+
+#[test]
+fn one_vocabulary_is_told_for_both_servers() {
+    let mut home = Home::new("told");
+    home.set("SCHEMAS__DIR", "schemas");
+    let bridge = home.start();
+    let mut connection = bridge.connect();
+    (0..4).for_each(|number| assert!(post(&mut connection, number % 2, number / 2)));
+    bridge.settle();
+    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let mut kinds: Vec<_> = told
+        .iter()
+        .map(|message| (field(message, "provider").as_str(), field(message, "kind").as_str()))
+        .collect();
+    kinds.sort();
+    let (tencent, openim) = (Some("tencent"), Some("openim"));
+    let (created, joined) = (Some("group.created"), Some("members.joined"));
+    assert_eq!(
+        kinds,
+        [
+            (openim, created),
+            (openim, joined),
+            (tencent, created),
+            (tencent, joined)
+        ]
+    );
+}
+
+#[test]
+fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
+    let mut home = Home::new("stock-told");
+    home.set("SCHEMAS__REGISTRY_URL", shared());
+    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    let bridge = home.start();
+    assert!(post(&mut bridge.connect(), 0, 0));
+    bridge.settle();
+    let messages = read(Client::Python, &kafka::shared(), &home.prefix, 2);
+    let topic = format!("{}.timeline", home.prefix);
+    let told = messages
+        .iter()
+        .find(|message| message.topic == topic)
+        .expect("it is there");
+    assert_eq!((&told.key, &told.value["group_id"]), (&"t0".to_owned(), &json!("t0")));
+    let verify = home.command("schemas verify").output().expect("the program was built");
+    let lines = String::from_utf8(verify.stdout).expect("text");
+    assert!(lines.contains(&format!("ok    {topic}-value v1")), "{lines}");
+}
+
+#[test]
+fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs() {
+    let mut home = Home::new("untold");
+    home.without_timeline();
+    let bridge = home.start();
+    assert!(post(&mut bridge.connect(), 0, 0));
+    bridge.settle();
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 1);
+    let plan = |home: &Home| {
+        let output = home.command("topics plan").output().expect("the program was built");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(!plan(&home).contains(".timeline"), "{}", plan(&home));
+    home.set("TIMELINE__ENABLED", "true");
+    assert!(
+        plan(&home).contains(&format!("create  {}.timeline", home.prefix)),
+        "it was not made"
+    );
+    assert!(bridge.terminate().success());
+
+    home.configure("[timeline]\ncommands = [\"Group.CallbackAfterChangeGroupOwner\"]\ntopic_config = { \"retention.ms\" = \"-1\" }");
+    let bridge = home.start();
+    let mut connection = bridge.connect();
+    (0..5).for_each(|number| assert!(post(&mut connection, 0, number)));
+    bridge.settle();
+    let told = timeline(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!(told.len(), 1);
+    assert_eq!(field(&told[0], "command"), "Group.CallbackAfterChangeGroupOwner");
+    let lines = plan(&home);
+    assert!(lines.contains(&format!("ok      {}.timeline", home.prefix)), "{lines}");
+}
