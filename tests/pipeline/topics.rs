@@ -21,20 +21,20 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
         home.prefix
     );
     assert!(
-        lines.contains(&created) && lines.contains("7 topics: 7 missing"),
+        lines.contains(&created) && lines.contains("8 topics: 8 missing"),
         "{lines}"
     );
 
     let (code, lines, error) = run(&mut home.command("topics apply"));
     assert_eq!(code, Some(0), "{lines}{error}");
     assert!(
-        lines.contains("7 topics created") && lines.contains(": 4 partitions, 1 replicas"),
+        lines.contains("8 topics created") && lines.contains(": 4 partitions, 1 replicas"),
         "{lines}"
     );
     let (code, lines, _) = run(&mut home.command("topics plan"));
     assert_eq!(
         (code, lines.matches("ok  ").count()),
-        (Some(0), 7),
+        (Some(0), 8),
         "nothing differs: {lines}"
     );
 
@@ -53,7 +53,7 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
         "4 partitions, kafka.partitions is 5: nothing is published",
         "max.message.bytes is 8388608, 20971520 is wanted: a larger event becomes a dead letter",
         "--add-config max.message.bytes=20971520",
-        "8 topics: 1 missing, 7 with another configuration",
+        "9 topics: 1 missing, 8 with another configuration",
     ] {
         assert!(lines.contains(part), "{part}: {lines}");
     }
@@ -79,7 +79,7 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
             .iter()
             .filter(|state| **state == ("too_few_partitions", Some(4)))
             .count(),
-        7,
+        8,
         "{text}"
     );
     assert_eq!(
@@ -183,7 +183,7 @@ fn topics_of_chosen_commands_and_of_configured_providers_only_are_created_ahead(
     let (code, lines, _) = run(&mut home.command("topics plan"));
     assert_eq!(code, Some(0), "{lines}");
     assert!(
-        lines.contains("5 topics: 0 missing") && !lines.contains("openim"),
+        lines.contains("6 topics: 0 missing") && !lines.contains("openim"),
         "{lines}"
     );
 }
