@@ -20,7 +20,7 @@ use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meaning, Meta};
 use crate::spool::Record;
 
 /// Dead letters that are remembered.
@@ -63,8 +63,8 @@ enum Made {
 struct Framings {
     /// None for a command without a schema.
     own: Option<Framing>,
-    /// None where the timeline does not have the command.
-    timeline: Option<Framing>,
+    /// None where the timeline does not have the command; with what its topic takes at most, in bytes.
+    timeline: Option<(Framing, usize)>,
 }
 
 /// What a topic takes at most, in bytes.
@@ -141,7 +141,7 @@ impl Composer {
         // All of them before the first is composed: a record waits as a whole.
         let framings: Vec<_> = events
             .iter()
-            .map(|event| self.framings(callback.head.provider, &event.command))
+            .map(|event| self.framings(callback.head.provider, &event.command, limit))
             .collect::<Result<_, Waiting>>()?;
         let mut messages: Vec<Message> = Vec::with_capacity(events.len() * 2);
         for (event, framings) in events.iter().zip(framings) {
@@ -161,7 +161,7 @@ impl Composer {
                 messages.extend(self.bury(letter, limit));
                 continue;
             };
-            let made = self.message(&callback.head, position, event, framings, limit);
+            let made = self.message(&callback.head, position, event, framings);
             let letter = DeadLetter::new;
             let letter = match made {
                 Ok(Made::Copy) => continue,
@@ -189,7 +189,7 @@ impl Composer {
         Ok(messages)
     }
 
-    fn framings(&mut self, provider: Provider, command: &str) -> Result<Framings, Waiting> {
+    fn framings(&mut self, provider: Provider, command: &str, limit: &Limit<'_>) -> Result<Framings, Waiting> {
         let registry = &mut self.registry;
         let mut framing = |topic: &str, command: &Command| {
             let Some(registry) = registry else {
@@ -206,7 +206,10 @@ impl Composer {
         let own = self.catalogue.command(provider.as_str(), command);
         let own = own.map(|command| framing(self.names.topic(provider, command.name()), command));
         let timeline = self.timeline.as_ref().filter(|timeline| timeline.has(command));
-        let timeline = timeline.map(|timeline| framing(&timeline.topic, self.catalogue.timeline()));
+        let timeline = timeline.map(|timeline| {
+            let framing = framing(&timeline.topic, self.catalogue.timeline())?;
+            Ok((framing, limit(&timeline.topic)))
+        });
         Ok(Framings {
             own: own.transpose()?,
             timeline: timeline.transpose()?,
@@ -241,7 +244,6 @@ impl Composer {
         position: Position,
         event: &Event<'_>,
         framings: Framings,
-        limit: &Limit<'_>,
     ) -> Result<Made, Reason> {
         let command = self.catalogue.command(head.provider.as_str(), &event.command);
         let (Some(command), Some(framing)) = (command, framings.own) else {
@@ -250,10 +252,14 @@ impl Composer {
                 return Ok(refused);
             }
             let told = Told {
+                head,
+                event,
                 of_group,
-                ..Told::default()
+                phase: None,
+                meaning: Meaning::default(),
+                event_time_ms: None,
             };
-            let copy = self.copy(head, event, &told, &message, framings, limit);
+            let copy = self.copy(&told, &message, framings);
             return Ok(Made::Message(message, copy));
         };
         let content = command
@@ -309,31 +315,24 @@ impl Composer {
         };
         let message = self.names.finish(draft, Vec::new());
         let told = Told {
+            head,
+            event,
             of_group: encoded.of_group,
             phase: Some(command.rule().phase),
             meaning: self.encoder.meaning(command),
             event_time_ms: encoded.time_ms,
         };
-        let copy = self.copy(head, event, &told, &message, framings, limit);
+        let copy = self.copy(&told, &message, framings);
         Ok(Made::Message(message, copy))
     }
 
     /// The timeline's message of an event.
-    fn copy(
-        &self,
-        head: &Head,
-        event: &Event<'_>,
-        told: &Told<'_>,
-        own: &Message,
-        framings: Framings,
-        limit: &Limit<'_>,
-    ) -> Option<Message> {
-        let (timeline, framing) = (self.timeline.as_ref()?, framings.timeline?);
+    fn copy(&self, told: &Told<'_>, own: &Message, framings: Framings) -> Option<Message> {
+        let (timeline, (framing, limit)) = (self.timeline.as_ref()?, framings.timeline?);
         if self.refusals.verdict(own.position, &timeline.topic).is_some() {
             return None;
         }
-        let limit = limit(&timeline.topic);
-        Some(timeline.copy(head, event, told, own, (framing, &self.names.spool, limit)))
+        Some(timeline.copy(told, own, &self.names.spool, (framing, limit)))
     }
 
     /// Why an event that would go to this topic becomes a dead letter.
@@ -355,8 +354,7 @@ impl Composer {
         })
     }
 
-    /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order.
-    /// Says also whether its key is a group's id.
+    /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order. Says also whether its key is a group's id.
     fn unknown(&self, head: &Head, position: Position, event: &Event<'_>) -> (Message, bool) {
         let command = event.command.clone().into_owned();
         let group = group_of(&event.body);

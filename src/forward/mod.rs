@@ -241,11 +241,8 @@ impl Forwarder {
                 return Err(trouble);
             }
             let (grace_s, is_timeline) = (self.config.refusal_grace_s, self.composer.is_timeline(&topic.topic));
-            let (topic, cause, closed) = (
-                &topic.topic,
-                &topic.text,
-                self.composer.refusals.learn_topic(&topic, now),
-            );
+            let closed = self.composer.refusals.learn_topic(&topic, is_timeline, now);
+            let (topic, cause) = (&topic.topic, &topic.text);
             goes_on |= closed;
             match (closed, is_timeline) {
                 (true, false) => error!(

@@ -39,8 +39,9 @@ pub(super) struct Refusals {
     /// One of several messages of a batch of which the broker does not say which one it refuses: each is sent alone.
     suspects: BTreeSet<Position>,
     topics: HashMap<String, Topic>,
-    /// When the trouble began in which topics refuse, and when one refused last.
-    trouble: Option<(Instant, Instant)>,
+    /// When the trouble began in which topics refuse, and when one refused last; and the timeline's, which can refuse for years without
+    /// harm to anybody's grace.
+    troubles: [Option<(Instant, Instant)>; 2],
 }
 
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Refusals {
             records: BTreeMap::new(),
             suspects: BTreeSet::new(),
             topics: HashMap::new(),
-            trouble: None,
+            troubles: [None; 2],
         }
     }
 
@@ -109,12 +110,13 @@ impl Refusals {
     }
 
     /// Takes in that a topic refuses: false while it is waited for, true when its events become dead letters from here on.
-    pub fn learn_topic(&mut self, refused: &TopicRefused, now: Instant) -> bool {
-        let began = match self.trouble {
+    pub fn learn_topic(&mut self, refused: &TopicRefused, is_timeline: bool, now: Instant) -> bool {
+        let trouble = &mut self.troubles[usize::from(is_timeline)];
+        let began = match *trouble {
             Some((began, last)) if now.saturating_duration_since(last) <= self.grace.max(RETRY_EVERY) => began,
             _ => now,
         };
-        self.trouble = Some((began, now));
+        *trouble = Some((began, now));
         let verdict = Verdict {
             reason: "topic_refused",
             error: refused.error.clone(),
@@ -238,27 +240,39 @@ mod tests {
     fn a_topic_is_waited_for_then_closed_and_tried_again_each_minute() {
         let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
-        assert!(!refusals.learn_topic(&topic("t"), began));
-        assert!(!refusals.learn_topic(&topic("t"), after(55)));
+        assert!(!refusals.learn_topic(&topic("t"), false, began));
+        assert!(!refusals.learn_topic(&topic("t"), false, after(55)));
         assert_eq!(buried(&refusals, 1), None);
-        assert!(refusals.learn_topic(&topic("t"), after(60)));
+        assert!(refusals.learn_topic(&topic("t"), false, after(60)));
         assert_eq!(buried(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(119));
         assert_eq!(buried(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(120));
         assert_eq!(buried(&refusals, 1), None, "it is tried again");
-        assert!(refusals.learn_topic(&topic("t"), after(121)), "without another grace");
+        assert!(
+            refusals.learn_topic(&topic("t"), false, after(121)),
+            "without another grace"
+        );
         assert!(refusals.delivered("t"));
-        assert!(!refusals.learn_topic(&topic("t"), after(1000)), "it begins anew");
+        assert!(!refusals.learn_topic(&topic("t"), false, after(1000)), "it begins anew");
+    }
+
+    #[test]
+    fn a_timeline_that_refuses_takes_no_topics_grace() {
+        let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
+        let after = |seconds| began + Duration::from_secs(seconds);
+        refusals.learn_topic(&topic("timeline"), true, began);
+        assert!(refusals.learn_topic(&topic("timeline"), true, after(60)));
+        assert!(!refusals.learn_topic(&topic("t"), false, after(61)));
     }
 
     #[test]
     fn topics_of_one_trouble_share_one_grace_and_a_later_trouble_has_its_own() {
         let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
-        refusals.learn_topic(&topic("t"), began);
-        refusals.learn_topic(&topic("t"), after(60));
-        assert!(refusals.learn_topic(&topic("u"), after(61)));
-        assert!(!refusals.learn_topic(&topic("v"), after(1000)));
+        refusals.learn_topic(&topic("t"), false, began);
+        refusals.learn_topic(&topic("t"), false, after(60));
+        assert!(refusals.learn_topic(&topic("u"), false, after(61)));
+        assert!(!refusals.learn_topic(&topic("v"), false, after(1000)));
     }
 }

@@ -19,8 +19,9 @@ pub(super) struct Timeline {
 }
 
 /// What is known of an event beside its message.
-#[derive(Default)]
 pub(super) struct Told<'a> {
+    pub head: &'a Head,
+    pub event: &'a Event<'a>,
     /// Its key is a group's id.
     pub of_group: bool,
     pub phase: Option<Phase>,
@@ -44,16 +45,10 @@ impl Timeline {
         self.config.has(command)
     }
 
-    /// The timeline's message of an event, beside its own; framed in this way, of this spool, without its body where that is
-    /// needed to be no larger than this limit.
-    pub fn copy(
-        &self,
-        head: &Head,
-        event: &Event<'_>,
-        told: &Told<'_>,
-        own: &Message,
-        (framing, spool, limit): (Framing, &str, usize),
-    ) -> Message {
+    /// The timeline's message of an event, beside its own; of this spool, framed in this way, without its body where it would be
+    /// larger than this limit.
+    pub fn copy(&self, told: &Told<'_>, own: &Message, spool: &str, (framing, limit): (Framing, usize)) -> Message {
+        let Told { head, event, .. } = told;
         let position = own.position;
         let body = String::from_utf8_lossy(&event.body);
         let id = own.headers.iter().find(|(name, _)| *name == "ce_id");
@@ -66,7 +61,7 @@ impl Timeline {
             phase: told.phase,
             meaning: &told.meaning,
             event_id: id.map_or("", |(_, id)| id),
-            spool: spool,
+            spool,
             seq: position.seq,
             part: position.index,
             event_time_ms: told.event_time_ms,

@@ -38,6 +38,7 @@ fn refusals(delivery: &str) {
     let ids = format!("imbridge.{prefix}");
     let [kept, refused] = TOPICS.map(|topic| format!("{prefix}.{topic}"));
     let letters = format!("{prefix}.dead-letter");
+    let timeline = format!("{prefix}.timeline");
     let checkpoints = format!("{prefix}.checkpoints");
     let common = [
         ("IDEMPOTENT_WRITE", "BROKER", "kafka-cluster"),
@@ -48,6 +49,7 @@ fn refusals(delivery: &str) {
         ("DESCRIBE", "TRANSACTIONAL_ID", &ids),
         ("WRITE", "TOPIC", &kept),
         ("WRITE", "TOPIC", &letters),
+        ("WRITE", "TOPIC", &timeline),
         ("WRITE", "TOPIC", &checkpoints),
     ];
     let all: Vec<_> = common

@@ -92,7 +92,7 @@ fn an_event_that_the_timeline_refuses_is_in_its_own_topic_and_counted_once() {
         error: "TopicAuthorizationFailed".into(),
         text: "no WRITE".into(),
     };
-    composer.refusals.learn_topic(&refused, Instant::now());
+    composer.refusals.learn_topic(&refused, true, Instant::now());
     let record = record(CREATED, r#"{"GroupId":"g"}"#);
     for _ in 0..3 {
         let messages = compose(&mut composer, &record, usize::MAX);
@@ -120,7 +120,7 @@ fn an_event_that_its_own_topic_refuses_is_a_dead_letter_and_comes_in_when_that_i
         error: "TopicAuthorizationFailed".into(),
         text: "no WRITE".into(),
     };
-    composer.refusals.learn_topic(&refused, Instant::now());
+    composer.refusals.learn_topic(&refused, false, Instant::now());
     let messages = compose(&mut composer, &record(CREATED, r#"{"GroupId":"g"}"#), usize::MAX);
     assert_eq!((messages.len(), &*messages[0].slot.topic), (1, "im.dead-letter"));
 }
