@@ -35,7 +35,8 @@ def run(options):
         "topic.metadata.refresh.interval.ms": 10_000,  # the bridge may make its topics later
         "enable.auto.offset.store": False,
     })
-    consumer.subscribe([f"^{options.topic_prefix}\\..*"])
+    # Not the timeline, which has each event once more.
+    consumer.subscribe([f"^{options.topic_prefix}\\.(tencent\\..*|openim\\..*|dead-letter)$"])
     printed = 0
     try:
         while options.until_count is None or printed < options.until_count:

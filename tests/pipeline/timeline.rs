@@ -254,3 +254,20 @@ fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs
     let lines = plan(&home);
     assert!(lines.contains(&format!("ok      {}.timeline", home.prefix)), "{lines}");
 }
+
+#[test]
+fn a_timeline_that_refuses_is_left_out_and_events_are_in_their_own_topics() {
+    let mut home = Home::new("refusing");
+    home.set("KAFKA__REFUSAL_GRACE_S", "0");
+    // Less than the bridge can work with.
+    home.configure("[timeline]\ntopic_config = { \"max.message.bytes\" = \"1000\" }");
+    let bridge = home.start();
+    let mut connection = bridge.connect();
+    (0..5).for_each(|number| assert!(post(&mut connection, 0, number)));
+    bridge.settle();
+    bridge.logged("the timeline refuses: events are left out of it");
+    assert_eq!(bridge.metric(&["imbridge_timeline_left_out_total"]), 5.0);
+    assert_eq!(bridge.metric(&["imbridge_dead_letters_total"]), 0.0);
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 5);
+    assert!(timeline(&kafka::shared(), &home.prefix, &home.schemas()).is_empty());
+}

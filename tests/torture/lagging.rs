@@ -68,6 +68,7 @@ enum Until {
 fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until, settle: Option<Duration>) -> Verdict {
     // One group in one partition: one leader, and two followers of which one can stand still.
     home.set("KAFKA__PARTITIONS", "1");
+    home.without_timeline();
     // Some events in each batch: what is on its way when a follower stops is one.
     home.set("KAFKA__PROPERTIES__LINGER_MS", "50");
     let bridge = home.start();
