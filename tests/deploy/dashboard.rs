@@ -10,7 +10,11 @@ use crate::support::eventually;
 use crate::tools::text;
 
 /// These appear only with a fault of Kafka's; the names are looked up in the source instead.
-const NEED_A_FAULT: [&str; 2] = ["imbridge_producer_rebuilds_total", "imbridge_refused_total"];
+const NEED_A_FAULT: [&str; 3] = [
+    "imbridge_producer_rebuilds_total",
+    "imbridge_refused_total",
+    "imbridge_timeline_left_out_total",
+];
 
 fn panels() -> Vec<Value> {
     let dashboard: Value = serde_json::from_str(&text("dashboards/imbridge.json")).expect("it is JSON");
