@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{Composer, composer_of, header, record};
+use crate::provider::Privacy;
 use crate::publish::{self, Message, TopicRefused};
 use crate::schema::Catalogue;
 use crate::spool::Record;
@@ -138,4 +139,15 @@ fn only_the_commands_that_are_named_are_there() {
         usize::MAX,
     );
     assert_eq!(messages.len(), 1);
+}
+
+#[test]
+fn what_a_privacy_rule_keeps_back_is_not_there_either() {
+    let rule = "commands = [\"*\"]\npaths = [\"Name\", \"Operator_Account\"]\naction = \"drop\"";
+    let mut composer = composer().with_privacy(Privacy::new(&[toml::from_str(rule).unwrap()]));
+    let body = r#"{"GroupId":"g","Operator_Account":"Wilhelmina","Name":"Wilhelmina"}"#;
+    let messages = compose(&mut composer, &record(CREATED, body), usize::MAX);
+    let event = decoded(&messages[1]);
+    assert_eq!(event["actor"], Value::Null);
+    assert!(!event.to_string().contains("Wilhelmina"), "{event}");
 }
