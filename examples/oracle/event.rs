@@ -7,6 +7,8 @@ use crate::Options;
 use crate::client::{Answer, Connection};
 
 const TENCENT: &str = "Group.CallbackAfterCreateGroup";
+/// What events with odd numbers are where a group's life has two commands.
+const TENCENT_ODD: &str = "Group.CallbackAfterChangeGroupOwner";
 const OPENIM: &str = "callbackAfterTransferGroupOwnerCommand";
 /// A time of the past for the first event; each later one is a millisecond after.
 const FIRST_EVENT_MS: u64 = 1_670_574_414_123;
@@ -43,6 +45,7 @@ impl Provider {
 /// How events are posted.
 pub struct Protocol {
     tencent: String,
+    tencent_odd: Option<String>,
     openim: String,
     pad: String,
 }
@@ -54,10 +57,14 @@ impl Protocol {
             .secret
             .as_ref()
             .map_or(String::new(), |secret| format!("/{secret}"));
+        let tencent = |command: &str| {
+            format!(
+                "/tencent?SdkAppid={app}&CallbackCommand={command}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
+            )
+        };
         Protocol {
-            tencent: format!(
-                "/tencent?SdkAppid={app}&CallbackCommand={TENCENT}&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
-            ),
+            tencent: tencent(TENCENT),
+            tencent_odd: (options.commands > 1).then(|| tencent(TENCENT_ODD)),
             openim: format!("/openim{secret}/{OPENIM}?contenttype=json"),
             pad: "x".repeat(options.pad_bytes),
         }
@@ -65,13 +72,19 @@ impl Protocol {
 
     /// Posts an event and gives the answer; nothing when the connection broke before.
     pub fn post(&self, connection: &mut Connection, provider: Provider, group: &str, number: u64) -> Option<Answer> {
-        let (target, body) = match provider {
-            Provider::Tencent => (
+        let odd = self.tencent_odd.as_ref().filter(|_| number % 2 == 1);
+        let (target, body) = match (provider, odd) {
+            (Provider::Tencent, Some(target)) => (
+                target,
+                json!({"CallbackCommand": TENCENT_ODD, "GroupId": group, "OldOwner_Account": self.pad,
+                    "NewOwner_Account": number.to_string(), "EventTime": FIRST_EVENT_MS + number}),
+            ),
+            (Provider::Tencent, None) => (
                 &self.tencent,
                 json!({"CallbackCommand": TENCENT, "GroupId": group, "Operator_Account": "oracle", "Type": "Public",
                     "Name": number.to_string(), "Owner_Account": self.pad, "EventTime": FIRST_EVENT_MS + number}),
             ),
-            Provider::OpenIm => (
+            (Provider::OpenIm, _) => (
                 &self.openim,
                 json!({"callbackCommand": OPENIM, "groupID": group, "oldOwnerUserID": self.pad,
                     "newOwnerUserID": number.to_string()}),

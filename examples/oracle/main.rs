@@ -69,6 +69,9 @@ struct Options {
     /// Bytes that make each body longer.
     #[arg(long, default_value_t = 0)]
     pad_bytes: usize,
+    /// 2: every other event of a Tencent group is of a second command.
+    #[arg(long, default_value_t = 1)]
+    commands: u64,
     /// The Tencent app that the bridge accepts.
     #[arg(long, default_value_t = 1400000000)]
     app: u64,

@@ -40,8 +40,9 @@ from confluent_kafka import KafkaException
 
 from consume import BrokenPromise, Reader, Schemas
 
-# Where the load writes group and number: the fields of the two commands that it posts.
+# Where the load writes group and number: the fields of the commands that it posts.
 FIELDS = {
+    "tencent.Group.CallbackAfterChangeGroupOwner": ("GroupId", "NewOwner_Account"),
     "tencent.Group.CallbackAfterCreateGroup": ("GroupId", "Name"),
     "openim.callbackAfterTransferGroupOwnerCommand": ("groupID", "newOwnerUserID"),
 }
@@ -57,7 +58,7 @@ EXAMPLES_MAX = 20
 
 
 class Group:
-    """One group's events, a byte for each number; the last number seen in each partition; of the timeline the partition, the
+    """One group's events, a byte for each number; the last number seen in each partition of each topic; of the timeline the partition, the
     last number, and the last position in each spool."""
 
     __slots__ = ("last", "place", "positions", "states", "told")
@@ -172,16 +173,17 @@ class Judge:
         if number >= len(group.states) or not group.states[number]:
             self.fault("never_posted", f"{name} {number}: was never posted", message)
             return
-        last = group.last.get(partition, -1)
+        place = (message.topic(), partition)
+        last = group.last.get(place, -1)
         if last < 0:
-            self.places.add((message.topic(), partition))
+            self.places.add(place)
         if group.states[number] & FOUND:
             self.fault("twice", f"{name} {number}: is there again", message)
         elif number < last:
             self.fault("out_of_order", f"{name} {number}: comes after {last}", message)
         group.states[number] |= FOUND
         if number > last:
-            group.last[partition] = number
+            group.last[place] = number
 
     def fault(self, kind, words, message=None):
         self.counts[kind] += 1
@@ -198,8 +200,9 @@ class Judge:
 
     def verdict(self):
         for name, group in self.groups.items():
-            if len(group.last) > 1:
-                self.fault("several_partitions", f"{name} is in partitions {sorted(group.last)}")
+            partitions = {partition for _, partition in group.last}
+            if len(partitions) > 1:
+                self.fault("several_partitions", f"{name} is in partitions {sorted(partitions)}")
             states = group.states
             found = {state: states.count(state) for state in range(2 * TOLD) if state & FOUND}
             self.counts["found"] += sum(found.values())

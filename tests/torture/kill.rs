@@ -15,7 +15,8 @@ fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     home.set("KAFKA__SETTLE_MS", "500");
     let mut bridge = home.start();
     let began = Instant::now();
-    let load = Plan::new(&home).start();
+    // The timeline is judged across commands.
+    let load = Plan::new(&home).with("commands", 2).start();
     let mut random = fastrand::Rng::with_seed(7);
     let mut young = 0;
     for _ in 0..cycles {
