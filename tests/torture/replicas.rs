@@ -1,0 +1,3 @@
+//! Several bridges before one Kafka.
+
+mod trial;
