@@ -201,8 +201,8 @@ fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
 }
 
 /// How fast answers were.
-#[derive(Debug, Clone, Copy)]
-struct Speed {
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Speed {
     seconds: f64,
     median_ms: f64,
     p99_ms: f64,
@@ -224,7 +224,7 @@ impl fmt::Display for Speed {
 
 impl Speed {
     /// The median of the intervals' medians, and the ninth decile of their 99th percentiles.
-    fn of(intervals: &[Interval]) -> Speed {
+    pub fn of(intervals: &[Interval]) -> Speed {
         assert!(!intervals.is_empty(), "nothing was answered");
         let rank = |share: f64, value: fn(&Interval) -> f64| {
             let mut values: Vec<_> = intervals.iter().map(value).collect();
@@ -241,7 +241,7 @@ impl Speed {
     /// Asserts that answers do not wait for Kafka. What waited for it would wait for an election or a request's time-out,
     /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on, and
     /// for other tests there.
-    fn keeps_up_with(self, calm: Speed, fault: &str) {
+    pub fn keeps_up_with(self, calm: Speed, fault: &str) {
         assert!(
             self.median_ms <= calm.median_ms * 3.0 + 50.0 && self.p99_ms <= calm.p99_ms * 3.0 + 1000.0,
             "answers lost their speed during {fault:?}: {self}; before: {calm}"

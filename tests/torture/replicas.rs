@@ -1,3 +1,43 @@
-//! Several bridges before one Kafka.
+//! Three bridges before three brokers, with `server.answer_after = "kafka"`, and a load that posts each group's events one
+//! after the other through any of them. Whatever fails - a bridge with its disk, a broker, the way between them, all of
+//! Kafka - what was answered is in Kafka, once, and behind what was answered before it, but for what is marked late.
 
+mod drill;
+mod faults;
 mod trial;
+
+use drill::Drill;
+
+use crate::size::{full, size};
+use crate::support::kafka::{Kafka, one_cluster_at_a_time};
+
+/// Nobody waits out the default of 50 s here: this cluster gives up a follower after 1.5 times this at most, and a bridge
+/// that was killed settles for longer than that.
+const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
+const SETTLE_MS: &str = "3500";
+
+#[test]
+fn what_replicas_have_answered_is_in_kafka_once_and_in_order_whatever_fails() {
+    let _alone = one_cluster_at_a_time();
+    let (kafka, detour) = Kafka::with_detour("replicas", 3, &[LAG_SETTING]);
+    let mut cluster = drill::Cluster::new(kafka, detour);
+    let modes = [
+        (size("IDEMPOTENT", 1, 1), None),
+        (size("TRANSACTIONAL", 1, 1), Some("transactional")),
+    ];
+    for (_, delivery) in modes.into_iter().filter(|(wanted, _)| *wanted > 0) {
+        let mut drill = Drill::begin(&mut cluster, delivery);
+        let mut random = fastrand::Rng::with_seed(23);
+        for _ in 0..size("REPLICA_ROUNDS", 1, 13) {
+            let mut round = faults::ALL;
+            if full() {
+                random.shuffle(&mut round);
+            }
+            for (name, fault) in round {
+                let number = random.usize(0..drill::BRIDGES);
+                drill.fault(name, number, fault);
+            }
+        }
+        drill.end();
+    }
+}

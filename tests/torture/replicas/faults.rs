@@ -1,0 +1,118 @@
+//! What fails, for the drill of the replicas.
+
+use std::time::{Duration, Instant};
+
+use super::drill::{BEHIND_THE_DETOUR, Drill, Fault};
+use crate::campaign::pass;
+use crate::disk::Word;
+use crate::size::size;
+use crate::support::proxy::CutOff;
+use crate::support::within;
+
+/// `broker.session.timeout.ms` of `scripts/kafka`, and some: what has died is known to the others.
+const NOTICED: Duration = Duration::from_secs(4);
+/// How long after an outage breakers may stay open: connections are tried again after some seconds at most, what waited is
+/// sent, and a second passes without anything slow.
+const CLOSES_WITHIN: Duration = Duration::from_secs(20);
+
+/// All of them, by their names in the report.
+pub const ALL: [(&str, Fault); 9] = [
+    ("a bridge is killed and its disk lost", killed_and_disk_lost),
+    ("a bridge is killed", killed),
+    ("all bridges are restarted in turn", restarted_in_turn),
+    ("a leader is killed and comes back", leader_killed),
+    ("a bridge's connections to Kafka break", |drill, _| {
+        cut_off(drill, CutOff::Resets);
+    }),
+    ("nothing comes through between a bridge and Kafka", |drill, _| {
+        cut_off(drill, CutOff::Silence);
+    }),
+    ("a bridge stands still", stands_still),
+    ("Kafka is away", kafka_away),
+    ("a bridge's disk hangs", disk_hangs),
+];
+
+/// No breaker is open, so nothing that was answered is on this disk alone.
+fn killed_and_disk_lost(drill: &mut Drill<'_>, number: usize) {
+    within(Duration::from_secs(60), "a moment without an open breaker", || {
+        (!drill.any_breaker_open()).then_some(())
+    });
+    drill.fleet.kill(number);
+    drill.fleet.lose_spool(number);
+    drill.fleet.start(number);
+}
+
+fn killed(drill: &mut Drill<'_>, number: usize) {
+    drill.fleet.kill(number);
+    drill.fleet.start(number);
+}
+
+fn restarted_in_turn(drill: &mut Drill<'_>, _: usize) {
+    for number in drill.fleet.numbers() {
+        drill.fleet.terminate(number);
+        drill.fleet.start(number);
+    }
+}
+
+fn leader_killed(drill: &mut Drill<'_>, _: usize) {
+    let [topic, _] = drill.topics();
+    let leader = drill.cluster.admin.leaders(&topic)[0];
+    drill.cluster.kafka.node("kill", leader);
+    pass(NOTICED);
+    drill.cluster.kafka.node("up", leader);
+}
+
+/// One bridge does not reach Kafka: it answers early and marks what it sends; the others notice nothing.
+fn cut_off(drill: &mut Drill<'_>, how: CutOff) {
+    let before = drill.answered_early(BEHIND_THE_DETOUR);
+    drill.cluster.detour.cut_off(how);
+    pass(Duration::from_secs(size("CUT_OFF_S", 3, 10)));
+    let early = drill.answered_early(BEHIND_THE_DETOUR) - before;
+    let open = drill
+        .fleet
+        .bridge(BEHIND_THE_DETOUR)
+        .metric(&["imbridge_answer_breaker_open "]);
+    drill.cluster.detour.restore();
+    drill.say(&format!("cut off: {early} callbacks answered early"));
+    assert!(
+        early > 0.0 && open == 1.0,
+        "{early} answered early, breaker open: {open}"
+    );
+}
+
+/// Its callers wait in vain and go to the others; what it had read is sent when it wakes up.
+fn stands_still(drill: &mut Drill<'_>, number: usize) {
+    drill.fleet.bridge(number).signal("STOP");
+    pass(Duration::from_secs(size("STOPPED_S", 5, 25)));
+    drill.fleet.bridge(number).signal("CONT");
+}
+
+/// All brokers at once. After the first hold answers are as fast as the disk; breakers close soon after its return.
+fn kafka_away(drill: &mut Drill<'_>, _: usize) {
+    drill.cluster.kafka.kill();
+    within(Duration::from_secs(10), "every breaker to open", || {
+        (drill.fleet.metric(&["imbridge_answer_breaker_open "]) == 3.0).then_some(())
+    });
+    // The interval in which the last one opened is not over.
+    let from = drill.intervals() + 1;
+    pass(Duration::from_secs(size("AWAY_S", 3, 60)));
+    drill.say(&format!("without Kafka: {}", drill.speed_since(from)));
+    drill.assert_fast_since(from, "Kafka's absence");
+    drill.cluster.kafka.up();
+    let back = Instant::now();
+    within(CLOSES_WITHIN, "every breaker to close", || {
+        (!drill.any_breaker_open()).then_some(())
+    });
+    drill.say(&format!("breakers closed {:.1?} after Kafka's return", back.elapsed()));
+}
+
+/// Nothing is acknowledged there, and what was is not lost.
+fn disk_hangs(drill: &mut Drill<'_>, number: usize) {
+    drill.disks[number].set(Word::Hang, 1);
+    within(Duration::from_secs(20), "readiness to be red", || {
+        let answer = drill.fleet.bridge(number).admin("/readyz");
+        answer.filter(|(status, _)| *status == 503)
+    });
+    pass(Duration::from_secs(size("HANGS_S", 1, 5)));
+    drill.disks[number].set(Word::Hang, 0);
+}
