@@ -120,9 +120,15 @@ impl<'a> Drill<'a> {
     /// another: an event that was answered early is on one disk only until it is delivered.
     fn recovered(&self, from: &str) -> Duration {
         let began = Instant::now();
+        let published = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
+        let before: Vec<_> = self.fleet.running().map(published).collect();
         within(RECOVERY_MAX, &format!("the fleet to recover from {from:?}"), || {
-            let delivers = |bridge: &Bridge| bridge.metric(&["imbridge_spool_oldest_age_seconds "]) < 1.0;
-            (!self.any_breaker_open() && self.fleet.running().all(delivers)).then_some(())
+            // What comes now goes behind what waited.
+            let goes_on = |(bridge, before): (&Bridge, &f64)| {
+                published(bridge) > *before && bridge.metric(&["imbridge_spool_oldest_age_seconds "]) < 1.0
+            };
+            let go_on = self.fleet.running().zip(&before).all(goes_on);
+            (go_on && !self.any_breaker_open()).then_some(())
         });
         let took = began.elapsed();
         for topic in self.topics() {

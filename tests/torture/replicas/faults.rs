@@ -9,8 +9,6 @@ use crate::size::size;
 use crate::support::proxy::CutOff;
 use crate::support::within;
 
-/// `broker.session.timeout.ms` of `scripts/kafka`, and some: what has died is known to the others.
-const NOTICED: Duration = Duration::from_secs(4);
 /// How long after an outage breakers may stay open: connections are tried again after some seconds at most, what waited is
 /// sent, and a second passes without anything slow.
 const CLOSES_WITHIN: Duration = Duration::from_secs(20);
@@ -58,7 +56,8 @@ fn leader_killed(drill: &mut Drill<'_>, _: usize) {
     let [topic, _] = drill.topics();
     let leader = drill.cluster.admin.leaders(&topic)[0];
     drill.cluster.kafka.node("kill", leader);
-    pass(NOTICED);
+    // It may come back only when its session is over, which the others notice: three seconds at least.
+    pass(Duration::from_secs(size("LEADER_AWAY_S", 0, 5)));
     drill.cluster.kafka.node("up", leader);
 }
 
