@@ -201,11 +201,11 @@ fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
 }
 
 /// How fast answers were.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct Speed {
     seconds: f64,
-    median_ms: f64,
-    p99_ms: f64,
+    pub median_ms: f64,
+    pub p99_ms: f64,
 }
 
 impl fmt::Display for Speed {
@@ -241,7 +241,7 @@ impl Speed {
     /// Asserts that answers do not wait for Kafka. What waited for it would wait for an election or a request's time-out,
     /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on, and
     /// for other tests there.
-    pub fn keeps_up_with(self, calm: Speed, fault: &str) {
+    fn keeps_up_with(self, calm: Speed, fault: &str) {
         assert!(
             self.median_ms <= calm.median_ms * 3.0 + 50.0 && self.p99_ms <= calm.p99_ms * 3.0 + 1000.0,
             "answers lost their speed during {fault:?}: {self}; before: {calm}"

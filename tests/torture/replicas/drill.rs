@@ -23,8 +23,11 @@ const INTERVAL_MS: u64 = 250;
 /// The longest that a fleet may take to be itself again.
 const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
-/// `server.answer_hold_ms`. Ten times less than what other tests cost on the same processors must not be taken for an outage:
-/// a breaker that closes only when confirmations come in a third of it would stay open in a debug build beside them.
+/// More than any median of answers that waits for a disk alone, beside other tests too.
+const DISK_MS: f64 = 50.0;
+
+/// `server.answer_hold_ms`. In the short form, other tests on the same processors delay confirmations of a debug build; they
+/// must take less than a third of it for a breaker to close.
 fn hold_ms() -> u64 {
     size("HOLD_MS", 1000, 300)
 }
@@ -50,7 +53,6 @@ pub struct Drill<'a> {
     pub disks: Vec<Disk>,
     name: String,
     load: Load,
-    calm: Speed,
     faults: u64,
 }
 
@@ -86,20 +88,18 @@ impl<'a> Drill<'a> {
             let published = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
             fleet.running().all(|bridge| published(bridge) > 30.0).then_some(())
         });
-        let mut drill = Drill {
+        let drill = Drill {
             cluster,
             fleet,
             disks,
             name: delivery.map_or("replicas".to_owned(), |mode| format!("replicas, {mode}")),
             load,
-            calm: Speed::default(),
             faults: 0,
         };
         drill.recovered("the start");
         let from = drill.intervals();
         pass(CALM);
-        drill.calm = drill.speed_since(from);
-        drill.say(&format!("calm: {}", drill.calm));
+        drill.say(&format!("calm: {}", drill.speed_since(from)));
         drill
     }
 
@@ -165,9 +165,15 @@ impl<'a> Drill<'a> {
         Speed::of(&all[from.min(all.len() - 1)..])
     }
 
-    /// Asserts that answers of late were about as fast as they are when nothing is wrong.
+    /// Asserts that answers were those of a bridge which waits for its disk only. What waited for Kafka would wait for the
+    /// whole hold.
     pub fn assert_fast_since(&self, from: usize, when: &str) {
-        self.speed_since(from).keeps_up_with(self.calm, when);
+        let speed = self.speed_since(from);
+        self.say(&format!("{when}: {speed}"));
+        assert!(
+            speed.median_ms < DISK_MS && speed.p99_ms < hold_ms() as f64,
+            "{when}: {speed}"
+        );
     }
 
     pub fn say(&self, line: &str) {
@@ -202,7 +208,7 @@ impl<'a> Drill<'a> {
         );
         verdict.assert_kept();
         assert!(verdict.late_by_header > 0, "nothing was answered early: {verdict:#?}");
-        // Marks on everything would keep any promise about the order.
-        assert!(verdict.ordered * 2 > verdict.acknowledged, "{verdict:#?}");
+        // Marks on everything would keep any promise about the order. Kafka is away for less than half of the time.
+        assert!(verdict.ordered * 4 > verdict.acknowledged, "{verdict:#?}");
     }
 }
