@@ -12,6 +12,8 @@ use crate::support::within;
 /// How long after an outage breakers may stay open: connections are tried again after some seconds at most, what waited is
 /// sent, and a second passes without anything slow.
 const CLOSES_WITHIN: Duration = Duration::from_secs(20);
+/// Looks at a breaker, each at least 20 ms after the one before.
+const LOOKS: u32 = 20;
 
 /// All of them, by their names in the report.
 pub const ALL: [(&str, Fault); 9] = [
@@ -30,10 +32,16 @@ pub const ALL: [(&str, Fault); 9] = [
     ("a bridge's disk hangs", disk_hangs),
 ];
 
-/// No breaker is open, so nothing that was answered is on this disk alone.
+/// At a moment at which it has answered nothing early for a while, so that nothing that was answered is on this disk alone.
 fn killed_and_disk_lost(drill: &mut Drill<'_>, number: usize) {
-    within(Duration::from_secs(60), "a moment without an open breaker", || {
-        (!drill.any_breaker_open()).then_some(())
+    let bridge = drill.fleet.bridge(number);
+    let (mut early, mut looks) = (f64::NAN, 0);
+    within(Duration::from_secs(60), "a time without early answers", || {
+        let open = bridge.metric(&["imbridge_answer_breaker_open "]) > 0.0;
+        let now = bridge.metric(&["imbridge_answered_early_total"]);
+        looks = if now == early && !open { looks + 1 } else { 0 };
+        early = now;
+        (looks == LOOKS).then_some(())
     });
     drill.fleet.kill(number);
     drill.fleet.lose_spool(number);
