@@ -242,12 +242,12 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
     }
 }
 
-/// Why a callback cannot be made durable now.
+/// Why a callback cannot be made durable now, or should go to another replica.
 fn unready(state: &State) -> Option<(&'static str, String)> {
     if state.draining.is_raised() {
         return Some(("draining", "the bridge is shutting down".into()));
     }
-    state.appender.health().problem()
+    state.appender.unready()
 }
 
 #[cfg(test)]

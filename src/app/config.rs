@@ -169,6 +169,9 @@ impl Config {
         config.resolve_property_secrets(&origin)?;
         config.check(&origin)?;
         config.spool.keep = config.keep();
+        config.spool.hold = config.server.hold();
+        // A replica sees some of a group's messages.
+        config.history.count_gaps = config.spool.hold.is_none();
         Ok(config)
     }
 

@@ -24,6 +24,9 @@ pub struct Config {
     pub max_callbacks: u32,
     /// Groups whose last message number is remembered.
     pub max_groups: u32,
+    /// Whether a number that is missing means anything: all of a group's messages come to this bridge. Not a key of the file.
+    #[serde(skip)]
+    pub count_gaps: bool,
 }
 
 impl Default for Config {
@@ -32,6 +35,7 @@ impl Default for Config {
             window_s: 300,
             max_callbacks: 100_000,
             max_groups: 100_000,
+            count_gaps: true,
         }
     }
 }
@@ -62,6 +66,7 @@ pub(super) struct Seen<'a> {
 pub(super) struct History {
     pub repeats: Repeats,
     sequences: Sequences,
+    count_gaps: bool,
     /// The groups whose numbers did not follow one another.
     pub irregularities: Latest<Irregularity>,
     pub(super) metrics: Metrics,
@@ -74,6 +79,7 @@ impl History {
         History {
             repeats: Repeats::new(config.window_s, config.max_callbacks),
             sequences: Sequences::new(config.max_groups),
+            count_gaps: config.count_gaps,
             irregularities: Latest::new(NAMED_MAX),
             metrics,
             counted: (0, 0),
@@ -113,6 +119,7 @@ impl History {
         self.metrics.sequence_groups.set(self.sequences.len() as i64);
         let last = match step {
             Step::First | Step::Next => return,
+            Step::Gap { .. } if !self.count_gaps => return,
             Step::Gap { last, missing } => {
                 let gaps = self.metrics.sequence_gaps.with_label_values(&[provider]);
                 gaps.inc_by(missing);

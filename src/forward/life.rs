@@ -21,6 +21,8 @@ const WAIT_IN_FLIGHT: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(100);
 /// Between two looks at a partition that hides what it has.
 const HIDDEN_PAUSE: Duration = Duration::from_secs(1);
+/// While it is waited for what an earlier session left on its way, between two looks whether Kafka is there.
+const SETTLE_STEP: Duration = Duration::from_secs(1);
 /// How long to wait for the number of a schema, with nothing in flight.
 const WAIT_REGISTRY: Duration = Duration::from_millis(20);
 
@@ -144,10 +146,12 @@ impl<'a> Life<'a> {
                     self.window.complete(bare.seq);
                 }
                 self.prepare()?;
+                self.parts.reader.note_recovery(false);
             }
             // What was not looked up for want of time may be there.
             let sent = !self.parts.abandon.is_raised() && self.send()?;
             let collected = self.collect()?;
+            self.parts.reader.confirm(self.source.delivered);
             self.source.report(self.parts, || self.marks.take_notes());
             if self.source.is_over(self.parts) {
                 return Ok(());
@@ -204,6 +208,7 @@ impl<'a> Life<'a> {
 
     /// Finds out which messages of earlier sessions are in these partitions, behind their marks.
     fn look_up(&mut self, marks: &HashMap<Slot, i64>) -> Result<(), Trouble> {
+        self.parts.reader.note_recovery(true);
         self.settle(&marks.keys().cloned().collect())?;
         if self.parts.abandon.is_raised() {
             return Ok(());
@@ -230,7 +235,12 @@ impl<'a> Life<'a> {
             match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
                 None => {
-                    abandon.pause(self.parts.config.settle(self.publisher.replicas(slots)));
+                    let until = Instant::now() + self.parts.config.settle(self.publisher.replicas(slots));
+                    while !abandon.is_raised() && Instant::now() < until {
+                        abandon.pause(SETTLE_STEP.min(until.saturating_duration_since(Instant::now())));
+                        self.publisher.poll()?;
+                        self.parts.reader.note_recovery(self.publisher.is_reachable());
+                    }
                     self.known.settled = true;
                 }
                 Some(partition) => {
@@ -269,7 +279,7 @@ impl<'a> Life<'a> {
                 }
                 self.alone = alone;
                 let ticket = self.window.send(InFlight::of(message), completes);
-                match self.publisher.send(message, ticket)? {
+                match self.publisher.send(message, ticket, self.parts.late_ms(message))? {
                     Sent::Queued => {}
                     Sent::Full => {
                         self.window.unsend();

@@ -38,8 +38,8 @@ pub use renewal::{Renewal, Renewals};
 pub use sequences::Irregularity;
 
 use crate::callback::{Provider, Spans};
-use crate::lifecycle::{Backoff, Stop};
-use crate::publish::{self, Delivery, Failure, Kind, Publisher, TopicRefused, Unready};
+use crate::lifecycle::{Backoff, Stop, unix_ms};
+use crate::publish::{self, Delivery, Failure, Kind, Message, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
 use life::{Ended, Known, Life};
 use refusals::Refused;
@@ -203,6 +203,8 @@ impl Forwarder {
                 }
             }
             self.metrics.connected.set(0);
+            // Where Kafka is away, callbacks are taken all the same.
+            self.reader.note_recovery(false);
             self.abandon.pause(backoff.wait());
         }
     }
@@ -278,6 +280,13 @@ impl Forwarder {
         }
     }
 
+    /// For a message that is about to be sent: how late it is, in milliseconds after its arrival, where readers must know.
+    fn late_ms(&self, message: &Message) -> Option<i64> {
+        let age_ms = (unix_ms() - message.received_at_ms).max(0);
+        let age = Duration::from_millis(age_ms.unsigned_abs());
+        self.reader.is_late(message.position.seq, age).then_some(age_ms)
+    }
+
     /// A message of this topic is delivered.
     fn note_delivery(&mut self, topic: &str) {
         if self.composer.refusals.delivered(topic) {
@@ -307,6 +316,7 @@ impl Forwarder {
             from = progress.delivered + 1,
             "connected to Kafka"
         );
+        self.reader.note_recovery(progress.delivered < progress.composed);
         // Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
         if !std::mem::replace(&mut progress.rights_asked, true) {
             for missing in publish::missing_rights(&self.config, &topics) {

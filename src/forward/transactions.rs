@@ -101,6 +101,7 @@ impl<'a> Transactions<'a> {
         claim.made = true;
         parts.composer.recall(&mut parts.reader, start.seq);
         parts.metrics.connected.set(1);
+        parts.reader.note_recovery(false);
         info!(from = start.seq + 1, "took over publishing for this spool id");
         Ok(Transactions {
             horizon: progress.composed,
@@ -148,6 +149,7 @@ impl<'a> Transactions<'a> {
             } else {
                 self.rest()?;
             }
+            self.parts.reader.confirm(self.source.delivered);
             self.source.report(self.parts, Vec::new);
             if self.source.is_over(self.parts) {
                 return Ok(());
@@ -221,7 +223,7 @@ impl<'a> Transactions<'a> {
     fn offer_first(&mut self) -> Result<bool, Trouble> {
         let message = &self.source.pending.front().expect("the caller looked at it").message;
         let ticket = self.sent.len();
-        let outcome = self.publisher.send(message, ticket)?;
+        let outcome = self.publisher.send(message, ticket, self.parts.late_ms(message))?;
         if outcome == Sent::Full {
             return Ok(false);
         }

@@ -1,5 +1,7 @@
 //! `[server]` of the configuration.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::{ProxyHeader, tls};
@@ -9,6 +11,19 @@ use crate::provider::Networks;
 const HEAD_BYTES_MAX: usize = 128 << 10;
 /// A clock can add a year, whatever it counts in; it cannot add the largest number.
 const YEAR_S: u64 = 366 * 24 * 3600;
+
+/// Callers wait two seconds at least.
+const HOLD_MS: std::ops::RangeInclusive<u64> = 10..=10_000;
+
+/// When an after-callback is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerAfter {
+    /// Once it is durable on the local disk.
+    Disk,
+    /// Once Kafka has acknowledged what it became, too.
+    Kafka,
+}
 
 /// The public port and its limits.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +56,10 @@ pub struct Config {
     pub body_timeout_s: u64,
     /// Milliseconds after which a before-callback is answered, whatever happens.
     pub before_deadline_ms: u64,
+    /// When an after-callback is answered; before-callbacks never wait for Kafka.
+    pub answer_after: AnswerAfter,
+    /// Milliseconds for which an answer waits for Kafka at most. One that does lets all others go, until Kafka is fast again.
+    pub answer_hold_ms: u64,
     /// Seconds that a caller is told to wait when the spool is full (`Retry-After`).
     pub retry_after_s: u64,
     /// Seconds for requests in progress to be answered at shutdown.
@@ -63,6 +82,8 @@ impl Default for Config {
             head_timeout_s: 10,
             body_timeout_s: 10,
             before_deadline_ms: 500,
+            answer_after: AnswerAfter::Disk,
+            answer_hold_ms: 300,
             retry_after_s: 5,
             shutdown_timeout_s: 15,
         }
@@ -70,6 +91,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How long an answer waits for Kafka at most; `None` where it does not.
+    pub fn hold(&self) -> Option<Duration> {
+        (self.answer_after == AnswerAfter::Kafka).then(|| Duration::from_millis(self.answer_hold_ms))
+    }
+
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let Config {
@@ -98,6 +124,7 @@ impl Config {
             ("head_timeout_s", self.head_timeout_s, 1, YEAR_S),
             ("body_timeout_s", self.body_timeout_s, 1, YEAR_S),
             ("before_deadline_ms", self.before_deadline_ms, 1, YEAR_S * 1000),
+            ("answer_hold_ms", self.answer_hold_ms, *HOLD_MS.start(), *HOLD_MS.end()),
             ("retry_after_s", self.retry_after_s, 0, YEAR_S),
             ("shutdown_timeout_s", self.shutdown_timeout_s, 0, YEAR_S),
         ];

@@ -1,4 +1,4 @@
-//! One request, from its head to its answer: verify, read, append, answer. The only place that decides between
+//! One request, from its head to its answer: verify, read, append, answer, which may wait for Kafka. The only place that decides between
 //! *received*, *allow although broken* and *come again*.
 
 use std::cell::RefCell;
@@ -16,13 +16,14 @@ use arc_swap::ArcSwap;
 
 use super::body::{self, BodyError, CODINGS, HeldBytes};
 use super::client::client;
+use super::config::AnswerAfter;
 use super::metrics::CommandMetrics;
 use super::places::Connection;
 use super::{Config, Metrics, refusals};
 use crate::callback::{Callback, CommandRule, Provider, Span, Trace};
 use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
-use crate::spool::{AppendError, Lane};
+use crate::spool::{AppendError, Lane, Release};
 
 const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
 
@@ -145,7 +146,7 @@ impl Serving<'_> {
 
     /// For load balancers, which ask the port that they forward to.
     fn health(&self) -> HttpResponse<Bytes> {
-        match self.lane.health().problem() {
+        match self.lane.unready() {
             None => respond(StatusCode::OK, r#"{"status":"ready"}"#),
             Some((reason, _)) => respond(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -171,7 +172,7 @@ impl Serving<'_> {
             body::skip(payload, &limits).await;
             return Err(Refusal::new(provider, 429, RATE_LIMITED, OVER_RATE));
         }
-        let (body, _share) = match body::read(payload, request.headers(), &limits).await {
+        let (body, share) = match body::read(payload, request.headers(), &limits).await {
             Ok(body) => body,
             Err(cause) => {
                 let refusal = self.body_refusal(provider, &cause);
@@ -183,7 +184,7 @@ impl Serving<'_> {
                 };
             }
         };
-        let callback = match self.providers.read(sender, body, unix_ms()) {
+        let mut callback = match self.providers.read(sender, body, unix_ms()) {
             Ok(callback) => callback,
             Err(unreadable) if over_rate => return Err(unreadable.refusal),
             Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
@@ -198,9 +199,10 @@ impl Serving<'_> {
         let command = self.providers.label(&callback.head);
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
+        let before = self.providers.rule(&callback.head).is_some_and(CommandRule::is_before);
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
-            if !self.providers.rule(&callback.head).is_some_and(CommandRule::is_before) {
+            if !before {
                 metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
@@ -210,9 +212,30 @@ impl Serving<'_> {
                 .inc();
         }
         self.trace(&callback, command, started);
+        if let (Ok(seq), false) = (outcome, before) {
+            // Whoever waits holds nothing but his place.
+            callback.body = Bytes::new();
+            drop(share);
+            self.hold(provider, seq).await;
+        }
         metrics.accepted.inc();
         metrics.answer_seconds.observe(started.elapsed().as_secs_f64());
         Ok(answer)
+    }
+
+    /// Until Kafka has what the callback became, where answers wait for that and it is fast.
+    async fn hold(&self, provider: Provider, seq: u64) {
+        if self.config.answer_after == AnswerAfter::Disk {
+            return;
+        }
+        let durable = Instant::now();
+        if self.lane.confirmed(seq).await == Release::Early {
+            self.metrics
+                .answered_early
+                .with_label_values(&[provider.as_str()])
+                .inc();
+        }
+        self.metrics.held_seconds.observe(durable.elapsed().as_secs_f64());
     }
 
     /// From the request's head to the moment when it was durable.
@@ -261,7 +284,7 @@ impl Serving<'_> {
     }
 
     /// Appends within the deadline of the callback's phase; the error is a label.
-    async fn append(&self, callback: &Callback, started: Instant) -> Result<(), &'static str> {
+    async fn append(&self, callback: &Callback, started: Instant) -> Result<u64, &'static str> {
         let append = self.lane.append(callback.to_record());
         let rule = self.providers.rule(&callback.head);
         let outcome = if rule.is_some_and(CommandRule::is_before) {
@@ -272,14 +295,14 @@ impl Serving<'_> {
         } else {
             append.await
         };
-        outcome.map(drop).map_err(|cause| cause.reason())
+        outcome.map_err(|cause| cause.reason())
     }
 
     /// What a verified sender posted is kept even when it cannot be read; where that fails, the sender is told to come again.
     async fn keep_unreadable(&self, unreadable: crate::provider::Unreadable) -> Refusal {
         let provider = unreadable.callback.head.provider;
         match self.append(&unreadable.callback, Instant::now()).await {
-            Ok(()) => unreadable.refusal,
+            Ok(_) => unreadable.refusal,
             Err(reason) => Refusal::new(provider, 503, reason, COME_AGAIN),
         }
     }

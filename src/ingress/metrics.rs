@@ -31,6 +31,10 @@ metrics! {
         /// Time from a request's head to its answer, body and sync included.
         pub(super) answer_seconds: HistogramVec["provider"] = "imbridge_answer_seconds",
             exponential_buckets(0.0005, 2.0, 14);
+        /// Time from a callback's sync to its answer, which waits for Kafka; with server.answer_after = "kafka".
+        pub(super) held_seconds: Histogram = "imbridge_answers_held_seconds", exponential_buckets(0.001, 2.0, 14);
+        /// Callbacks that were answered before Kafka had them, since it was slow; with server.answer_after = "kafka".
+        pub(super) answered_early: IntCounterVec["provider"] = "imbridge_answered_early_total";
         /// When this command last arrived, in Unix seconds.
         pub(super) last_arrival: GaugeVec["provider", "command"] = "imbridge_last_arrival_timestamp_seconds";
         pub(super) spans: Spans;

@@ -12,6 +12,10 @@ pub const SEQ_HEADER: &str = "imbridge-seq";
 /// The header with the time of arrival, in Unix milliseconds.
 pub const RECEIVED_AT_HEADER: &str = "imbridge-received-at";
 
+/// The header of a message whose callback was, or may have been, answered before Kafka had it, where answers wait for that: the
+/// milliseconds between its arrival and its sending.
+pub const LATE_HEADER: &str = "imbridge-late";
+
 /// A message's place in its spool: the record's sequence number, the event's place in its callback, and the part of a
 /// dead letter that one message does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,7 +71,8 @@ pub struct Message {
     pub slot: Slot,
     /// Its key.
     pub key: String,
-    /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`].
+    /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`],
+    /// [`LATE_HEADER`].
     pub headers: Vec<(&'static str, String)>,
     /// Its value.
     pub payload: Vec<u8>,

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, Unready};
-use super::message::{Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::message::{LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
 use super::transaction::spool_id;
@@ -189,11 +189,11 @@ impl Publisher {
     }
 
     /// Queues a message. Its timestamp is that of sending: a broker deletes and refuses by it, so the time of arrival, which may be
-    /// long ago or of a wrong clock, stands in a header.
+    /// long ago or of a wrong clock, stands in a header; so does by how much it is late, where it is.
     ///
     /// # Errors
     /// A [`Fault`]: this producer is to be dropped.
-    pub fn send(&self, message: &Message, ticket: usize) -> Result<Sent, Fault> {
+    pub fn send(&self, message: &Message, ticket: usize, late_ms: Option<i64>) -> Result<Sent, Fault> {
         let position = message.position.to_string();
         let received_at = message.received_at_ms.to_string();
         let own = [
@@ -201,9 +201,11 @@ impl Publisher {
             (SEQ_HEADER, position.as_str()),
             (RECEIVED_AT_HEADER, received_at.as_str()),
         ];
+        let late = late_ms.map(|ms| ms.to_string());
+        let late = late.iter().map(|ms| (LATE_HEADER, ms.as_str()));
         let given = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len());
-        for (key, value) in given.chain(own) {
+        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len() + late.len());
+        for (key, value) in given.chain(own).chain(late) {
             headers = headers.insert(Header {
                 key,
                 value: Some(value),

@@ -23,6 +23,8 @@ metrics! {
         pub(super) oldest_age_seconds: Gauge = "imbridge_spool_oldest_age_seconds";
         /// For how long records have waited without one being delivered, by the monotonic clock; 0 when none waits.
         pub(super) delivery_stalled_seconds: Gauge = "imbridge_delivery_stalled_seconds";
+        /// 1 while answers do not wait for Kafka, since it did not confirm one in time; with server.answer_after = "kafka".
+        pub(super) breaker_open: IntGauge = "imbridge_answer_breaker_open";
         /// Time of one group commit, with its sync.
         pub(super) commit_seconds: Histogram = "imbridge_spool_commit_seconds", exponential_buckets(0.0001, 2.0, 16);
         /// Records made durable by one group commit.

@@ -5,6 +5,7 @@
 //! once after delivery or, with [`Keep`], some time later.
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
+mod confirmed;
 mod database;
 mod format;
 mod frames;
@@ -38,6 +39,7 @@ use serde::Deserialize;
 use crate::lifecycle::Pulse;
 pub use inspect::{InspectError, Inspector, Overview};
 
+pub use confirmed::Release;
 pub use lane::{AppendError, Appender, Lane};
 pub use metrics::Metrics;
 pub use opening::{OpenError, Opening};
@@ -71,6 +73,9 @@ pub struct Config {
     /// How long to keep what is delivered; without it, it is deleted at once. Not a key of the file.
     #[serde(skip)]
     pub keep: Option<Keep>,
+    /// How long an answer may wait for its confirmation; without it, none does. Not a key of this table.
+    #[serde(skip)]
+    pub hold: Option<Duration>,
 }
 
 /// How much of what is delivered stays readable, for as long as there is room: see the writer.
@@ -92,6 +97,7 @@ impl Default for Config {
             max_pending_bytes: 16 << 20,
             commit_timeout_ms: 1500,
             keep: None,
+            hold: None,
         }
     }
 }
@@ -153,7 +159,10 @@ impl Spool {
     fn launch(config: &Config, metrics: Metrics, patient: bool) -> Result<(Spool, Opening), OpenError> {
         let lock = opening::lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let shared = Arc::new(Shared::new(Duration::from_millis(config.commit_timeout_ms)));
+        let shared = Arc::new(Shared::new(
+            Duration::from_millis(config.commit_timeout_ms),
+            config.hold,
+        ));
         let (jobs, receiver) = mpsc::channel();
         let (opened, opening) = mpsc::channel();
         let writer = Writer {

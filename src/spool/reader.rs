@@ -109,6 +109,23 @@ impl Reader {
         self.shared.wake_writer();
     }
 
+    /// Every record up to `seq` is in Kafka: answers that wait for it go. To be called now and then without news too, so that answers
+    /// wait again once confirmations are fast.
+    pub fn confirm(&self, seq: u64) {
+        self.shared.confirm(seq);
+    }
+
+    /// Whether a message of record `seq`, which is about to be sent so long after its arrival, was or may be answered before Kafka has it,
+    /// while others' answers wait for that.
+    pub fn is_late(&self, seq: u64, age: Duration) -> bool {
+        self.shared.confirmed.must_mark(seq, age)
+    }
+
+    /// What an earlier process left on its way is being looked for, or no longer.
+    pub fn note_recovery(&self, is_under_way: bool) {
+        self.shared.recovering.store(is_under_way, Ordering::SeqCst);
+    }
+
     /// Nothing more is accepted, for this reason, until the process is restarted.
     pub fn give_up(&self, reason: &str) {
         self.shared.give_up(reason);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use super::confirmed::Confirmed;
 use super::database::{Database, State};
 use super::lane::{AppendError, LaneQueue};
 
@@ -61,6 +62,10 @@ pub(super) struct Shared {
     pub delivered: AtomicU64,
     pub retired: AtomicU64,
     pub used_bytes: AtomicU64,
+    /// Answers that wait for more than the disk.
+    pub confirmed: Confirmed,
+    /// What an earlier process left on its way is being looked for, so that nothing is confirmed.
+    pub recovering: AtomicBool,
     pub closed: AtomicBool,
     /// Nobody waits any longer for a file that is being opened or repaired.
     pub given_over: AtomicBool,
@@ -85,9 +90,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(commit_timeout: Duration) -> Shared {
+    pub fn new(commit_timeout: Duration, hold: Option<Duration>) -> Shared {
         Shared {
             commit_timeout,
+            confirmed: Confirmed::new(hold),
             ..Shared::default()
         }
     }
@@ -97,6 +103,7 @@ impl Shared {
         self.name.set(name).expect("a spool is opened once");
         self.delivered.store(state.delivered, Ordering::SeqCst);
         self.retired.store(state.retired, Ordering::SeqCst);
+        self.confirmed.begin_at(state.delivered, state.appended);
         self.publish_appended(state.appended);
         self.set_health(Health::Accepting);
     }
@@ -124,6 +131,17 @@ impl Shared {
             }
             _ => health,
         }
+    }
+
+    /// Why callbacks should go elsewhere where there is an elsewhere: as a word and in a sentence.
+    pub fn unready(&self) -> Option<(&'static str, String)> {
+        let recovering = || {
+            let waits = self.confirmed.limit().is_some() && self.recovering.load(Ordering::SeqCst);
+            let text =
+                "what was on its way when the bridge ended is being looked for, and nothing is confirmed until then";
+            waits.then(|| ("recovering", text.to_owned()))
+        };
+        self.health().problem().or_else(recovering)
     }
 
     /// A commit begins, or has ended.
@@ -207,6 +225,19 @@ impl Shared {
         let queue = Arc::<LaneQueue>::default();
         self.lanes.lock().expect("no holder panics").push(Arc::clone(&queue));
         queue
+    }
+
+    /// Everything up to `seq` is confirmed: tells the lanes in which answers wait for it.
+    pub fn confirm(&self, seq: u64) {
+        if self.confirmed.confirm(seq) {
+            self.tell_held();
+        }
+    }
+
+    /// Lanes look again which of their answers need not wait.
+    pub fn tell_held(&self) {
+        let lanes = self.lanes.lock().expect("no holder panics");
+        lanes.iter().for_each(|lane| lane.tell_held());
     }
 
     /// Everything that waits, lane by lane.

@@ -1,5 +1,5 @@
 //! The second thread on the file: copies the WAL into it while the writer goes on, so that commits do not stall, and
-//! keeps the gauges of what waits: how much, since when, and for how long without a delivery.
+//! keeps the gauges of what waits: how much, since when, for how long without a delivery, and whether answers do.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ impl WalCheckpointer {
         let appended = self.shared.appended.load(Ordering::SeqCst);
         let stalled = self.stall.observe(appended, delivered, Instant::now());
         self.metrics.delivery_stalled_seconds.set(stalled.as_secs_f64());
+        self.metrics.breaker_open.set(self.shared.confirmed.is_open().into());
     }
 
     /// A read that began long ago sees what the file was then; what came since cannot be copied over it.

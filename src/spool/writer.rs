@@ -228,6 +228,7 @@ impl Writer {
         }
         if !group.appends.is_empty() {
             self.metrics.batch_records.observe(group.records() as f64);
+            shared.confirmed.note_durable(seq);
             shared.publish_appended(seq);
         }
         Ok(())

@@ -1,0 +1,187 @@
+//! Answers that wait, as a lane and a reader see them.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use tempfile::TempDir;
+
+use super::Release;
+use crate::spool::{Config, Lane, Metrics, Reader, Spool};
+
+const FOREVER: Duration = Duration::from_secs(3600);
+const AT_ONCE: Duration = Duration::ZERO;
+
+fn open(hold: Option<Duration>) -> (TempDir, Spool) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        dir: folder.path().to_owned(),
+        hold,
+        ..Config::default()
+    };
+    let spool = Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap();
+    (folder, spool)
+}
+
+/// Runs a future as an actix worker would, with a lane and the forwarder's side.
+fn on_worker(hold: Option<Duration>, test: impl AsyncFnOnce(Lane, Reader)) {
+    let (_folder, spool) = open(hold);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let lane = spool.appender().lane();
+    let reader = spool.reader();
+    tokio::task::LocalSet::new().block_on(&runtime, test(lane, reader));
+    spool.close();
+}
+
+/// What there is after everybody had a turn; a held answer gives nothing.
+async fn now(wait: impl Future<Output = Release>) -> Option<Release> {
+    let mut wait = std::pin::pin!(wait);
+    poll_fn(|context| {
+        Poll::Ready(match wait.as_mut().poll(context) {
+            Poll::Ready(release) => Some(release),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[test]
+fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
+    on_worker(Some(FOREVER), async |lane, reader| {
+        let waits: Vec<_> = [0; 3]
+            .map(|_| {
+                let lane = lane.clone();
+                tokio::task::spawn_local(async move {
+                    let seq = lane.append(b"x".to_vec()).await.unwrap();
+                    (seq, lane.confirmed(seq).await)
+                })
+            })
+            .into();
+        let mut waits = waits.into_iter();
+        // From another thread, as the forwarder does, which sees it first.
+        let confirm = move |seq: u64| {
+            std::thread::spawn(move || {
+                while reader.appended() < 3 {
+                    std::thread::yield_now();
+                }
+                reader.confirm(seq);
+                reader
+            })
+        };
+        let forwarder = confirm(2);
+        assert_eq!(waits.next().unwrap().await.unwrap(), (1, Release::Confirmed));
+        assert_eq!(waits.next().unwrap().await.unwrap(), (2, Release::Confirmed));
+        let reader = forwarder.join().unwrap();
+        let mut third = waits.next().unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut third).await;
+        assert!(early.is_err(), "nobody has confirmed it");
+        reader.confirm(3);
+        assert_eq!(third.await.unwrap(), (3, Release::Confirmed));
+        assert_eq!(now(lane.confirmed(3)).await, Some(Release::Confirmed));
+    });
+}
+
+#[test]
+fn without_a_time_to_wait_nothing_waits_and_nothing_is_late() {
+    on_worker(None, async |lane, reader| {
+        let seq = lane.append(b"x".to_vec()).await.unwrap();
+        assert_eq!(now(lane.confirmed(seq)).await, Some(Release::Confirmed));
+        assert!(!reader.is_late(seq, FOREVER));
+    });
+}
+
+#[test]
+fn one_that_waits_too_long_lets_all_go_that_were_not_sent_until_confirmations_are_fast() {
+    const LIMIT: Duration = Duration::from_millis(600);
+    on_worker(Some(LIMIT), async |lane, reader| {
+        let began = Instant::now();
+        let [first, second] = [lane.append(b"1".to_vec()).await, lane.append(b"2".to_vec()).await].map(Result::unwrap);
+        assert!(!reader.is_late(first, AT_ONCE), "sent while all is well");
+        assert_eq!(lane.confirmed(first).await, Release::Early);
+        assert!(began.elapsed() >= LIMIT);
+        // The breaker is open: what was not sent is answered at once, and marked when it is.
+        assert_eq!(now(lane.confirmed(second)).await, Some(Release::Early));
+        assert!(reader.is_late(second, AT_ONCE));
+        let third = lane.append(b"3".to_vec()).await.unwrap();
+        assert!(reader.is_late(third, AT_ONCE));
+        assert_eq!(now(lane.confirmed(third)).await, Some(Release::Early));
+        // It closes when all is confirmed, and nothing was slow for a second.
+        let fourth = lane.append(b"4".to_vec()).await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        reader.confirm(fourth);
+        let closing = Instant::now();
+        while reader.is_late(fourth, AT_ONCE) {
+            reader.confirm(fourth);
+            assert!(Instant::now() < deadline);
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            closing.elapsed() >= Duration::from_millis(990),
+            "{:?}",
+            closing.elapsed()
+        );
+        let fifth = lane.append(b"5".to_vec()).await.unwrap();
+        assert_eq!(now(lane.confirmed(fifth)).await, None);
+        assert!(!reader.is_late(fifth, AT_ONCE));
+        assert!(
+            reader.is_late(fifth, LIMIT * 2),
+            "so long after its arrival it may have been answered"
+        );
+    });
+}
+
+#[test]
+fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others() {
+    const LIMIT: Duration = Duration::from_millis(400);
+    on_worker(Some(LIMIT), async |lane, reader| {
+        let first = lane.append(b"1".to_vec()).await.unwrap();
+        let slow = tokio::task::spawn_local({
+            let lane = lane.clone();
+            async move { lane.confirmed(first).await }
+        });
+        tokio::time::sleep(LIMIT / 2).await;
+        let (unsent, sent) = (
+            lane.append(b"2".to_vec()).await.unwrap(),
+            lane.append(b"3".to_vec()).await.unwrap(),
+        );
+        // In the spool's order the sender comes to the later one last; the earlier one counts as sent with it.
+        assert!(!reader.is_late(sent, AT_ONCE));
+        let began = Instant::now();
+        let [unsent, sent] = [unsent, sent].map(|seq| {
+            let lane = lane.clone();
+            tokio::task::spawn_local(async move { lane.confirmed(seq).await })
+        });
+        assert_eq!(slow.await.unwrap(), Release::Early);
+        assert_eq!(unsent.await.unwrap(), Release::Early);
+        assert_eq!(sent.await.unwrap(), Release::Early);
+        assert!(began.elapsed() >= LIMIT, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn records_from_before_the_start_are_late() {
+    let (folder, spool) = open(None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let lane = spool.appender().lane();
+    let seq = tokio::task::LocalSet::new()
+        .block_on(&runtime, lane.append(b"x".to_vec()))
+        .unwrap();
+    drop(lane);
+    spool.close();
+    let config = Config {
+        dir: folder.path().to_owned(),
+        hold: Some(FOREVER),
+        ..Config::default()
+    };
+    let spool = Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap();
+    assert!(spool.reader().is_late(seq, AT_ONCE));
+    assert!(!spool.reader().is_late(seq + 1, AT_ONCE));
+    spool.close();
+}
