@@ -28,7 +28,7 @@ const DISK_MS: f64 = 50.0;
 
 /// `server.answer_hold_ms`. In the short form, other tests on the same processors delay confirmations of a debug build; they
 /// must take less than a third of it for a breaker to close.
-fn hold_ms() -> u64 {
+pub fn hold_ms() -> u64 {
     size("HOLD_MS", 1000, 300)
 }
 
