@@ -220,7 +220,7 @@ impl<'a> Drill<'a> {
         verdict.assert_kept();
         let late = verdict.late_by_header + verdict.late_by_time;
         assert!(verdict.late_by_header > 0 && late as f64 >= self.early, "{verdict:#?}");
-        // Marks on everything would keep any promise about the order. Kafka is away for less than half of the time.
-        assert!(verdict.ordered * 4 > verdict.acknowledged, "{verdict:#?}");
+        // Marks on everything would keep any promise about the order. On busy processors breakers are open half of the time.
+        assert!(verdict.ordered * 10 > verdict.acknowledged, "{verdict:#?}");
     }
 }
