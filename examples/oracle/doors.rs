@@ -8,7 +8,7 @@ use crate::client::Connection;
 
 /// Between two attempts to connect while all bridges are away.
 const RECONNECT: Duration = Duration::from_millis(5);
-/// For how long a bridge that was away is left out while there are others.
+/// For how long a bridge that was away is left out, while there are others; twice as long as it was waited for, where that is more.
 const LEFT_OUT: Duration = Duration::from_secs(1);
 
 /// One client's connections, at most one to each bridge.
@@ -73,10 +73,10 @@ impl Doors {
         }
     }
 
-    /// Closes a way on which no answer came: a late one would be taken for that of the next request.
-    pub fn give_up(&mut self, way: Way) {
+    /// Closes a way on which no answer came, after so long: a late one would be taken for that of the next request.
+    pub fn give_up(&mut self, way: Way, waited: Duration) {
         if let Some(door) = self.doors.iter_mut().find(|door| door.port == way.port) {
-            door.left_out_until = Instant::now() + LEFT_OUT;
+            door.left_out_until = Instant::now() + LEFT_OUT.max(2 * waited);
         }
     }
 }

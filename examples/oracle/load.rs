@@ -112,7 +112,7 @@ impl Client<'_> {
                 self.ledger.note(&entry, took)?;
                 match answer {
                     Some(_) => self.doors.keep(way),
-                    None => self.doors.give_up(way),
+                    None => self.doors.give_up(way, took),
                 }
             }
         }

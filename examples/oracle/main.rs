@@ -33,7 +33,7 @@ enum Command {
     ///
     /// With several bridges each event goes to one of them at random, as through a load balancer: where the connection is
     /// refused, and so nothing was sent, it goes to another one. A bridge that refused a connection or gave no answer is left
-    /// out for a second, unless all are.
+    /// out for a second, or for twice the time that was waited in vain, unless all are.
     Load(Options),
 }
 

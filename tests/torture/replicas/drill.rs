@@ -144,6 +144,16 @@ impl<'a> Drill<'a> {
         took
     }
 
+    /// Waits until Kafka takes messages for each partition.
+    pub fn has_leaders(&self) {
+        for topic in self.topics() {
+            within(RECOVERY_MAX, "a leader of each partition", || {
+                let leaders = self.cluster.admin.leaders(&topic);
+                (leaders.len() == PARTITIONS && leaders.iter().all(|leader| *leader > 0)).then_some(())
+            });
+        }
+    }
+
     /// Whether any bridge answers before Kafka has confirmed.
     pub fn any_breaker_open(&self) -> bool {
         self.fleet.metric(&["imbridge_answer_breaker_open "]) > 0.0

@@ -137,6 +137,7 @@ fn without_kafka(
     pass(length);
     drill.assert_fast_since(from, "without Kafka");
     end(&mut drill.cluster.kafka);
+    drill.has_leaders();
     let back = Instant::now();
     within(CLOSES_WITHIN, "every breaker to close", || {
         (!drill.any_breaker_open()).then_some(())
