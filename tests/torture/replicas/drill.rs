@@ -18,7 +18,7 @@ use crate::support::{eventually, within};
 pub const BRIDGES: usize = 3;
 pub const BEHIND_THE_DETOUR: usize = BRIDGES - 1;
 const PARTITIONS: usize = 4;
-const CALM: Duration = Duration::from_secs(2);
+const CALM: Duration = Duration::from_secs(1);
 const INTERVAL_MS: u64 = 250;
 /// The longest that a fleet may take to be itself again.
 const RECOVERY_MAX: Duration = Duration::from_secs(120);

@@ -34,7 +34,7 @@ pub const ALL: [(&str, Fault, Short); 10] = [
     (
         "nothing comes through between a bridge and Kafka",
         |drill, _| cut_off(drill, CutOff::Silence),
-        Short::Both,
+        Short::Transactional,
     ),
     ("a bridge stands still", stands_still, Short::Both),
     ("Kafka is away", kafka_away, Short::Idempotent),
