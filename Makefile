@@ -36,3 +36,4 @@ fuzz: ## every fuzz target for an hour
 bench: ## throughput and latency on this machine
 	scripts/setup bench
 	scripts/bench
+	scripts/bench-replicas

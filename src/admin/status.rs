@@ -42,6 +42,8 @@ pub(super) fn status(state: &State, history: &History) -> Value {
         "kafka": {
             "connected": readings.sum("imbridge_kafka_connected") > 0.0,
             "published": readings.sum("imbridge_messages_published_total"),
+            "breaker_open": readings.sum("imbridge_answer_breaker_open") > 0.0,
+            "answered_early": readings.sum("imbridge_answered_early_total"),
             "rebuilds": readings.by("imbridge_producer_rebuilds_total", "reason"),
         },
         "spool": {

@@ -48,6 +48,7 @@ pub(super) fn run(config: &Config) -> bool {
         report.line("ok", "spool", line);
     }
     disk(config, &mut report);
+    answers(config, &mut report);
     if let Some((commands, topics)) = report.found("schemas", topics::wanted(config)) {
         let dir = config.schemas.dir.display();
         report.line("ok", "schemas", format!("{commands} commands in {dir}"));
@@ -73,6 +74,20 @@ fn disk(config: &Config, report: &mut Report) {
     report.line("ok", "disk", &disk);
     for problem in disk.problems(&config.spool) {
         report.line("warn", "disk", problem);
+    }
+}
+
+/// What an answer promises goes as far as Kafka's replicas.
+fn answers(config: &Config, report: &mut Report) {
+    let Some(hold) = config.server.hold() else { return };
+    let line = format!("an answer waits for Kafka, {} ms at most", hold.as_millis());
+    report.line("ok", "server.answer_after", line);
+    let replicas = config.kafka.replication_factor;
+    if replicas < 3 {
+        let line = format!(
+            "kafka.replication_factor is {replicas}: what was answered outlives a bridge's disk, but not a broker's; 3 replicas with min.insync.replicas 2 outlive both"
+        );
+        report.line("warn", "server.answer_after", line);
     }
 }
 

@@ -176,6 +176,7 @@ impl Forwarder {
                     backoff.reset();
                 }
                 progress.delivered = ended.delivered;
+                self.reader.confirm(progress.delivered);
                 progress.composed = ended.composed;
                 known = ended.known;
                 outcome.or_else(|trouble| self.learn(trouble, ended.refused, &ended.unexplained))

@@ -13,6 +13,7 @@ mod command_line;
 mod commands;
 mod echo;
 mod evolution;
+mod held;
 mod logs;
 mod memory;
 mod neighbours;

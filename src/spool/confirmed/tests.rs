@@ -139,11 +139,12 @@ fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others
     const LIMIT: Duration = Duration::from_millis(400);
     on_worker(Some(LIMIT), async |lane, reader| {
         let first = lane.append(b"1".to_vec()).await.unwrap();
-        let slow = tokio::task::spawn_local({
+        let mut slow = tokio::task::spawn_local({
             let lane = lane.clone();
             async move { lane.confirmed(first).await }
         });
-        tokio::time::sleep(LIMIT / 2).await;
+        let early = tokio::time::timeout(LIMIT / 2, &mut slow).await;
+        assert!(early.is_err(), "half of its time is left");
         let (unsent, sent) = (
             lane.append(b"2".to_vec()).await.unwrap(),
             lane.append(b"3".to_vec()).await.unwrap(),
