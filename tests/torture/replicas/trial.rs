@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use crate::campaign::pass;
 use crate::size::report;
-use crate::support::bridge::Home;
+use crate::support::bridge::{Bridge, Home};
 use crate::support::eventually;
 use crate::support::fleet::Fleet;
 use crate::support::kafka::Kafka;
-use crate::support::oracle::judge_with;
+use crate::support::oracle::{Ledger, judge_with};
 use crate::support::proxy::CutOff;
 
+/// Long enough for a slow way to Kafka beside other tests, and less than the time for which one is cut off.
+const HOLD_MS: &str = "1000";
 /// With it no time in Kafka excuses an event.
 const NEVER_LATE_MS: &str = "3600000";
 /// Of the way to Kafka, in each direction: answers come after a hundredth of it.
@@ -25,7 +27,7 @@ fn answers_before_kafka_without_marks_are_reported_as_disorder_and_with_a_lost_d
     fleet.start_all();
     let load = fleet.plan().with("rate", 400).start();
     eventually("some events in Kafka", || {
-        let published = |bridge: &crate::support::bridge::Bridge| bridge.metric(&["imbridge_messages_published_total"]);
+        let published = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
         fleet.running().all(|bridge| published(bridge) > 100.0).then_some(())
     });
     // Not late by any clock, and behind what was posted after its answer.
@@ -37,7 +39,7 @@ fn answers_before_kafka_without_marks_are_reported_as_disorder_and_with_a_lost_d
     detour.restore();
     let ledger = load.stop();
     fleet.settle();
-    let judge = |ledger: &crate::support::oracle::Ledger, hold: &str| {
+    let judge = |ledger: &Ledger, hold: &str| {
         judge_with(
             &kafka.brokers,
             &fleet.homes[0],
@@ -45,7 +47,7 @@ fn answers_before_kafka_without_marks_are_reported_as_disorder_and_with_a_lost_d
             &["--answer-hold-ms", hold],
         )
     };
-    let [verdict, strict] = ["300", NEVER_LATE_MS].map(|hold| judge(&ledger, hold));
+    let [verdict, strict] = [HOLD_MS, NEVER_LATE_MS].map(|hold| judge(&ledger, hold));
     report(
         "trial",
         &format!(
@@ -72,7 +74,7 @@ fn answers_before_kafka_without_marks_are_reported_as_disorder_and_with_a_lost_d
         &kafka.brokers,
         &fleet.homes[0],
         &[&ledger.path],
-        &["--answer-hold-ms", "300"],
+        &["--answer-hold-ms", HOLD_MS],
     );
     report("trial", &format!("a lost disk: {}", verdict.summary()));
     assert!(verdict.acknowledged_and_missing > 0, "{verdict:#?}");
