@@ -42,6 +42,7 @@ fn usable(config: &Config) {
         config.server.retry_after_s,
         config.server.shutdown_timeout_s,
         config.shutdown.drain_timeout_s,
+        config.shutdown.leave_s,
         config.kafka.stall_timeout_s,
     ];
     let milliseconds = [

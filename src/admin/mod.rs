@@ -83,8 +83,6 @@ pub struct State {
     pub registry: Registry,
     /// The spool.
     pub appender: Appender,
-    /// Raised when the bridge shuts down.
-    pub draining: Stop,
     /// The log's levels.
     pub levels: Levels,
     /// `admin.token`; another takes its place at a reload.
@@ -244,9 +242,6 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
 
 /// Why a callback cannot be made durable now, or should go to another replica.
 fn unready(state: &State) -> Option<(&'static str, String)> {
-    if state.draining.is_raised() {
-        return Some(("draining", "the bridge is shutting down".into()));
-    }
     state.appender.unready()
 }
 
@@ -271,7 +266,6 @@ mod tests {
         let state = State {
             registry,
             appender: spool.appender(),
-            draining: Stop::default(),
             levels,
             token: Arc::default(),
             views: Vec::new(),

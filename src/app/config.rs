@@ -109,11 +109,17 @@ pub enum LogFormat {
 pub struct Shutdown {
     /// Seconds to answer what is in progress and to deliver what is in the spool; the rest stays there for the next start.
     pub drain_timeout_s: u64,
+    /// Seconds of it in which callbacks are still taken while `/readyz` is red already, so that a load balancer that looks there sends none
+    /// to a closed port.
+    pub leave_s: u64,
 }
 
 impl Default for Shutdown {
     fn default() -> Shutdown {
-        Shutdown { drain_timeout_s: 20 }
+        Shutdown {
+            drain_timeout_s: 20,
+            leave_s: 0,
+        }
     }
 }
 
@@ -121,8 +127,22 @@ impl Shutdown {
     /// What is wrong with a value: the key and what is allowed.
     fn problem(&self) -> Option<(&'static str, String)> {
         const DAY_S: u64 = 24 * 3600;
-        let found = self.drain_timeout_s;
-        (found > DAY_S).then(|| ("drain_timeout_s", format!("{found}: at most {DAY_S} is allowed")))
+        let Shutdown {
+            drain_timeout_s,
+            leave_s,
+        } = self;
+        if *drain_timeout_s > DAY_S {
+            return Some((
+                "drain_timeout_s",
+                format!("{drain_timeout_s}: at most {DAY_S} is allowed"),
+            ));
+        }
+        (leave_s > drain_timeout_s).then(|| {
+            (
+                "leave_s",
+                format!("{leave_s}: at most drain_timeout_s is allowed, which it is part of"),
+            )
+        })
     }
 }
 

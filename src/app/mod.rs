@@ -60,6 +60,7 @@ pub struct Bridge {
     abandon: Stop,
     stop_admin: Stop,
     drain_timeout: Duration,
+    leave: Duration,
     exporter: Option<otlp::Exporter>,
     failure: mpsc::UnboundedReceiver<anyhow::Error>,
 }
@@ -176,7 +177,6 @@ impl Bridge {
         let state = admin::State {
             registry: registry.clone(),
             appender: spool.appender(),
-            draining: draining.clone(),
             levels: levels.clone(),
             token: Arc::clone(&admin_token),
             views: views::all(letters, groups),
@@ -232,6 +232,7 @@ impl Bridge {
             abandon,
             stop_admin,
             drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
+            leave: Duration::from_secs(config.shutdown.leave_s),
             exporter,
             failure,
         };
@@ -246,20 +247,21 @@ impl Bridge {
         }
     }
 
-    /// Stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
+    /// Lets load balancers leave, stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
     /// four seconds at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
     pub async fn drain(self) {
-        info!("shutting down: no new callbacks, answering those in progress");
+        info!(leave = ?self.leave, "shutting down: no new callbacks, answering those in progress");
         let begun = Instant::now();
         let drained_by = begun + self.drain_timeout;
         self.draining.raise();
-        self.spool.give_over_opening();
+        self.spool.leave();
+        tokio::time::sleep(self.leave).await;
         let abandon = self.abandon.clone();
         let deadline = actix_web::rt::spawn(async move {
             tokio::time::sleep_until(drained_by).await;
             abandon.raise();
         });
-        let answered_by = drained_by.max(begun + ANSWER);
+        let answered_by = drained_by.max(Instant::now() + ANSWER);
         let answered = tokio::time::timeout_at(answered_by, self.ingress.stop(true)).await;
         if answered.is_err() {
             warn!("requests in progress are left without an answer: the time to drain is over");

@@ -1,5 +1,7 @@
 //! One life of a producer: records in, messages out in order, deliveries counted back, until a fault or the end.
 
+mod prepare;
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use super::source::Source;
 use super::window::{InFlight, Window};
 use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
-use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, read_back};
+use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, lag_time, read_back};
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
@@ -34,6 +36,8 @@ pub(super) struct Life<'a> {
     /// Delivered messages whose record is not complete, and the marks behind them: these move with the record, since its first
     /// message would be looked for too.
     unfinished: Vec<(InFlight, i64)>,
+    /// Messages in front of those that wait that can be sent as they are.
+    sendable: usize,
     progress_at: Instant,
     /// The message that was sent last travels alone.
     alone: bool,
@@ -91,6 +95,7 @@ impl<'a> Life<'a> {
             publisher,
             window: Window::default(),
             unfinished: Vec::new(),
+            sendable: 0,
             progress_at: Instant::now(),
             alone: false,
             unsent: Vec::new(),
@@ -145,9 +150,9 @@ impl<'a> Life<'a> {
                 if let Some(bare) = self.source.bare.take() {
                     self.window.complete(bare.seq);
                 }
-                self.prepare()?;
-                self.parts.reader.note_recovery(false);
             }
+            self.prepare()?;
+            self.parts.reader.note_recovery(false);
             // What was not looked up for want of time may be there.
             let sent = !self.parts.abandon.is_raised() && self.send()?;
             let collected = self.collect()?;
@@ -162,48 +167,6 @@ impl<'a> Life<'a> {
                 self.watch_for_stall()?;
             }
         }
-    }
-
-    /// Before anything is sent to a partition, its topic is there and it has a mark in the spool; and before anything is sent that an
-    /// earlier session may have sent, the partition behind its mark is looked up. One without a mark never had a message.
-    fn prepare(&mut self) -> Result<(), Trouble> {
-        let Some(first) = self.source.pending.front().map(|step| step.message.position.seq) else {
-            return Ok(());
-        };
-        // Not before all of them are delivered: a session that ends earlier leaves them to the next one.
-        if self.source.delivered >= self.composed && !self.known.present.is_empty() {
-            self.known.present = Present::default();
-        }
-        let slots: HashSet<&Slot> = self.source.pending.iter().map(|step| &step.message.slot).collect();
-        let asked_at = Instant::now();
-        for slot in &slots {
-            self.publisher.require(&slot.topic)?;
-        }
-        // A topic that is created takes its time, in which nothing could be delivered.
-        self.progress_at += asked_at.elapsed();
-        let mut look_up = HashMap::new();
-        if first <= self.known.horizon {
-            let others = self.source.pending.iter();
-            let others = others.filter_map(|step| self.parts.composer.other_place(&step.message));
-            let others = others.filter(|slot| !self.parts.composer.refusals.is_closed(&slot.topic));
-            let all = others.chain(slots.iter().copied().cloned());
-            for slot in all.filter(|slot| !self.known.looked_up.contains(slot)) {
-                look_up.extend(self.marks.get(&slot).map(|mark| (slot, mark)));
-            }
-        }
-        let unmarked = slots.into_iter().filter(|slot| self.marks.get(slot).is_none());
-        for slot in unmarked.cloned().collect::<Vec<_>>() {
-            self.marks.set(slot.clone(), self.publisher.end(&slot));
-            self.known.looked_up.insert(slot);
-        }
-        let notes = self.marks.take_notes();
-        if !notes.is_empty() {
-            self.parts.reader.deliver_durably(self.source.delivered, notes)?;
-        }
-        if look_up.is_empty() {
-            return Ok(());
-        }
-        self.look_up(&look_up)
     }
 
     /// Finds out which messages of earlier sessions are in these partitions, behind their marks.
@@ -235,9 +198,13 @@ impl<'a> Life<'a> {
             match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
                 None => {
-                    let until = Instant::now() + self.parts.config.settle(self.publisher.replicas(slots));
-                    while !abandon.is_raised() && Instant::now() < until {
-                        abandon.pause(SETTLE_STEP.min(until.saturating_duration_since(Instant::now())));
+                    let (config, began) = (&self.parts.config, Instant::now());
+                    let replicas = self.publisher.replicas(slots);
+                    let settle = config.settle(replicas, || lag_time(config, slots));
+                    let settle_ms = settle.as_millis() as u64;
+                    info!(settle_ms, "waits until what was on its way to Kafka can be seen there");
+                    while !abandon.is_raised() && began.elapsed() < settle {
+                        abandon.pause(SETTLE_STEP.min(settle.saturating_sub(began.elapsed())));
                         self.publisher.poll()?;
                         self.parts.reader.note_recovery(self.publisher.is_reachable());
                     }
@@ -258,10 +225,11 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Sends what is pending until librdkafka's queue is full; true when it sent anything.
+    /// Sends what is prepared until librdkafka's queue is full; true when it sent anything.
     fn send(&mut self) -> Result<bool, Trouble> {
         let mut sent = false;
         while let Some(step) = self.source.pending.front()
+            && self.sendable > 0
             && self.window.len() < WINDOW_MAX
         {
             let message = &step.message;
@@ -296,6 +264,7 @@ impl<'a> Life<'a> {
                 self.parts.metrics.replayed.inc();
             }
             self.source.pending.pop_front();
+            self.sendable -= 1;
             sent = true;
         }
         Ok(sent)

@@ -1,6 +1,6 @@
 //! Records become steps, in order: what both ways of delivery have in common.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Forwarder, Trouble};
@@ -77,6 +77,13 @@ impl Source {
     /// Records after this one were never composed.
     pub fn composed(&self) -> u64 {
         self.read.max(self.horizon)
+    }
+
+    /// The topics, each once, of messages that wait and for which this holds.
+    pub fn topics(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        let topics = self.pending.iter().map(|step| &*step.message.slot.topic);
+        let topics: BTreeSet<&str> = topics.filter(|topic| is_meant(topic)).collect();
+        topics.into_iter().map(str::to_owned).collect()
     }
 
     /// Whether the spool knows of everything that is delivered.

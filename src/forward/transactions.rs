@@ -15,8 +15,9 @@ use super::{Forwarder, Progress, Trouble};
 use crate::lifecycle::unix_ms;
 use crate::publish::{Checkpoint, ConnectError, Extent, Failure, Fault, Kind, Publisher, Sent, last_checkpoint};
 
-/// Messages of one transaction, but for the rest of the last record.
+/// Messages of one transaction, and bytes, but for the rest of the last record: a slow network must carry it in time.
 const MESSAGES_MAX: usize = 5_000;
+const BYTES_MAX: usize = 4 << 20;
 /// How long to wait for room in librdkafka's queue.
 const WAIT_FULL: Duration = Duration::from_millis(1);
 /// How long to wait for records, with nothing to report.
@@ -160,22 +161,31 @@ impl<'a> Transactions<'a> {
     /// One transaction: everything that waits, up to its limit, and whole records only.
     fn transact(&mut self) -> Result<(), Trouble> {
         self.sent.clear();
+        let (mut bytes, mut is_full) = (0, false);
         let mut complete = self.source.bare.take();
         self.publisher.begin()?;
-        loop {
+        let mut is_whole = true;
+        'transaction: loop {
             while let Some(step) = self.source.pending.front() {
+                // What is in front of a topic that must be made ready first is committed first.
+                if is_whole && !self.sent.is_empty() && !self.publisher.is_ready(&step.message.slot.topic) {
+                    break 'transaction;
+                }
                 let completes = step.completes;
+                bytes += step.message.payload.len();
                 if !self.send_first()? {
                     return Ok(());
                 }
                 self.source.pending.pop_front();
+                is_whole = completes.is_some();
                 complete = completes.or(complete);
-                if completes.is_some() && self.sent.len() >= MESSAGES_MAX {
+                is_full = self.sent.len() >= MESSAGES_MAX || bytes >= BYTES_MAX;
+                if is_whole && is_full {
                     break;
                 }
             }
             self.publisher.poll()?;
-            if self.sent.len() >= MESSAGES_MAX {
+            if is_full {
                 break;
             }
             self.source.fill(self.parts, &self.publisher)?;
@@ -206,7 +216,10 @@ impl<'a> Transactions<'a> {
     /// Sends the first message that waits, once there is room for it; false when the time to drain is over before.
     fn send_first(&mut self) -> Result<bool, Trouble> {
         let message = &self.source.pending.front().expect("the caller looked at it").message;
-        self.publisher.require(&message.slot.topic)?;
+        if !self.publisher.is_ready(&message.slot.topic) {
+            self.publisher
+                .make_ready(&self.source.topics(|topic| !self.publisher.is_ready(topic)))?;
+        }
         // A suspect travels alone: a refusal is then its own.
         let alone = self.parts.composer.refusals.is_suspect(message.position);
         if alone && !self.wait_until(|it| Ok(it.publisher.in_flight() == 0))? {

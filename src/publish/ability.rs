@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, ResourceSpecifier};
+use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::checkpoint::checkpoint_topic;
 use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
-use super::native::{self, Allowed, Operation};
+use super::native::{self, Allowed, Operation, Owners};
 use super::refusal::{Kind, TopicRefused, kind_of};
-use super::{Config, ConnectError, Context, Delivery, topics};
+use super::{Config, Context, Delivery, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -168,14 +168,15 @@ fn refusal(config: &Config, cause: &native::Refused, topics: Vec<String>) -> Ref
 /// # Errors
 /// A sentence, when the cluster does not tell.
 pub fn message_limits(config: &Config, topics: &[String]) -> Result<String, String> {
-    let told = |cause: ConnectError| format!("max.message.bytes is not told: {cause}");
-    let limits = topics::limits(config, topics).map_err(told)?;
+    let told = |cause: KafkaError| format!("max.message.bytes is not told: Kafka: {cause}");
+    let client = super::consumer(config, "imbridge-limits", &[]).map_err(told)?;
+    let limits = topics::limits(client.client(), config, topics).map_err(told)?;
     let least = limits.iter().min_by_key(|(topic, bytes)| (**bytes, *topic));
     let least = least.map(|(topic, bytes)| {
         let count = limits.len();
         format!("max.message.bytes is at least {bytes} on {count} topics ({topic})")
     });
-    let default = broker_limit(config).unwrap_or_else(|cause| {
+    let default = broker_limit(client.client()).unwrap_or_else(|cause| {
         tracing::debug!(%cause, "the brokers do not tell message.max.bytes");
         None
     });
@@ -186,9 +187,7 @@ pub fn message_limits(config: &Config, topics: &[String]) -> Result<String, Stri
 }
 
 /// What topics take that have no `max.message.bytes` of their own, where the bridge may read it.
-fn broker_limit(config: &Config) -> KafkaResult<Option<String>> {
-    let admin: AdminClient<Context> = config.client("imbridge-limits").create_with_context(Context)?;
-    let client = admin.inner();
+fn broker_limit(client: &Client<Context>) -> KafkaResult<Option<String>> {
     let forbidden = |allowed: Allowed| allowed.is_some_and(|allowed| !allowed.contains(&Operation::DescribeConfigs));
     if forbidden(native::cluster_operations(client, TIMEOUT)?) {
         return Ok(None);
@@ -197,9 +196,7 @@ fn broker_limit(config: &Config) -> KafkaResult<Option<String>> {
     let Some(broker) = metadata.brokers().first() else {
         return Ok(None);
     };
-    let described = topics::settings(&admin, &[ResourceSpecifier::Broker(broker.id())])?;
-    let mut entries = described.flat_map(|resource| resource.entries);
-    Ok(entries
-        .find(|entry| entry.name == "message.max.bytes")
-        .and_then(|entry| entry.value))
+    let described = native::settings(client, Owners::Broker(broker.id()), TIMEOUT)?;
+    let mut settings = described.into_values();
+    Ok(settings.find_map(|settings| settings.get("message.max.bytes").cloned()))
 }

@@ -13,8 +13,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::transaction::spool_id;
 use super::{Config, Context, Fault, partition_of, topics};
 
-/// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after a
-/// minute (`transaction.timeout.ms`).
+/// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after its time-out
+/// (`transaction.timeout.ms`), which may be another for that bridge.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// `<prefix>.checkpoints`: the last [`Checkpoint`] of each spool, by spool id.

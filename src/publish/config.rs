@@ -12,6 +12,11 @@ use super::transaction::transactional_id;
 /// With a smaller queue not even a dead letter's part would fit.
 const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
+/// What a producer that died had on its way is with its broker after this, or lost.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+/// The same, and for a leader to tell the controller that it gives up a follower.
+const LAG_MARGIN: Duration = Duration::from_secs(5);
+
 /// Defaults that the configuration may change, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
     ("queue.buffering.max.ms", "5"),
@@ -21,6 +26,10 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("socket.keepalive.enable", "true"),
     ("reconnect.backoff.max.ms", "2000"),
 ];
+
+/// Longer than the election after a broker's death takes (its session is 9 s), and shorter than Kafka's minute: until then a
+/// broker that stands still keeps its requests, and a transaction whose producer is gone hides from readers what is behind it.
+const TRANSACTION_TIMEOUT_MS: &str = "15000";
 
 /// What keeps a message from arriving twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -94,9 +103,9 @@ pub struct Config {
     /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
     pub stall_timeout_s: u64,
     /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
-    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; 50 000 with more, since what a leader has
-    /// taken is visible to readers only when its followers have it, or have been given up: after `replica.lag.time.max.ms`
-    /// (30 s) and the half of it that may pass before the leader looks.
+    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; with more, 1.5 times the leaders'
+    /// `replica.lag.time.max.ms` and 5 s, since what a leader has taken is visible to readers only when its followers have it, or
+    /// have been given up: after that time and the half of it that may pass before the leader looks.
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: Properties,
@@ -193,10 +202,13 @@ impl Config {
             .map(|cause| ("properties".into(), cause.to_string()))
     }
 
-    /// How long to wait before looking up what reached topics with so many replicas.
-    pub fn settle(&self, replicas: usize) -> Duration {
-        let automatic = if replicas <= 1 { 2_000 } else { 50_000 };
-        Duration::from_millis(self.settle_ms.unwrap_or(automatic))
+    /// How long to wait before looking up what reached topics with so many replicas, whose leaders give up a follower after `lag`.
+    pub fn settle(&self, replicas: usize, lag: impl FnOnce() -> Duration) -> Duration {
+        let automatic = || match replicas {
+            0 | 1 => ON_THE_WAY,
+            _ => lag() * 3 / 2 + LAG_MARGIN,
+        };
+        self.settle_ms.map_or_else(automatic, Duration::from_millis)
     }
 
     /// The most bytes that librdkafka puts into one batch of several messages.
@@ -226,6 +238,15 @@ impl Config {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
+            // A transaction ends with the last of its messages, so none waits for others to come.
+            if self.properties.get("linger.ms").is_none() {
+                client.set("queue.buffering.max.ms", "0");
+            }
+            // librdkafka refuses a time-out of requests that is longer.
+            let timeouts = ["transaction.timeout.ms", "socket.timeout.ms"];
+            if timeouts.iter().all(|name| self.properties.get(name).is_none()) {
+                client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+            }
         }
         client
     }
@@ -275,9 +296,13 @@ mod tests {
             replication_factor: 1,
             ..Config::default()
         };
-        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [2, 50]);
+        let seconds = |config: &Config, lag_s| {
+            [1, 3].map(|replicas| config.settle(replicas, || Duration::from_secs(lag_s)).as_secs())
+        };
+        assert_eq!(seconds(&config, 30), [2, 50]);
+        assert_eq!(seconds(&config, 10), [2, 20]);
         config.settle_ms = Some(7_000);
-        assert_eq!([1, 3].map(|replicas| config.settle(replicas).as_secs()), [7, 7]);
+        assert_eq!(seconds(&config, 30), [7, 7]);
     }
 
     #[test]
@@ -298,6 +323,24 @@ mod tests {
         let (key, _) = config("\"no.such.property\" = \"1\"").problem().unwrap();
         assert!(key.contains("no.such.property"));
         assert_eq!(config("\"linger.ms\" = \"20\"").problem(), None);
+    }
+
+    #[test]
+    fn transactions_have_times_of_their_own_unless_these_are_configured() {
+        for (properties, linger, timeout) in [
+            ("", Some("0"), Some(TRANSACTION_TIMEOUT_MS)),
+            ("\"linger.ms\" = \"20\"", Some("20"), Some(TRANSACTION_TIMEOUT_MS)),
+            ("\"transaction.timeout.ms\" = \"60000\"", Some("0"), Some("60000")),
+            ("\"socket.timeout.ms\" = \"30000\"", Some("0"), None),
+        ] {
+            let mut config = config(properties);
+            config.delivery = Delivery::Transactional;
+            let client = config.producer("s");
+            assert_eq!(client.get("queue.buffering.max.ms"), linger, "{properties}");
+            assert_eq!(client.get("transaction.timeout.ms"), timeout, "{properties}");
+            let made: Result<rdkafka::producer::BaseProducer, _> = client.create();
+            assert!(made.is_ok(), "librdkafka takes {properties}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
 pub use diagnosis::{absent, creates_topics};
 pub use directory::Unready;
-pub use hidden::hidden;
+pub use hidden::{hidden, lag_time};
 pub use message::{LATE_HEADER, Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};

@@ -1,5 +1,6 @@
 //! What librdkafka has and rust-rdkafka does not wrap: whether a failed message may be in Kafka, the broker's own words, topics
-//! that are only validated, and what the broker allows this client to do; and librdkafka's list of its own properties. All other unsafe code is in `cli/embedded.rs`.
+//! that are only validated, and what the broker allows this client to do; librdkafka's list of its own properties; and what any client
+//! may ask, where rust-rdkafka wants one of its own for the question. All other unsafe code is in `cli/embedded.rs`.
 //!
 //! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
 
@@ -10,14 +11,14 @@ use std::ffi::CString;
 use std::fmt;
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaAdminOp;
+use rdkafka::{ClientContext, TopicPartitionList};
 
-use self::admin::{Admin, Owned, WORDS_BYTES, array, check, out_of_memory, refused_option, text};
+use self::admin::{Admin, Owned, WORDS_BYTES, array, check, milliseconds, out_of_memory, refused_option, text};
 
 /// Whether the producer knows that a message of a delivery report is not in Kafka: it was never sent, or the broker refused it. One that
 /// was sent and not acknowledged may be there.
@@ -260,6 +261,97 @@ unsafe fn operations(found: *const u32, count: usize) -> Allowed {
     // SAFETY: by the caller.
     let number = |index| unsafe { found.add(index).read() };
     Some((0..count).map(number).filter_map(Operation::of).collect())
+}
+
+/// Whose settings are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owners<'a> {
+    /// These topics.
+    Topics(&'a [String]),
+    /// The broker with this number; it is asked itself.
+    Broker(i32),
+}
+
+/// Names of settings and their values.
+pub(super) type Settings = HashMap<String, String>;
+
+/// The settings of topics or of a broker, by the name of each, where the cluster tells them. Needs the right to describe configurations.
+pub(super) fn settings(
+    client: &Client<impl ClientContext>,
+    owners: Owners<'_>,
+    timeout: Duration,
+) -> KafkaResult<HashMap<String, Settings>> {
+    use sys::rd_kafka_ResourceType_t::{RD_KAFKA_RESOURCE_BROKER, RD_KAFKA_RESOURCE_TOPIC};
+    let (kind, names) = match owners {
+        Owners::Topics(names) => (RD_KAFKA_RESOURCE_TOPIC, names.to_vec()),
+        Owners::Broker(id) => (RD_KAFKA_RESOURCE_BROKER, vec![id.to_string()]),
+    };
+    if names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let resource = |name: String| {
+        let name = CString::new(name)?;
+        // SAFETY: the name is alive during the call, which copies it.
+        let resource = unsafe {
+            let resource = sys::rd_kafka_ConfigResource_new(kind, name.as_ptr());
+            Owned::new(resource, sys::rd_kafka_ConfigResource_destroy)
+        };
+        resource.ok_or_else(out_of_memory)
+    };
+    let resources: Vec<_> = names.into_iter().map(resource).collect::<KafkaResult<_>>()?;
+    let mut pointers: Vec<_> = resources.iter().map(Owned::pointer).collect();
+    let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
+    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
+    // SAFETY: client, resources, options and queue are alive; the call copies the resources and options, and counts its use of the queue.
+    unsafe {
+        sys::rd_kafka_DescribeConfigs(
+            client.native_ptr(),
+            pointers.as_mut_ptr(),
+            pointers.len(),
+            options,
+            queue,
+        )
+    };
+    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT)?;
+    let mut count = 0;
+    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeConfigs_result(event.pointer());
+        let found = array(
+            sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count),
+            count,
+        );
+        Ok(found.filter_map(|resource| settings_of(resource)).collect())
+    }
+}
+
+/// `None` where the broker refused to tell them.
+///
+/// # Safety
+/// `resource` must be a resource of an event that is alive.
+unsafe fn settings_of(resource: *const sys::rd_kafka_ConfigResource_t) -> Option<(String, Settings)> {
+    let mut count = 0;
+    // SAFETY: by the caller; the strings are copied.
+    unsafe {
+        check(sys::rd_kafka_ConfigResource_error(resource)).ok()?;
+        let entries = array(sys::rd_kafka_ConfigResource_configs(resource, &mut count), count);
+        let entries = entries.filter_map(|entry| {
+            let name = text(sys::rd_kafka_ConfigEntry_name(entry))?;
+            Some((name, text(sys::rd_kafka_ConfigEntry_value(entry))?))
+        });
+        Some((text(sys::rd_kafka_ConfigResource_name(resource))?, entries.collect()))
+    }
+}
+
+/// Finds the offsets that are asked for (`Offset::End`, a time), in place: one question for each leader.
+pub(super) fn find_offsets(
+    client: &Client<impl ClientContext>,
+    list: &mut TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<()> {
+    // SAFETY: client and list are alive, and nobody else has the list.
+    let outcome = unsafe { sys::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), milliseconds(timeout)) };
+    check(outcome).map_err(KafkaError::OffsetFetch)
 }
 
 #[cfg(test)]

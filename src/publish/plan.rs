@@ -58,7 +58,7 @@ pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, Connec
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
     let found = findings(&metadata, topics, config.partitions);
-    let settings = topics::describe(config, &topics::there(&found))?;
+    let settings = topics::describe(client.client(), &topics::there(&found)).map_err(ConnectError::Kafka)?;
     let replicas = topics::replicas(&metadata);
     let judge = |(topic, finding): (String, Finding)| TopicPlan {
         replicas: replicas.get(topic.as_str()).copied().unwrap_or_default(),
@@ -81,11 +81,12 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     if missing.is_empty() {
         return Ok(());
     }
-    if let Some((topic, refused)) = topics::create(config, missing)?.into_iter().next() {
+    let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
+    let refusals = topics::create(client.client(), config, missing).map_err(ConnectError::Kafka)?;
+    if let Some((topic, refused)) = refusals.into_iter().next() {
         let cause = refused.text;
         return Err(ConnectError::Create { topic, cause });
     }
-    let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)
 }
 

@@ -3,8 +3,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::message::{LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEAD
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
 use super::transaction::spool_id;
-use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic, topics};
+use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two questions whether a cluster that had gone is back.
@@ -91,6 +91,8 @@ pub struct Publisher {
     pub(super) config: Config,
     pub(super) spool: String,
     directory: RefCell<Directory>,
+    /// When the last transaction was committed.
+    pub(super) committed_at: Cell<Instant>,
     asked_at: Cell<Instant>,
     /// Whether the cluster is back, while that is being asked.
     question: Cell<Option<JoinHandle<bool>>>,
@@ -111,7 +113,7 @@ impl Publisher {
             .client()
             .fetch_metadata(None, METADATA_TIMEOUT)
             .map_err(|cause| unreached(&producer, config, &cause))?;
-        let directory = Directory::read(config, &metadata, topics);
+        let directory = Directory::read(config, producer.client(), &metadata, topics);
         let producer = match batch_limit(config, directory.limits()) {
             None => producer,
             Some(bytes) => {
@@ -129,6 +131,7 @@ impl Publisher {
             config: config.clone(),
             spool: spool.to_owned(),
             directory: RefCell::new(directory),
+            committed_at: Cell::new(Instant::now()),
             asked_at: Cell::new(Instant::now()),
             question: Cell::new(None),
         };
@@ -136,41 +139,34 @@ impl Publisher {
             publisher.create_all(topics)?;
         }
         if config.delivery == Delivery::Transactional {
-            publisher.require(&checkpoint_topic(&config.topic_prefix))?;
+            publisher.make_ready(&[checkpoint_topic(&config.topic_prefix)])?;
             publisher.take_over()?;
         }
         Ok(publisher)
     }
 
     /// One that cannot be created is refused when its first message is there, and does not hold up the others until then.
-    fn create_all(&self, topics: &[String]) -> Result<(), ConnectError> {
-        let missing = self.directory.borrow().missing(topics);
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let refusals = topics::create(&self.config, &missing)?;
-        for (topic, refused) in &refusals {
+    fn create_all(&self, topics: &[String]) -> Result<(), Unready> {
+        let mut directory = self.directory.borrow_mut();
+        let missing = directory.missing(topics);
+        for (topic, refused) in directory.create(self.producer.client(), &missing)? {
             tracing::warn!(topic, cause = refused.text, "the cluster does not create the topic");
         }
-        let refused = |topic: &&String| refusals.iter().any(|(refused, _)| refused == *topic);
-        let created: Vec<String> = missing.iter().filter(|topic| !refused(topic)).cloned().collect();
-        let fetch = || self.producer.client().fetch_metadata(None, METADATA_TIMEOUT);
-        if let Err(cause) = topics::await_leaders(fetch, &self.config, &created) {
-            tracing::warn!(%cause, "not all of the new topics have their leaders yet");
-        }
-        tracing::info!(count = created.len(), "created the topics that were missing");
-        let metadata = fetch().map_err(ConnectError::Kafka)?;
-        *self.directory.borrow_mut() = Directory::read(&self.config, &metadata, topics);
         Ok(())
     }
 
-    /// Makes sure that a topic can be written to, and that librdkafka knows where; creates it where it is missing.
+    /// Whether a topic can be written to, as far as is known.
+    pub fn is_ready(&self, topic: &str) -> bool {
+        self.directory.borrow().is_ready(topic)
+    }
+
+    /// Makes sure that topics can be written to, and that librdkafka knows where; creates those that are missing. Takes some round
+    /// trips, to be asked with nothing in flight.
     ///
     /// # Errors
-    /// [`Unready`] when it cannot.
-    pub fn require(&self, topic: &str) -> Result<(), Unready> {
-        let fetch = || self.producer.client().fetch_metadata(Some(topic), METADATA_TIMEOUT);
-        self.directory.borrow_mut().require(topic, fetch)
+    /// [`Unready`] when one of them cannot.
+    pub fn make_ready(&self, topics: &[String]) -> Result<(), Unready> {
+        self.directory.borrow_mut().make_ready(self.producer.client(), topics)
     }
 
     /// The largest message that this topic takes, in bytes.
@@ -178,9 +174,15 @@ impl Publisher {
         self.directory.borrow().max_message_bytes(topic)
     }
 
-    /// An offset behind which everything is that is sent to this partition from now on; no more than its end.
-    pub fn end(&self, slot: &Slot) -> i64 {
-        self.directory.borrow_mut().end(slot)
+    /// An offset behind which everything is that is sent to this partition from now on, no more than its end; `None` until
+    /// [`Publisher::find_ends`] has asked.
+    pub fn end(&self, slot: &Slot) -> Option<i64> {
+        self.directory.borrow().end(slot)
+    }
+
+    /// Asks for the ends of all partitions of these topics. Takes up to 3 seconds.
+    pub fn find_ends(&self, topics: &[Arc<str>]) {
+        self.directory.borrow_mut().find_ends(self.producer.client(), topics);
     }
 
     /// The most replicas that the topic of any of these partitions has.

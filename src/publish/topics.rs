@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, OwnedResourceSpecifier, ResourceSpecifier};
 use rdkafka::client::Client;
-use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
 use super::checkpoint::checkpoint_topic;
-use super::native::{self, NewTopic};
-use super::{Config, ConnectError, Context};
+use super::native::{self, NewTopic, Owners, Settings};
+use super::{Config, ConnectError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,10 +160,12 @@ pub(super) fn new_topics(config: &Config, topics: &[String]) -> Vec<NewTopic> {
 }
 
 /// Creates topics; gives those that the cluster refuses, and why. One that is there already is none of them.
-pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<(String, native::Refused)>, ConnectError> {
-    let new = new_topics(config, missing);
-    let client = super::consumer(config, "imbridge-admin", &[]).map_err(ConnectError::Kafka)?;
-    let outcomes = native::create_topics(client.client(), &new, false, TIMEOUT).map_err(ConnectError::Kafka)?;
+pub(super) fn create(
+    client: &Client<impl ClientContext>,
+    config: &Config,
+    missing: &[String],
+) -> KafkaResult<Vec<(String, native::Refused)>> {
+    let outcomes = native::create_topics(client, &new_topics(config, missing), false, TIMEOUT)?;
     let refusals = outcomes
         .into_iter()
         .filter_map(|(topic, outcome)| Some((topic, outcome.err()?)));
@@ -175,11 +175,15 @@ pub(super) fn create(config: &Config, missing: &[String]) -> Result<Vec<(String,
 }
 
 /// `max.message.bytes` of each topic, where the cluster tells it. Warns of topics whose events compaction would delete.
-pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<String, usize>, ConnectError> {
+pub(super) fn limits(
+    client: &Client<impl ClientContext>,
+    config: &Config,
+    topics: &[String],
+) -> KafkaResult<HashMap<String, usize>> {
     if config.mock {
         return Ok(HashMap::new());
     }
-    let settings = describe(config, topics)?;
+    let settings = describe(client, topics)?;
     let policy_of = |topic: &String| settings.get(topic)?.get("cleanup.policy");
     for topic in topics
         .iter()
@@ -192,47 +196,15 @@ pub(super) fn limits(config: &Config, topics: &[String]) -> Result<HashMap<Strin
             );
         }
     }
-    let limit_of = |(topic, settings): (String, HashMap<String, String>)| {
-        Some((topic, settings.get("max.message.bytes")?.parse().ok()?))
-    };
+    let limit_of =
+        |(topic, settings): (String, Settings)| Some((topic, settings.get("max.message.bytes")?.parse().ok()?));
     Ok(settings.into_iter().filter_map(limit_of).collect())
 }
 
 /// Every setting of each topic, where the cluster tells it.
 pub(super) fn describe(
-    config: &Config,
+    client: &Client<impl ClientContext>,
     topics: &[String],
-) -> Result<HashMap<String, HashMap<String, String>>, ConnectError> {
-    if topics.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let admin = config.client("imbridge-admin").create_with_context(Context);
-    let admin = admin.map_err(ConnectError::Kafka)?;
-    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
-    let described = settings(&admin, &resources).map_err(ConnectError::Kafka)?;
-    let settings_of = |resource: ConfigResource| {
-        let OwnedResourceSpecifier::Topic(topic) = resource.specifier else {
-            return None;
-        };
-        let entries = resource.entries.into_iter();
-        Some((
-            topic,
-            entries.filter_map(|entry| Some((entry.name, entry.value?))).collect(),
-        ))
-    };
-    Ok(described.filter_map(settings_of).collect())
-}
-
-/// The settings of topics or brokers, where the cluster tells them.
-pub(super) fn settings(
-    admin: &AdminClient<Context>,
-    resources: &[ResourceSpecifier<'_>],
-) -> KafkaResult<impl Iterator<Item = ConfigResource> + use<>> {
-    let options = AdminOptions::new()
-        .request_timeout(Some(TIMEOUT))
-        .operation_timeout(Some(TIMEOUT));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the operating system gives an event queue");
-    let described = runtime.block_on(admin.describe_configs(resources, &options))?;
-    Ok(described.into_iter().filter_map(Result::ok))
+) -> KafkaResult<HashMap<String, Settings>> {
+    native::settings(client, Owners::Topics(topics), TIMEOUT)
 }

@@ -7,7 +7,8 @@ use super::capture::TIMES_MAX;
 use super::identity::{IdentityRule, SequenceRule};
 use super::key::KeyRule;
 use super::location::{Fault, Faults, Located};
-use super::path::{Path, Paths};
+use super::meaning::{self, MeaningRule};
+use super::path::{FIRST, Path, Paths};
 use super::plan::{FieldPlan, Kind, RecordPlan};
 use crate::callback::{Answer, CommandRule, Phase};
 
@@ -17,19 +18,22 @@ pub(super) struct Attributes {
     pub key: KeyRule,
     pub identity: IdentityRule,
     pub sequence: Option<SequenceRule>,
+    pub meaning: Option<MeaningRule>,
     /// What the key, the identity and the sequence need of a body.
     pub paths: Paths,
 }
 
 /// What may stand there.
-const NAMES: [&str; 7] = ["phase", "key", "time", "answer", "expand", "identity", "sequence"];
+const NAMES: [&str; 11] = [
+    "phase", "key", "time", "answer", "expand", "identity", "sequence", "kind", "actor", "targets", "lacks",
+];
 
 impl Attributes {
     /// Reads the attributes, and marks in `plan` the fields whose values they need.
     pub fn read(record: &Located<'_>, plan: &mut RecordPlan, faults: &mut Faults) -> Option<Self> {
         let attributes = record.need(
             "imbridge",
-            "an object with phase and key, perhaps time, answer, expand, identity, sequence",
+            "an object with phase and key, perhaps time, answer, expand, identity, sequence, kind, actor, targets, lacks",
         );
         let attributes = faults.note(attributes)?;
         faults.note(attributes.only(&NAMES));
@@ -39,6 +43,7 @@ impl Attributes {
         faults.note(time(&attributes, plan));
         let identity = faults.note(identity(&attributes, &mut paths, plan));
         let sequence = faults.note(sequence(&attributes, &mut paths, plan));
+        let meaning = meaning::read(&attributes, phase, plan, faults);
         let answer = faults.note(answer(&attributes, plan));
         let expand = attributes.get("expand");
         let expand = expand.map(|expand| expand.text().map(str::to_owned)).transpose();
@@ -51,6 +56,7 @@ impl Attributes {
             key: key?,
             identity: identity?,
             sequence: sequence?,
+            meaning,
             paths,
         })
     }
@@ -115,7 +121,7 @@ fn time(attributes: &Located<'_>, plan: &mut RecordPlan) -> Result<(), Fault> {
         return Err(blame(format!("there are {}", paths.len())));
     }
     for (alternative, path) in paths.into_iter().enumerate() {
-        Path::parse(path)
+        Path::parse(path, FIRST)
             .and_then(|path| path.keep_time(plan, alternative))
             .map_err(blame)?;
     }

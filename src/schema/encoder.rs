@@ -7,6 +7,7 @@ use super::avro;
 use super::command::Command;
 use super::error::EncodeError;
 use super::identity::Numbered;
+use super::meaning::Meaning;
 use super::walk::{Scratch, Walk};
 
 /// Room for escaped strings kept from one body to the next.
@@ -52,6 +53,21 @@ impl Encoder {
     /// An encoder with empty buffers, good for every command.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An encoder that can also be asked for what events mean; it keeps a body's accounts for that.
+    pub fn with_meanings() -> Self {
+        let mut encoder = Self::default();
+        encoder.scratch.captures.meant = true;
+        encoder
+    }
+
+    /// What the event means whose body was encoded last, without a fault and as this command's. Of an encoder that is not
+    /// [`with_meanings`](Self::with_meanings), nothing.
+    pub fn meaning<'c>(&self, command: &'c Command) -> Meaning<'c> {
+        let rule = command.attributes.meaning.as_ref();
+        let rule = rule.filter(|_| self.scratch.captures.meant);
+        rule.map_or_else(Meaning::default, |rule| rule.evaluate(&self.scratch.captures))
     }
 
     /// Appends the record of `body` to `out`, framed as a single object. After an error `out` is as it was.

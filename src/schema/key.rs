@@ -66,7 +66,8 @@ impl Alternative {
     }
 }
 
-fn is_value(text: &str) -> bool {
+/// Whether a text names somebody or something.
+pub(super) fn is_value(text: &str) -> bool {
     !text.is_empty() && text != NOBODY
 }
 

@@ -1,5 +1,6 @@
 //! Everything that is wrong with a schemas folder, in one go: what loading refuses, and what no loader sees - pairs of
-//! versions that cannot read each other, documentation that says nothing, a published version that changed.
+//! versions that cannot read each other, documentation that says nothing, a kind that is not defined, a published version
+//! that changed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::error::{Finding, LoadError};
 use super::file::{Compiled, SchemaFile};
+use super::kinds::Kinds;
 use super::location::{Faults, Located};
 use super::published::{Entry, Published, entry_name};
 use super::source::{self, CommandFolder};
@@ -35,9 +37,10 @@ pub fn lint(dir: &Path) -> Report {
         report.extend([error]);
         Published::default()
     });
+    let kinds = Kinds::read(dir).map_err(|error| report.extend([error])).ok();
     let mut owners = HashMap::new();
     for folder in &folders {
-        report.command(folder, &mut published, &mut owners);
+        report.command(folder, kinds.as_ref(), &mut published, &mut owners);
     }
     for (name, _) in published.0 {
         report.findings.push(Finding {
@@ -60,6 +63,7 @@ impl Report {
     fn command(
         &mut self,
         folder: &CommandFolder,
+        kinds: Option<&Kinds>,
         published: &mut Published,
         owners: &mut HashMap<u64, (String, String)>,
     ) {
@@ -86,7 +90,11 @@ impl Report {
                 schema
             });
             let mut faults = Faults::default();
-            wording::check(&Located::root(&file.json), &mut faults);
+            let record = Located::root(&file.json);
+            wording::check(&record, &mut faults);
+            if let Some(kinds) = kinds {
+                kinds.check(&record, &mut faults);
+            }
             self.extend(file.blame(faults));
             for (earlier, old, old_schema) in &before {
                 self.pair(&file, schema.as_ref(), (*earlier, old, old_schema.as_ref()));

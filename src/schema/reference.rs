@@ -56,6 +56,9 @@ fn section(page: &mut String, command: &Command, topic: &str) {
         ("Numbers", summary.sequence.as_deref()),
         ("Answer", summary.answer.as_deref()),
         ("One event for each element of", summary.expand.as_deref()),
+        ("Kind", summary.kind.as_deref()),
+        ("Actor", summary.actor.as_deref()),
+        ("Targets", summary.targets.as_deref()),
         ("Version", Some(&version)),
     ];
     for (name, value) in rows {
@@ -103,6 +106,6 @@ fn kind_name(kind: &Value) -> String {
 }
 
 /// Words that Markdown leaves as they are.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('*', "\\*").replace('_', "\\_")
 }

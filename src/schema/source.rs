@@ -6,9 +6,10 @@ use std::{fs, io};
 
 use super::error::LoadError;
 
-/// What lies at the top of the folder beside the providers' folders: the contract, and what has been published.
+/// What lies at the top of the folder beside the providers' folders: the contract, what has been published, and the kinds.
 pub(super) const README: &str = "README.md";
 pub(super) const PUBLISHED: &str = "published.json";
+pub(super) const KINDS: &str = "kinds.json";
 
 /// One command's folder.
 #[derive(Debug)]
@@ -30,14 +31,14 @@ pub(super) fn scan(dir: &Path) -> (Vec<CommandFolder>, Vec<LoadError>) {
     let mut folders = Vec::new();
     let mut errors = Vec::new();
     for (provider, path) in entries(dir, &mut errors) {
-        if provider == README || provider == PUBLISHED {
+        if [README, PUBLISHED, KINDS].contains(&provider.as_str()) {
             continue;
         }
         if !path.is_dir() || !is_provider(&provider) {
             errors.push(layout(
                 &path,
                 "not a provider's folder",
-                "folders named [a-z][a-z0-9_]*, README.md, published.json",
+                "folders named [a-z][a-z0-9_]*, README.md, published.json, kinds.json",
             ));
             continue;
         }

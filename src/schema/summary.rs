@@ -29,6 +29,12 @@ pub struct Summary {
     pub identity: Option<String>,
     /// The field that numbers a group's events, and the fields that name the group: `MsgSeq of GroupId, TopicId`.
     pub sequence: Option<String>,
+    /// What its events mean: `group.created`, or `user.online, user.offline by Info.Action`.
+    pub kind: Option<String>,
+    /// Where the account stands that did it.
+    pub actor: Option<String>,
+    /// Where the accounts stand to which it was done.
+    pub targets: Option<String>,
     /// CRC-64-AVRO of the newest version, in hex as in the header.
     pub fingerprint: String,
 }
@@ -57,6 +63,9 @@ impl Command {
             expand: text("expand"),
             identity: list(&attributes["identity"]),
             sequence: sequence(&attributes["sequence"]),
+            kind: text("kind").or_else(|| kinds(&attributes["kind"])),
+            actor: text("actor"),
+            targets: text("targets").or_else(|| list(&attributes["targets"])),
             fingerprint: hex::encode(self.fingerprint().to_le_bytes()),
         }
     }
@@ -65,6 +74,13 @@ impl Command {
 fn list(names: &Value) -> Option<String> {
     let names: Vec<_> = names.as_array()?.iter().filter_map(Value::as_str).collect();
     Some(names.join(", "))
+}
+
+fn kinds(kind: &Value) -> Option<String> {
+    let mut names: Vec<_> = kind["is"].as_object()?.values().filter_map(Value::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    Some(format!("{} by {}", names.join(", "), kind["by"].as_str()?))
 }
 
 fn sequence(sequence: &Value) -> Option<String> {

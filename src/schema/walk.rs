@@ -223,24 +223,20 @@ impl<'j> Walk<'_, 'j> {
                     return Ok(false);
                 }
                 let text = self.json.known_str()?;
-                let capture = capture.filter(|_| at.first);
-                scalar(
-                    kind,
-                    text,
-                    self.out,
-                    capture.map(|capture| (capture, &mut self.scratch.captures)),
-                )
+                let held = scalar(kind, text, self.out);
+                if let Some(capture) = capture.filter(|_| held) {
+                    self.scratch.captures.keep(capture, at.first, text);
+                }
+                held
             }
             (_, number) if number.is_num() => {
                 let bytes = self.json.known_number_bytes(number)?;
                 let text = std::str::from_utf8(bytes).expect("a JSON number is ASCII");
-                let capture = capture.filter(|_| at.first);
-                scalar(
-                    kind,
-                    text,
-                    self.out,
-                    capture.map(|capture| (capture, &mut self.scratch.captures)),
-                )
+                let held = scalar(kind, text, self.out);
+                if let Some(capture) = capture.filter(|_| held) {
+                    self.scratch.captures.keep(capture, at.first, text);
+                }
+                held
             }
             _ => {
                 self.skip(peek, at.depth - 1)?;
@@ -356,8 +352,8 @@ impl Open {
 }
 
 /// Writes a number or a string, which a sender may use for one another, by its text.
-fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, &mut Captures)>) -> bool {
-    let held = match kind {
+fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>) -> bool {
+    match kind {
         Kind::Text => {
             avro::put_text(out, text);
             true
@@ -373,9 +369,5 @@ fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>, capture: Option<(Capture, 
             .map(|value| out.extend_from_slice(&value.to_le_bytes()))
             .is_some(),
         Kind::Json | Kind::Boolean | Kind::Record(_) | Kind::Array(_) => false,
-    };
-    if held && let Some((capture, captures)) = capture {
-        captures.keep(capture, text);
     }
-    held
 }

@@ -205,8 +205,9 @@ impl Spool {
         self.reader().name()
     }
 
-    /// Ends a first opening that is under way, as soon as may be; without one, this does nothing.
-    pub fn give_over_opening(&self) {
+    /// The bridge is about to end: callbacks should go elsewhere, and a first opening that is under way ends as soon as may be.
+    pub fn leave(&self) {
+        self.shared.leaving.store(true, Ordering::SeqCst);
         if self.shared.name.get().is_none() {
             self.shared.give_over();
         }

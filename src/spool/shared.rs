@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub confirmed: Confirmed,
     /// What an earlier process left on its way is being looked for, so that nothing is confirmed.
     pub recovering: AtomicBool,
+    /// The bridge is about to end.
+    pub leaving: AtomicBool,
     pub closed: AtomicBool,
     /// Nobody waits any longer for a file that is being opened or repaired.
     pub given_over: AtomicBool,
@@ -141,7 +143,9 @@ impl Shared {
                 "what was on its way when the bridge ended is being looked for, and nothing is confirmed until then";
             waits.then(|| ("recovering", text.to_owned()))
         };
-        self.health().problem().or_else(recovering)
+        let leaving = self.leaving.load(Ordering::SeqCst);
+        let leaving = leaving.then(|| ("draining", "the bridge is shutting down".to_owned()));
+        leaving.or_else(|| self.health().problem()).or_else(recovering)
     }
 
     /// A commit begins, or has ended.

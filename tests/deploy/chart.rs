@@ -162,6 +162,11 @@ fn values_that_cannot_work_are_refused_with_their_place() {
         ("spool.size=20", "/spool/size"),
         ("monitoring.rules.enable=true", "/monitoring/rules"),
         ("service.port=0", "/service/port"),
+        ("topologySpread.zones=never", "/topologySpread/zones"),
+        (
+            "replicas=3,config.server.answer_after=disk",
+            r#"config.server.answer_after is "disk" with replicas: 3"#,
+        ),
     ] {
         let said = run(&mut template("minimal", &["--set", value]));
         assert!(
@@ -169,6 +174,62 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             "{value}: {}",
             said.err
         );
+    }
+}
+
+#[test]
+fn several_bridges_answer_after_kafka_and_one_as_it_is_told() {
+    for (set, wanted) in [
+        ("replicas=1", None),
+        ("replicas=1,config.server.answer_after=disk", Some("disk")),
+        ("replicas=1,config.server.answer_after=kafka", Some("kafka")),
+        ("replicas=2", Some("kafka")),
+        ("replicas=3,config.server.answer_after=kafka", Some("kafka")),
+    ] {
+        let objects = documents(&well(&mut template("minimal", &["--set", set])));
+        let config = of_kind(&objects, "ConfigMap")[0]["data"]["imbridge.toml"].clone();
+        let config: toml::Table = config.as_str().expect("a text").parse().expect("it is TOML");
+        let found = config["server"].get("answer_after").and_then(toml::Value::as_str);
+        assert_eq!(found, wanted, "{set}");
+    }
+}
+
+#[test]
+fn several_bridges_are_kept_apart_and_end_one_at_a_time() {
+    for values in VALUES {
+        let objects = documents(&render(values));
+        let bridge = &of_kind(&objects, "StatefulSet")[0]["spec"];
+        assert_eq!(bridge["updateStrategy"]["type"], "RollingUpdate", "{values}");
+        assert_eq!(bridge["podManagementPolicy"], "Parallel", "{values}");
+        assert_eq!(
+            bridge["minReadySeconds"].is_number(),
+            bridge["replicas"] != 1,
+            "{values}"
+        );
+        let budget = &of_kind(&objects, "PodDisruptionBudget")[0]["spec"];
+        assert_eq!(budget["maxUnavailable"], 1, "{values}");
+        let template = &bridge["template"];
+        let spread = template["spec"]["topologySpreadConstraints"]
+            .as_array()
+            .expect("a list");
+        let keys: Vec<_> = spread.iter().map(|spread| spread["topologyKey"].as_str()).collect();
+        assert_eq!(
+            keys,
+            [Some("kubernetes.io/hostname"), Some("topology.kubernetes.io/zone")],
+            "{values}"
+        );
+        let labels = template["metadata"]["labels"].as_object().expect("labels");
+        for selector in spread
+            .iter()
+            .map(|spread| &spread["labelSelector"])
+            .chain([&budget["selector"]])
+        {
+            let selected = selector["matchLabels"].as_object().expect("labels");
+            assert!(
+                selected.iter().all(|(name, value)| labels.get(name) == Some(value)),
+                "{values}"
+            );
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The compose file: its own reference loader takes it, and what it mounts, names and runs fits the program. No container is started.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,6 +27,8 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
     let loaded = well(tool("compose").arg(FILE));
     for name in [
         "bridge",
+        "bridge-1",
+        "balancer",
         "kafka",
         "registry",
         "consumer",
@@ -91,21 +94,68 @@ fn kafka_and_registry_are_those_that_the_tests_run_against() {
 
 #[test]
 fn the_bridge_takes_its_configuration_and_has_no_more_rights_than_it_needs() {
-    let bridge = service("bridge");
-    let environment: Vec<(String, String)> = bridge["environment"]
-        .as_object()
-        .expect("variables")
-        .iter()
-        .map(|(name, value)| (name.clone(), default_of(value.as_str().expect("a text"))))
-        .collect();
-    assert_bridge_takes(&text("deploy/compose/imbridge.toml"), &environment);
-    assert_eq!(bridge["read_only"], true);
-    assert_eq!(strings(&bridge["cap_drop"]), ["ALL"]);
-    assert_eq!(strings(&bridge["security_opt"]), ["no-new-privileges:true"]);
-    let grace = bridge["stop_grace_period"]
-        .as_str()
-        .and_then(|time| time.strip_suffix('s')?.parse::<u32>().ok());
-    assert!(grace.is_some_and(|seconds| seconds > 15 + 20 + 5), "{grace:?}");
+    for (name, bridge) in bridges() {
+        assert_bridge_takes(&text("deploy/compose/imbridge.toml"), &environment(&bridge));
+        assert_eq!(bridge["read_only"], true, "{name}");
+        assert_eq!(strings(&bridge["cap_drop"]), ["ALL"], "{name}");
+        assert_eq!(strings(&bridge["security_opt"]), ["no-new-privileges:true"], "{name}");
+        let grace = bridge["stop_grace_period"]
+            .as_str()
+            .and_then(|time| time.strip_suffix('s')?.parse::<u32>().ok());
+        assert!(grace.is_some_and(|seconds| seconds > 15 + 20 + 5), "{name}: {grace:?}");
+    }
+}
+
+/// The single bridge and the replicas.
+fn bridges() -> Vec<(String, Value)> {
+    let bridges = services().into_iter().filter(|(name, _)| name.starts_with("bridge"));
+    bridges.collect()
+}
+
+/// A service's variables as they are when none of the caller's is set.
+fn environment(service: &Value) -> Vec<(String, String)> {
+    let variables = service["environment"].as_object().expect("variables").iter();
+    let value = |value: &Value| default_of(value.as_str().expect("a text"));
+    variables.map(|(name, text)| (name.clone(), value(text))).collect()
+}
+
+#[test]
+fn the_profiles_bridges_share_no_spool_and_answer_after_kafka_behind_a_balancer_that_knows_them() {
+    let replicas = bridges()
+        .into_iter()
+        .filter(|(_, bridge)| bridge["profiles"][0] == "replicas");
+    let replicas: Vec<_> = replicas.collect();
+    assert_eq!(replicas.len(), 3);
+    let volume = |bridge: &Value| strings(&bridge["volumes"]).pop().expect("a spool");
+    let id = |bridge: &Value| {
+        environment(bridge)
+            .into_iter()
+            .find(|(name, _)| name == "IMBRIDGE_SPOOL__ID")
+    };
+    for unique in [
+        bridges()
+            .iter()
+            .map(|(_, bridge)| volume(bridge))
+            .collect::<BTreeSet<_>>(),
+        bridges()
+            .iter()
+            .map(|(_, bridge)| format!("{:?}", id(bridge)))
+            .collect(),
+    ] {
+        assert_eq!(unique.len(), 4, "{unique:?}");
+    }
+    let balancer = text("deploy/compose/haproxy.cfg");
+    for (name, bridge) in &replicas {
+        let answers = ("IMBRIDGE_SERVER__ANSWER_AFTER".to_owned(), "kafka".to_owned());
+        assert!(environment(bridge).contains(&answers), "{name}");
+        assert_eq!(strings(&bridge["ports"]), Vec::<String>::new(), "{name}");
+        assert!(
+            balancer.contains(&format!("server {name} {name}:8080 check port 9464\n")),
+            "{name}"
+        );
+        assert!(text("deploy/compose/prometheus.yml").contains(name));
+        assert!(strings(&service("balancer")["depends_on"]).contains(name), "{name}");
+    }
 }
 
 /// `${NAME:-default}` as it is without the variable.

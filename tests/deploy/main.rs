@@ -6,6 +6,7 @@
 mod support;
 
 mod alerts;
+mod balancer;
 mod chart;
 mod compose;
 mod dashboard;

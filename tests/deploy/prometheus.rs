@@ -11,7 +11,7 @@ use crate::tools::{tool, well};
 
 const COMMAND: &str = "Group.CallbackAfterCreateGroup";
 
-/// A Prometheus and what it watches: a bridge, and one whose registry is not there.
+/// A Prometheus and what it watches: a bridge, and one whose registry is not there, so that no answer of it waits for Kafka long.
 pub struct Watched {
     child: Child,
     port: u16,
@@ -36,6 +36,7 @@ impl Watched {
         let mut without_registry = Home::new("waiting");
         let [nobody, port] = free_ports();
         without_registry.set("SCHEMAS__REGISTRY_URL", format!("http://127.0.0.1:{nobody}"));
+        without_registry.set("SERVER__ANSWER_AFTER", "kafka");
         let waiting = without_registry.start();
         let folder = tempfile::tempdir().expect("a temporary folder is to be had");
         let watched = Watched {

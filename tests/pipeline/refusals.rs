@@ -40,7 +40,7 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
         let admin = Admin::of(&kafka::shared());
         let topic = format!("{}.tencent.{REFUSED}", home.prefix);
         // Somebody deletes a topic, and the bridge may not create it again.
-        admin.delete(&topic);
+        admin.delete_for_all(&topic);
         home.set("KAFKA__CREATE_TOPICS", "never");
         let bridge = home.start();
         for number in 0..3 {
@@ -190,7 +190,7 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
         home.set("KAFKA__DELIVERY", delivery);
         home.set("KAFKA__REFUSAL_GRACE_S", "0");
         run(&mut home.command("topics apply"));
-        Admin::of(&kafka::shared()).delete(&format!("{}.dead-letter", home.prefix));
+        Admin::of(&kafka::shared()).delete_for_all(&format!("{}.dead-letter", home.prefix));
         home.set("KAFKA__CREATE_TOPICS", "never");
         let bridge = home.start();
         assert_eq!(bridge.post("", "").status, 400);

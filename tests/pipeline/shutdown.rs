@@ -6,26 +6,55 @@ use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::eventually;
 use crate::support::kafka::{self, Kafka};
 use crate::support::oracle::{Ledger, Plan};
+use crate::support::reader::consume;
 
 #[test]
 fn sigterm_under_load_drains_and_exits_with_zero() {
-    let home = Home::new("drain");
+    for answer_after in ["disk", "kafka"] {
+        let mut home = Home::new("drain");
+        home.set("SERVER__ANSWER_AFTER", answer_after);
+        let bridge = home.start();
+        let load = Plan::new(&home).start();
+        eventually("some load", || {
+            (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
+        });
+        let status = bridge.terminate();
+        let ledger = load.stop();
+        assert!(status.success(), "{answer_after}: {status}");
+        // Read before anything could be delivered by another start: the drain itself has delivered everything.
+        let verdict = ledger.judge(&kafka::shared(), &home);
+        verdict.assert_kept();
+        assert_eq!(
+            verdict.unacknowledged_yet_present, 0,
+            "{answer_after}: whatever was accepted was answered"
+        );
+        assert!(ledger.acknowledged >= 500);
+    }
+}
+
+#[test]
+fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
+    let mut home = Home::new("leave");
+    home.set("SHUTDOWN__LEAVE_S", "3");
     let bridge = home.start();
-    let load = Plan::new(&home).start();
-    eventually("some load", || {
-        (bridge.metric(&["imbridge_requests_total"]) > 500.0).then_some(())
+    let mut public = bridge.connect();
+    let asked = Instant::now();
+    bridge.signal("TERM");
+    eventually("both ports to say that it goes", || {
+        let healthz = public.request("GET", "/healthz", &[], b"").expect("an answer");
+        let (status, body) = bridge.admin("/readyz").expect("an answer");
+        let said = healthz.body.contains("draining") && body.contains("draining");
+        said.then(|| assert_eq!((healthz.status, status), (503, 503)))
     });
-    let status = bridge.terminate();
-    let ledger = load.stop();
-    assert!(status.success(), "{status}");
-    // Read before anything could be delivered by another start: the drain itself has delivered everything.
-    let verdict = ledger.judge(&kafka::shared(), &home);
-    verdict.assert_kept();
-    assert_eq!(
-        verdict.unacknowledged_yet_present, 0,
-        "whatever was accepted was answered"
+    let answer = bridge.post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
+    assert_eq!(answer.status, 200, "over a new connection, too");
+    assert!(bridge.ended().success());
+    let took = asked.elapsed();
+    assert!(
+        took > Duration::from_secs(3) && took < Duration::from_secs(3 + 5),
+        "{took:?}"
     );
-    assert!(ledger.acknowledged >= 500);
+    assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), 1);
 }
 
 #[test]

@@ -64,6 +64,14 @@ impl Admin {
         );
     }
 
+    /// Deletes a topic; the brokers know when this returns.
+    pub fn delete_for_all(&self, topic: &str) {
+        self.delete(topic);
+        within(TIMEOUT, "the topic to be gone", || {
+            self.leaders(topic).is_empty().then_some(())
+        });
+    }
+
     /// Sets the whole of a topic's own configuration.
     pub fn configure(&self, topic: &str, entries: &[(&str, &str)]) {
         let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic));

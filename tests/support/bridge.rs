@@ -70,6 +70,19 @@ impl Home {
         home
     }
 
+    /// Homes of one deployment, whose bridges answer after Kafka: the same topics, each with a spool and a name of its own.
+    pub fn replicas<const N: usize>(name: &str, brokers: &str) -> [Home; N] {
+        let mut homes: [Home; N] = std::array::from_fn(|_| Home::with_brokers(name, brokers));
+        let prefix = homes[0].prefix.clone();
+        for (ordinal, home) in homes.iter_mut().enumerate() {
+            home.set("KAFKA__TOPIC_PREFIX", &prefix);
+            home.set("SPOOL__ID", format!("imbridge-{ordinal}"));
+            home.set("SERVER__ANSWER_AFTER", "kafka");
+            home.prefix.clone_from(&prefix);
+        }
+        homes
+    }
+
     /// Overrides a key by its environment variable, without the prefix.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.environment(&format!("IMBRIDGE_{key}"), value);
@@ -128,14 +141,7 @@ impl Home {
     }
 
     fn start_until(&self, readiness: u16) -> Bridge {
-        let mut bridge = self.spawn();
-        eventually("the bridge to be ready", || {
-            if let Some(status) = bridge.child.try_wait().expect("a child can be waited for") {
-                panic!("the bridge ended with {status}:\n{}", bridge.log());
-            }
-            bridge.admin("/readyz").filter(|(status, _)| *status == readiness)
-        });
-        bridge
+        self.spawn().until(readiness)
     }
 
     /// Starts the bridge.
@@ -165,6 +171,21 @@ impl Home {
 }
 
 impl Bridge {
+    /// Waits until it is ready.
+    pub fn ready(self) -> Bridge {
+        self.until(200)
+    }
+
+    fn until(mut self, readiness: u16) -> Bridge {
+        eventually("the bridge to be ready", || {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                panic!("the bridge ended with {status}:\n{}", self.log());
+            }
+            self.admin("/readyz").filter(|(status, _)| *status == readiness)
+        });
+        self
+    }
+
     /// A connection to the public port.
     pub fn connect(&self) -> Connection {
         Connection::open(self.port).expect("the bridge listens")

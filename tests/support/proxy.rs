@@ -11,10 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::bridge::free_ports;
+use super::kafka::Kafka;
+
 /// A kind of request, as its first two bytes tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Produce = 0,
+    CreateTopics = 19,
     /// The end of a transaction.
     EndTxn = 26,
 }
@@ -96,6 +100,8 @@ struct Weather {
     /// The kinds of request that vanish, and whose answers do.
     lost: [AtomicU8; 2],
     losses: AtomicU64,
+    /// How many requests of each kind came.
+    requests: [AtomicU64; 256],
     connections: AtomicU64,
     /// New connections break at once.
     away: AtomicBool,
@@ -105,6 +111,17 @@ struct Weather {
 pub struct Proxy {
     weather: Arc<Weather>,
     cut: watch::Sender<u64>,
+}
+
+/// A broker that clients reach through a proxy only.
+pub fn behind_a_proxy(name: &str) -> (Kafka, Proxy) {
+    let [port] = free_ports();
+    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
+    let mut kafka = Kafka::create(name, 1, &[&advertised]);
+    let (_, broker) = kafka.brokers.rsplit_once(':').expect("a host and a port");
+    let proxy = Proxy::start(port, broker.parse().expect("a port"));
+    kafka.brokers = format!("127.0.0.1:{port}");
+    (kafka, proxy)
 }
 
 impl Proxy {
@@ -118,6 +135,7 @@ impl Proxy {
             bytes_per_s: AtomicU64::new(0),
             lost: [const { AtomicU8::new(NONE) }; 2],
             losses: AtomicU64::new(0),
+            requests: [const { AtomicU64::new(0) }; 256],
             connections: AtomicU64::new(0),
             away: AtomicBool::new(false),
         });
@@ -162,6 +180,11 @@ impl Proxy {
     /// How many requests were lost, or their answers.
     pub fn lost(&self) -> u64 {
         self.weather.losses.load(Ordering::Relaxed)
+    }
+
+    /// How many requests of this kind came, lost ones among them.
+    pub fn requests(&self, request: Request) -> u64 {
+        self.weather.requests[request as usize].load(Ordering::Relaxed)
     }
 
     /// How many connections there were.
@@ -237,6 +260,7 @@ async fn read_requests(
         request.resize(4 + u32::from_be_bytes(length) as usize, 0);
         from.read_exact(&mut request[4..]).await?;
         // All kinds are below 256.
+        weather.requests[usize::from(request[5])].fetch_add(1, Ordering::Relaxed);
         let [vanishes, unanswered] =
             [Loss::Request, Loss::Answer].map(|loss| weather.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
         weather

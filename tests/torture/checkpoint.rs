@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::disk::{Disk, EIO, Word};
-use crate::network::behind_a_proxy;
 use crate::size::{report, size};
 use crate::support::bridge::{Bridge, Home};
 use crate::support::kafka::{self, Kafka};
 use crate::support::oracle::Plan;
+use crate::support::proxy::behind_a_proxy;
 use crate::support::proxy::{Loss, Proxy, Request};
 use crate::support::reader::consume;
 use crate::support::{eventually, within};

@@ -1,6 +1,6 @@
 //! What a leader has taken is visible to readers only when every follower in sync has it. A follower stands still, the
 //! leader appends, the bridge is killed and started again: a read-back that comes before the follower has been given up
-//! sees less than there is, and sends the rest a second time. `kafka.settle_ms` is the wait that prevents it.
+//! sees less than there is, and sends the rest a second time. The wait that prevents it goes by the brokers' own setting.
 
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ use crate::support::{eventually, within};
 const LONG_SESSION: &str = "broker.session.timeout.ms=120000";
 /// For the short form; a leader looks every half of it, so that a follower goes after 1.5 times this at most.
 const SHORT_LAG: &str = "replica.lag.time.max.ms=2000";
-const SHORT_SETTLE: Duration = Duration::from_secs(4);
+/// 1.5 times the lag, and 5 s.
+const SETTLE: Duration = Duration::from_secs(50);
+const SHORT_SETTLE: Duration = Duration::from_secs(8);
 const HIDDEN: f64 = 100.0;
 
 #[test]
@@ -28,37 +30,29 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
         &[LONG_SESSION, SHORT_LAG]
     };
     let kafka = Kafka::create("lagging", 3, settings);
+    let by_the_brokers = Some(if full() { SETTLE } else { SHORT_SETTLE });
     for _ in 0..size("LAGGING", 1, 5) {
-        let home = settling("lagging", &kafka);
-        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
+        let home = home_on_three("lagging", &kafka.brokers, None);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled, by_the_brokers);
         report("lagging", &format!("with the settle time: {}", verdict.summary()));
         verdict.assert_kept();
     }
-    let home = settling("refusing", &kafka);
-    let verdict = killed_while_a_follower_lags(&kafka, home, Until::Seen);
+    let home = home_on_three("refusing", &kafka.brokers, None);
+    let verdict = killed_while_a_follower_lags(&kafka, home, Until::Seen, by_the_brokers);
     report("lagging", &format!("below what is demanded: {}", verdict.summary()));
     verdict.assert_kept();
     if full() {
         let home = home_on_three("lagging", &kafka.brokers, Some("transactional"));
-        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled, None);
         report("lagging", &format!("with transactions: {}", verdict.summary()));
         verdict.assert_kept();
         // Doubles are not asserted, since they are a matter of moments: that there is something to be waited for.
         let mut home = home_on_three("unsettled", &kafka.brokers, None);
         home.set("KAFKA__SETTLE_MS", "0");
-        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled);
+        let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled, None);
         report("lagging", &format!("without a settle time: {}", verdict.summary()));
         assert_eq!(verdict.acknowledged_and_missing, 0, "{verdict:#?}");
     }
-}
-
-/// A home with the settle time that is enough for the cluster's time of lag.
-fn settling(name: &str, kafka: &Kafka) -> Home {
-    let mut home = home_on_three(name, &kafka.brokers, None);
-    if !full() {
-        home.set("KAFKA__SETTLE_MS", SHORT_SETTLE.as_millis().to_string());
-    }
-    home
 }
 
 /// How long the follower stands still.
@@ -70,7 +64,8 @@ enum Until {
     Seen,
 }
 
-fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until) -> Verdict {
+/// `settle` is how long the bridge must settle, by what the brokers say.
+fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until, settle: Option<Duration>) -> Verdict {
     // One group in one partition: one leader, and two followers of which one can stand still.
     home.set("KAFKA__PARTITIONS", "1");
     // Some events in each batch: what is on its way when a follower stops is one.
@@ -103,10 +98,13 @@ fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until) -> 
             bridge.log().contains("publishing waits for replicas").then_some(())
         });
         // The wait that is enough where nothing is demanded is not enough here.
-        pass(2 * SHORT_SETTLE);
+        pass(SHORT_SETTLE);
         kafka.node("resume", follower);
     }
     bridge.settle_within(Duration::from_secs(240));
+    if let Some(settle) = settle {
+        bridge.logged(&format!("settle_ms={}", settle.as_millis()));
+    }
     kafka.node("resume", follower);
     assert!(bridge.terminate().success());
     let verdict = ledger.judge(&kafka.brokers, &home);

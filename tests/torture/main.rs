@@ -15,6 +15,7 @@ mod endurance;
 mod faults;
 mod fencing;
 mod forger;
+mod hanging;
 mod hostile;
 mod judge;
 mod kill;

@@ -4,20 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::campaign::{Campaign, pass};
 use crate::size::{report, size};
-use crate::support::bridge::{Home, free_ports};
-use crate::support::kafka::Kafka;
-use crate::support::proxy::Proxy;
-
-/// A broker that clients reach through a proxy only.
-pub fn behind_a_proxy(name: &str) -> (Kafka, Proxy) {
-    let [port] = free_ports();
-    let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
-    let mut kafka = Kafka::create(name, 1, &[&advertised]);
-    let (_, broker) = kafka.brokers.rsplit_once(':').expect("a host and a port");
-    let proxy = Proxy::start(port, broker.parse().expect("a port"));
-    kafka.brokers = format!("127.0.0.1:{port}");
-    (kafka, proxy)
-}
+use crate::support::bridge::Home;
+use crate::support::proxy::behind_a_proxy;
 
 #[test]
 fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer() {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::network::behind_a_proxy;
 use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::proxy::behind_a_proxy;
 use crate::support::reader::consume;
 use crate::support::within;
 

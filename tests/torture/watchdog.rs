@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::campaign::Campaign;
-use crate::network::behind_a_proxy;
 use crate::support::bridge::Home;
+use crate::support::proxy::behind_a_proxy;
 use crate::support::proxy::{Loss, Request};
 use crate::support::within;
 

@@ -1,7 +1,20 @@
+{{/* Whether there is more than one bridge; empty when not. */}}
+{{- define "imbridge.several" -}}
+{{- if gt (int .Values.replicas) 1 }}yes{{ end -}}
+{{- end }}
+
 {{/* values.config as TOML. Helm's own toToml writes every number that came from a file as a float, which is no app id. */}}
 {{- define "imbridge.config" -}}
 # Made by the chart from values.config.
-{{- $fixed := dict "server" (dict "listen" "0.0.0.0:8080") "admin" (dict "listen" "0.0.0.0:9464") "spool" (dict "dir" "/var/lib/imbridge") -}}
+{{- $server := dict "listen" "0.0.0.0:8080" -}}
+{{- if include "imbridge.several" . }}
+{{- $wanted := dig "server" "answer_after" "kafka" .Values.config }}
+{{- if ne $wanted "kafka" }}
+{{- fail (printf "config.server.answer_after is %q with replicas: %v. Bridges keep no order between them unless an answer waits for Kafka: leave the key out or set it to \"kafka\", or set replicas: 1" $wanted .Values.replicas) }}
+{{- end }}
+{{- $_ := set $server "answer_after" "kafka" }}
+{{- end }}
+{{- $fixed := dict "server" $server "admin" (dict "listen" "0.0.0.0:9464") "spool" (dict "dir" "/var/lib/imbridge") -}}
 {{- $config := mustMergeOverwrite (deepCopy .Values.config) $fixed -}}
 {{- range $name := keys $config | sortAlpha }}
 {{- $part := get $config $name }}

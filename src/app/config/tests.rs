@@ -266,6 +266,7 @@ fn a_time_that_no_clock_can_add_is_refused() {
         ("kafka", "stall_timeout_s"),
         ("kafka", "settle_ms"),
         ("shutdown", "drain_timeout_s"),
+        ("shutdown", "leave_s"),
     ] {
         let text = format!("{LEAST}[{table}]\n{key} = {}\n", i64::MAX);
         let refusal = parse(&text, &[]).expect_err("longer than the world exists");

@@ -16,11 +16,12 @@ struct Line {
 /// A column of the text, and what stands in it.
 type Column = (&'static str, fn(&Line) -> String);
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     ("PROVIDER", |line| line.summary.provider.clone()),
     ("COMMAND", |line| line.summary.command.clone()),
     ("VERSION", |line| format!("v{}", line.summary.version)),
     ("PHASE", |line| line.summary.phase.to_owned()),
+    ("KIND", |line| or_dash(&line.summary.kind)),
     ("TOPIC", |line| line.topic.clone()),
     ("KEY", |line| line.summary.key.clone()),
     ("TIME", |line| or_dash(&line.summary.time)),

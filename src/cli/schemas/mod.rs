@@ -62,6 +62,12 @@ enum Verb {
     ///
     /// What the fields mean is left to you: the draft says TODO, which lint refuses.
     New(new::Options),
+    /// The kinds of events as a Markdown document: what each means, and which commands say it.
+    Kinds {
+        /// Where to write it; the standard output when it is not given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// The commands as a Markdown document.
     Docs {
         /// Where to write it; the standard output when it is not given.
@@ -85,13 +91,8 @@ pub(super) fn run(options: Options) -> Result<bool> {
         Verb::Publish => return lint(&dir, true, false),
         Verb::Registry(verb) => return super::registry::run(&verb),
         Verb::New(options) => new::run(&dir, &options)?,
-        Verb::Docs { out, prefix } => {
-            let page = docs(&Catalogue::load(&dir)?, &prefix);
-            match out {
-                Some(path) => fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?,
-                None => write!(std::io::stdout(), "{page}")?,
-            }
-        }
+        Verb::Kinds { out } => put(out, &schema::kinds_page(&dir, &Catalogue::load(&dir)?)?)?,
+        Verb::Docs { out, prefix } => put(out, &docs(&Catalogue::load(&dir)?, &prefix))?,
         Verb::Fingerprint { commands } => {
             let prints = schema::fingerprints(&dir)?;
             if let Some(unknown) = commands
@@ -108,6 +109,13 @@ pub(super) fn run(options: Options) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+fn put(out: Option<PathBuf>, page: &str) -> Result<()> {
+    match out {
+        Some(path) => fs::write(&path, page).with_context(|| format!("cannot write {}", path.display())),
+        None => Ok(write!(std::io::stdout(), "{page}")?),
+    }
 }
 
 fn docs(catalogue: &Catalogue, prefix: &str) -> String {
@@ -147,13 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_of_commands_is_that_of_the_shipped_schemas() {
+    fn the_documents_of_commands_and_kinds_are_those_of_the_shipped_schemas() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let committed = fs::read_to_string(root.join("docs/commands.md")).expect("it is committed");
         let catalogue = Catalogue::load(&root.join("schemas")).expect("the shipped folder loads");
-        assert!(
-            committed == docs(&catalogue, "im"),
-            "docs/commands.md is stale: run `imbridge schemas docs --out docs/commands.md`"
-        );
+        let kinds = schema::kinds_page(&root.join("schemas"), &catalogue).expect("the shipped vocabulary");
+        for (verb, name, page) in [("docs", "commands", docs(&catalogue, "im")), ("kinds", "kinds", kinds)] {
+            let committed = fs::read_to_string(root.join(format!("docs/{name}.md"))).expect("it is committed");
+            assert!(
+                committed == page,
+                "docs/{name}.md is stale: run `imbridge schemas {verb} --out docs/{name}.md`"
+            );
+        }
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn check(outcome: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
     }
 }
 
-fn milliseconds(time: Duration) -> c_int {
+pub(super) fn milliseconds(time: Duration) -> c_int {
     time.as_millis().min(TIMEOUT_MAX_MS) as c_int
 }
 

@@ -78,6 +78,7 @@ fn an_admin_request_without_an_answer_ends_in_its_time() {
         );
     }
     assert!(!matches!(cluster_operations(client, timeout), Ok(Some(_))));
+    assert!(settings(client, Owners::Topics(&names[..1]), timeout).is_err());
     assert!(started.elapsed() < Duration::from_secs(10));
     let nowhere = NewTopic {
         name: "a\0b".into(),
@@ -103,6 +104,10 @@ fn nothing_is_asked_about_no_topic() {
     let producer = producer();
     let second = Duration::from_secs(1);
     assert_eq!(create_topics(producer.client(), &[], false, second), Ok(Vec::new()));
+    assert_eq!(
+        settings(producer.client(), Owners::Topics(&[]), second),
+        Ok(HashMap::new())
+    );
     assert_eq!(
         authorized_operations(producer.client(), &[], second),
         Ok(HashMap::new())

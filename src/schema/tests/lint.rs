@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{adding, folder, kinds, optional, says, with, without, write};
 use crate::schema::{Report, lint, publish};
@@ -100,6 +100,108 @@ fn versions_that_cannot_read_each_other_are_found_also_when_they_are_not_neighbo
             "v3.avsc at $.fields[1].type[1]: found \"string\"",
         ],
     );
+}
+
+#[test]
+fn kinds_that_are_not_defined_and_paths_that_lead_nowhere_are_found_all_at_once() {
+    let declaring = |declared: Value| {
+        let mut schema = with(kinds(), "/imbridge", json!({"phase": "after", "key": "Text"}));
+        let entries = declared.as_object().expect("an object").clone();
+        schema["imbridge"].as_object_mut().expect("an object").extend(entries);
+        schema
+    };
+    let cases = [
+        (
+            json!({"kind": "a.x", "actor": "Long | Text", "targets": ["Texts", "Nothing"], "lacks": 1}),
+            &[
+                "$.imbridge.kind: found \"a.x\"; allowed: a kind that kinds.json defines: a.b, a.c",
+                "$.imbridge.actor: found \"Long | Text\"; allowed: paths of string fields, joined by ` | ` (`Long` is not a string)",
+                "$.imbridge.targets: found [\"Texts\",\"Nothing\"]; allowed: the path of string fields, or a list of such paths (`Texts` is an array: write `Texts[]`)",
+                "$.imbridge.lacks: found 1; allowed: a string",
+            ][..],
+        ),
+        (
+            json!({"kind": "a.b", "targets": "List[].Name"}),
+            &["there is no field `Name`"],
+        ),
+        (
+            json!({"kind": "a.b", "targets": "List[].Level"}),
+            &["is not a string, or a list of them"],
+        ),
+        (json!({"kind": "a.b", "targets": "List[0].Id"}), &["is no path"]),
+        (json!({"kind": "a.b", "targets": []}), &[]),
+        (
+            json!({"kind": "a.b", "targets": ""}),
+            &["$.imbridge.targets: found \"\""],
+        ),
+        (json!({"kind": "a.b", "actor": "Texts"}), &["write `Texts[0]`"]),
+        (
+            json!({"kind": "a.c", "targets": "Text"}),
+            &["allowed: nothing: the kind has no targets"],
+        ),
+        (json!({"kind": 1}), &["allowed: a kind, or {\"by\": path"]),
+        (
+            json!({"kind": {"by": "Flag", "is": {"true": "a.b", "no": "a.no"}}}),
+            &[
+                "$.imbridge.kind.by: found \"Flag\"; allowed: a path",
+                "$.imbridge.kind.is.no: found \"a.no\"",
+            ],
+        ),
+        (
+            json!({"kind": {"by": "Text", "is": {}}}),
+            &["$.imbridge.kind.is: found {}"],
+        ),
+        (json!({"kind": {"by": "Text"}}), &["$.imbridge.kind.is: found nothing"]),
+        (
+            json!({"actor": "Text", "lacks": "x"}),
+            &[
+                "actor: found \"Text\"; allowed: nothing where there is no kind",
+                ".lacks: ",
+            ],
+        ),
+        (json!({"phase": "before", "kind": "a.b"}), &["a before-command asks"]),
+        (
+            json!({"kind": "a.b", "targets": ["Text", "List[].Id", "Texts[]"], "lacks": "the time"}),
+            &[],
+        ),
+    ];
+    for (declared, expected) in cases {
+        let dir = folder(&[declaring(declared.clone())]);
+        write(
+            &dir,
+            "kinds.json",
+            r#"{"a.b": {"means": "B.", "actor": "Who.", "targets": "Whom."}, "a.c": {"means": "C.", "actor": null, "targets": null}}"#,
+        );
+        let report = lint(dir.path());
+        says(&texts(&report), expected);
+        assert_eq!(report.findings.len(), expected.len(), "{declared}: {}", texts(&report));
+    }
+    let dir = folder(&[kinds()]);
+    for (text, expected) in [
+        ("[]", "kinds.json at $: found invalid type"),
+        (r#"{"a.b": {"means": "B.", "target": "x"}}"#, "unknown field `target`"),
+        (
+            r#"{"Group": {"means": "B."}}"#,
+            "found the kind \"Group\"; allowed: two words",
+        ),
+    ] {
+        write(&dir, "kinds.json", text);
+        says(&texts(&lint(dir.path())), &[expected]);
+    }
+}
+
+#[test]
+fn what_a_published_version_means_may_be_said_later() {
+    let dir = folder(&[kinds()]);
+    publish(dir.path()).expect("a good folder");
+    write(&dir, "kinds.json", r#"{"a.b": {"means": "B.", "actor": "Who."}}"#);
+    let schema = with(
+        with(kinds(), "/imbridge/kind", json!("a.b")),
+        "/imbridge/actor",
+        json!("Text"),
+    );
+    write(&dir, "test/All.Kinds/v1.avsc", &schema.to_string());
+    assert_eq!(texts(&lint(dir.path())), "");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod goldens;
 mod identity;
 mod lint;
 mod lossless;
+mod meaning;
 mod random;
 mod unmapped;
 

@@ -1,0 +1,29 @@
+//! How soon transactions are committed: whoever waits for Kafka's word waits for that.
+
+use crate::support::bridge::Home;
+use crate::support::kafka;
+use crate::support::oracle::Plan;
+
+/// Each wait of librdkafka's own is longer than this, so that none of the events would be as fast.
+const SOON: &str = "le=\"0.064\"";
+
+#[test]
+fn few_events_are_committed_as_soon_as_they_come() {
+    let mut home = Home::new("soon");
+    home.set("KAFKA__DELIVERY", "transactional");
+    let bridge = home.start();
+    let plan = Plan::new(&home).with("groups", 8).with("rate", 50).with("seconds", 4);
+    let ledger = plan.start().finish();
+    bridge.settle();
+    ledger.judge(&kafka::shared(), &home).assert_kept();
+    let all = bridge.metric(&["imbridge_publish_seconds_count"]);
+    let soon = bridge.metric(&["imbridge_publish_seconds_bucket", SOON]);
+    let mean_ms = bridge.metric(&["imbridge_publish_seconds_sum"]) / all * 1000.0;
+    println!("{soon} of {all} soon, {mean_ms:.0} ms from arrival to Kafka on average");
+    assert!(all > 100.0, "only {all} events");
+    // Where nothing else runs, all but the first; a busy machine slows some.
+    assert!(
+        soon >= all / 4.0,
+        "{soon} of {all} were soon: {mean_ms:.0} ms on average"
+    );
+}

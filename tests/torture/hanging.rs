@@ -1,0 +1,38 @@
+//! A broker that stands still keeps the requests that it has, and its connections. With transactions, publishing goes on
+//! with the other brokers while it still does.
+
+use std::time::Duration;
+
+use crate::campaign::{Campaign, TOPICS, home_on_three, pass};
+use crate::support::admin::Admin;
+use crate::support::kafka::{Kafka, one_cluster_at_a_time};
+use crate::support::within;
+
+/// `broker.session.timeout.ms` of `scripts/kafka`, and some: others lead its partitions.
+const NOTICED: Duration = Duration::from_secs(5);
+/// Of the 15 s of a transaction 10 are left then. A commit alone would be given up after 30 s.
+const GOES_ON: Duration = Duration::from_secs(24);
+
+#[test]
+fn with_transactions_publishing_goes_on_while_a_broker_still_hangs() {
+    let _alone = one_cluster_at_a_time();
+    let kafka = Kafka::create("hanging", 3, &[]);
+    let admin = Admin::of(&kafka.brokers);
+    let home = home_on_three("hanging", &kafka.brokers, Some("transactional"));
+    let mut campaign = Campaign::begin("hanging, transactional", &kafka.brokers, home);
+    let leader = admin.leaders(&format!("{}.{}", campaign.home.prefix, TOPICS[0]))[0];
+    let took = campaign.fault("a leader stands still", |campaign| {
+        kafka.node("pause", leader);
+        pass(NOTICED);
+        let accepted = campaign.accepted();
+        within(GOES_ON, "events of that time in Kafka", || {
+            (campaign.arrived() >= accepted).then_some(())
+        });
+        kafka.node("resume", leader);
+    });
+    campaign.end();
+    assert!(
+        took < Duration::from_secs(10),
+        "everything was in Kafka {took:?} after it"
+    );
+}
