@@ -12,9 +12,9 @@ use faults::Short;
 use crate::size::{full, size};
 use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 
-/// Nobody waits out the default of 50 s here: this cluster gives up a follower after 1.5 times this at most, and a bridge
-/// that was killed settles for longer than that.
+/// A follower is given up after 1.5 times this at most. By it a bridge that was killed settles for 8 s, and not for 50.
 const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
+/// For the short form: just longer than it takes to give up a follower.
 const SETTLE_MS: &str = "3500";
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::campaign::{Speed, TOPICS, home_on_three, pass};
 use crate::disk::Disk;
-use crate::size::{report, size};
+use crate::size::{full, report, size};
 use crate::support::admin::Admin;
 use crate::support::bridge::Bridge;
 use crate::support::fleet::Fleet;
@@ -70,7 +70,9 @@ impl<'a> Drill<'a> {
                 _ => &cluster.kafka.brokers,
             };
             let mut home = home_on_three("replicas", brokers, delivery);
-            home.set("KAFKA__SETTLE_MS", super::SETTLE_MS);
+            if !full() {
+                home.set("KAFKA__SETTLE_MS", super::SETTLE_MS);
+            }
             home.set("SERVER__ANSWER_AFTER", "kafka");
             home.set("SERVER__ANSWER_HOLD_MS", hold_ms().to_string());
             home
