@@ -26,10 +26,10 @@ const RECOVERY_MAX: Duration = Duration::from_secs(120);
 /// More than any median of answers that waits for a disk alone, beside other tests too.
 const DISK_MS: f64 = 50.0;
 
-/// `server.answer_hold_ms`. In the short form, other tests on the same processors delay confirmations of a debug build; they
-/// must take less than a third of it for a breaker to close.
-pub fn hold_ms() -> u64 {
-    size("HOLD_MS", 1000, 300)
+/// `server.answer_hold_ms`. In the short form, other tests on the same processors delay confirmations of a debug build, most of
+/// all commits; they must take less than a third of it for a breaker to close.
+fn hold_ms(delivery: Option<&str>) -> u64 {
+    size("HOLD_MS", if delivery.is_some() { 3000 } else { 1000 }, 300)
 }
 
 /// What the bridges share.
@@ -52,6 +52,8 @@ pub struct Drill<'a> {
     pub fleet: Fleet,
     pub disks: Vec<Disk>,
     name: String,
+    /// [`hold_ms`].
+    pub hold_ms: u64,
     load: Load,
     faults: u64,
     /// Callbacks that were answered before Kafka had them, in faults that kill no bridge.
@@ -64,6 +66,7 @@ pub type Fault = fn(&mut Drill<'_>, usize);
 impl<'a> Drill<'a> {
     /// Starts the fleet and its load, and lets a calm time pass once events arrive in Kafka by every bridge.
     pub fn begin(cluster: &'a mut Cluster, delivery: Option<&str>) -> Drill<'a> {
+        let hold_ms = hold_ms(delivery);
         let homes = (0..BRIDGES).map(|number| {
             let brokers = match number {
                 BEHIND_THE_DETOUR => &cluster.detour.brokers,
@@ -74,7 +77,7 @@ impl<'a> Drill<'a> {
                 home.set("KAFKA__SETTLE_MS", super::SETTLE_MS);
             }
             home.set("SERVER__ANSWER_AFTER", "kafka");
-            home.set("SERVER__ANSWER_HOLD_MS", hold_ms().to_string());
+            home.set("SERVER__ANSWER_HOLD_MS", hold_ms.to_string());
             home
         });
         let mut fleet = Fleet::new(homes.collect());
@@ -85,7 +88,7 @@ impl<'a> Drill<'a> {
             .with("connections", 16)
             .with("groups", 48)
             .with("rate", size("RATE", 100, 300))
-            .with("timeout-ms", size("TIMEOUT_MS", 1500, 5000))
+            .with("timeout-ms", size("TIMEOUT_MS", hold_ms + 500, 5000))
             .with("interval-ms", INTERVAL_MS)
             .start();
         eventually("some events in Kafka by each bridge", || {
@@ -96,6 +99,7 @@ impl<'a> Drill<'a> {
             cluster,
             fleet,
             disks,
+            hold_ms,
             name: delivery.map_or("replicas".to_owned(), |mode| format!("replicas, {mode}")),
             load,
             faults: 0,
@@ -194,7 +198,7 @@ impl<'a> Drill<'a> {
         let speed = self.speed_since(from);
         self.say(&format!("{when}: {speed}"));
         assert!(
-            speed.median_ms < DISK_MS && speed.p99_ms < hold_ms() as f64,
+            speed.median_ms < DISK_MS && speed.p99_ms < self.hold_ms as f64,
             "{when}: {speed}"
         );
     }
@@ -210,7 +214,7 @@ impl<'a> Drill<'a> {
         for number in self.fleet.numbers() {
             self.fleet.terminate(number);
         }
-        let hold_ms = hold_ms().to_string();
+        let hold_ms = self.hold_ms.to_string();
         let verdict = judge_with(
             &self.cluster.kafka.brokers,
             &self.fleet.homes[0],
