@@ -31,6 +31,8 @@ pub struct Summary {
     pub sequence: Option<String>,
     /// CRC-64-AVRO of the newest version, in hex as in the header.
     pub fingerprint: String,
+    /// The id in the bridge's own registry.
+    pub id: u32,
 }
 
 impl Command {
@@ -58,6 +60,7 @@ impl Command {
             identity: list(&attributes["identity"]),
             sequence: sequence(&attributes["sequence"]),
             fingerprint: hex::encode(self.fingerprint().to_le_bytes()),
+            id: self.id(),
         }
     }
 }

@@ -154,8 +154,13 @@ fn curl_of(text: &str) -> String {
 
 /// Runs `dev` on free ports, runs the curl line that `pick` makes of what it printed, and waits for the event.
 fn dev_with(pick: impl Fn(&str) -> String) {
-    let [kafka, port, admin] = free_ports();
-    let ports = [("--kafka-port", kafka), ("--port", port), ("--admin-port", admin)];
+    let [kafka, port, admin, registry] = free_ports();
+    let ports = [
+        ("--kafka-port", kafka),
+        ("--port", port),
+        ("--admin-port", admin),
+        ("--registry-port", registry),
+    ];
     let arguments = ports
         .iter()
         .flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]);
