@@ -2,6 +2,7 @@
 {{- define "imbridge.config" -}}
 # Made by the chart from values.config.
 {{- $fixed := dict "server" (dict "listen" "0.0.0.0:8080") "admin" (dict "listen" "0.0.0.0:9464") "spool" (dict "dir" "/var/lib/imbridge") -}}
+{{- if include "imbridge.ownRegistry" . }}{{ $_ := set $fixed "schemas" (dict "listen" "0.0.0.0:8081") }}{{ end -}}
 {{- $config := mustMergeOverwrite (deepCopy .Values.config) $fixed -}}
 {{- range $name := keys $config | sortAlpha }}
 {{- $part := get $config $name }}
@@ -17,6 +18,11 @@
 {{- include "imbridge.table" (dict "name" $name "table" $part) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Whether the bridges answer for their schemas themselves. */}}
+{{- define "imbridge.ownRegistry" -}}
+{{- if not (dig "schemas" "registry_url" "" .Values.config) }}yes{{ end -}}
 {{- end }}
 
 {{/* The keys of one table, then the tables inside it; each line begins with its line feed. */}}

@@ -1,0 +1,36 @@
+//! Stock readers over everything that the bridge can write, by its own registry: what takes too long for each run of the tests,
+//! run by `make consumers`. `tests/pipeline/consumers.rs` is its short form.
+
+#[allow(dead_code, reason = "each test program uses its part of what they share")]
+#[path = "../support/mod.rs"]
+mod support;
+
+use crate::support::bridge::Home;
+use crate::support::registry::{Client, read};
+use crate::support::{kafka, samples};
+
+#[test]
+fn every_commands_sample_is_the_same_to_all_stock_readers() {
+    let commands = samples::all();
+    assert!(commands.len() > 100, "{}", commands.len());
+    let mut home = Home::new("all");
+    home.set("SCHEMAS__DIR", "schemas");
+    home.set("KAFKA__PARTITIONS", "1");
+    // Two commands of OpenIM's versions can have one body.
+    home.set("HISTORY__WINDOW_S", "0");
+    let bridge = home.start();
+    samples::post(&bridge, &commands);
+    bridge.settle();
+    let seen = |client| {
+        let read = read(client, &home.registry(), &kafka::shared(), &home.prefix, commands.len());
+        samples::by_topic(&home.prefix, read)
+    };
+    let python = seen(Client::Python);
+    assert_eq!(python.as_object().map(serde_json::Map::len), Some(commands.len()));
+    for client in [Client::JavaScript, Client::Confluent, Client::ClickHouse] {
+        let other = seen(client);
+        for (topic, event) in python.as_object().expect("by topic") {
+            assert_eq!(&other[topic], event, "{client:?} of {topic}");
+        }
+    }
+}
