@@ -22,15 +22,21 @@ fn every_commands_sample_is_the_same_to_all_stock_readers() {
     samples::post(&bridge, &commands);
     bridge.settle();
     let seen = |client| {
-        let read = read(client, &home.registry(), &kafka::shared(), &home.prefix, commands.len());
+        let read = read(
+            client,
+            &home.registry(),
+            &kafka::shared(),
+            &home.prefix,
+            samples::events(&commands),
+        );
         samples::by_topic(&home.prefix, read)
     };
     let python = seen(Client::Python);
-    assert_eq!(python.as_object().map(serde_json::Map::len), Some(commands.len()));
+    assert!(python.len() > 100, "{}", python.len());
     for client in [Client::JavaScript, Client::Confluent, Client::ClickHouse] {
         let other = seen(client);
-        for (topic, event) in python.as_object().expect("by topic") {
-            assert_eq!(&other[topic], event, "{client:?} of {topic}");
+        for (topic, event) in &python {
+            assert_eq!(other.get(topic), Some(event), "{client:?} of {topic}");
         }
     }
 }

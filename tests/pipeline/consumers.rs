@@ -35,8 +35,8 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     for client in [Client::JavaScript, Client::Confluent, Client::ClickHouse] {
         assert_eq!(seen(client), python, "{client:?}");
     }
-    assert_eq!(python.as_object().map(serde_json::Map::len), Some(4));
-    let created = &python[&format!("im.{}", CREATED.replace('/', "."))];
+    assert_eq!(python.len(), 4);
+    let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
     let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
     assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
 }

@@ -21,7 +21,7 @@ SETTINGS = {
     "date_time_output_format": "'unix_timestamp'",
     "output_format_json_quote_64bit_integers": "0",
 }
-INSTANT = re.compile(r"^\d{9,10}\.\d{3}$")
+INSTANT = re.compile(r"^-?\d+\.\d{3}$")
 
 
 def messages(options):

@@ -1,5 +1,6 @@
 //! Commands' samples: as they come over the wire, and as readers give them back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -43,19 +44,26 @@ pub fn post(bridge: &Bridge, folders: &[impl AsRef<str>]) {
     }
 }
 
-/// Records by topic, one for each, without what is empty: null, or a list, map or record without anything in it. Not every
-/// reader has a null for each of them.
-pub fn by_topic(prefix: &str, messages: Vec<Decoded>) -> Value {
-    let plain = |message: Decoded| {
+/// How many events the samples of these commands become: a batch is several.
+pub fn events(folders: &[impl AsRef<str>]) -> usize {
+    let golden = std::fs::read_to_string("tests/golden/samples.json").expect("it is committed");
+    let golden: Value = serde_json::from_str(&golden).expect("JSON");
+    let keys = |folder: &str| golden[folder]["keys"].as_array().expect("one for each event").len();
+    folders.iter().map(|folder| keys(folder.as_ref())).sum()
+}
+
+/// The records of each topic, without what is empty: null, or a list, map or record without anything in it. Not every reader
+/// has a null for each of them.
+pub fn by_topic(prefix: &str, messages: Vec<Decoded>) -> BTreeMap<String, Vec<Value>> {
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    for message in messages {
         let received_at = message.value["meta"]["received_at"].as_u64();
         assert!(received_at.is_some_and(|time| time > 1_700_000_000_000), "{message:?}");
         let topic = message.topic.replacen(prefix, "im", 1);
-        (
-            topic,
-            json!({"key": message.key, "value": without_empty(message.value)}),
-        )
-    };
-    Value::Object(messages.into_iter().map(plain).collect())
+        let event = json!({"key": message.key, "value": without_empty(message.value)});
+        found.entry(topic).or_default().push(event);
+    }
+    found
 }
 
 fn without_empty(value: Value) -> Value {
