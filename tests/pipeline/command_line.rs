@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::consumers::documented;
 use crate::support::bridge::{Home, PROGRAM, free_ports};
 use crate::support::{eventually, run};
 
@@ -205,6 +206,9 @@ fn dev_with(pick: impl Fn(&str) -> String) {
         printed.contains(r#""Name": "MyFirstGroup""#) && printed.contains("ce_id: "),
         "{printed}"
     );
+    let [kafka, registry] = [kafka, registry].map(|port| format!("127.0.0.1:{port}"));
+    let line = documented("python", "im", &kafka, &format!("http://{registry}"));
+    assert!(line.contains(" MyFirstGroup "), "{line}");
     Command::new("kill")
         .arg(dev.id().to_string())
         .status()

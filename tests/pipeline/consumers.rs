@@ -107,10 +107,23 @@ fn block(document: &str, language: &str) -> String {
     rest.split_once("\n```").expect("it ends").0.to_owned()
 }
 
-/// Runs a program of the documents with the brokers and the registry, and gives the first line that it prints of an event.
-fn first_line(mut program: Command, home: &Home) -> String {
+/// Runs the reader that the documents show in `python` or `js`, on topics with this prefix, until it prints an event.
+pub fn documented(language: &str, prefix: &str, brokers: &str, registry: &str) -> String {
+    let variable = |name: &str| std::env::var(name).expect("run by scripts/test");
+    let code = block("docs/consumers.md", language);
+    assert!(code.contains("\"im.tencent."), "{code}");
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let path = folder.path().join(language);
+    let own = code.replace("\"im.tencent.", &format!("\"{prefix}.tencent."));
+    std::fs::write(&path, own).expect("a temporary folder is writable");
+    let mut program = match language {
+        "python" => Command::new(variable("IMBRIDGE_TEST_PYTHON")),
+        _ => Command::new("node"),
+    };
     let mut child = program
-        .args([kafka::shared(), home.registry()])
+        .arg(&path)
+        .args([brokers, registry])
+        .env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"))
         .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
@@ -130,19 +143,10 @@ fn the_documents_readers_in_python_and_javascript_print_the_event() {
     let bridge = home.start();
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
-    let variable = |name: &str| std::env::var(name).expect("run by scripts/test");
-    for (language, program) in [("python", variable("IMBRIDGE_TEST_PYTHON")), ("js", "node".to_owned())] {
-        let code = block("docs/consumers.md", language);
-        assert!(code.contains("\"im.tencent."), "{code}");
-        let path = folder.path().join(language);
-        let own = code.replace("\"im.tencent.", &format!("\"{}.tencent.", home.prefix));
-        std::fs::write(&path, own).expect("a temporary folder is writable");
-        let mut program = Command::new(program);
-        program.arg(&path).env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
-        let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
-        let [group, name] = ["GroupId", "Name"].map(|field| sample[field].as_str().expect("a text").to_owned());
-        let line = first_line(program, &home);
+    let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
+    let [group, name] = ["GroupId", "Name"].map(|field| sample[field].as_str().expect("a text"));
+    for language in ["python", "js"] {
+        let line = documented(language, &home.prefix, &kafka::shared(), &home.registry());
         assert!(line.starts_with(&format!("{group} {name} ")), "{language}: {line}");
     }
 }

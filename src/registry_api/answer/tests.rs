@@ -99,6 +99,12 @@ fn what_is_not_there_and_what_would_write_is_refused_by_the_apis_own_numbers() {
     let subjects = subjects();
     let own = format!("/subjects/{SUBJECT}");
     let schema = r#"{"schema": "\"string\""}"#;
+    // As deep as JSON is read here, of a record in each: a stranger's schema must not cost the process its stack.
+    let record = |depth: usize, inner: String| {
+        format!(r#"{{"type": "record", "name": "R{depth}", "fields": [{{"name": "f", "type": {inner}}}]}}"#)
+    };
+    let deep = [41, 60].map(|depth| (0..depth).fold("\"int\"".to_owned(), |inner, level| record(level, inner)));
+    let [deep, too_deep] = deep.map(|schema| json!({"schema": schema}).to_string());
     for (method, path, body, code) in [
         ("GET", "/subjects/no/versions", "", 40401),
         ("GET", "/subjects/no/versions/1", "", 40401),
@@ -113,6 +119,8 @@ fn what_is_not_there_and_what_would_write_is_refused_by_the_apis_own_numbers() {
         ("POST", &own, r#"{"schema": "{"}"#, 42201),
         ("POST", &own, r#"{"schema": "{\"type\": \"object\"}"}"#, 42201),
         ("POST", &own, "schema", 42201),
+        ("POST", &own, &deep, 40403),
+        ("POST", &own, &too_deep, 42201),
         ("GET", "/nothing", "", 404),
         ("POST", &format!("{own}/versions"), schema, 40501),
         ("PUT", "/config", r#"{"compatibility": "NONE"}"#, 40501),
