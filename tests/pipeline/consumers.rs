@@ -10,7 +10,7 @@ use crate::support::bridge::Home;
 use crate::support::client::Connection;
 use crate::support::registry::{Client, read};
 use crate::support::schemas::FOUR;
-use crate::support::{eventually, kafka, samples};
+use crate::support::{eventually, kafka, run, samples};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
@@ -36,6 +36,15 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
         assert_eq!(seen(client), python, "{client:?}");
     }
     assert_eq!(python.len(), 4);
+    // And the bridge's own client, as if it were any registry.
+    for (verb, said, times) in [
+        ("verify", "4 commands, 0 differences", 1),
+        ("register", "was there, id", 4),
+    ] {
+        let mut command = home.command(&format!("schemas {verb}"));
+        let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));
+        assert_eq!((code, lines.matches(said).count()), (Some(0), times), "{lines}{error}");
+    }
     let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
     let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
     assert_eq!(created["value"]["MemberList"], sample["MemberList"]);

@@ -10,7 +10,7 @@ use crate::schema::{Style, registry};
 use crate::secret::{Secret, without_user};
 
 /// As with any registry, so that a consumer on this machine needs no port.
-pub const LISTEN: &str = "127.0.0.1:8081";
+const LISTEN: &str = "127.0.0.1:8081";
 
 /// `[schemas]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Schemas {
     pub dir: PathBuf,
     /// What stands before each record.
     pub framing: Style,
-    /// Where the bridge answers for its schemas, `address:port`, or nothing; unset, [`LISTEN`], but where there is a registry.
+    /// Where the bridge answers for its schemas, `address:port`, or nothing; unset, 127.0.0.1:8081, but where there is a registry.
     pub listen: Option<String>,
     /// Addresses of a schema registry, separated by commas: it gives the ids then.
     pub registry_url: Option<String>,
