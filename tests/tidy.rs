@@ -17,7 +17,7 @@ struct Part {
 }
 
 /// Top to bottom; `ARCHITECTURE.md` draws it.
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part(
@@ -27,6 +27,7 @@ const PARTS: [Part; 14] = [
             "ingress",
             "forward",
             "admin",
+            "registry_api",
             "provider",
             "spool",
             "schema",
@@ -43,6 +44,7 @@ const PARTS: [Part; 14] = [
             "ingress",
             "forward",
             "admin",
+            "registry_api",
             "provider",
             "spool",
             "schema",
@@ -66,6 +68,11 @@ const PARTS: [Part; 14] = [
     part(
         "admin",
         &["spool", "callback", "lifecycle", "secret"],
+        &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
+    ),
+    part(
+        "registry_api",
+        &["schema", "callback", "lifecycle", "secret"],
         &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(

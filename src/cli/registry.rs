@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::app::{Config, load_schemas};
-use crate::publish::command_topic;
-use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published, subject_of};
+use crate::app::{Config, load_schemas, subject};
+use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published};
 use crate::schema::{Catalogue, Command};
 
 #[derive(Subcommand)]
@@ -48,20 +47,12 @@ pub(super) fn client(config: &Config) -> Result<Client> {
     Ok(Client::new(&registry)?)
 }
 
-fn subject(config: &Config, command: &Command) -> String {
-    subject_of(&command_topic(
-        &config.kafka.topic_prefix,
-        command.provider(),
-        command.name(),
-    ))
-}
-
 fn register(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
     let mut well = true;
     for command in catalogue.commands() {
-        match register_one(&client, &catalogue, command, &subject(config, command)) {
+        match register_one(&client, &catalogue, command, &subject(&config.kafka, command)) {
             Ok(()) => {}
             Err(cause @ (RegistryError::Unreachable { .. } | RegistryError::Unauthorized { .. })) => {
                 return Err(cause.into());
@@ -76,11 +67,11 @@ fn register(config: &Config) -> Result<bool> {
 }
 
 fn register_one(client: &Client, catalogue: &Catalogue, command: &Command, subject: &str) -> Result<(), RegistryError> {
-    for (version, schema) in catalogue.history(command) {
-        let schema = published(schema).expect("a catalogue's schemas are JSON");
+    for version in catalogue.history(command) {
+        let schema = published(version.schema()).expect("a catalogue's schemas are JSON");
         let (id, added) = client.register(subject, &schema)?;
         let what = if added { "registered" } else { "was there" };
-        println!("ok    {subject} v{version}: {what}, id {id}");
+        println!("ok    {subject} v{}: {what}, id {id}", version.version());
     }
     Ok(())
 }
@@ -90,7 +81,7 @@ fn verify(config: &Config) -> Result<bool> {
     let (catalogue, _) = load_schemas(config)?;
     let mut differences = 0;
     for command in catalogue.commands() {
-        let subject = subject(config, command);
+        let subject = subject(&config.kafka, command);
         match difference(&client, command, &subject)? {
             None => println!("ok    {subject} v{}", command.version()),
             Some(difference) => {

@@ -20,7 +20,7 @@ use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{self, Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Command, Encoder, Framing, Meta};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meta, Style};
 use crate::spool::Record;
 
 /// Dead letters that are remembered.
@@ -33,6 +33,7 @@ pub struct Composer {
     pub(super) names: Names,
     pub(super) encoder: Encoder,
     metrics: Metrics,
+    framing: Style,
     registry: Option<Ids>,
     recent: Latest<Sample>,
     pub(super) privacy: Privacy,
@@ -82,6 +83,7 @@ impl Composer {
             privacy: Privacy::default(),
             history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
+            framing: Style::default(),
             registry: None,
             recent: Latest::new(LETTERS_MAX),
             recalled: false,
@@ -114,10 +116,14 @@ impl Composer {
         self.history.irregularities.clone()
     }
 
-    /// The same, for records that name their schema by its number in a registry.
+    /// The same, for records framed like this, with the numbers of a registry where there is one.
     #[must_use]
-    pub fn with_registry(self, registry: Option<Ids>) -> Composer {
-        Composer { registry, ..self }
+    pub fn with_framing(self, framing: Style, registry: Option<Ids>) -> Composer {
+        Composer {
+            framing,
+            registry,
+            ..self
+        }
     }
 
     /// From here on with other schemas and rules; what is remembered of earlier events stays.
@@ -248,7 +254,7 @@ impl Composer {
             return Ok(None);
         };
         let Some(registry) = &mut self.registry else {
-            return Ok(Some(command.framing()));
+            return Ok(Some(command.framing(self.framing)));
         };
         let question = Question {
             topic: self.names.topic(provider, command.name()),

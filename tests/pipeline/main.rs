@@ -11,6 +11,7 @@ mod before;
 mod clocks;
 mod command_line;
 mod commands;
+mod consumers;
 mod echo;
 mod evolution;
 mod held;

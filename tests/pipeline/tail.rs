@@ -129,6 +129,30 @@ fn tail_shows_what_an_independent_reader_sees() {
 }
 
 #[test]
+fn tail_reads_what_was_framed_otherwise_before_with_nothing_configured() {
+    let mut home = Home::new("framings");
+    let follow = |home: &Home, count: usize| {
+        let seen = lines(home, &format!("--from-beginning --json --count {count}"));
+        assert!(seen.iter().all(|line| line["event"]["GroupId"] == "g"), "{seen:#?}");
+    };
+    for (count, framing) in (1..).zip(["single-object", "confluent"]) {
+        home.set("SCHEMAS__FRAMING", framing);
+        let bridge = home.start();
+        let body = format!(r#"{{"GroupId":"g","Name":"{count}"}}"#);
+        assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", &body).status, 200);
+        bridge.settle();
+        assert!(bridge.terminate().success());
+        follow(&home, count);
+    }
+    let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    assert!(raw.iter().all(|message| message.value.is_some()), "{raw:#?}");
+    // A registry knows neither; the folder still does.
+    home.set("SCHEMAS__FRAMING", "confluent");
+    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
+    follow(&home, 2);
+}
+
+#[test]
 fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     let mut home = Home::new("follow");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());

@@ -13,6 +13,7 @@ pub mod oracle;
 pub mod proxy;
 pub mod reader;
 pub mod registry;
+pub mod samples;
 pub mod schemas;
 
 use std::process::Command;

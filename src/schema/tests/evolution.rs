@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{META, adding, kinds, load, optional, says, with, without};
-use crate::schema::{Catalogue, DecodeError, Encoder};
+use crate::schema::{Catalogue, DecodeError, Encoder, Framing, Style};
 
 #[test]
 fn the_newest_version_writes_and_every_version_is_read() {
@@ -24,6 +24,27 @@ fn the_newest_version_writes_and_every_version_is_read() {
     assert_eq!((new.version, &new.record["Added"]), (2, &json!(1)));
     assert!(matches!(
         before.decode(&written_now),
+        Err(DecodeError::UnknownId { .. })
+    ));
+
+    // The same records as single objects.
+    let as_single_object = |catalogue: &Catalogue, written: &[u8]| {
+        let (_, record) = Framing::split(written).expect("it is framed");
+        let command = catalogue.command("test", "All.Kinds").expect("it is there");
+        let mut out = Vec::new();
+        command.framing(Style::SingleObject).write(&mut out);
+        [&out, record].concat()
+    };
+    let single = [
+        as_single_object(&before, &written_before),
+        as_single_object(&both, &written_now),
+    ];
+    let decoded = single
+        .each_ref()
+        .map(|written| both.decode(written).expect("it is known"));
+    assert_eq!(decoded, [old, new]);
+    assert!(matches!(
+        before.decode(&single[1]),
         Err(DecodeError::UnknownSchema { .. })
     ));
 }
