@@ -59,8 +59,16 @@ fn check_type(old: &Value, new: &Located<'_>, faults: &mut Faults) {
 /// Checks that a record inside the command's record has no fields but those that it had.
 fn adds_nothing(old: &Value, new: &Located<'_>, faults: &mut Faults) {
     let had: Vec<_> = old["fields"].as_array().into_iter().flatten().collect();
-    for field in new.get("fields").and_then(|fields| fields.items().ok()).into_iter().flatten() {
-        if let Some(name) = field.get("name").filter(|name| had.iter().all(|old| old["name"] != *name.value)) {
+    for field in new
+        .get("fields")
+        .and_then(|fields| fields.items().ok())
+        .into_iter()
+        .flatten()
+    {
+        if let Some(name) = field
+            .get("name")
+            .filter(|name| had.iter().all(|old| old["name"] != *name.value))
+        {
             faults.note::<()>(Err(name.fault(
                 "no field that the version before did not have: a record inside the record stays as it is, and what is new in it in unmapped",
             )));

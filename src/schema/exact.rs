@@ -21,7 +21,9 @@ const MILLIS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
 /// The instant in milliseconds since 1970, if `text` is an integer that counts it by `unit_ms`, and every reader has it.
 pub(super) fn instant_ms(text: &str, unit_ms: i64) -> Option<i64> {
-    integer(text)?.checked_mul(unit_ms).filter(|at_ms| MILLIS.contains(at_ms))
+    integer(text)?
+        .checked_mul(unit_ms)
+        .filter(|at_ms| MILLIS.contains(at_ms))
 }
 
 /// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,

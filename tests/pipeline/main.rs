@@ -42,3 +42,4 @@ mod tls;
 mod topics;
 mod trace;
 mod transactions;
+mod values;

@@ -52,7 +52,10 @@ fn a_new_version_that_adds_inside_a_record_or_an_item_is_refused() {
             .replace("/fields/", ".fields[")
             .replace("/type/1", "].type[1]");
         let error = load(&[kinds(), second]).expect_err(inner);
-        says(&error.to_string(), &["v2.avsc", &place, "found \"Added\"", "in unmapped"]);
+        says(
+            &error.to_string(),
+            &["v2.avsc", &place, "found \"Added\"", "in unmapped"],
+        );
     }
 }
 
