@@ -36,7 +36,7 @@ fn javascript(message: &Consumed, schema: &Path) -> Value {
     let read = r#"
         const { readFileSync } = require("node:fs");
         const value = Buffer.from(readFileSync(0, "utf8"), "hex");
-        const type = avro.Type.forSchema(JSON.parse(readFileSync(process.argv[1], "utf8")), exact);
+        const type = avro.Type.forSchema(JSON.parse(readFileSync(process.argv[1], "utf8")), { typeHook });
         const record = type.fromBuffer(value.subarray(value.readUInt16BE(0) === 0xc301 ? 10 : 5));
         console.log(JSON.stringify(record, (_, part) => typeof part === "bigint" ? String(part) : part));
     "#;
