@@ -43,3 +43,4 @@ mod tls;
 mod topics;
 mod trace;
 mod transactions;
+mod values;

@@ -192,6 +192,71 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     assert_eq!(created["event"]["meta"]["app"], APP.to_string());
 }
 
+/// Spool and number of each event that `tail` printed.
+fn positions(lines: &[Value]) -> Vec<(String, u64)> {
+    let position = |line: &Value| {
+        let header = |name: &str| line["headers"][name].as_str().expect("every event has it").to_owned();
+        let number = header("imbridge-seq");
+        let (number, _) = number.split_once('.').expect("number and place");
+        (header("imbridge-spool"), number.parse().expect("a number"))
+    };
+    lines.iter().map(position).collect()
+}
+
+/// Posts events of a group, and as many of another, by one command after the other.
+fn post_lives(bridge: &Bridge, count: usize) {
+    let mut connection = bridge.connect();
+    for number in 0..count {
+        for group in ["g", "other"] {
+            let command = [
+                "Group.CallbackAfterCreateGroup",
+                "Group.CallbackAfterChangeGroupOwner",
+                "Group.New",
+            ][number % 3];
+            let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}");
+            let body = format!(r#"{{"GroupId":"{group}","Name":"{number}"}}"#);
+            assert_eq!(connection.post(&target, &body).expect("an answer").status, 200);
+        }
+    }
+}
+
+#[test]
+fn tail_tells_a_groups_events_in_order_over_all_commands_and_spools() {
+    let mut home = Home::new("order");
+    for spool in ["first", "second"] {
+        home.set("SPOOL__DIR", home.path().join(spool).display().to_string());
+        let bridge = home.start();
+        post_lives(&bridge, 30);
+        bridge.settle();
+        assert!(bridge.terminate().success());
+    }
+    let in_order = |found: &[(String, u64)]| found.windows(2).all(|two| two[0].0 != two[1].0 || two[0].1 < two[1].1);
+    for arguments in ["--from-beginning", "--since 1h"] {
+        let told = positions(&lines(&home, &format!("{arguments} --group g --count 60 --json")));
+        assert!(in_order(&told), "{told:?}");
+        let mut spools: Vec<_> = told.into_iter().map(|(spool, _)| spool).collect();
+        spools.dedup();
+        assert_eq!(spools.len(), 2, "one spool after the other: {spools:?}");
+    }
+
+    // As it happens.
+    let bridge = home.start();
+    let mut tail = tail(&home, "--json --count 60");
+    let mut line = String::new();
+    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    said.read_line(&mut line).expect("text");
+    assert!(line.contains("reading 3 topics"), "{line}");
+    post_lives(&bridge, 30);
+    let output = tail.wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let told: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let told = positions(&told);
+    assert!(told.len() == 60 && in_order(&told), "{told:?}");
+}
+
 /// Unix milliseconds so many seconds from now.
 fn at_ms(seconds: i64) -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
