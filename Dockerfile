@@ -23,7 +23,7 @@ ENV IMBRIDGE_SCHEMAS__DIR=/usr/share/imbridge/schemas
 USER 10001:10001
 WORKDIR /var/lib/imbridge
 VOLUME /var/lib/imbridge
-EXPOSE 8080 9464
+EXPOSE 8080 8081 9464
 STOPSIGNAL SIGTERM
 # Whether the process is there: who replaces containers that are not healthy must not replace one whose spool is full or repaired.
 # The image has no curl; bash speaks enough HTTP.

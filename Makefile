@@ -1,6 +1,6 @@
 # Each target is a recipe that works from a clean clone. CI runs `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check bench torture fuzz
+.PHONY: help dev test check bench torture fuzz consumers
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -29,6 +29,10 @@ check: ## the gate: format, lints, documents, dependencies, the same minute of e
 
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size
 	IMBRIDGE_TORTURE=full scripts/test --release --test torture -- --test-threads=1 --nocapture
+
+consumers: ## stock readers - Python, Java, kafkajs, ClickHouse - over every command that has a sample; Flink over one
+	scripts/setup consumers
+	scripts/test --test consumers
 
 fuzz: ## every fuzz target for an hour
 	scripts/fuzz 3600

@@ -9,6 +9,7 @@ pub mod ingress;
 pub mod lifecycle;
 pub mod provider;
 pub mod publish;
+pub mod registry_api;
 pub mod schema;
 pub mod secret;
 pub mod spool;

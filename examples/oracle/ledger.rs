@@ -16,6 +16,8 @@ pub struct Entry<'a> {
     pub group: &'a str,
     pub number: u64,
     pub provider: &'static str,
+    /// The port of the bridge that it was posted to.
+    pub port: u16,
     pub acknowledged: bool,
     /// CLOCK_MONOTONIC: the same clock in every process of this machine.
     pub answered_at_ns: u64,

@@ -1,4 +1,4 @@
-//! The clients: each has a connection and some groups, and posts to them in turn, one event at a time.
+//! The clients: each has a connection to each bridge and some groups, and posts to them in turn, one event at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::Options;
-use crate::client::Connection;
+use crate::doors::Doors;
 use crate::event::{Protocol, Provider};
 use crate::ledger::{Entry, Ledger, Totals, monotonic_ns};
 
-/// Between two attempts to connect to a bridge that is away.
-const RECONNECT: Duration = Duration::from_millis(5);
 /// A client that is further behind its rate than this does not make up for it: an outage is followed by no flood.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
@@ -40,7 +38,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Totals> {
                 ledger: &ledger,
                 groups: groups.collect(),
                 pace: Pace::new(options.rate, connections, first),
-                connection: None,
+                doors: Doors::new(options),
             };
             scope.spawn(move || client.run())
         };
@@ -88,7 +86,7 @@ struct Client<'a> {
     ledger: &'a Ledger,
     groups: Vec<(String, Provider)>,
     pace: Pace,
-    connection: Option<Connection>,
+    doors: Doors,
 }
 
 impl Client<'_> {
@@ -97,36 +95,28 @@ impl Client<'_> {
         for number in 0..self.options.each {
             for (group, provider) in &groups {
                 self.pace.wait(self.stop);
-                let Some(mut connection) = self.connect() else {
+                let Some(mut way) = self.doors.any(self.stop) else {
                     return Ok(());
                 };
                 let started = Instant::now();
-                let answer = self.protocol.post(&mut connection, *provider, group, number);
+                let answer = self.protocol.post(&mut way.connection, *provider, group, number);
                 let (took, answered_at_ns) = (started.elapsed(), monotonic_ns());
-                // A connection without an answer is not used again.
-                self.connection = answer.as_ref().map(|_| connection);
                 let entry = Entry {
                     group,
                     number,
                     provider: provider.as_str(),
-                    acknowledged: answer.is_some_and(|answer| provider.acknowledges(&answer)),
+                    port: way.port,
+                    acknowledged: answer.as_ref().is_some_and(|answer| provider.acknowledges(answer)),
                     answered_at_ns,
                 };
                 self.ledger.note(&entry, took)?;
+                match answer {
+                    Some(_) => self.doors.keep(way),
+                    None => self.doors.give_up(way, took),
+                }
             }
         }
         Ok(())
-    }
-
-    /// The connection, a new one where there is none; nothing when the load is to stop.
-    fn connect(&mut self) -> Option<Connection> {
-        while !self.stop.load(Ordering::Relaxed) {
-            match self.connection.take().or_else(|| Connection::open(self.options.port)) {
-                Some(connection) => return Some(connection),
-                None => std::thread::sleep(RECONNECT),
-            }
-        }
-        None
     }
 }
 

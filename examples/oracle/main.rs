@@ -1,10 +1,11 @@
 //! The oracle of the campaigns: `oracle load` posts numbered events in many groups as IM servers do, and keeps a ledger
 //! outside the bridge of what was acknowledged; `tests/readers/judge.py` holds Kafka against it. It knows nothing of the
-//! bridge but its port and the providers' protocols.
+//! bridges but their ports and the providers' protocols.
 
 #[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../tests/support/client.rs"]
 mod client;
+mod doors;
 mod event;
 mod ledger;
 mod load;
@@ -29,16 +30,23 @@ enum Command {
     ///
     /// Half of the groups speak Tencent's protocol, half OpenIM's. A group's events are posted one after the other, groups
     /// run beside one another. An event that is refused or gets no answer is not posted again.
+    ///
+    /// With several bridges each event goes to one of them at random, as through a load balancer: where the connection is
+    /// refused, and so nothing was sent, it goes to another one. A bridge that refused a connection or gave no answer is left
+    /// out for a second, or for twice the time that was waited in vain, unless all are.
     Load(Options),
 }
 
 /// What to post, and where to write what was answered.
 #[derive(clap::Args)]
 struct Options {
-    /// The bridge's public port on this machine; it may be away at any time.
-    #[arg(long)]
-    port: u16,
-    /// The ledger: a JSON line for each event - group, number, provider, acknowledged, and answered_at_ns, the
+    /// The bridge's public port on this machine; it may be away at any time. Given again for each further bridge.
+    #[arg(long, required = true)]
+    port: Vec<u16>,
+    /// For an answer, as an IM server waits; then the event is given up, and its connection.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout_ms: u64,
+    /// The ledger: a JSON line for each event - group, number, provider, port, acknowledged, and answered_at_ns, the
     /// CLOCK_MONOTONIC nanoseconds at which the answer came or the event was given up.
     #[arg(long, value_name = "FILE")]
     ledger: PathBuf,

@@ -193,6 +193,7 @@ impl Config {
         config.kafka.timeline = config.timeline.enabled.then(|| config.timeline.clone());
         config.spool.keep = config.keep();
         config.spool.hold = config.server.hold();
+        config.kafka.awaited = config.spool.hold.is_some();
         // A replica sees some of a group's messages.
         config.history.count_gaps = config.spool.hold.is_none();
         Ok(config)

@@ -28,8 +28,9 @@ use crate::ingress::tls::Certificates;
 use crate::lifecycle::{Levels, Pulse, Stop};
 use crate::provider::{Privacy, Providers};
 use crate::publish;
-use crate::schema::Catalogue;
+use crate::registry_api::{self, Subjects};
 use crate::schema::registry::{self, Ids};
+use crate::schema::{Catalogue, Command};
 use crate::spool::{self, Reader, Spool};
 use crate::{admin, ingress};
 
@@ -48,6 +49,8 @@ pub struct Bridge {
     pub address: SocketAddr,
     /// Where metrics and probes are.
     pub admin_address: SocketAddr,
+    /// Where it answers for its schemas, if it does.
+    pub registry_address: Option<SocketAddr>,
     /// Every part's metrics.
     pub registry: Registry,
     /// Whether the threads that forward and that keep the spool are there.
@@ -86,6 +89,34 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
         table.insert(provider, command.name(), command.rule().clone());
     }
     Ok((Arc::new(catalogue), Arc::new(table)))
+}
+
+/// Every schema that messages are written with, the timeline's too, and its subject in a registry, the bridge's own or another.
+pub fn subjects<'c>(config: &publish::Config, catalogue: &'c Catalogue) -> Vec<(&'c Command, String)> {
+    let prefix = &config.topic_prefix;
+    let topic = |command: &Command| publish::command_topic(prefix, command.provider(), command.name());
+    let commands = catalogue.commands().map(|command| (command, topic(command)));
+    let timeline = config.timeline.as_ref();
+    let timeline = timeline.map(|timeline| (catalogue.timeline(), timeline.topic(prefix)));
+    let topics = commands.chain(timeline);
+    topics
+        .map(|(command, topic)| (command, registry::subject_of(&topic)))
+        .collect()
+}
+
+/// What the bridge answers for, by subject.
+fn answered(config: &Config, catalogue: &Catalogue) -> Arc<Subjects> {
+    Arc::new(Subjects::of(catalogue, subjects(&config.kafka, catalogue)))
+}
+
+/// The bridge's own registry, where it has one.
+fn start_registry_api(config: &Config, subjects: &Arc<ArcSwap<Subjects>>, stop: &Stop) -> Result<Option<SocketAddr>> {
+    let Some(listen) = config.schemas.listen() else {
+        return Ok(None);
+    };
+    let started = registry_api::start(listen, Arc::clone(subjects), stop.clone());
+    let problem = || format!("cannot listen on schemas.listen = {listen:?}; set another address, or \"\" for none");
+    started.map(Some).with_context(problem)
 }
 
 /// What one way of delivery left on its way, only the same way finds again in Kafka.
@@ -143,10 +174,14 @@ impl Bridge {
         let renewals = Renewals::default();
         let (spans, exporter) = otlp::start(config.log.otlp_endpoint.as_deref(), &registry)?;
         let metrics = forward::Metrics::new(&registry)?;
+        let subjects = Arc::new(ArcSwap::new(answered(config, &catalogue)));
         let composer = Composer::new(catalogue, Arc::clone(&commands), &config.kafka, "", metrics.clone())
             .with_history(&config.history)
             .with_privacy(Privacy::new(&config.privacy))
-            .with_registry(start_registry(config, registry::Metrics::new(&registry)?)?);
+            .with_framing(
+                config.schemas.framing,
+                start_registry(config, registry::Metrics::new(&registry)?)?,
+            );
         let (letters, groups) = (composer.recent_letters(), composer.irregularities());
         let mut forwarder = Forwarder {
             reader: spool.reader(),
@@ -182,6 +217,7 @@ impl Bridge {
             views: views::all(letters, groups),
             pulse: spool.pulse(),
         };
+        let registry_address = start_registry_api(config, &subjects, &stop_admin)?;
         // Not before the public port is bound: who asks here whether callbacks are taken sends them there next.
         let admin_address = admin::start(&config.admin, state, stop_admin.clone())
             .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
@@ -192,6 +228,7 @@ impl Bridge {
             running: config.clone(),
             providers,
             admin_token,
+            subjects,
             renewals,
             levels,
             certificates,
@@ -216,12 +253,14 @@ impl Bridge {
                 }
             }
             let tls = bound.https.map(tracing::field::display);
-            info!(%address, tls, admin = %admin_address, spool = forwarder.spool, "accepting callbacks");
+            let schemas = registry_address.map(tracing::field::display);
+            info!(%address, tls, admin = %admin_address, schemas, spool = forwarder.spool, "accepting callbacks");
             forwarder.run()
         };
         let bridge = Bridge {
             address,
             admin_address,
+            registry_address,
             registry,
             pulse,
             ingress: handle,

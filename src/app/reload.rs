@@ -10,11 +10,12 @@ use prometheus::{IntCounterVec, IntGauge, Registry};
 use tracing::{error, info, warn};
 
 use super::config::{Config, ConfigError};
-use super::load_schemas;
+use super::{answered, load_schemas};
 use crate::forward::{Renewal, Renewals};
 use crate::ingress::tls::Certificates;
 use crate::lifecycle::{Levels, metrics, unix_ms};
 use crate::provider::{Privacy, Providers};
+use crate::registry_api::Subjects;
 use crate::secret::Secrets;
 
 /// Tables whose every key is read again.
@@ -27,6 +28,7 @@ pub struct Reloader {
     pub(super) running: Config,
     pub(super) providers: Arc<ArcSwap<Providers>>,
     pub(super) admin_token: Arc<ArcSwapOption<Secrets>>,
+    pub(super) subjects: Arc<ArcSwap<Subjects>>,
     pub(super) renewals: Renewals,
     pub(super) levels: Levels,
     pub(super) certificates: Option<Arc<Certificates>>,
@@ -104,6 +106,8 @@ impl Reloader {
                 "changed in the configuration, and used only after a restart"
             );
         }
+        // Readers find a schema before the first record that is written with it.
+        self.subjects.store(answered(&self.running, &catalogue));
         // What is accepted under the new rules is composed with the new schemas: the forwarder first.
         let count = catalogue.commands().len();
         self.renewals.post(Renewal {

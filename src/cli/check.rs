@@ -61,6 +61,13 @@ pub(super) fn run(config: &Config) -> bool {
             report.line("ok", "registry", format!("{url} answers, {subjects} subjects"));
         }
     }
+    if let Some(listen) = config.schemas.listen() {
+        report.line(
+            "ok",
+            "registry",
+            format!("the bridge answers for its schemas itself on {listen}"),
+        );
+    }
     if let Some((spool, _)) = spool {
         spool.close();
     }

@@ -1,7 +1,10 @@
 //! Reading topics from a place on, without a consumer group: nothing is committed and nobody is disturbed.
 
+mod merge;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result};
@@ -10,6 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
+pub(super) use self::merge::Merged;
 use crate::publish::{self, Context, RECEIVED_AT_HEADER};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,12 +35,15 @@ pub(super) enum Start {
     Since(i64),
 }
 
+/// Partitions of topics.
+type Places = BTreeSet<(String, i32)>;
+
 /// A consumer and the partitions it reads. Messages of aborted transactions are left out.
 pub(super) struct Reading {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
     config: publish::Config,
     /// The partitions that are read.
-    pub assigned: BTreeSet<(String, i32)>,
+    pub assigned: Places,
     /// By partition, the offset where reading may go on after its first message, if the broker has stamped that one.
     skips: RefCell<BTreeMap<(String, i32), i64>>,
 }
@@ -44,14 +51,17 @@ pub(super) struct Reading {
 impl Reading {
     /// Reads nothing before [`Reading::refresh`] has found something. Asks nobody yet.
     pub fn new(config: &publish::Config) -> Result<Reading> {
-        let more = [
+        Reading::with(config, &[("queued.max.messages.kbytes", "16384")])
+    }
+
+    fn with(config: &publish::Config, more: &[(&str, &str)]) -> Result<Reading> {
+        let common = [
             ("isolation.level", "read_committed"),
             ("enable.partition.eof", "true"),
             ("fetch.wait.max.ms", "100"),
-            ("queued.max.messages.kbytes", "16384"),
         ];
         Ok(Reading {
-            consumer: publish::consumer(config, "imbridge-cli", &more)?,
+            consumer: Arc::new(publish::consumer(config, "imbridge-cli", &[&common, more].concat())?),
             config: config.clone(),
             assigned: BTreeSet::new(),
             skips: RefCell::default(),
@@ -61,24 +71,37 @@ impl Reading {
     /// Begins to read the topics that `wanted` picks.
     pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
         let mut reading = Reading::new(config)?;
-        let found = reading.find(&wanted)?;
-        let places = match start {
-            // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
-            Start::Now => reading.look_up(&found, Offset::End)?,
-            Start::Beginning | Start::Since(_) => list(&found, Offset::Beginning)?,
-        };
-        if let Start::Since(since_ms) = start {
-            reading.skips = RefCell::new(reading.skips(&found, since_ms)?);
-        }
+        let (found, places) = reading.find_places(wanted, start)?;
         reading.consumer.assign(&places)?;
         reading.assigned = found;
         Ok(reading)
     }
 
+    /// The partitions that there are, and where reading them begins.
+    fn find_places(&mut self, wanted: impl Fn(&str) -> bool, start: Start) -> Result<(Places, TopicPartitionList)> {
+        let found = self.find(wanted)?;
+        let places = match start {
+            // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
+            Start::Now => self.look_up(&found, Offset::End)?,
+            Start::Beginning | Start::Since(_) => list(&found, Offset::Beginning)?,
+        };
+        if let Start::Since(since_ms) = start {
+            self.skips = RefCell::new(self.skips(&found, since_ms)?);
+        }
+        Ok((found, places))
+    }
+
     /// Adds partitions that have come into being, from their beginning.
     pub fn refresh(&mut self, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let found = self.find(&wanted)?;
-        let new: BTreeSet<_> = found.difference(&self.assigned).cloned().collect();
+        let new = self.find_new(wanted)?;
+        self.add(new)
+    }
+
+    fn find_new(&self, wanted: impl Fn(&str) -> bool) -> Result<Places> {
+        Ok(&self.find(wanted)? - &self.assigned)
+    }
+
+    fn add(&mut self, new: Places) -> Result<()> {
         if !new.is_empty() {
             self.consumer.incremental_assign(&list(&new, Offset::Beginning)?)?;
             self.assigned.extend(new);
@@ -93,7 +116,7 @@ impl Reading {
         (!is_skipped).then_some(next)
     }
 
-    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<BTreeSet<(String, i32)>> {
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<Places> {
         let metadata = self.consumer.fetch_metadata(None, TIMEOUT);
         let metadata = metadata.map_err(|cause| Error::msg(publish::why_silent(&self.config, &cause)))?;
         let topics = metadata.topics().iter().filter(|topic| wanted(topic.name()));
@@ -108,7 +131,7 @@ impl Reading {
     }
 
     /// Where each partition holds the first message that was appended a day before `since_ms` or later, its end without one.
-    fn skips(&self, partitions: &BTreeSet<(String, i32)>, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
+    fn skips(&self, partitions: &Places, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
         // The ends first: what comes between the two questions is behind them.
         let ends = self.look_up(partitions, Offset::End)?;
         let early_ms = since_ms.saturating_sub(CLOCKS_DIFFER_MS).max(0);
@@ -143,7 +166,7 @@ impl Reading {
                 .is_ok()
     }
 
-    fn look_up(&self, partitions: &BTreeSet<(String, i32)>, time: Offset) -> Result<TopicPartitionList> {
+    fn look_up(&self, partitions: &Places, time: Offset) -> Result<TopicPartitionList> {
         let deadline = Instant::now() + TIMEOUT;
         if partitions.is_empty() {
             return Ok(TopicPartitionList::new());
@@ -172,11 +195,18 @@ fn is_passing(cause: &KafkaError) -> bool {
 }
 
 /// A message's headers, as text.
-pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
+pub(super) fn headers(message: &impl Message) -> Vec<(String, String)> {
     let headers = message.headers().into_iter().flat_map(Headers::iter);
     headers
         .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
         .collect()
+}
+
+/// A message's first header of this name, as text.
+pub(super) fn header(message: &impl Message, name: &str) -> Option<String> {
+    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
+    let found = headers.find(|header| header.key == name)?;
+    Some(text(found.value.unwrap_or_default()))
 }
 
 /// Bytes that are text, for as much as they are.
@@ -185,15 +215,13 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 /// When an event arrived, by its bridge's clock; for a message that no bridge wrote, what Kafka has of it.
-pub(super) fn arrived_at_ms(message: &BorrowedMessage<'_>) -> Option<i64> {
-    let mut headers = message.headers().into_iter().flat_map(Headers::iter);
-    let noted = headers.find(|header| header.key == RECEIVED_AT_HEADER);
-    noted
-        .and_then(|header| std::str::from_utf8(header.value?).ok()?.parse().ok())
+pub(super) fn arrived_at_ms(message: &impl Message) -> Option<i64> {
+    header(message, RECEIVED_AT_HEADER)
+        .and_then(|text| text.parse().ok())
         .or_else(|| message.timestamp().to_millis())
 }
 
-fn list(partitions: &BTreeSet<(String, i32)>, offset: Offset) -> Result<TopicPartitionList> {
+fn list(partitions: &Places, offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in partitions {
         list.add_partition_offset(topic, *partition, offset)?;

@@ -34,6 +34,9 @@ pub(super) struct Options {
     /// The port for metrics and probes.
     #[arg(long, default_value_t = 9464, value_name = "PORT")]
     admin_port: u16,
+    /// The port of the schema registry.
+    #[arg(long, default_value_t = 8081, value_name = "PORT")]
+    registry_port: u16,
     /// The schemas folder.
     #[arg(long, default_value = "schemas", value_name = "DIR")]
     schemas: PathBuf,
@@ -87,6 +90,7 @@ fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Resul
     config.kafka.partitions = PARTITIONS;
     config.kafka.mock = true;
     config.schemas.dir = options.schemas.clone();
+    config.schemas.listen = Some(format!("127.0.0.1:{}", options.registry_port));
     config.log.level = "warn".into();
     config.shutdown.drain_timeout_s = 3;
     Ok(config)
@@ -100,6 +104,7 @@ fn greet(config: &Config, bridge: &Bridge, broker: &Broker, commands: usize) {
   Kafka      {kafka}     (kcat -b {kafka} -L)
   Tencent    http://{address}/tencent
   OpenIM     http://{address}/openim/<command>
+  schemas    http://{registry}   (a schema registry, for any consumer's deserializer)
   metrics    http://{admin}/metrics
 
 Try it in another terminal:
@@ -111,6 +116,7 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
 ",
         kafka = broker.address,
         admin = bridge.admin_address,
+        registry = bridge.registry_address.expect("it was asked for"),
     );
 }
 

@@ -68,7 +68,9 @@ enum Command {
     },
     /// Show events as they are in Kafka, decoded, from now on or from a time on, until Ctrl-C.
     ///
-    /// Reads without a consumer group and only what is committed; dead letters are shown with their reason.
+    /// Reads without a consumer group and only what is committed; dead letters are shown with their reason. Events come in the order
+    /// in which the bridge took them, over all topics: by number within a spool, by arrival between spools. For that, a new event
+    /// is held for half a second.
     Tail(tail::Options),
     /// Send callbacks through the bridge once more: dead letters from Kafka, or what `imbridge spool export` wrote.
     ///

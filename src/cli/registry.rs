@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::app::{Config, load_schemas};
-use crate::publish::command_topic;
-use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published, subject_of};
+use crate::app::{Config, load_schemas, subjects};
+use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published};
 use crate::schema::{Catalogue, Command};
 
 #[derive(Subcommand)]
@@ -48,22 +47,11 @@ pub(super) fn client(config: &Config) -> Result<Client> {
     Ok(Client::new(&registry)?)
 }
 
-/// Every schema that messages are written with, and its subject.
-fn subjects<'c>(config: &'c Config, catalogue: &'c Catalogue) -> impl Iterator<Item = (&'c Command, String)> {
-    let prefix = &config.kafka.topic_prefix;
-    let commands = catalogue.commands().map(move |command| {
-        let topic = command_topic(prefix, command.provider(), command.name());
-        (command, subject_of(&topic))
-    });
-    let timeline = config.kafka.timeline.as_ref();
-    commands.chain(timeline.map(|timeline| (catalogue.timeline(), subject_of(&timeline.topic(prefix)))))
-}
-
 fn register(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
     let mut well = true;
-    for (command, subject) in subjects(config, &catalogue) {
+    for (command, subject) in subjects(&config.kafka, &catalogue) {
         match register_one(&client, &catalogue, command, &subject) {
             Ok(()) => {}
             Err(cause @ (RegistryError::Unreachable { .. } | RegistryError::Unauthorized { .. })) => {
@@ -79,11 +67,11 @@ fn register(config: &Config) -> Result<bool> {
 }
 
 fn register_one(client: &Client, catalogue: &Catalogue, command: &Command, subject: &str) -> Result<(), RegistryError> {
-    for (version, schema) in catalogue.history(command) {
-        let schema = published(schema).expect("a catalogue's schemas are JSON");
+    for version in catalogue.history(command) {
+        let schema = published(version.schema()).expect("a catalogue's schemas are JSON");
         let (id, added) = client.register(subject, &schema)?;
         let what = if added { "registered" } else { "was there" };
-        println!("ok    {subject} v{version}: {what}, id {id}");
+        println!("ok    {subject} v{}: {what}, id {id}", version.version());
     }
     Ok(())
 }
@@ -92,7 +80,7 @@ fn verify(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
     let (mut count, mut differences) = (0, 0);
-    for (command, subject) in subjects(config, &catalogue) {
+    for (command, subject) in subjects(&config.kafka, &catalogue) {
         count += 1;
         match difference(&client, command, &subject)? {
             None => println!("ok    {subject} v{}", command.version()),

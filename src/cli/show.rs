@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::Message;
 use serde_json::{Value, json};
 
 use super::consume::{headers, text};
@@ -15,9 +15,9 @@ use crate::schema::Decoder;
 const EXCERPT_CHARS: usize = 400;
 
 /// A message, decoded as far as it goes.
-pub(super) struct Shown<'a> {
-    message: &'a BorrowedMessage<'a>,
-    pub key: Option<String>,
+pub(super) struct Shown<'a, M> {
+    message: &'a M,
+    key: Option<String>,
     headers: Vec<(String, String)>,
     content: Content<'a>,
 }
@@ -31,8 +31,8 @@ enum Content<'a> {
     Raw(&'a [u8], String),
 }
 
-impl<'a> Shown<'a> {
-    pub fn new(message: &'a BorrowedMessage<'a>, decoder: &mut Decoder) -> Shown<'a> {
+impl<'a, M: Message> Shown<'a, M> {
+    pub fn new(message: &'a M, decoder: &mut Decoder) -> Shown<'a, M> {
         let headers = headers(message);
         let payload = message.payload().unwrap_or_default();
         let kind = headers.iter().find(|(name, _)| name == "content-type");
@@ -54,11 +54,6 @@ impl<'a> Shown<'a> {
             headers,
             content,
         }
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(found, _)| found == name)?;
-        Some(value)
     }
 
     /// Several lines, for a terminal. Fields that are null are left out: a record has many.

@@ -1,5 +1,5 @@
-//! `imbridge tail`: events as they are in Kafka, decoded. It reads like any consumer, by other means than the bridge
-//! writes.
+//! `imbridge tail`: events as they are in Kafka, decoded, in the order in which their callbacks arrived. It reads like any
+//! consumer, by other means than the bridge writes.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
 
-use super::consume::{Reading, Start, arrived_at_ms};
+use super::consume::{Merged, Reading, Start, arrived_at_ms, header, text};
 use super::filter::time;
 use super::show::Shown;
 use crate::app::{Config, load_schemas};
@@ -20,7 +20,7 @@ use crate::schema::Decoder;
 use crate::schema::registry::Client;
 
 /// How often topics that are new are looked for.
-const REFRESH: Duration = Duration::from_secs(5);
+const REFRESH: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -78,27 +78,24 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         (false, Some(since_ms)) => Start::Since(since_ms),
         (false, None) => Start::Now,
     };
-    let mut reading = Reading::start(&config.kafka, wanted, start)?;
-    greet(&reading, prefix);
+    let mut merged = Merged::start(&config.kafka, wanted, start)?;
+    greet(&merged.reading, prefix);
     let json = options.json || !(options.pretty || std::io::stdout().is_terminal());
     let mut left = options.count.unwrap_or(u64::MAX);
     let mut refreshed = Instant::now();
     let mut trouble = String::new();
     while left > 0 {
-        match reading.next() {
-            Some(Ok(message)) if !options.wants_time(arrived_at_ms(&message)) => {}
+        match merged.next(|message| options.wants(message)) {
             Some(Ok(message)) => {
                 let shown = Shown::new(&message, &mut decoder);
-                if options.wants(&shown) {
-                    let text = if json { shown.json() } else { shown.pretty() + "\n" };
-                    // Each at once: who tails waits for it.
-                    let mut out = std::io::stdout().lock();
-                    writeln!(out, "{text}")?;
-                    out.flush()?;
-                    left -= 1;
-                }
+                let text = if json { shown.json() } else { shown.pretty() + "\n" };
+                // Each at once: who tails waits for it.
+                let mut out = std::io::stdout().lock();
+                writeln!(out, "{text}")?;
+                out.flush()?;
+                left -= 1;
             }
-            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            None => {}
             Some(Err(cause)) if cause.to_string() != trouble => {
                 trouble = cause.to_string();
                 eprintln!("imbridge: {trouble}; going on");
@@ -107,7 +104,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         }
         if refreshed.elapsed() > REFRESH {
             // A broker that is away for a while is asked again later.
-            reading.refresh(wanted).ok();
+            merged.refresh(wanted).ok();
             refreshed = Instant::now();
         }
     }
@@ -133,24 +130,27 @@ impl Options {
         let Some(rest) = topic.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else {
             return false;
         };
-        let mixed = topic == dead_letter_topic(prefix) || rest.ends_with(".unknown");
-        let (provider, command) = rest.split_once('.').unwrap_or_default();
-        topic != checkpoint_topic(prefix)
-            && (self.topics.is_empty() || self.topics.iter().any(|name| name == topic))
-            && (topic == dead_letter_topic(prefix) || self.wants_provider(provider))
-            && (mixed || self.wants_command(command))
+        let is_named = self.topics.iter().any(|name| name == topic);
+        if !self.topics.is_empty() && !is_named || topic == checkpoint_topic(prefix) {
+            return false;
+        }
+        match rest.split_once('.') {
+            _ if topic == dead_letter_topic(prefix) => true,
+            Some((provider, command)) => {
+                self.wants_provider(provider) && (command == "unknown" || self.wants_command(command))
+            }
+            // What is there a second time, in another shape.
+            None => is_named,
+        }
     }
 
-    fn wants_time(&self, arrived_at_ms: Option<i64>) -> bool {
-        let is_late = |since| arrived_at_ms.is_none_or(|at_ms| at_ms >= since);
-        self.since.is_none_or(is_late)
-    }
-
-    fn wants(&self, shown: &Shown<'_>) -> bool {
+    fn wants(&self, message: &BorrowedMessage<'_>) -> bool {
         // `<provider>.<command>`, whichever topic it is in.
-        let kind = shown.header("ce_type").unwrap_or_default();
-        let (provider, command) = kind.split_once('.').unwrap_or((kind, ""));
-        (self.group.is_none() || self.group == shown.key)
+        let kind = header(message, "ce_type").unwrap_or_default();
+        let (provider, command) = kind.split_once('.').unwrap_or((&kind, ""));
+        let is_late = |since| arrived_at_ms(message).is_none_or(|at_ms| at_ms >= since);
+        self.since.is_none_or(is_late)
+            && (self.group.is_none() || self.group == message.key().map(text))
             && self.wants_provider(provider)
             && self.wants_command(command)
     }
@@ -187,6 +187,7 @@ mod tests {
             "im.tencent.unknown",
             "im.dead-letter",
             "im.checkpoints",
+            "im.another",
             "imp.tencent.Group.A",
             "im",
         ];
@@ -201,5 +202,6 @@ mod tests {
         assert_eq!(read(&["--provider", "tencent"]), [topics[0], topics[2], topics[3]]);
         assert_eq!(read(&["--command", "Group.A"]), [topics[0], topics[2], topics[3]]);
         assert_eq!(read(&["--topic", "im.openim.callbackB"]), [topics[1]]);
+        assert_eq!(read(&["--topic", "im.another"]), ["im.another"]);
     }
 }

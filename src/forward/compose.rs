@@ -20,7 +20,7 @@ use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{Message, Position, Slot, partition_of};
 use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Command, Encoder, Framing, Meaning, Meta};
+use crate::schema::{Catalogue, Command, Encoder, Framing, Meaning, Meta, Style};
 use crate::spool::Record;
 
 /// Dead letters that are remembered.
@@ -34,6 +34,7 @@ pub struct Composer {
     pub(super) encoder: Encoder,
     timeline: Option<Timeline>,
     pub(super) metrics: Metrics,
+    framing: Style,
     registry: Option<Ids>,
     recent: Latest<Sample>,
     pub(super) privacy: Privacy,
@@ -190,10 +191,10 @@ impl Composer {
     }
 
     fn framings(&mut self, provider: Provider, command: &str, limit: &Limit<'_>) -> Result<Framings, Waiting> {
-        let registry = &mut self.registry;
+        let (registry, style) = (&mut self.registry, self.framing);
         let mut framing = |topic: &str, command: &Command| {
             let Some(registry) = registry else {
-                return Ok(command.framing());
+                return Ok(command.framing(style));
             };
             let question = Question {
                 topic,

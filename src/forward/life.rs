@@ -17,16 +17,15 @@ use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, lag
 
 /// Messages between the first undelivered one and the last that was sent, delivered ones among them.
 const WINDOW_MAX: usize = 50_000;
-/// How long to wait for records with messages in flight, so that their reports are not seen late.
-const WAIT_IN_FLIGHT: Duration = Duration::from_millis(1);
+/// How long to wait for records or reports with messages in flight, or with progress to report. Reports call by themselves, but for some that
+/// come behind a line of log.
+const WAIT_IN_FLIGHT: Duration = Duration::from_millis(5);
 /// And without.
 const WAIT_IDLE: Duration = Duration::from_millis(100);
 /// Between two looks at a partition that hides what it has.
 const HIDDEN_PAUSE: Duration = Duration::from_secs(1);
 /// While it is waited for what an earlier session left on its way, between two looks whether Kafka is there.
 const SETTLE_STEP: Duration = Duration::from_secs(1);
-/// How long to wait for the number of a schema, with nothing in flight.
-const WAIT_REGISTRY: Duration = Duration::from_millis(20);
 
 pub(super) struct Life<'a> {
     parts: &'a mut Forwarder,
@@ -303,16 +302,13 @@ impl<'a> Life<'a> {
         any
     }
 
+    /// For records, where they can be composed, and for reports.
     fn wait(&self) {
         let idle = self.window.is_empty() && self.source.is_reported();
-        let time = if idle { WAIT_IDLE } else { WAIT_IN_FLIGHT };
-        if self.source.held_up && idle {
-            std::thread::sleep(WAIT_REGISTRY);
-        } else if self.source.pending.is_empty() && !self.source.held_up {
-            self.parts.reader.wait(self.source.read, time);
-        } else {
-            std::thread::sleep(WAIT_IN_FLIGHT);
-        }
+        let blocked = self.source.held_up || !self.source.pending.is_empty();
+        let time = if idle && !blocked { WAIT_IDLE } else { WAIT_IN_FLIGHT };
+        let after = if blocked { u64::MAX } else { self.source.read };
+        self.parts.reader.wait(after, time);
     }
 
     /// librdkafka can stall for ever on a partition whose leader was unknown for a while (its issue 5430).

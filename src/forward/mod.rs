@@ -321,7 +321,8 @@ impl Forwarder {
         claim.verify(self)?;
         // Those that are looked up at the start, and created there where that is wanted.
         let topics = self.composer.topics_of(&self.providers);
-        let publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
+        let mut publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
+        publisher.notify(self.reader.caller());
         info!(
             brokers = self.config.brokers,
             from = progress.delivered + 1,

@@ -116,6 +116,9 @@ pub struct Config {
     /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
     #[serde(skip)]
     pub mock: bool,
+    /// Somebody waits for each delivery. Not a key of this table.
+    #[serde(skip)]
+    pub awaited: bool,
 }
 
 impl Default for Config {
@@ -135,6 +138,7 @@ impl Default for Config {
             properties: Properties::default(),
             timeline: None,
             mock: false,
+            awaited: false,
         }
     }
 }
@@ -233,15 +237,17 @@ impl Config {
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
-            // A transaction ends with the last of its messages, so none waits for others to come.
-            if self.properties.get("linger.ms").is_none() {
-                client.set("queue.buffering.max.ms", "0");
-            }
             // librdkafka refuses a time-out of requests that is longer.
             let timeouts = ["transaction.timeout.ms", "socket.timeout.ms"];
             if timeouts.iter().all(|name| self.properties.get(name).is_none()) {
                 client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
             }
+        }
+        // A transaction ends with the last of its messages, and an answer may wait for each: none waits for others to come. Those that
+        // come while a request is on its way travel together all the same.
+        let is_awaited = self.awaited || self.delivery == Delivery::Transactional;
+        if is_awaited && self.properties.get("linger.ms").is_none() {
+            client.set("queue.buffering.max.ms", "0");
         }
         client
     }
@@ -350,6 +356,18 @@ mod tests {
             let made: Result<rdkafka::producer::BaseProducer, _> = client.create();
             assert!(made.is_ok(), "librdkafka takes {properties}");
         }
+    }
+
+    #[test]
+    fn messages_whose_delivery_is_awaited_wait_for_no_others() {
+        let linger = |awaited, properties| {
+            let mut config = config(properties);
+            config.awaited = awaited;
+            config.producer("s").get("queue.buffering.max.ms").map(str::to_owned)
+        };
+        assert_eq!(linger(false, "").as_deref(), Some("5"));
+        assert_eq!(linger(true, "").as_deref(), Some("0"));
+        assert_eq!(linger(true, "\"linger.ms\" = \"20\"").as_deref(), Some("20"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
 
 mod admin;
+mod notice;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::CString;
@@ -17,6 +18,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaAdminOp;
 use rdkafka::{ClientContext, TopicPartitionList};
+
+pub(super) use self::notice::Notice;
 
 use self::admin::{Admin, Owned, WORDS_BYTES, array, check, milliseconds, out_of_memory, refused_option, text};
 

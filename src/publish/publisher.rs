@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, Unready};
 use super::message::{LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::native::Notice;
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
 use super::transaction::spool_id;
@@ -87,6 +88,8 @@ fn unreached(producer: &BaseProducer<Reports>, config: &Config, cause: &KafkaErr
 
 /// A connected producer.
 pub struct Publisher {
+    /// Before the producer, which must outlive it.
+    notice: Option<Notice>,
     pub(super) producer: BaseProducer<Reports>,
     pub(super) config: Config,
     pub(super) spool: String,
@@ -127,6 +130,7 @@ impl Publisher {
             }
         };
         let publisher = Publisher {
+            notice: None,
             producer,
             config: config.clone(),
             spool: spool.to_owned(),
@@ -143,6 +147,11 @@ impl Publisher {
             publisher.take_over()?;
         }
         Ok(publisher)
+    }
+
+    /// Has it told when there is something to [`Publisher::poll`], by a thread of librdkafka's that must not be held up.
+    pub fn notify(&mut self, call: impl Fn() + Send + Sync + 'static) {
+        self.notice = Notice::new(self.producer.client(), Box::new(call));
     }
 
     /// One that cannot be created is refused when its first message is there, and does not hold up the others until then.

@@ -63,7 +63,7 @@ impl Captures {
             self.keep_text(slot, text);
         }
         if let Some((alternative, scale)) = capture.time {
-            self.times_ms[alternative] = exact::integer(text).and_then(|value| value.checked_mul(scale));
+            self.times_ms[alternative] = exact::instant_ms(text, scale);
         }
     }
 

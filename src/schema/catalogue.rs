@@ -10,10 +10,13 @@ use super::command::Command;
 use super::decode::{self, DecodeError, Decoded};
 use super::error::LoadError;
 use super::file::{Compiled, SchemaFile};
+use super::fingerprint::{OWN_ID, same_id};
+use super::framing::Framing;
+use super::published::entry_name;
 use super::source::{self, CommandFolder};
 use super::timeline;
 
-/// The commands, by provider and name; and every version ever published, by fingerprint.
+/// The commands, by provider and name; and every version ever published, by fingerprint and by the id made of it.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     commands: Vec<Arc<Compiled>>,
@@ -21,6 +24,7 @@ pub struct Catalogue {
     timeline: Option<Arc<Compiled>>,
     by_name: HashMap<String, HashMap<String, usize>>,
     versions: HashMap<u64, Arc<Compiled>>,
+    by_id: HashMap<u32, u64>,
 }
 
 impl Catalogue {
@@ -35,6 +39,18 @@ impl Catalogue {
         for folder in source::list(dir)? {
             catalogue.add(&folder)?;
         }
+        let versions = || catalogue.versions.values().map(|version| &version.command);
+        if let Some((one, other)) = same_id(versions().map(|command| (command, command.id()))) {
+            let name = |command: &Command| entry_name(&command.provider, &command.name, command.version);
+            return Err(LoadError::Layout {
+                path: dir.to_owned(),
+                found: format!("{} and {} with one schema id, {}", name(one), name(other), one.id()),
+                allowed: OWN_ID.to_owned(),
+            });
+        }
+        catalogue.by_id = versions()
+            .map(|command| (command.id(), command.fingerprint()))
+            .collect();
         Ok(catalogue)
     }
 
@@ -55,18 +71,24 @@ impl Catalogue {
         self.commands.iter().map(|newest| &newest.command)
     }
 
-    /// Every version of a command, the oldest first: its number and the text of its file.
-    pub fn history(&self, command: &Command) -> Vec<(u32, &str)> {
+    /// Every version of a command, the oldest first.
+    pub fn history(&self, command: &Command) -> Vec<&Command> {
         let versions = self.versions.values().map(|version| &version.command);
         let own = versions.filter(|other| (&other.provider, &other.name) == (&command.provider, &command.name));
-        let mut versions: Vec<_> = own.map(|version| (version.version, version.schema.as_str())).collect();
-        versions.sort();
+        let mut versions: Vec<_> = own.collect();
+        versions.sort_by_key(|version| version.version);
         versions
     }
 
     /// Reads a record back, whichever version it was written with.
     pub fn decode(&self, framed: &[u8]) -> Result<Decoded, DecodeError> {
-        decode::decode(&self.versions, framed)
+        let (framing, record) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
+        let fingerprint = match framing {
+            Framing::SingleObject { fingerprint } => fingerprint,
+            Framing::Confluent { id } => *self.by_id.get(&id).ok_or(DecodeError::UnknownId { id })?,
+        };
+        let found = self.versions.get(&fingerprint);
+        decode::decode(found.ok_or(DecodeError::UnknownSchema { fingerprint })?, record)
     }
 
     fn add(&mut self, folder: &CommandFolder) -> Result<(), LoadError> {

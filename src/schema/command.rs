@@ -2,7 +2,8 @@
 //! plain; how it encodes stays inside `schema`.
 
 use super::attributes::Attributes;
-use super::framing::Framing;
+use super::fingerprint::id_of;
+use super::framing::{Framing, Style};
 use super::plan::RecordPlan;
 use crate::callback::CommandRule;
 
@@ -55,10 +56,18 @@ impl Command {
         self.fingerprint
     }
 
-    /// What stands before each record.
-    pub fn framing(&self) -> Framing {
-        Framing::SingleObject {
-            fingerprint: self.fingerprint,
+    /// The schema's id where the bridge is its own registry.
+    pub fn id(&self) -> u32 {
+        id_of(self.fingerprint)
+    }
+
+    /// What stands before each record, with the id where a registry gives none.
+    pub fn framing(&self, style: Style) -> Framing {
+        match style {
+            Style::Confluent => Framing::Confluent { id: self.id() },
+            Style::SingleObject => Framing::SingleObject {
+                fingerprint: self.fingerprint,
+            },
         }
     }
 

@@ -1,15 +1,11 @@
 //! From a framed record back to JSON, by apache-avro. For people who look and for tests; no part of the way to Kafka.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use serde_json::Value;
 use thiserror::Error;
 
 use super::file::Compiled;
-use super::framing::Framing;
 
 /// A record, and what it was written with.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,12 +19,12 @@ pub struct Decoded {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    #[error("not framed as an Avro single object")]
+    #[error("neither Confluent's framing nor an Avro single object")]
     NotFramed,
     #[error("no schema here has the fingerprint {fingerprint:016x}")]
     UnknownSchema { fingerprint: u64 },
-    #[error("names schema {id} of a registry, which is not asked here")]
-    InRegistry { id: u32 },
+    #[error("no schema here has the id {id}, and no registry is asked")]
+    UnknownId { id: u32 },
     #[error("schema {id} of the registry: {cause}")]
     Registry { id: u32, cause: String },
     #[error("not a record of {command} v{version}: {cause}")]
@@ -45,14 +41,7 @@ pub enum DecodeError {
     },
 }
 
-pub(super) fn decode(versions: &HashMap<u64, Arc<Compiled>>, framed: &[u8]) -> Result<Decoded, DecodeError> {
-    let (framing, mut rest) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
-    let fingerprint = match framing {
-        Framing::SingleObject { fingerprint } => fingerprint,
-        Framing::Confluent { id } => return Err(DecodeError::InRegistry { id }),
-    };
-    let found = versions.get(&fingerprint);
-    let Compiled { command, schema } = &**found.ok_or(DecodeError::UnknownSchema { fingerprint })?;
+pub(super) fn decode(Compiled { command, schema }: &Compiled, mut rest: &[u8]) -> Result<Decoded, DecodeError> {
     let (name, version) = (command.name.clone(), command.version);
     match read(schema, &mut rest) {
         Err(cause) => Err(DecodeError::Avro {

@@ -1,5 +1,5 @@
-//! Reads records back in either framing: by the fingerprints of a schemas folder, or by a registry's numbers, which are
-//! asked for once. For people who look; no part of the way to Kafka.
+//! Reads records back in either framing: by the fingerprints and ids of a schemas folder, or by a registry's numbers, which
+//! are asked for once. For people who look; no part of the way to Kafka.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Decoder {
 type Answer = Result<Schema, (String, Instant)>;
 
 impl Decoder {
-    /// A decoder; without a registry it reads single objects only.
+    /// A decoder; without a registry, ids are those that the bridge makes.
     pub fn new(catalogue: Arc<Catalogue>, registry: Option<Client>) -> Decoder {
         Decoder {
             catalogue,
@@ -42,15 +42,17 @@ impl Decoder {
     /// [`DecodeError`] when it is none, or its schema is not to be had.
     pub fn decode(&mut self, framed: &[u8]) -> Result<Value, DecodeError> {
         match Framing::split(framed) {
-            Some((Framing::Confluent { id }, record)) => self.decode_numbered(id, record),
+            Some((Framing::Confluent { id }, record)) if self.registry.is_some() => {
+                // A topic can hold records from before there was a registry.
+                let read = self.decode_numbered(id, record);
+                read.or_else(|cause| Ok(self.catalogue.decode(framed).map_err(|_| cause)?.record))
+            }
             _ => Ok(self.catalogue.decode(framed)?.record),
         }
     }
 
     fn decode_numbered(&mut self, id: u32, mut record: &[u8]) -> Result<Value, DecodeError> {
-        let Some(registry) = &self.registry else {
-            return Err(DecodeError::InRegistry { id });
-        };
+        let registry = self.registry.as_ref().expect("it is asked only where it is");
         let failed = |cause: String| DecodeError::Registry { id, cause };
         let stale = |answer: &Answer| matches!(answer, Err((_, at)) if at.elapsed() > ASK_AGAIN);
         if self.known.get(&id).is_none_or(stale) {

@@ -6,6 +6,7 @@ use jiter::Jiter;
 use super::avro;
 use super::command::Command;
 use super::error::EncodeError;
+use super::framing::Style;
 use super::identity::Numbered;
 use super::meaning::Meaning;
 use super::walk::{Scratch, Walk};
@@ -72,7 +73,7 @@ impl Encoder {
         rule.map_or_else(Meaning::default, |rule| rule.evaluate(&self.scratch.captures))
     }
 
-    /// Appends the record of `body` to `out`, framed as a single object. After an error `out` is as it was.
+    /// Appends the record of `body` to `out`, framed with the bridge's own id. After an error `out` is as it was.
     pub fn encode(
         &mut self,
         command: &Command,
@@ -81,7 +82,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         let start = out.len();
-        command.framing().write(out);
+        command.framing(Style::default()).write(out);
         self.record(command, body, meta, out)
             .inspect_err(|_| out.truncate(start))
     }

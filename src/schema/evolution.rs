@@ -1,6 +1,7 @@
-//! Whether a version may follow another: it adds optional fields and changes nothing that was there, so that every
-//! reader reads every record. Avro's own check sees neither a changed unit nor a changed logical type. Knows schemas as
-//! JSON, already checked one by one.
+//! Whether a version may follow another: it adds optional fields at the top and changes nothing that was there, so that every
+//! reader reads every record. Avro's own check sees neither a changed unit nor a changed logical type, and allows more than
+//! readers bear: ClickHouse stops reading a topic in which a record inside the record has got a field (ClickHouse#88661). Knows
+//! schemas as JSON, already checked one by one.
 
 use serde_json::Value;
 
@@ -42,13 +43,36 @@ fn check_type(old: &Value, new: &Located<'_>, faults: &mut Faults) {
             .for_each(|branch| check_type(old, branch, faults));
     }
     match (old["type"].as_str(), new.value["type"].as_str()) {
-        (Some("record"), Some("record")) => check(old, new, faults),
+        (Some("record"), Some("record")) => {
+            check(old, new, faults);
+            adds_nothing(old, new, faults);
+        }
         (Some("array"), Some("array")) => {
             if let Some(items) = faults.note(new.need("items", "items")) {
                 check_type(&old["items"], &items, faults);
             }
         }
         _ => drop(faults.note::<()>(Err(new.fault(format!("what it was in the version before: {old}"))))),
+    }
+}
+
+/// Checks that a record inside the command's record has no fields but those that it had.
+fn adds_nothing(old: &Value, new: &Located<'_>, faults: &mut Faults) {
+    let had: Vec<_> = old["fields"].as_array().into_iter().flatten().collect();
+    for field in new
+        .get("fields")
+        .and_then(|fields| fields.items().ok())
+        .into_iter()
+        .flatten()
+    {
+        if let Some(name) = field
+            .get("name")
+            .filter(|name| had.iter().all(|old| old["name"] != *name.value))
+        {
+            faults.note::<()>(Err(name.fault(
+                "no field that the version before did not have: a record inside the record stays as it is, and what is new in it in unmapped",
+            )));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::iter::repeat;
 use std::num::IntErrorKind;
+use std::ops::RangeInclusive;
 
 /// The integer, if `text` is the one way to write it: no `+`, no leading zero, no `-0`.
 pub(super) fn integer(text: &str) -> Option<i64> {
@@ -12,6 +13,17 @@ pub(super) fn integer(text: &str) -> Option<i64> {
         [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..] => text.parse().ok(),
         _ => None,
     }
+}
+
+/// Milliseconds since 1970 of the years 1 to 9999. Beyond them Python's `datetime`, Spark and others have no instant, and one
+/// such value ends the whole query.
+const MILLIS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+
+/// The instant in milliseconds since 1970, if `text` is an integer that counts it by `unit_ms`, and every reader has it.
+pub(super) fn instant_ms(text: &str, unit_ms: i64) -> Option<i64> {
+    integer(text)?
+        .checked_mul(unit_ms)
+        .filter(|at_ms| MILLIS.contains(at_ms))
 }
 
 /// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,
@@ -154,6 +166,23 @@ mod tests {
             "\u{0661}",
         ] {
             assert_eq!(integer(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_instant_is_of_the_years_1_to_9999() {
+        for (text, unit_ms, instant) in [
+            ("-62135596800000", 1, Some(-62_135_596_800_000)),
+            ("-62135596800001", 1, None),
+            ("253402300799999", 1, Some(253_402_300_799_999)),
+            ("253402300800000", 1, None),
+            ("9223372036854775807", 1, None),
+            ("253402300799", 1000, Some(253_402_300_799_000)),
+            ("253402300800", 1000, None),
+            ("9223372036854776", 1000, None),
+            ("1.5", 1, None),
+        ] {
+            assert_eq!(instant_ms(text, unit_ms), instant, "{text} by {unit_ms}");
         }
     }
 

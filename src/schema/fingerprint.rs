@@ -1,6 +1,8 @@
 //! Fingerprints of a schema's Parsing Canonical Form, as Java and Python compute them
 //! (`fingerprints_are_those_of_java`), and the digest of what the canonical form leaves out. Knows no files.
 
+use std::collections::HashMap;
+
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use serde_json::Value;
@@ -32,6 +34,11 @@ impl Fingerprint {
         })
     }
 
+    /// The schema's id where there is no registry to give one.
+    pub fn id(&self) -> u32 {
+        id_of(self.crc64)
+    }
+
     /// The bytes as they stand in the header of a single object, in hex.
     pub fn header_hex(&self) -> String {
         hex::encode(self.crc64.to_le_bytes())
@@ -45,6 +52,33 @@ impl Fingerprint {
 
 /// What a schema file says about its records without changing them: words, and what an event means.
 const WORDS: [&str; 5] = ["doc", "kind", "actor", "targets", "lacks"];
+
+/// The low 31 bits of CRC-64-AVRO: every replica gives a schema the same id without asking anyone. Readers hold ids in a signed
+/// `int`, hence no more bits; and 0 is what some take for none, so it becomes 1.
+pub(super) fn id_of(crc64: u64) -> u32 {
+    let low = u32::try_from(crc64 & 0x7fff_ffff).expect("31 bits");
+    low.max(1)
+}
+
+/// The id of the schema in `text`: the same for all ways to write it that read the same bytes.
+///
+/// # Errors
+/// Why it is none.
+pub fn id_of_schema(text: &str) -> Result<u32, String> {
+    let json = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
+    Ok(Fingerprint::of(&json).map_err(|cause| cause.to_string())?.id())
+}
+
+/// What a folder in which two versions have one id is told.
+pub(super) const OWN_ID: &str =
+    "an id of its own for each version: change the one that is not published, be it the order of its fields";
+
+/// The names of two schemas that have one id.
+pub(super) fn same_id<N: Copy>(ids: impl IntoIterator<Item = (N, u32)>) -> Option<(N, N)> {
+    let mut owners = HashMap::new();
+    ids.into_iter()
+        .find_map(|(name, id)| owners.insert(id, name).map(|other| (other, name)))
+}
 
 /// SHA-256, in hex, of everything that a schema file says apart from such words: names are sorted, blanks gone.
 pub(super) fn digest_without_docs(json: &Value) -> String {
@@ -71,6 +105,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_id_is_the_low_31_bits_and_never_0() {
+        for (crc64, id) in [
+            (0xffff_ffff_ffff_ffff, 0x7fff_ffff),
+            (0x0102_0304_8506_0708, 0x0506_0708),
+            (0x0102_0304_8000_0000, 1),
+        ] {
+            assert_eq!(id_of(crc64), id, "{crc64:x}");
+        }
+    }
+
+    #[test]
+    fn two_schemas_with_one_id_are_both_named() {
+        assert_eq!(same_id([("a", 1), ("b", 2), ("c", 1), ("d", 2)]), Some(("a", "c")));
+        assert_eq!(same_id([("a", 1), ("b", 2)]), None);
+    }
 
     #[test]
     fn a_digest_sees_attributes_and_neither_order_nor_documentation() {

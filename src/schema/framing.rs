@@ -1,9 +1,22 @@
 //! What stands in front of a record, so that a reader finds the schema it was written with. Knows no schema.
 
+use serde::Deserialize;
+
 /// Marks Avro's single-object encoding, version 1.
 const SINGLE_OBJECT_MARKER: [u8; 2] = [0xC3, 0x01];
 /// Marks a record whose schema a registry knows by number, in the format of Confluent's serializers.
 const CONFLUENT_MARKER: [u8; 1] = [0];
+
+/// Which of the two stands in front: `schemas.framing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Style {
+    /// What stock readers know, with the id that a registry has for the schema, the bridge's own or another.
+    #[default]
+    Confluent,
+    /// What names its schema without a registry.
+    SingleObject,
+}
 
 /// How a record names its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::error::{Finding, LoadError};
 use super::file::{Compiled, SchemaFile};
+use super::fingerprint::{OWN_ID, id_of, same_id};
 use super::kinds::Kinds;
 use super::location::{Faults, Located};
 use super::published::{Entry, Published, entry_name};
@@ -41,6 +42,14 @@ pub fn lint(dir: &Path) -> Report {
     let mut owners = HashMap::new();
     for folder in &folders {
         report.command(folder, kinds.as_ref(), &mut published, &mut owners);
+    }
+    let ids = owners.iter().map(|(fingerprint, owner)| (owner, id_of(*fingerprint)));
+    if let Some(((one, a), (other, b))) = same_id(ids) {
+        report.note(
+            dir,
+            &format!("versions of {one}/{a} and {other}/{b} with one schema id"),
+            OWN_ID,
+        );
     }
     for (name, _) in published.0 {
         report.findings.push(Finding {

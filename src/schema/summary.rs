@@ -37,6 +37,8 @@ pub struct Summary {
     pub targets: Option<String>,
     /// CRC-64-AVRO of the newest version, in hex as in the header.
     pub fingerprint: String,
+    /// The id in the bridge's own registry.
+    pub id: u32,
 }
 
 impl Command {
@@ -67,6 +69,7 @@ impl Command {
             actor: text("actor"),
             targets: text("targets").or_else(|| list(&attributes["targets"])),
             fingerprint: hex::encode(self.fingerprint().to_le_bytes()),
+            id: self.id(),
         }
     }
 }

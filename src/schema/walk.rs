@@ -358,9 +358,10 @@ fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>) -> bool {
             avro::put_text(out, text);
             true
         }
-        Kind::Long | Kind::Seconds | Kind::Millis => {
-            exact::integer(text).map(|value| avro::put_long(out, value)).is_some()
-        }
+        Kind::Long | Kind::Seconds => exact::integer(text).map(|value| avro::put_long(out, value)).is_some(),
+        Kind::Millis => exact::instant_ms(text, 1)
+            .map(|value| avro::put_long(out, value))
+            .is_some(),
         Kind::Int => exact::integer(text)
             .filter(|value| i32::try_from(*value).is_ok())
             .map(|value| avro::put_long(out, value))

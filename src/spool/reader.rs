@@ -83,7 +83,13 @@ impl Reader {
         })
     }
 
-    /// Blocks until there is a record after `after_seq`, or the time is over, or the spool is closed; true in the first case.
+    /// Ends the thread's [`Reader::wait`], or its next one, from another thread.
+    pub fn caller(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.call_reader()
+    }
+
+    /// Blocks until there is a record after `after_seq`, or it is called, or the time is over, or the spool is closed; true in the first case.
     pub fn wait(&self, after_seq: u64, timeout: Duration) -> bool {
         self.shared.wait_for_record(after_seq, timeout)
     }

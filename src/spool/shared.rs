@@ -87,6 +87,8 @@ pub(super) struct Shared {
     writer: OnceLock<Thread>,
     writer_waits: AtomicBool,
     reader_waits: AtomicBool,
+    /// The reader is not to wait: there is something else for its thread.
+    reader_called: AtomicBool,
     reader_lock: Mutex<()>,
     reader_wake: Condvar,
 }
@@ -325,7 +327,14 @@ impl Shared {
         self.reader_wake.notify_all();
     }
 
-    /// Blocks until there is a record after `seq`, the spool is closed, or the time is over; true in the first case.
+    /// Ends the reader's wait, or its next one.
+    pub fn call_reader(&self) {
+        if !self.reader_called.swap(true, Ordering::SeqCst) && self.reader_waits.load(Ordering::SeqCst) {
+            self.wake_reader();
+        }
+    }
+
+    /// Blocks until there is a record after `seq`, somebody calls, the spool is closed, or the time is over; true in the first case.
     pub fn wait_for_record(&self, after_seq: u64, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut guard = self.reader_lock.lock().expect("no holder panics");
@@ -334,8 +343,9 @@ impl Shared {
             if self.appended.load(Ordering::SeqCst) > after_seq {
                 break true;
             }
+            let called = self.reader_called.swap(false, Ordering::SeqCst);
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.closed.load(Ordering::SeqCst) {
+            if called || left.is_zero() || self.closed.load(Ordering::SeqCst) {
                 break false;
             }
             guard = self.reader_wake.wait_timeout(guard, left).expect("no holder panics").0;

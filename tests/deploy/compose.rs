@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Home};
-use crate::support::{kafka, registry};
+use crate::support::kafka;
 use crate::tools::{assert_bridge_takes, document, run, strings, text, tool, well};
 
 const FILE: &str = "docker-compose.yml";
@@ -30,7 +30,6 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
         "bridge-1",
         "balancer",
         "kafka",
-        "registry",
         "consumer",
         "kafka-ui",
         "prometheus",
@@ -77,18 +76,12 @@ fn whatever_is_mounted_is_there_and_every_image_has_a_version() {
 }
 
 #[test]
-fn kafka_and_registry_are_those_that_the_tests_run_against() {
+fn kafka_is_the_one_that_the_tests_run_against() {
     let kafka = service("kafka")["image"].as_str().expect("an image").to_owned();
     let version = kafka.rsplit(':').next().expect("a version");
     assert!(
         text("scripts/kafka.pom.xml").contains(&format!("<version>{version}</version>")),
         "{kafka}"
-    );
-    let registry = service("registry")["image"].as_str().expect("an image").to_owned();
-    let version = registry.rsplit(':').next().expect("a version");
-    assert!(
-        text("scripts/registry").contains(&format!("\nversion={version}\n")),
-        "{registry}"
     );
 }
 
@@ -183,31 +176,21 @@ fn promtool_takes_the_configuration_of_prometheus() {
 }
 
 #[test]
-fn the_registrys_health_check_tells_a_registry_from_nothing() {
-    let check = strings(&service("registry")["healthcheck"]["test"]);
-    assert_eq!(check[..3], ["CMD", "bash", "-c"]);
-    let url = registry::shared();
-    let port = url
-        .trim_start_matches("http://127.0.0.1:")
-        .split('/')
-        .next()
-        .expect("a port")
-        .to_owned();
-    // Compose writes $ as $$.
-    let script = |port: &str| {
-        check[3]
-            .replace("$$", "$")
-            .replace("127.0.0.1/8080", &format!("127.0.0.1/{port}"))
-    };
-    assert_eq!(run(Command::new("bash").args(["-c", &script(&port)])).code, Some(0));
-    assert_ne!(run(Command::new("bash").args(["-c", &script("1")])).code, Some(0));
+fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
+    let configured = text("deploy/compose/imbridge.toml");
+    assert!(configured.contains("\nlisten = \"0.0.0.0:8081\""), "{configured}");
+    assert!(strings(&service("bridge")["ports"]).contains(&"127.0.0.1:8081:8081".to_owned()));
+    let url = "http://bridge:8081";
+    assert!(strings(&service("consumer")["command"]).contains(&url.to_owned()));
+    assert_eq!(
+        service("kafka-ui")["environment"]["KAFKA_CLUSTERS_0_SCHEMAREGISTRY"],
+        url
+    );
 }
 
 #[test]
 fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
-    let mut home = Home::new("sample");
-    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
-    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    let home = Home::new("sample");
     let bridge = home.start();
     let mut connection = bridge.connect();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json");
@@ -217,7 +200,7 @@ fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
     }
     bridge.settle();
     let mut consumer = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("scripts/test sets it"));
-    let url = registry::shared();
+    let url = home.registry();
     consumer.args([
         "deploy/compose/consumer.py",
         "--brokers",

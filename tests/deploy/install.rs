@@ -58,7 +58,7 @@ fn a_bridge_that_is_not_ready_is_reached_where_it_is_the_only_one_and_never_kill
         let objects = documents(&render(values));
         let bridge = &of_kind(&objects, "StatefulSet")[0]["spec"];
         for service in of_kind(&objects, "Service") {
-            let is_public = service["spec"]["clusterIP"] != "None";
+            let is_public = service["metadata"]["labels"]["app.kubernetes.io/component"].is_null();
             let all = service["spec"]["publishNotReadyAddresses"] == true;
             assert_eq!(all, !is_public || bridge["replicas"] == 1, "{values}: {service}");
         }

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::consumers::documented;
 use crate::support::bridge::{Home, PROGRAM, free_ports};
 use crate::support::{eventually, run};
 
@@ -154,8 +155,13 @@ fn curl_of(text: &str) -> String {
 
 /// Runs `dev` on free ports, runs the curl line that `pick` makes of what it printed, and waits for the event.
 fn dev_with(pick: impl Fn(&str) -> String) {
-    let [kafka, port, admin] = free_ports();
-    let ports = [("--kafka-port", kafka), ("--port", port), ("--admin-port", admin)];
+    let [kafka, port, admin, registry] = free_ports();
+    let ports = [
+        ("--kafka-port", kafka),
+        ("--port", port),
+        ("--admin-port", admin),
+        ("--registry-port", registry),
+    ];
     let arguments = ports
         .iter()
         .flat_map(|(flag, port)| [(*flag).to_owned(), port.to_string()]);
@@ -200,6 +206,9 @@ fn dev_with(pick: impl Fn(&str) -> String) {
         printed.contains(r#""Name": "MyFirstGroup""#) && printed.contains("ce_id: "),
         "{printed}"
     );
+    let [kafka, registry] = [kafka, registry].map(|port| format!("127.0.0.1:{port}"));
+    let line = documented("python", "im", &kafka, &format!("http://{registry}"));
+    assert!(line.contains(" MyFirstGroup "), "{line}");
     Command::new("kill")
         .arg(dev.id().to_string())
         .status()

@@ -2,14 +2,14 @@
 //! second reads what was written before.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::bridge::{APP, Bridge, Home};
-use crate::support::kafka;
 use crate::support::reader::{Consumed, consume};
+use crate::support::{kafka, registry};
 
 const COMMAND: &str = "Group.CallbackAfterChangeGroupOwner";
 
@@ -36,38 +36,56 @@ fn second_version(v1: &str) -> String {
     format!("{}{field}\n    {}", &v1[..meta], &v1[meta..])
 }
 
-fn resolve(message: &Consumed, writer: &Path, reader: &Path) -> Value {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON").expect("run by scripts/test");
-    let mut child = Command::new(python)
-        .arg("tests/readers/resolve.py")
-        .args([writer, reader])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(hex::encode(message.raw()).as_bytes())
-        .expect("it reads");
+/// Posts "old" to a bridge that has the first version, and "new" to one that has both. Their files.
+fn post_by_two_versions(home: &Home) -> [PathBuf; 2] {
+    let folder = home.schemas().join("tencent").join(COMMAND);
+    let [v1, v2] = ["v1.avsc", "v2.avsc"].map(|file| folder.join(file));
+    let bridge = home.start();
+    post(&bridge, "old");
+    assert!(bridge.terminate().success());
+    std::fs::write(&v2, second_version(&std::fs::read_to_string(&v1).unwrap())).unwrap();
+    post(&home.start(), "new");
+    [v1, v2]
+}
+
+/// The values of "old" and "new" as bytes: a reader without any schema shows them raw.
+fn raw(home: &Home) -> [Consumed; 2] {
+    let nothing = tempfile::tempdir().unwrap();
+    let all = consume(&kafka::shared(), &home.prefix, nothing.path());
+    ["old", "new"].map(|group| {
+        let own = all.iter().find(|message| message.key.as_deref() == Some(group));
+        own.expect("it arrived").clone()
+    })
+}
+
+/// The lines that one of `tests/readers/` prints for these values.
+fn read<const N: usize>(mut reader: Command, values: [&Consumed; N]) -> [Value; N] {
+    let child = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("python starts");
+    let lines = values.map(|message| hex::encode(message.raw()) + "\n").concat();
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(lines.as_bytes()).expect("it reads");
+    drop(stdin);
     let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).expect("a record")
+    assert!(output.status.success(), "the reader failed, see above");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a record"))
+        .collect();
+    records.try_into().expect("a record for each value")
+}
+
+fn python(variable: &str, script: &str) -> Command {
+    let mut python = Command::new(std::env::var(variable).expect("run by scripts/test"));
+    python.arg(Path::new("tests/readers").join(script));
+    python
 }
 
 #[test]
 fn a_second_version_is_read_by_the_first_and_the_first_by_the_second() {
     let home = Home::new("evolution");
-    let folder = home.schemas().join("tencent").join(COMMAND);
-    let (v1, v2) = (folder.join("v1.avsc"), folder.join("v2.avsc"));
-    let bridge = home.start();
-    post(&bridge, "old");
-    assert!(bridge.terminate().success());
-    std::fs::write(&v2, second_version(&std::fs::read_to_string(&v1).unwrap())).unwrap();
-    let bridge = home.start();
-    post(&bridge, "new");
-
+    let [v1, v2] = post_by_two_versions(&home);
     let known = consume(&kafka::shared(), &home.prefix, &home.schemas());
     let value = |group: &str| {
         let message = known
@@ -85,15 +103,14 @@ fn a_second_version_is_read_by_the_first_and_the_first_by_the_second() {
         (&json!("left"), &json!({}))
     );
 
-    // The same values as bytes: a reader without any schema shows them raw.
-    let nothing = tempfile::tempdir().unwrap();
-    let raw = consume(&kafka::shared(), &home.prefix, nothing.path());
-    let of = |group: &str| {
-        raw.iter()
-            .find(|message| message.key.as_deref() == Some(group))
-            .expect("it arrived")
+    let [old, new] = raw(&home);
+    let resolve = |message: &Consumed, versions: [&Path; 2]| {
+        let mut reader = python("IMBRIDGE_TEST_PYTHON", "resolve.py");
+        reader.args(versions);
+        let [record] = read(reader, [message]);
+        record
     };
-    let new_by_old = resolve(of("new"), &v2, &v1);
+    let new_by_old = resolve(&new, [&v2, &v1]);
     assert_eq!(
         (
             &new_by_old["GroupId"],
@@ -102,10 +119,35 @@ fn a_second_version_is_read_by_the_first_and_the_first_by_the_second() {
         ),
         (&json!("new"), &json!("b"), None)
     );
-    let old_by_new = resolve(of("old"), &v1, &v2);
+    let old_by_new = resolve(&old, [&v1, &v2]);
     assert_eq!(
         (&old_by_new["GroupId"], &old_by_new["Reason"]),
         (&json!("old"), &Value::Null)
     );
     assert_eq!(old_by_new["meta"], value("old")["meta"]);
+}
+
+#[test]
+fn clickhouse_reads_both_versions_whichever_comes_first() {
+    let mut home = Home::new("evolution");
+    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
+    home.set("SCHEMAS__AUTO_REGISTER", "true");
+    post_by_two_versions(&home);
+    let [old, new] = raw(&home);
+    let rows = |values| {
+        let mut reader = python("IMBRIDGE_TEST_CONSUMERS", "evolved.py");
+        reader.arg(registry::shared());
+        read(reader, values)
+    };
+    let groups = |rows: &[Value; 2]| rows.each_ref().map(|row| row["GroupId"].clone());
+    let by_old = rows([&old, &new]);
+    assert_eq!(groups(&by_old), [json!("old"), json!("new")]);
+    assert_eq!(by_old[0]["unmapped"], json!({"Reason": "\"left\""}));
+    assert_eq!(by_old[1].get("Reason"), None);
+    let by_new = rows([&new, &old]);
+    assert_eq!(groups(&by_new), [json!("new"), json!("old")]);
+    assert_eq!(
+        (&by_new[0]["Reason"], &by_new[1]["Reason"]),
+        (&json!("left"), &Value::Null)
+    );
 }

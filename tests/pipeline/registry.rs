@@ -3,38 +3,18 @@
 
 use std::process::Output;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::bridge::{APP, Bridge, Home, free_ports};
+use crate::support::bridge::{Bridge, Home, free_ports};
 use crate::support::eventually;
 use crate::support::kafka;
 use crate::support::oracle::Plan;
 use crate::support::reader::consume;
-use crate::support::registry::{Client, Decoded, Gate, read, shared};
+use crate::support::registry::{Client, Gate, read, shared};
+use crate::support::samples;
+use crate::support::schemas::FOUR;
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
-
-/// The sample of each command that a test bridge knows, as it comes over the wire.
-fn samples() -> Vec<(String, String)> {
-    let sample = |folder: &str| {
-        let body = std::fs::read_to_string(format!("schemas/{folder}/sample.json")).expect("every command has one");
-        let (provider, command) = folder.split_once('/').expect("provider/command");
-        let target = match provider {
-            "tencent" => format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json"),
-            _ => format!("/openim/{command}"),
-        };
-        (target, body)
-    };
-    crate::support::schemas::FOUR.map(sample).into()
-}
-
-fn post_samples(bridge: &Bridge) {
-    let mut connection = bridge.connect();
-    for (target, body) in samples() {
-        let answer = connection.post(&target, &body).expect("an answer");
-        assert_eq!(answer.status, 200, "{target}");
-    }
-}
 
 fn with_registry(name: &str, url: &str) -> Home {
     let mut home = Home::new(name);
@@ -54,30 +34,9 @@ fn registry(home: &Home, verb: &str) -> (Option<i32>, String) {
     (status.code(), String::from_utf8(text).expect("text"))
 }
 
-/// The four samples' records by topic, without what differs from run to run.
-fn by_topic(home: &Home, mut messages: Vec<Decoded>) -> Value {
-    messages.sort_by(|left, right| left.topic.cmp(&right.topic));
-    let plain = |mut message: Decoded| {
-        let record = message.value.as_object_mut().expect("a record");
-        let meta = record.remove("meta").expect("meta");
-        assert!(
-            meta["received_at"]
-                .as_u64()
-                .is_some_and(|time| time > 1_700_000_000_000),
-            "{meta}"
-        );
-        record.retain(|_, value| !value.is_null());
-        let topic = message.topic.replacen(&home.prefix, "im", 1);
-        (topic, json!({"key": message.key, "value": message.value}))
-    };
-    Value::Object(messages.into_iter().map(plain).collect())
-}
-
 #[test]
 fn registered_schemas_let_stock_clients_read_the_four_commands() {
-    let mut home = with_registry("stock", &shared());
-    // kafkajs alone can read no lz4.
-    home.set("KAFKA__PROPERTIES__COMPRESSION_TYPE", "gzip");
+    let home = with_registry("stock", &shared());
     let (code, lines) = registry(&home, "verify");
     assert_eq!(code, Some(1), "{lines}");
     assert!(
@@ -97,17 +56,17 @@ fn registered_schemas_let_stock_clients_read_the_four_commands() {
     );
 
     let bridge = home.start();
-    post_samples(&bridge);
+    samples::post(&bridge, &FOUR);
     bridge.settle();
     let [python, javascript, java] = [Client::Python, Client::JavaScript, Client::Java]
-        .map(|client| by_topic(&home, read(client, &kafka::shared(), &home.prefix, 4)));
+        .map(|client| samples::by_topic(&home.prefix, read(client, &shared(), &kafka::shared(), &home.prefix, 4)));
     assert_eq!(python, javascript);
     assert_eq!(python, java);
-    let created = &python[&format!("im.{}", CREATED.replace('/', "."))];
-    let sample: Value = serde_json::from_str(&samples()[1].1).expect("JSON");
+    let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
+    let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
     assert_eq!(created["key"], sample["GroupId"]);
     assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
-    assert_eq!(python.as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(python.len(), 4);
 }
 
 #[test]
@@ -120,16 +79,19 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
     gate.open();
     assert_eq!(registry(&home, "register").0, Some(0));
     let bridge = home.start();
-    post_samples(&bridge);
+    samples::post(&bridge, &FOUR);
     bridge.settle();
     assert!(bridge.terminate().success());
     gate.close();
 
     let bridge = home.start();
-    post_samples(&bridge);
+    samples::post(&bridge, &FOUR);
     bridge.settle();
     assert_eq!(bridge.metric(&["imbridge_registry_errors_total"]), 0.0);
-    assert_eq!(read(Client::Python, &kafka::shared(), &home.prefix, 8).len(), 8);
+    assert_eq!(
+        read(Client::Python, &shared(), &kafka::shared(), &home.prefix, 8).len(),
+        8
+    );
     assert!(bridge.terminate().success());
 
     // A broken cache is no cache: it is set aside, and the registry is asked.
@@ -137,7 +99,7 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
     std::fs::write(&ids, "{").expect("a temporary folder is writable");
     gate.open();
     let bridge = home.start();
-    post_samples(&bridge);
+    samples::post(&bridge, &FOUR);
     bridge.settle();
     bridge.logged("set aside");
     let text = std::fs::read_to_string(&ids).expect("it was written anew");
@@ -188,7 +150,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
     // The prefix of the command's topic alone: the raw JSON beside it is not for a deserializer.
     named.prefix = format!("{}.tencent", named.prefix);
     let mut last = std::collections::HashMap::new();
-    for message in read(Client::Python, &kafka::shared(), &named.prefix, 16 * 20) {
+    for message in read(Client::Python, &shared(), &kafka::shared(), &named.prefix, 16 * 20) {
         let number: i64 = message.value["Name"]
             .as_str()
             .expect("a number")
@@ -206,9 +168,12 @@ fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
     let mut home = with_registry("auto", &format!("http://127.0.0.1:1, {}", shared()));
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     let bridge = home.start();
-    post_samples(&bridge);
+    samples::post(&bridge, &FOUR);
     bridge.settle();
-    assert_eq!(read(Client::Python, &kafka::shared(), &home.prefix, 4).len(), 4);
+    assert_eq!(
+        read(Client::Python, &shared(), &kafka::shared(), &home.prefix, 4).len(),
+        4
+    );
     let (code, lines) = registry(&home, "verify");
     assert_eq!(code, Some(0), "the subjects are FULL_TRANSITIVE: {lines}");
 }

@@ -129,6 +129,30 @@ fn tail_shows_what_an_independent_reader_sees() {
 }
 
 #[test]
+fn tail_reads_what_was_framed_otherwise_before_with_nothing_configured() {
+    let mut home = Home::new("framings");
+    let follow = |home: &Home, count: usize| {
+        let seen = lines(home, &format!("--from-beginning --json --count {count}"));
+        assert!(seen.iter().all(|line| line["event"]["GroupId"] == "g"), "{seen:#?}");
+    };
+    for (count, framing) in (1..).zip(["single-object", "confluent"]) {
+        home.set("SCHEMAS__FRAMING", framing);
+        let bridge = home.start();
+        let body = format!(r#"{{"GroupId":"g","Name":"{count}"}}"#);
+        assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", &body).status, 200);
+        bridge.settle();
+        assert!(bridge.terminate().success());
+        follow(&home, count);
+    }
+    let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    assert!(raw.iter().all(|message| message.value.is_some()), "{raw:#?}");
+    // A registry knows neither; the folder still does.
+    home.set("SCHEMAS__FRAMING", "confluent");
+    home.set("SCHEMAS__REGISTRY_URL", registry::shared());
+    follow(&home, 2);
+}
+
+#[test]
 fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     let mut home = Home::new("follow");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
@@ -166,6 +190,71 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     )[0];
     assert_eq!(created["event"]["GroupId"], "@TGS#2J4SZEAEL", "{created}");
     assert_eq!(created["event"]["meta"]["app"], APP.to_string());
+}
+
+/// Spool and number of each event that `tail` printed.
+fn positions(lines: &[Value]) -> Vec<(String, u64)> {
+    let position = |line: &Value| {
+        let header = |name: &str| line["headers"][name].as_str().expect("every event has it").to_owned();
+        let number = header("imbridge-seq");
+        let (number, _) = number.split_once('.').expect("number and place");
+        (header("imbridge-spool"), number.parse().expect("a number"))
+    };
+    lines.iter().map(position).collect()
+}
+
+/// Posts events of a group, and as many of another, by one command after the other.
+fn post_lives(bridge: &Bridge, count: usize) {
+    let mut connection = bridge.connect();
+    for number in 0..count {
+        for group in ["g", "other"] {
+            let command = [
+                "Group.CallbackAfterCreateGroup",
+                "Group.CallbackAfterChangeGroupOwner",
+                "Group.New",
+            ][number % 3];
+            let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}");
+            let body = format!(r#"{{"GroupId":"{group}","Name":"{number}"}}"#);
+            assert_eq!(connection.post(&target, &body).expect("an answer").status, 200);
+        }
+    }
+}
+
+#[test]
+fn tail_tells_a_groups_events_in_order_over_all_commands_and_spools() {
+    let mut home = Home::new("order");
+    for spool in ["first", "second"] {
+        home.set("SPOOL__DIR", home.path().join(spool).display().to_string());
+        let bridge = home.start();
+        post_lives(&bridge, 30);
+        bridge.settle();
+        assert!(bridge.terminate().success());
+    }
+    let in_order = |found: &[(String, u64)]| found.windows(2).all(|two| two[0].0 != two[1].0 || two[0].1 < two[1].1);
+    for arguments in ["--from-beginning", "--since 1h"] {
+        let told = positions(&lines(&home, &format!("{arguments} --group g --count 60 --json")));
+        assert!(in_order(&told), "{told:?}");
+        let mut spools: Vec<_> = told.into_iter().map(|(spool, _)| spool).collect();
+        spools.dedup();
+        assert_eq!(spools.len(), 2, "one spool after the other: {spools:?}");
+    }
+
+    // As it happens.
+    let bridge = home.start();
+    let mut tail = tail(&home, "--json --count 60");
+    let mut line = String::new();
+    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    said.read_line(&mut line).expect("text");
+    assert!(line.contains("reading 3 topics"), "{line}");
+    post_lives(&bridge, 30);
+    let output = tail.wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let told: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let told = positions(&told);
+    assert!(told.len() == 60 && in_order(&told), "{told:?}");
 }
 
 /// Unix milliseconds so many seconds from now.

@@ -2,7 +2,7 @@
 """An independent reader: prints what the bridge wrote, read by other people's code.
 
 It shares nothing with the bridge but the schema files. Kafka is read by confluent-kafka, Avro by fastavro, which also
-computes the fingerprints that tell which schema a record was written with. One JSON line goes out for each message;
+computes the fingerprints that tell which schema a record was written with, and the bridge's ids, which are made of them. One JSON line goes out for each message;
 messages of one partition come in the order of their offsets, and long integers are exact.
 
 Exit code 0 when everything was read, 3 when a message breaks a promise that this reader relies on (two headers of one
@@ -24,7 +24,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, OFFSET_BEGINNI
 BATCH = 10_000
 REFRESH_S = 1.0
 SINGLE_OBJECT = b"\xc3\x01"
-HEADER_BYTES = 10
+CONFLUENT = b"\0"
 
 to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -34,33 +34,42 @@ class BrokenPromise(Exception):
 
 
 class Schemas:
-    """The schema files, by fingerprint."""
+    """The schema files, by what stands in front of their records: the fingerprint, or the id."""
 
     def __init__(self, folder):
-        self.by_fingerprint = {}
+        self.known = {}
         for path in sorted(pathlib.Path(folder).glob("*/*/v*.avsc")):
             source = json.loads(path.read_text(encoding="utf-8"))
             canonical = fastavro.schema.to_parsing_canonical_form(source)
             fingerprint = bytes.fromhex(fastavro.schema.fingerprint(canonical, "CRC-64-AVRO"))
             name = path.relative_to(folder).with_suffix("").as_posix()
-            self.by_fingerprint[fingerprint] = (name, fastavro.parse_schema(without_logical_types(source)))
+            id = max(int.from_bytes(fingerprint, "little") & 0x7FFF_FFFF, 1).to_bytes(4, "big")
+            self.known[fingerprint] = self.known[id] = (name, fastavro.parse_schema(without_logical_types(source)))
 
     def show(self, value):
         """The members of the output line that tell what a value holds."""
         if value is None:
             return {"value": None}
-        known = None
-        if value.startswith(SINGLE_OBJECT):
-            known = self.by_fingerprint.get(value[2:HEADER_BYTES])
+        named, start = framed(value)
+        known = self.known.get(named)
         if known is None:
             return {"raw_base64": base64.b64encode(value).decode()}
         name, schema = known
         body = io.BytesIO(value)
-        body.seek(HEADER_BYTES)
+        body.seek(start)
         record = fastavro.schemaless_reader(body, schema)
         if body.tell() != len(value):
             raise BrokenPromise(f"{len(value) - body.tell()} bytes follow the record of {name}")
         return {"schema": name, "value": record}
+
+
+def framed(value):
+    """What names a value's schema, and where its record begins."""
+    if value.startswith(SINGLE_OBJECT):
+        return value[2:10], 10
+    if value.startswith(CONFLUENT):
+        return value[1:5], 5
+    return None, 0
 
 
 def without_logical_types(schema):

@@ -11,7 +11,8 @@ object goes out:
   acknowledged_and_missing    acknowledged, and nowhere in their topic; one that became a dead letter is missing too, unless Kafka
                               refused it (reasons refused, topic_refused) and --refused-count is given
   twice                       messages of an event that was there before
-  out_of_order                messages seen for the first time behind a later event of their group in their partition
+  out_of_order                messages seen for the first time behind a later event of their group in their partition; with
+                              --answer-hold-ms only acknowledged ones that are not late (see below)
   several_partitions          groups in more than one partition
   wrong_key                   messages whose key is not their group
   never_posted                events of a group of the load with a number that no ledger has
@@ -20,10 +21,20 @@ object goes out:
   timeline_out_of_order       messages of the timeline behind a later event of their group, by its number or by spool, seq and part
   timeline_wrong              messages of the timeline that nobody posted, or that say another key, group or partition than they have
   unacknowledged_yet_present  posted, not acknowledged, there all the same: allowed
+  late_by_header              messages with the header imbridge-late, } of which no order is asked,
+  late_by_time                further messages that are late by time  } counted with --answer-hold-ms only
+  ordered                     messages of acknowledged events whose order was judged
   foreign                     messages that are no event of these ledgers: not judged
   dead_lettered               dead letters by their reason
   partitions                  how many partitions the groups are in
   examples                    the first faults in words
+
+Several bridges that answer after Kafka have one spool each and share the groups (--answer-hold-ms, their
+server.answer_hold_ms). An event that was acknowledged before another one of its group was posted then stands before it, and
+the load posts a group's events one after the other: so an acknowledged event stands before all with higher numbers, whatever
+became of those. Nothing is claimed for an event without a success, nor for a late one, whose answer may have come before Kafka
+had it: one with the header, and one whose time in Kafka is answer_hold_ms or more after its imbridge-received-at. Both times
+are cut to milliseconds, so that one of exactly answer_hold_ms may be above it. The clocks are those of one machine.
 
 Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key or never posted, in the topics
 and in the timeline; else 1. 3 when
@@ -36,7 +47,7 @@ import sys
 import time
 from collections import Counter
 
-from confluent_kafka import KafkaException
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException
 
 from consume import BrokenPromise, Reader, Schemas
 
@@ -70,9 +81,9 @@ class Group:
 
 
 class Judge:
-    def __init__(self, prefix, refused_count=False, timeline=False):
+    def __init__(self, prefix, refused_count=False, timeline=False, answer_hold_ms=None):
         self.refused_count, self.prefix, self.has_timeline = refused_count, prefix, timeline
-        self.timeline = f"{prefix}.{TIMELINE}"
+        self.answer_hold_ms, self.timeline = answer_hold_ms, f"{prefix}.{TIMELINE}"
         self.fields = {f"{prefix}.{topic}": fields for topic, fields in FIELDS.items()}
         self.dead_letters = f"{prefix}.{DEAD_LETTER}"
         self.groups = {}
@@ -160,7 +171,7 @@ class Judge:
         last = group.positions.get(spool, (-1, 0))
         if group.states[number] & TOLD:
             self.fault("timeline_twice", f"{name} {number}: is there again", message)
-        elif number < group.told or position <= last:
+        elif (self.must_be_in_front(group.states[number], message) and number < group.told) or position <= last:
             self.fault("timeline_out_of_order", f"{name} {number} at {position}: comes after {group.told} at {last}", message)
         group.states[number] |= TOLD
         group.told, group.positions[spool] = max(group.told, number), max(last, position)
@@ -179,11 +190,32 @@ class Judge:
             self.places.add(place)
         if group.states[number] & FOUND:
             self.fault("twice", f"{name} {number}: is there again", message)
-        elif number < last:
+        elif self.has_order(group.states[number], message) and number < last:
             self.fault("out_of_order", f"{name} {number}: comes after {last}", message)
         group.states[number] |= FOUND
         if number > last:
             group.last[place] = number
+
+    def has_order(self, state, message):
+        """Whether an event has to stand before all later ones of its group; counts which are late."""
+        ordered = self.must_be_in_front(state, message)
+        if self.answer_hold_ms is not None:
+            self.counts[self.lateness(message)] += 1
+            self.counts["ordered"] += ordered
+        return ordered
+
+    def must_be_in_front(self, state, message):
+        return self.answer_hold_ms is None or (bool(state & ACKNOWLEDGED) and not self.lateness(message))
+
+    def lateness(self, message):
+        """By what a message is late, if it is."""
+        headers = dict(message.headers() or [])
+        if "imbridge-late" in headers:
+            return "late_by_header"
+        kind, timestamp = message.timestamp()
+        if kind != TIMESTAMP_LOG_APPEND_TIME:
+            raise BrokenPromise("its time is not that of Kafka's log")
+        return "late_by_time" if timestamp - int(headers["imbridge-received-at"]) >= self.answer_hold_ms else None
 
     def fault(self, kind, words, message=None):
         self.counts[kind] += 1
@@ -214,13 +246,15 @@ class Judge:
                 for missing in (POSTED | FOUND, POSTED | ACKNOWLEDGED | FOUND):
                     self.faults("timeline_missing", name, states, missing)
         names = ["acknowledged", "found", "messages", *FAULTS, "unacknowledged_yet_present", "foreign"]
+        names += ["late_by_header", "late_by_time", "ordered"]
         verdict = {name: self.counts[name] for name in names}
         verdict.update(dead_lettered=dict(self.reasons), partitions=len(self.places), examples=self.examples)
         return verdict
 
 
 def run(options):
-    schemas, judge = Schemas(options.schemas), Judge(options.topic_prefix, options.refused_count, options.timeline)
+    schemas = Schemas(options.schemas)
+    judge = Judge(options.topic_prefix, options.refused_count, options.timeline, options.answer_hold_ms)
     for path in options.ledger:
         judge.read_ledger(path)
     reader = Reader(options.brokers, options.topic_prefix, options.isolation, options.timeline)
@@ -236,7 +270,7 @@ def run(options):
         for message in messages:
             try:
                 judge.see(message, schemas)
-            except (BrokenPromise, UnicodeDecodeError, EOFError, ValueError, IndexError) as problem:
+            except (BrokenPromise, UnicodeDecodeError, EOFError, ValueError, IndexError, KeyError) as problem:
                 print(f"judge.py: {message.topic()}/{message.partition()}@{message.offset()}: {problem}", file=sys.stderr)
                 return 3
     verdict = judge.verdict()
@@ -253,6 +287,7 @@ def main():
     parser.add_argument("--isolation", choices=["read_uncommitted", "read_committed"], default="read_committed")
     parser.add_argument("--refused-count", action="store_true", help="what Kafka refused is there where a dead letter names it")
     parser.add_argument("--timeline", action="store_true", help="the timeline too must have each event that is in its topic")
+    parser.add_argument("--answer-hold-ms", type=int, help="several bridges with server.answer_after = \"kafka\"")
     parser.add_argument("--idle-timeout-s", type=float, default=60.0)
     try:
         sys.exit(run(parser.parse_args()))

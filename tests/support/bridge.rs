@@ -26,6 +26,8 @@ pub struct Home {
     pub port: u16,
     /// The admin port.
     pub admin_port: u16,
+    /// The port of its own schema registry, where it has no other.
+    pub registry_port: u16,
     settings: Vec<(String, String)>,
 }
 
@@ -49,16 +51,18 @@ impl Home {
         let unique = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = tempfile::tempdir().expect("a temporary folder is to be had");
         schemas::copy(&schemas::FOUR, &folder.path().join("schemas"));
-        let [port, admin_port] = free_ports();
+        let [port, admin_port, registry_port] = free_ports();
         let mut home = Home {
             folder,
             prefix: format!("{unique}-{name}"),
             port,
             admin_port,
+            registry_port,
             settings: Vec::new(),
         };
         home.set("SERVER__LISTEN", format!("127.0.0.1:{port}"));
         home.set("ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"));
+        home.set("SCHEMAS__LISTEN", format!("127.0.0.1:{registry_port}"));
         home.set("KAFKA__BROKERS", brokers);
         home.set("KAFKA__TOPIC_PREFIX", home.prefix.clone());
         home.set("SPOOL__DIR", home.path().join("spool").display().to_string());
@@ -120,6 +124,11 @@ impl Home {
     /// The schemas folder.
     pub fn schemas(&self) -> PathBuf {
         self.path().join("schemas")
+    }
+
+    /// The URL of its own schema registry.
+    pub fn registry(&self) -> String {
+        format!("http://127.0.0.1:{}", self.registry_port)
     }
 
     /// The configuration file.

@@ -1,6 +1,6 @@
 //! HTTP/1.1 over one kept connection, as an IM server holds it, with no retries of its own: what was answered is known.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -33,9 +33,14 @@ impl Answer {
 impl Connection {
     /// Connects; nothing when nobody listens.
     pub fn open(port: u16) -> Option<Connection> {
+        Connection::open_with(port, PATIENCE)
+    }
+
+    /// The same, with another patience for answers; above zero.
+    pub fn open_with(port: u16, patience: Duration) -> Option<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_nodelay(true).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(patience)).ok()?;
         Some(Connection {
             reader: BufReader::new(stream),
         })
@@ -72,6 +77,14 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8]) -> Option<Answer> {
         self.reader.get_mut().write_all(bytes).ok()?;
         self.answer()
+    }
+
+    /// Whether the other side has not closed it, as far as this side knows, while no answer is awaited.
+    pub fn is_open(&self) -> bool {
+        let stream = self.reader.get_ref();
+        let nothing_yet = |end: std::io::Result<usize>| end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        let open = stream.set_nonblocking(true).is_ok() && nothing_yet(stream.peek(&mut [0]));
+        open && stream.set_nonblocking(false).is_ok()
     }
 
     /// Whether nothing comes for so long.

@@ -6,6 +6,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use super::proxy::Detour;
+
 /// The broker that `scripts/test` started.
 pub fn shared() -> String {
     std::env::var("IMBRIDGE_TEST_KAFKA").expect("these tests need a Kafka: run them by `make test` or `scripts/test`")
@@ -45,6 +47,25 @@ impl Kafka {
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
         let more: Vec<&str> = ["--nodes", &nodes].into_iter().chain(settings).collect();
         Kafka::with(name, &more)
+    }
+
+    /// The same with a second way to every node, through proxies.
+    pub fn with_detour(name: &str, nodes: u32, settings: &[&str]) -> (Kafka, Detour) {
+        let nodes = nodes.to_string();
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        let more: Vec<&str> = ["--nodes", &nodes, "--detour", "yes"]
+            .into_iter()
+            .chain(settings)
+            .collect();
+        let kafka = Kafka::with(name, &more);
+        let text = std::fs::read_to_string(kafka.dir.join("detour")).expect("the script has written it");
+        let port = |word: &str| word.parse().expect("a port");
+        let ways = text.lines().map(|line| {
+            let (listens, names) = line.split_once(' ').expect("two ports");
+            (port(names), port(listens))
+        });
+        let detour = Detour::start(ways.collect());
+        (kafka, detour)
     }
 
     fn with(name: &str, more: &[&str]) -> Kafka {

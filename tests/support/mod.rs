@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod fleet;
 pub mod held;
 pub mod https;
 pub mod kafka;
@@ -12,6 +13,7 @@ pub mod oracle;
 pub mod proxy;
 pub mod reader;
 pub mod registry;
+pub mod samples;
 pub mod schemas;
 
 use std::process::Command;

@@ -32,6 +32,62 @@ pub enum Loss {
     Answer,
 }
 
+/// The whole way between one client and a cluster: a proxy before each of its nodes.
+pub struct Detour {
+    /// Where the client attaches.
+    pub brokers: String,
+    proxies: Vec<Proxy>,
+}
+
+/// How a client is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutOff {
+    /// Connections break, and new ones do so at once.
+    Resets,
+    /// Nothing comes through, either way, and nothing breaks.
+    Silence,
+}
+
+impl Detour {
+    /// Proxies of such ports: where each listens, and the node's behind it.
+    pub fn start(ways: Vec<(u16, u16)>) -> Detour {
+        let brokers: Vec<_> = ways.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
+        Detour {
+            brokers: brokers.join(","),
+            proxies: ways.iter().map(|(port, broker)| Proxy::start(*port, *broker)).collect(),
+        }
+    }
+
+    /// Keeps the client from the whole cluster, until [`Detour::restore`].
+    pub fn cut_off(&self, how: CutOff) {
+        for proxy in &self.proxies {
+            match how {
+                CutOff::Resets => {
+                    proxy.weather.away.store(true, Ordering::Relaxed);
+                    proxy.cut();
+                }
+                CutOff::Silence => proxy.slow(FOR_EVER, 0),
+            }
+        }
+    }
+
+    /// Lets the client through again, on new connections.
+    pub fn restore(&self) {
+        for proxy in &self.proxies {
+            proxy.weather.away.store(false, Ordering::Relaxed);
+            proxy.slow(Duration::ZERO, 0);
+            proxy.cut();
+        }
+    }
+
+    /// Delays each direction to every node.
+    pub fn slow(&self, delay: Duration) {
+        self.proxies.iter().for_each(|proxy| proxy.slow(delay, 0));
+    }
+}
+
+/// The delay of what never arrives.
+const FOR_EVER: Duration = Duration::from_secs(86_400);
 /// No request is of this kind, and no answer is lost.
 const NONE: u8 = u8::MAX;
 /// Pieces between the reader and the writer of a direction: what is on the wire.
@@ -47,6 +103,8 @@ struct Weather {
     /// How many requests of each kind came.
     requests: [AtomicU64; 256],
     connections: AtomicU64,
+    /// New connections break at once.
+    away: AtomicBool,
 }
 
 /// A running proxy. It ends with the test program.
@@ -79,6 +137,7 @@ impl Proxy {
             losses: AtomicU64::new(0),
             requests: [const { AtomicU64::new(0) }; 256],
             connections: AtomicU64::new(0),
+            away: AtomicBool::new(false),
         });
         let shared = Arc::clone(&weather);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -136,6 +195,10 @@ impl Proxy {
 
 async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut cuts: watch::Receiver<u64>) {
     cuts.mark_unchanged();
+    if weather.away.load(Ordering::Relaxed) {
+        client.set_zero_linger().ok();
+        return;
+    }
     let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else {
         return;
     };

@@ -105,12 +105,16 @@ pub enum Client {
     Python,
     /// kafkajs with its registry client.
     JavaScript,
-    /// Kafka's own client with Apicurio's AvroKafkaDeserializer.
+    /// Kafka's own client with Apicurio's AvroKafkaDeserializer, which speaks Apicurio's API and no other.
     Java,
+    /// Kafka's own client with Confluent's registry client.
+    Confluent,
+    /// ClickHouse, in a library.
+    ClickHouse,
 }
 
-/// The first `count` messages under a prefix, decoded by what the registry says of their schemas.
-pub fn read(client: Client, brokers: &str, prefix: &str, count: usize) -> Vec<Decoded> {
+/// The first `count` messages under a prefix, decoded by what a registry says of their schemas.
+pub fn read(client: Client, registry: &str, brokers: &str, prefix: &str, count: usize) -> Vec<Decoded> {
     let variable = |name: &str| {
         std::env::var(name).expect("these tests need the readers: run them by `make test` or `scripts/test`")
     };
@@ -120,22 +124,28 @@ pub fn read(client: Client, brokers: &str, prefix: &str, count: usize) -> Vec<De
             python.arg("tests/readers/registry.py");
             python
         }
+        Client::ClickHouse => {
+            let mut python = Command::new(variable("IMBRIDGE_TEST_CONSUMERS"));
+            python.arg("tests/readers/clickhouse.py");
+            python
+        }
         Client::JavaScript => {
             let mut node = Command::new("node");
             node.arg(Path::new("tests/readers/registry-js/reader.js"));
             node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
             node
         }
-        Client::Java => {
+        Client::Java | Client::Confluent => {
             let mut java = Command::new("java");
             java.arg("-cp").arg(format!("{}/*", variable("IMBRIDGE_TEST_JARS")));
             java.args(["-XX:TieredStopAtLevel=1", "tests/readers/registry-java/Reader.java"]);
+            java.args(["--client", &format!("{client:?}").to_lowercase()]);
             java
         }
     };
     let count = count.to_string();
     let output = command
-        .args(["--brokers", brokers, "--registry", &shared()])
+        .args(["--brokers", brokers, "--registry", registry])
         .args(["--topic-prefix", prefix, "--until-count", &count])
         .output()
         .expect("the reader starts");

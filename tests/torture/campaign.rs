@@ -202,10 +202,10 @@ fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
 
 /// How fast answers were.
 #[derive(Debug, Clone, Copy)]
-struct Speed {
+pub struct Speed {
     seconds: f64,
-    median_ms: f64,
-    p99_ms: f64,
+    pub median_ms: f64,
+    pub p99_ms: f64,
 }
 
 impl fmt::Display for Speed {
@@ -224,7 +224,7 @@ impl fmt::Display for Speed {
 
 impl Speed {
     /// The median of the intervals' medians, and the ninth decile of their 99th percentiles.
-    fn of(intervals: &[Interval]) -> Speed {
+    pub fn of(intervals: &[Interval]) -> Speed {
         assert!(!intervals.is_empty(), "nothing was answered");
         let rank = |share: f64, value: fn(&Interval) -> f64| {
             let mut values: Vec<_> = intervals.iter().map(value).collect();

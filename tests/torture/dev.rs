@@ -38,10 +38,11 @@ fn dev_greets_within_two_seconds_on_a_busy_machine_every_time() {
 }
 
 fn greeted_after() -> Duration {
-    let [kafka, port, admin] = free_ports::<3>().map(|port| port.to_string());
+    let [kafka, port, admin, registry] = free_ports::<4>().map(|port| port.to_string());
     let began = Instant::now();
     let child = Command::new(PROGRAM)
-        .args(["dev", "--kafka-port", &kafka, "--port", &port, "--admin-port", &admin])
+        .args(["dev", "--kafka-port", &kafka, "--port", &port])
+        .args(["--admin-port", &admin, "--registry-port", &registry])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

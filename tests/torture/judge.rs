@@ -7,11 +7,12 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::support::bridge::Home;
-use crate::support::oracle::{Plan, Verdict, judge};
+use crate::support::oracle::{Plan, Verdict, judge_with};
 use crate::support::{eventually, kafka};
 
 const TOPICS: [&str; 4] = [
@@ -31,6 +32,7 @@ struct Made {
     partition: i32,
     key: Vec<u8>,
     payload: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
 }
 
 /// A case: what is changed, in the messages and in the ledger, and the faults that the judge must see.
@@ -53,7 +55,7 @@ const CASES: [Case; 13] = [
         &[("acknowledged_and_missing", 1)],
     ),
     ("doubled", |made| made.push(made[5].clone()), AS_IT_IS, &[("twice", 1)]),
-    ("swapped", |made| swap(made), AS_IT_IS, &[("out_of_order", 1)]),
+    ("swapped", |made| _ = swap(made), AS_IT_IS, &[("out_of_order", 1)]),
     (
         "moved",
         |made| made[9].partition = (made[9].partition + 1) % PARTITIONS,
@@ -103,10 +105,83 @@ const CASES: [Case; 13] = [
     ),
 ];
 
-/// The first event of a group changes places with the next of the same group.
-fn swap(made: &mut [Made]) {
+/// What several bridges write is held against less: an event that is late, or has no success, has no order.
+const REPLICAS: [Case; 10] = [
+    ("as-written", NOTHING, AS_IT_IS, &[]),
+    ("punctual", |made| _ = swap(made), AS_IT_IS, &[("out_of_order", 1)]),
+    ("marked", |made| late(swap(made)), AS_IT_IS, &[]),
+    ("delayed", |made| delayed(swap(made)), AS_IT_IS, &[]),
+    ("no-success", |made| _ = swap(made), |ledger| unanswered(ledger, 0), &[]),
+    (
+        "next-without-success",
+        |made| _ = swap(made),
+        |ledger| unanswered(ledger, 1),
+        &[("out_of_order", 1)],
+    ),
+    (
+        "next-late",
+        |made| {
+            swap(made);
+            late(&mut made[0]);
+        },
+        AS_IT_IS,
+        &[("out_of_order", 1)],
+    ),
+    (
+        "late-and-missing",
+        |made| {
+            late(&mut made[17]);
+            made.remove(17);
+        },
+        AS_IT_IS,
+        &[("acknowledged_and_missing", 1)],
+    ),
+    (
+        "late-and-doubled",
+        |made| {
+            late(&mut made[5]);
+            made.push(made[5].clone());
+        },
+        AS_IT_IS,
+        &[("twice", 1)],
+    ),
+    (
+        "no-success-and-missing",
+        |made| drop(made.remove(0)),
+        |ledger| unanswered(ledger, 0),
+        &[],
+    ),
+];
+/// More than this test takes: nothing is late but what is made so.
+const HOLD: &str = "3600000";
+
+/// The first event of a group changes places with the next of the same group. Gives the first, which is behind now.
+fn swap(made: &mut [Made]) -> &mut Made {
     let later = made.iter().skip(1).position(|other| other.key == made[0].key);
-    made.swap(0, later.expect("a group has several events") + 1);
+    let later = later.expect("a group has several events") + 1;
+    made.swap(0, later);
+    &mut made[later]
+}
+
+/// The bridge has marked it.
+fn late(made: &mut Made) {
+    made.headers.push(("imbridge-late".into(), b"301".to_vec()));
+}
+
+/// It arrived long before its time in Kafka.
+fn delayed(made: &mut Made) {
+    let arrival = made.headers.iter_mut().find(|(name, _)| name == "imbridge-received-at");
+    arrival.expect("the bridge writes it").1 = b"1670574414123".to_vec();
+}
+
+/// The event of this number had no success, in each group.
+fn unanswered(ledger: &str, number: u64) -> String {
+    let number = format!("\"number\":{number},");
+    let lines = ledger.lines().map(|line| match line.contains(&number) {
+        true => line.replace("\"acknowledged\":true", "\"acknowledged\":false") + "\n",
+        false => line.to_owned() + "\n",
+    });
+    lines.collect()
 }
 
 /// A crash in the middle of the last line.
@@ -124,22 +199,38 @@ fn the_judge_reports_each_kind_of_broken_promise_and_none_that_was_kept() {
     let original = read_all(&home.prefix, 2 * ledger.acknowledged as usize);
     let lines = std::fs::read_to_string(&ledger.path).expect("the load has written it");
     let origin = home.prefix.clone();
-    for (name, change, change_ledger, expected) in CASES {
+    let alone = CASES.iter().map(|case| (case, None));
+    let together = REPLICAS.iter().map(|case| (case, Some(HOLD)));
+    for ((name, change, change_ledger, expected), hold) in alone.chain(together) {
         home.prefix = format!("{origin}-{name}");
         let mut made = original.clone();
         change(&mut made);
         write_all(&home.prefix, &made);
         let changed: PathBuf = home.path().join(name);
         std::fs::write(&changed, change_ledger(&lines)).expect("a temporary folder is writable");
-        let verdict = judge(&kafka::shared(), &home, &[&changed], "read_committed");
-        assert_eq!(faults(&verdict), expected, "{name}: {verdict:#?}");
+        let options: Vec<&str> = hold.into_iter().flat_map(|hold| ["--answer-hold-ms", hold]).collect();
+        let verdict = judge_with(&kafka::shared(), &home, &[&changed], &options);
+        assert_eq!(faults(&verdict), *expected, "{name}: {verdict:#?}");
         assert_eq!(verdict.is_kept(), expected.is_empty(), "{name}: {verdict:#?}");
         assert_eq!(
-            verdict.unacknowledged_yet_present,
-            u64::from(name == "unanswered"),
-            "{verdict:#?}"
+            verdict.dead_lettered.values().sum::<u64>(),
+            u64::from(*name == "buried")
         );
-        assert_eq!(verdict.dead_lettered.values().sum::<u64>(), u64::from(name == "buried"));
+        let lines_changed = lines.lines().count() - change_ledger(&lines).matches("\"acknowledged\":true").count();
+        let without_success = if *name == "unposted" { 0 } else { lines_changed as u64 };
+        let absent = u64::from(*name == "no-success-and-missing");
+        assert_eq!(
+            verdict.unacknowledged_yet_present,
+            without_success - absent,
+            "{name}: {verdict:#?}"
+        );
+        let marked = ["marked", "next-late", "late-and-doubled"].contains(name);
+        assert_eq!(verdict.late_by_header, u64::from(marked), "{name}: {verdict:#?}");
+        assert_eq!(
+            verdict.late_by_time,
+            u64::from(*name == "delayed"),
+            "{name}: {verdict:#?}"
+        );
     }
 }
 
@@ -230,6 +321,7 @@ fn read_all(prefix: &str, count: usize) -> Vec<Made> {
             partition: message.partition(),
             key: message.key().expect("a key").to_owned(),
             payload: message.payload().expect("a value").to_owned(),
+            headers: headers(&message),
         };
         found.push((message.offset(), made));
     }
@@ -237,13 +329,19 @@ fn read_all(prefix: &str, count: usize) -> Vec<Made> {
     found.into_iter().map(|(_, made)| made).collect()
 }
 
+fn headers(message: &impl Message) -> Vec<(String, Vec<u8>)> {
+    let headers = message.headers().expect("the bridge writes some").iter();
+    let owned = headers.map(|header| (header.key.to_owned(), header.value.expect("a value").to_owned()));
+    owned.collect()
+}
+
 /// Makes the topics of a prefix and fills them.
 fn write_all(prefix: &str, messages: &[Made]) {
     let admin: AdminClient<DefaultClientContext> = client().create().expect("the settings are good");
     let names = TOPICS.map(|topic| format!("{prefix}.{topic}"));
-    let topics = names
-        .iter()
-        .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)));
+    let topics = names.iter().map(|name| {
+        NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime")
+    });
     let options = AdminOptions::new().operation_timeout(Some(CLOCK));
     let created = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -260,6 +358,7 @@ fn write_all(prefix: &str, messages: &[Made]) {
         let record = BaseRecord::to(&topic)
             .partition(message.partition)
             .key(&message.key)
+            .headers(owned_headers(&message.headers))
             .payload(&message.payload);
         producer
             .send(record)
@@ -267,6 +366,16 @@ fn write_all(prefix: &str, messages: &[Made]) {
             .expect("the queue has room");
     }
     producer.flush(CLOCK).expect("Kafka takes them");
+}
+
+fn owned_headers(headers: &[(String, Vec<u8>)]) -> OwnedHeaders {
+    let all = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(all, |all, (key, value)| {
+        all.insert(Header {
+            key,
+            value: Some(value),
+        })
+    })
 }
 
 fn client() -> ClientConfig {

@@ -27,6 +27,7 @@ mod power;
 mod refusals;
 mod refused;
 mod reload;
+mod replicas;
 mod size;
 mod spoiled;
 mod strangers;

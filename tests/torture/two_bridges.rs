@@ -12,11 +12,12 @@ use crate::support::{eventually, kafka};
 
 /// A second `serve` with a home's configuration and ports of its own, on the spool in `dir`; and its admin port.
 fn second(home: &Home, dir: &Path) -> (Child, u16) {
-    let [port, admin_port] = free_ports();
+    let [port, admin_port, registry_port] = free_ports();
     let child = home
         .command("serve")
         .env("IMBRIDGE_SERVER__LISTEN", format!("127.0.0.1:{port}"))
         .env("IMBRIDGE_ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"))
+        .env("IMBRIDGE_SCHEMAS__LISTEN", format!("127.0.0.1:{registry_port}"))
         .env("IMBRIDGE_SPOOL__DIR", dir)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

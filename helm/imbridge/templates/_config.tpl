@@ -15,6 +15,7 @@
 {{- $_ := set $server "answer_after" "kafka" }}
 {{- end }}
 {{- $fixed := dict "server" $server "admin" (dict "listen" "0.0.0.0:9464") "spool" (dict "dir" "/var/lib/imbridge") -}}
+{{- if include "imbridge.ownRegistry" . }}{{ $_ := set $fixed "schemas" (dict "listen" "0.0.0.0:8081") }}{{ end -}}
 {{- $config := mustMergeOverwrite (deepCopy .Values.config) $fixed -}}
 {{- range $name := keys $config | sortAlpha }}
 {{- $part := get $config $name }}
@@ -30,6 +31,11 @@
 {{- include "imbridge.table" (dict "name" $name "table" $part) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Whether the bridges answer for their schemas themselves. */}}
+{{- define "imbridge.ownRegistry" -}}
+{{- if not (dig "schemas" "registry_url" "" .Values.config) }}yes{{ end -}}
 {{- end }}
 
 {{/* The keys of one table, then the tables inside it; each line begins with its line feed. */}}

@@ -1,12 +1,16 @@
-//! `[schemas]`: the folder, and the registry that knows its schemas by number.
+//! `[schemas]`: the folder, how records name its schemas, and who answers for them: the bridge itself or a registry.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::schema::registry;
+use crate::schema::{Style, registry};
 use crate::secret::{Secret, without_user};
+
+/// As with any registry, so that a consumer on this machine needs no port.
+const LISTEN: &str = "127.0.0.1:8081";
 
 /// `[schemas]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,7 +18,11 @@ use crate::secret::{Secret, without_user};
 pub struct Schemas {
     /// The folder, from the working directory.
     pub dir: PathBuf,
-    /// Addresses of a schema registry, separated by commas. With one, records are in Confluent framing.
+    /// What stands before each record.
+    pub framing: Style,
+    /// Where the bridge answers for its schemas, `address:port`, or nothing; unset, 127.0.0.1:8081, but where there is a registry.
+    pub listen: Option<String>,
+    /// Addresses of a schema registry, separated by commas: it gives the ids then.
     pub registry_url: Option<String>,
     /// `user:password`.
     pub registry_auth: Option<Secret>,
@@ -30,6 +38,8 @@ impl Default for Schemas {
     fn default() -> Schemas {
         Schemas {
             dir: "schemas".into(),
+            framing: Style::default(),
+            listen: None,
             registry_url: None,
             registry_auth: None,
             registry_ca: None,
@@ -40,6 +50,12 @@ impl Default for Schemas {
 }
 
 impl Schemas {
+    /// Where the bridge answers for its schemas; nothing where it does not.
+    pub fn listen(&self) -> Option<&str> {
+        let default = if self.registry_url.is_some() { "" } else { LISTEN };
+        Some(self.listen.as_deref().unwrap_or(default)).filter(|listen| !listen.is_empty())
+    }
+
     /// What the registry's client is told; nothing where there is no registry.
     pub fn registry(&self) -> Option<registry::Config> {
         Some(registry::Config {
@@ -53,6 +69,14 @@ impl Schemas {
 
     /// What is wrong with a value: the key and what is allowed.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+        if let Some(listen) = self.listen().filter(|listen| listen.parse::<SocketAddr>().is_err()) {
+            let allowed = format!("an address and a port are needed, like {LISTEN:?}, or \"\" for none");
+            return Some(("listen", format!("{listen:?}: {allowed}")));
+        }
+        if self.framing == Style::SingleObject && self.registry_url.is_some() {
+            let problem = "\"single-object\" names schemas without a registry, and schemas.registry_url is set: leave out one of the two";
+            return Some(("framing", problem.into()));
+        }
         let Some(url) = &self.registry_url else {
             return self.without_registry();
         };

@@ -56,6 +56,18 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
             ["schemas.auto_register", "registry_url", "set"],
         ),
         (
+            "[schemas]\nframing = 'single-object'\nregistry_url = 'http://a'",
+            ["schemas.framing", "schemas.registry_url", "leave out one"],
+        ),
+        (
+            "[schemas]\nframing = 'avro'",
+            ["schemas.framing", "confluent", "single-object"],
+        ),
+        (
+            "[schemas]\nlisten = '8081'",
+            ["schemas.listen", "8081", "127.0.0.1:8081"],
+        ),
+        (
             "[schemas]\nregistry_url = 'http://a'\nregistry_timeout_ms = 0",
             ["schemas.registry_timeout_ms", "0", "at least 1"],
         ),
@@ -231,6 +243,20 @@ fn a_secret_that_openims_url_would_not_carry_as_it_is_written_is_refused_with_on
         "{error}"
     );
     assert_eq!(given("basic_auth", "user:pla/nted"), Ok(()));
+}
+
+#[test]
+fn the_bridge_answers_for_its_schemas_but_where_a_registry_does_or_nobody_shall() {
+    for (lines, listen) in [
+        ("", Some("127.0.0.1:8081")),
+        ("listen = ''", None),
+        ("registry_url = 'http://a'", None),
+        ("registry_url = 'http://a'\nlisten = '0.0.0.0:1'", Some("0.0.0.0:1")),
+        ("framing = 'single-object'\nlisten = '[::1]:1'", Some("[::1]:1")),
+    ] {
+        let config = Config::parse("c", &format!("{LEAST}[schemas]\n{lines}\n"), []).unwrap();
+        assert_eq!(config.schemas.listen(), listen, "{lines}");
+    }
 }
 
 #[test]

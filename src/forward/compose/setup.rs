@@ -17,7 +17,7 @@ use crate::forward::timeline::Timeline;
 use crate::provider::Privacy;
 use crate::publish;
 use crate::schema::registry::Ids;
-use crate::schema::{Catalogue, Command, Encoder};
+use crate::schema::{Catalogue, Command, Encoder, Style};
 
 impl Composer {
     /// A composer for this spool's records.
@@ -41,6 +41,7 @@ impl Composer {
             privacy: Privacy::default(),
             history: History::new(&history::Config::default(), metrics.clone()),
             metrics,
+            framing: Style::default(),
             registry: None,
             recent: Latest::new(LETTERS_MAX),
             recalled: false,
@@ -73,10 +74,14 @@ impl Composer {
         self.history.irregularities.clone()
     }
 
-    /// The same, for records that name their schema by its number in a registry.
+    /// The same, for records framed like this, with the numbers of a registry where there is one.
     #[must_use]
-    pub fn with_registry(self, registry: Option<Ids>) -> Composer {
-        Composer { registry, ..self }
+    pub fn with_framing(self, framing: Style, registry: Option<Ids>) -> Composer {
+        Composer {
+            framing,
+            registry,
+            ..self
+        }
     }
 
     /// From here on with other schemas and rules; what is remembered of earlier events stays.

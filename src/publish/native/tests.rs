@@ -32,8 +32,12 @@ impl ProducerContext for Fates {
 }
 
 fn producer() -> BaseProducer<Fates> {
+    producer_that_lingers("60000")
+}
+
+fn producer_that_lingers(linger_ms: &str) -> BaseProducer<Fates> {
     let mut config = ClientConfig::new();
-    config.set("test.mock.num.brokers", "1").set("linger.ms", "60000");
+    config.set("test.mock.num.brokers", "1").set("linger.ms", linger_ms);
     config.create_with_context(Fates::default()).unwrap()
 }
 
@@ -129,4 +133,23 @@ fn operations_have_the_names_of_kafkas_tools() {
         "IdempotentWrite",
     ];
     assert_eq!(names, expected);
+}
+
+#[test]
+fn a_delivery_report_is_told_of_at_once_and_nothing_after_the_notice_is_gone() {
+    let producer = producer_that_lingers("0");
+    producer.client().fetch_metadata(Some("topic"), PATIENCE).unwrap();
+    // It is told of what comes into an empty queue: a poll takes one event, and there are lines of log.
+    (0..1000).for_each(|_| producer.poll(Duration::ZERO));
+    let (told, news) = std::sync::mpsc::channel();
+    let notice = Notice::new(producer.client(), Box::new(move || _ = told.send(()))).unwrap();
+    producer
+        .send(BaseRecord::<str, str>::to("topic").payload("text"))
+        .unwrap();
+    while producer.context().0.lock().unwrap().is_empty() {
+        news.recv_timeout(PATIENCE).expect("it is told of");
+        producer.poll(Duration::ZERO);
+    }
+    drop(notice);
+    assert!(news.into_iter().count() < 1000, "the call is gone with the notice");
 }

@@ -1,6 +1,7 @@
-//! Fields that were seen and that a schema does not declare, by the record they belong in. Knows no files.
+//! Fields that were seen at the top of bodies and that a schema does not declare. What is new further inside can only be noted:
+//! records inside the record never change. Knows no files.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -13,8 +14,7 @@ pub(super) struct Additions<'s> {
     root: &'s Value,
     /// Records by the name that fields use.
     records: HashMap<String, &'s Value>,
-    /// What was seen, by the record's name.
-    seen: BTreeMap<String, Shape>,
+    seen: Shape,
     notes: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ impl<'s> Additions<'s> {
         Self {
             root,
             records,
-            seen: BTreeMap::new(),
+            seen: Shape::default(),
             notes: Vec::new(),
         }
     }
@@ -59,12 +59,19 @@ impl<'s> Additions<'s> {
     pub fn finish(mut self) -> (Option<Value>, Vec<String>) {
         self.notes.sort();
         self.notes.dedup();
-        if self.seen.is_empty() {
+        let mut names = Names(self.records.keys().cloned().collect());
+        let owner = self.root["name"].as_str().unwrap_or_default();
+        let added = self.seen.avro_fields(owner, &mut names);
+        if added.is_empty() {
             return (None, self.notes);
         }
-        let mut names = Names(self.records.keys().cloned().collect());
         let mut schema = self.root.clone();
-        extend(&mut schema, &self.seen, &mut names);
+        if let Some(fields) = schema["fields"].as_array_mut() {
+            // In front of `meta`, the first that is no union.
+            let meta = fields.iter().position(|field| field["type"].is_object());
+            let at = meta.unwrap_or(fields.len());
+            fields.splice(at..at, added);
+        }
         (Some(schema), self.notes)
     }
 
@@ -112,8 +119,13 @@ impl<'s> Additions<'s> {
     }
 
     fn add(&mut self, record: &Value, name: &str, value: &Sample) {
-        let owner = record["name"].as_str().unwrap_or_default().to_owned();
-        self.seen.entry(owner).or_default().field(name).add(value);
+        if std::ptr::eq(record, self.root) {
+            return self.seen.field(name).add(value);
+        }
+        let owner = record["name"].as_str().unwrap_or_default();
+        self.notes.push(format!(
+            "{name} of {owner} stays in unmapped: a record inside the record never gets a field"
+        ));
     }
 
     fn declared(&self, kind: &'s Value) -> Declared<'s> {
@@ -149,25 +161,5 @@ fn collect<'s>(node: &'s Value, records: &mut HashMap<String, &'s Value>) {
         Value::Object(entries) => entries.values().for_each(|value| collect(value, records)),
         Value::Array(items) => items.iter().for_each(|item| collect(item, records)),
         _ => {}
-    }
-}
-
-/// Adds the fields to every record below a schema; those of the whole record go before `meta`, the first that is no union.
-fn extend(node: &mut Value, seen: &BTreeMap<String, Shape>, names: &mut Names) {
-    match node {
-        Value::Object(entries) => entries.values_mut().for_each(|value| extend(value, seen, names)),
-        Value::Array(items) => items.iter_mut().for_each(|item| extend(item, seen, names)),
-        _ => return,
-    }
-    if node["type"] != "record" {
-        return;
-    }
-    let Some(name) = node["name"].as_str().map(str::to_owned) else {
-        return;
-    };
-    if let (Some(shape), Some(fields)) = (seen.get(&name), node["fields"].as_array_mut()) {
-        let meta = fields.iter().position(|field| field["type"].is_object());
-        let at = meta.unwrap_or(fields.len());
-        fields.splice(at..at, shape.avro_fields(&name, names));
     }
 }

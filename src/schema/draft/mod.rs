@@ -64,7 +64,7 @@ pub enum DraftError {
     #[error("the command has no version yet: at least one body, a JSON object, is needed")]
     NoBody,
     /// The samples hold nothing that is not declared.
-    #[error("nothing to add: v{0} declares every field that was seen{1}")]
+    #[error("nothing to add: v{0} declares every field that was seen and that a version can add{1}")]
     NothingNew(u32, String),
 }
 

@@ -58,10 +58,23 @@ fn an_int_field_holds_what_32_bits_hold() {
 
 #[test]
 fn a_time_is_an_integer_that_stays_as_it_was_sent() {
+    for sent in ["253402300799999", "-62135596800000", "-1", "0"] {
+        holds("Time", sent, json!(sent.parse::<i64>().expect("an integer")));
+    }
     holds("Time", r#""1670574414123""#, json!(1_670_574_414_123_i64));
     holds("Seconds", "1670574414", json!(1_670_574_414_i64));
     holds("Seconds", r#""1670574414""#, json!(1_670_574_414_i64));
     leaves("Seconds", "1670574414.5");
+}
+
+#[test]
+fn an_instant_that_readers_do_not_have_is_left_over() {
+    for sent in ["9223372036854775807", "253402300800000", "-62135596800001"] {
+        leaves("Time", sent);
+        leaves("Time", &format!("\"{sent}\""));
+        // A count of seconds is a plain long to every reader.
+        holds("Seconds", sent, json!(sent.parse::<i64>().expect("an integer")));
+    }
 }
 
 #[test]
@@ -72,7 +85,11 @@ fn the_events_time_is_the_first_alternative_above_zero_in_milliseconds() {
         (r#"{"Seconds": 7, "Time": "5"}"#, Some(5)),
         (r#"{"Seconds": "7"}"#, Some(7000)),
         (r#"{"Seconds": 7, "Time": 0}"#, Some(7000)),
+        (r#"{"Seconds": 253402300799}"#, Some(253_402_300_799_000)),
+        (r#"{"Seconds": 253402300800}"#, None),
         (r#"{"Seconds": 9223372036854776}"#, None),
+        (r#"{"Time": 9223372036854775807}"#, None),
+        (r#"{"Time": 253402300800000, "Seconds": 7}"#, Some(7000)),
         (r#"{"Time": 0}"#, None),
         (r#"{"Time": -1}"#, None),
     ] {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{META, adding, kinds, load, optional, says, with, without};
-use crate::schema::{Catalogue, DecodeError, Encoder};
+use super::{META, adding, array, kinds, load, optional, record, says, with, without};
+use crate::schema::{Catalogue, DecodeError, Encoder, Framing, Style};
 
 #[test]
 fn the_newest_version_writes_and_every_version_is_read() {
@@ -24,26 +24,59 @@ fn the_newest_version_writes_and_every_version_is_read() {
     assert_eq!((new.version, &new.record["Added"]), (2, &json!(1)));
     assert!(matches!(
         before.decode(&written_now),
+        Err(DecodeError::UnknownId { .. })
+    ));
+
+    // The same records as single objects.
+    let as_single_object = |catalogue: &Catalogue, written: &[u8]| {
+        let (_, record) = Framing::split(written).expect("it is framed");
+        let command = catalogue.command("test", "All.Kinds").expect("it is there");
+        let mut out = Vec::new();
+        command.framing(Style::SingleObject).write(&mut out);
+        [&out, record].concat()
+    };
+    let single = [
+        as_single_object(&before, &written_before),
+        as_single_object(&both, &written_now),
+    ];
+    let decoded = single
+        .each_ref()
+        .map(|written| both.decode(written).expect("it is known"));
+    assert_eq!(decoded, [old, new]);
+    assert!(matches!(
+        before.decode(&single[1]),
         Err(DecodeError::UnknownSchema { .. })
     ));
 }
 
 #[test]
 fn a_new_version_may_add_fields_and_change_what_no_reader_sees() {
-    let added = || optional("Added", json!("long"));
-    let inner = "/fields/8/type/1";
+    let whole = record("Whole", vec![optional("Added", json!("long"))]);
     for second in [
-        adding(kinds(), added()),
-        with(
-            kinds(),
-            inner,
-            adding(kinds().pointer(inner).expect("a record").clone(), added()),
-        ),
+        adding(kinds(), optional("Added", json!("long"))),
+        adding(kinds(), optional("Added", whole.clone())),
+        adding(kinds(), optional("Added", array(whole))),
         with(kinds(), "/fields/0/doc", json!("Other words.")),
         with(kinds(), "/fields/1/spellings", json!(["long"])),
         with(kinds(), "/imbridge/key", json!("app")),
     ] {
         load(&[kinds(), second]).expect("a version that may follow");
+    }
+}
+
+#[test]
+fn a_new_version_that_adds_inside_a_record_or_an_item_is_refused() {
+    for inner in ["/fields/8/type/1", "/fields/8/type/1/fields/2/type/1/items"] {
+        let record = kinds().pointer(inner).expect("a record").clone();
+        let second = with(kinds(), inner, adding(record, optional("Added", json!("long"))));
+        let place = format!("${}.fields[0].name", inner.replace("/items", ".items"))
+            .replace("/fields/", ".fields[")
+            .replace("/type/1", "].type[1]");
+        let error = load(&[kinds(), second]).expect_err(inner);
+        says(
+            &error.to_string(),
+            &["v2.avsc", &place, "found \"Added\"", "in unmapped"],
+        );
     }
 }
 

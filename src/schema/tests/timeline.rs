@@ -51,7 +51,12 @@ fn a_folder_without_the_schema_has_the_one_that_is_built_in() {
     let without = Catalogue::load(dir.path()).unwrap();
     assert_eq!(without.timeline().schema(), V1);
     assert_eq!(without.timeline().fingerprint(), shipped().timeline().fingerprint());
-    assert_eq!(without.history(without.timeline()), [(1, V1)]);
+    let history = without.history(without.timeline());
+    let history: Vec<_> = history
+        .iter()
+        .map(|version| (version.version(), version.schema()))
+        .collect();
+    assert_eq!(history, [(1, V1)]);
     assert_eq!(without.commands().len(), 1, "it is no command");
 }
 

@@ -1,16 +1,27 @@
-// What a Java consumer has: Kafka's own client and Apicurio's AvroKafkaDeserializer. The arguments and the lines that go
-// out are those of ../registry.py; run as a single source file, with the jars of pom.xml as its class path.
+// What a Java consumer has: Kafka's own client, and Apicurio's AvroKafkaDeserializer or, with `--client confluent`, Confluent's
+// registry client. The arguments and the lines that go out are those of ../registry.py; run as a single source file, with
+// the jars of pom.xml as its class path.
 
 import io.apicurio.registry.serde.avro.AvroKafkaDeserializer;
+import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import org.apache.avro.Schema;
+import org.apache.avro.generic.GenericDatumReader;
 import org.apache.avro.generic.GenericRecord;
+import org.apache.avro.io.DecoderFactory;
+// As Flink's connector carries it.
+import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.CachedSchemaRegistryClient;
+import org.apache.flink.avro.registry.confluent.shaded.io.confluent.kafka.schemaregistry.client.rest.exceptions.RestClientException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.SerializationException;
+import org.apache.kafka.common.serialization.Deserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 public class Reader {
@@ -30,7 +41,8 @@ public class Reader {
             "apicurio.registry.url", options.get("--registry").replace("ccompat/v7", "registry/v3"),
             "apicurio.registry.use-id", "contentId");
         try (var consumer = new KafkaConsumer<String, GenericRecord>(
-                config, new StringDeserializer(), deserializer(config))) {
+                config, new StringDeserializer(),
+                "confluent".equals(options.get("--client")) ? confluent(options.get("--registry")) : apicurio(config))) {
             List<TopicPartition> places = new ArrayList<>();
             consumer.listTopics().forEach((topic, partitions) -> {
                 if (topic.startsWith(options.get("--topic-prefix") + ".")) {
@@ -55,7 +67,31 @@ public class Reader {
         System.exit(0);
     }
 
-    private static AvroKafkaDeserializer<GenericRecord> deserializer(Map<String, Object> config) {
+    // What Confluent's KafkaAvroDeserializer does and Kafka Connect's converter asks beyond it, by the same client: the two
+    // themselves are not in Maven Central.
+    private static Deserializer<GenericRecord> confluent(String url) {
+        var client = new CachedSchemaRegistryClient(url, 1000);
+        return (topic, value) -> {
+            var bytes = ByteBuffer.wrap(value);
+            if (bytes.get() != 0) {
+                throw new SerializationException("Unknown magic byte!");
+            }
+            String subject = topic + "-value";
+            try {
+                var parsed = client.getSchemaBySubjectAndId(subject, bytes.getInt());
+                if (client.getVersion(subject, parsed) != client.getLatestSchemaMetadata(subject).getVersion()) {
+                    throw new SerializationException("not the version that is written: " + subject);
+                }
+                Schema schema = new Schema.Parser().parse(parsed.canonicalString());
+                var decoder = DecoderFactory.get().binaryDecoder(value, bytes.position(), bytes.remaining(), null);
+                return new GenericDatumReader<GenericRecord>(schema).read(null, decoder);
+            } catch (IOException | RestClientException problem) {
+                throw new SerializationException(problem);
+            }
+        };
+    }
+
+    private static AvroKafkaDeserializer<GenericRecord> apicurio(Map<String, Object> config) {
         var deserializer = new AvroKafkaDeserializer<GenericRecord>();
         deserializer.configure(config, false);
         return deserializer;

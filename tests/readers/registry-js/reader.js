@@ -3,8 +3,12 @@
 "use strict";
 
 const { parseArgs } = require("node:util");
-const { Kafka, logLevel } = require("kafkajs");
+const { Kafka, CompressionCodecs, CompressionTypes, logLevel } = require("kafkajs");
+const Lz4 = require("@2l/kafkajs-lz4");
 const { SchemaRegistry } = require("@kafkajs/confluent-schema-registry");
+
+// What the bridge compresses with, and kafkajs alone cannot read.
+CompressionCodecs[CompressionTypes.LZ4] = new Lz4().codec;
 
 const text = { type: "string" };
 const { values: options } = parseArgs({

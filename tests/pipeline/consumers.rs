@@ -1,0 +1,161 @@
+//! With no registry beside the bridge: stock readers read what it wrote, by what it answers for its schemas itself, and with the
+//! code that the documents show.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::bridge::Home;
+use crate::support::client::Connection;
+use crate::support::registry::{Client, read};
+use crate::support::schemas::FOUR;
+use crate::support::{eventually, kafka, run, samples};
+
+const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
+
+/// What stock clients read of the four commands, by the bridge's own registry and nothing else.
+#[test]
+fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_event_on() {
+    let home = Home::new("own");
+    let check = home.command("check").output().expect("the program was built");
+    let said = format!(
+        "ok    registry: the bridge answers for its schemas itself on 127.0.0.1:{}",
+        home.registry_port
+    );
+    assert!(String::from_utf8_lossy(&check.stdout).contains(&said), "{check:?}");
+    let bridge = home.start();
+    samples::post(&bridge, &FOUR);
+    bridge.settle();
+    let seen = |client| {
+        let read = read(client, &home.registry(), &kafka::shared(), &home.prefix, FOUR.len());
+        samples::by_topic(&home.prefix, read)
+    };
+    let python = seen(Client::Python);
+    for client in [Client::JavaScript, Client::Confluent, Client::ClickHouse] {
+        assert_eq!(seen(client), python, "{client:?}");
+    }
+    assert_eq!(python.len(), 4);
+    // And the bridge's own client, as if it were any registry.
+    for (verb, said, times) in [
+        ("verify", "4 commands, 0 differences", 1),
+        ("register", "was there, id", 4),
+    ] {
+        let mut command = home.command(&format!("schemas {verb}"));
+        let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));
+        assert_eq!((code, lines.matches(said).count()), (Some(0), times), "{lines}{error}");
+    }
+    let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
+    let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
+    assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
+}
+
+/// Subjects and ids as one bridge has them.
+fn answers(home: &Home) -> Vec<(u16, String)> {
+    let mut connection = Connection::open(home.registry_port).expect("it listens");
+    let mut get = |path: &str| {
+        let answer = connection.request("GET", path, &[], b"").expect("an answer");
+        (answer.status, answer.body)
+    };
+    let (status, subjects) = get("/subjects");
+    let names: Vec<String> = serde_json::from_str(&subjects).expect("a list");
+    let latest = names
+        .iter()
+        .map(|name| get(&format!("/subjects/{name}/versions/latest")));
+    [(status, subjects.clone())]
+        .into_iter()
+        .chain(latest.collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn every_replica_answers_the_same_without_kafka_and_a_reload_brings_new_versions() {
+    let mut homes = [
+        Home::with_brokers("one", "127.0.0.1:1"),
+        Home::with_brokers("other", "127.0.0.1:1"),
+    ];
+    for home in &mut homes {
+        home.set("KAFKA__TOPIC_PREFIX", "im");
+    }
+    let bridges = homes.each_ref().map(Home::start);
+    let [one, other] = homes.each_ref().map(answers);
+    assert_eq!(one, other);
+    assert_eq!(one.len(), 5);
+    assert!(one.iter().all(|(status, _)| *status == 200), "{one:?}");
+
+    let folder = homes[0].schemas().join(CREATED);
+    let first = std::fs::read_to_string(folder.join("v1.avsc")).expect("it is there");
+    let added = r#""fields": [{"name": "Added", "doc": "An addition.", "type": ["null", "string"], "default": null},"#;
+    let second = first.replacen("\"fields\": [", added, 1);
+    assert_ne!(first, second);
+    std::fs::write(folder.join("v2.avsc"), second).expect("a temporary folder is writable");
+    bridges[0].signal("HUP");
+    let path = format!("/subjects/im.{}-value/versions", CREATED.replace('/', "."));
+    let get = |path: &str| {
+        let mut connection = Connection::open(homes[0].registry_port).expect("it listens");
+        connection.request("GET", path, &[], b"").expect("an answer")
+    };
+    eventually("the second version", || (get(&path).body == "[1,2]").then_some(()));
+    let refused = Connection::open(homes[0].registry_port)
+        .expect("it listens")
+        .request("POST", &path, &[], b"{}")
+        .expect("an answer");
+    assert_eq!(refused.status, 405);
+    assert!(
+        refused.body.contains("add a version to the schemas folder"),
+        "{}",
+        refused.body
+    );
+}
+
+/// The first block of a language in a document.
+fn block(document: &str, language: &str) -> String {
+    let text = std::fs::read_to_string(document).expect("it is there");
+    let begin = format!("```{language}\n");
+    let (_, rest) = text.split_once(&begin).expect("a block");
+    rest.split_once("\n```").expect("it ends").0.to_owned()
+}
+
+/// Runs the reader that the documents show in `python` or `js`, on topics with this prefix, until it prints an event.
+pub fn documented(language: &str, prefix: &str, brokers: &str, registry: &str) -> String {
+    let variable = |name: &str| std::env::var(name).expect("run by scripts/test");
+    let code = block("docs/consumers.md", language);
+    assert!(code.contains("\"im.tencent."), "{code}");
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let path = folder.path().join(language);
+    let own = code.replace("\"im.tencent.", &format!("\"{prefix}.tencent."));
+    std::fs::write(&path, own).expect("a temporary folder is writable");
+    let mut program = match language {
+        "python" => Command::new(variable("IMBRIDGE_TEST_PYTHON")),
+        _ => Command::new("node"),
+    };
+    let mut child = program
+        .arg(&path)
+        .args([brokers, registry])
+        .env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // kafkajs logs there, too, in JSON.
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok);
+    let line = lines.find(|line| !line.starts_with('{'));
+    child.kill().ok();
+    child.wait().expect("it ends");
+    line.expect("an event")
+}
+
+#[test]
+fn the_documents_readers_in_python_and_javascript_print_the_event() {
+    let home = Home::new("documents");
+    let bridge = home.start();
+    samples::post(&bridge, &[CREATED]);
+    bridge.settle();
+    let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
+    let [group, name] = ["GroupId", "Name"].map(|field| sample[field].as_str().expect("a text"));
+    for language in ["python", "js"] {
+        let line = documented(language, &home.prefix, &kafka::shared(), &home.registry());
+        assert!(line.starts_with(&format!("{group} {name} ")), "{language}: {line}");
+    }
+}

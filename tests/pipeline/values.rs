@@ -1,0 +1,144 @@
+//! Values that would kill a reader, as readers with types of their own see them: instants that no calendar has, and integers
+//! that a double does not hold.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::bridge::Home;
+use crate::support::kafka;
+use crate::support::reader::{Consumed, consume};
+use crate::support::schemas;
+
+const CREATED: &str = "openim/callbackAfterCreateGroupCommand";
+const SENT: &str = "openim/callbackAfterSendSingleMsgCommand";
+/// The first integer that a double skips.
+const ODD: i64 = (1 << 53) + 1;
+
+/// Python's stock reader: datetimes for instants, integers of any size.
+fn python(message: &Consumed, schema: &Path) -> Value {
+    let mut command = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("run by scripts/test"));
+    command.arg("tests/readers/resolve.py").args([schema, schema]);
+    decoded(command, message)
+}
+
+/// avsc, with the lines that docs/consumers.md has for it. A BigInt comes out as its text.
+fn javascript(message: &Consumed, schema: &Path) -> Value {
+    let docs = std::fs::read_to_string("docs/consumers.md").expect("it is there");
+    let lines = docs
+        .split("```")
+        .find(|block| block.starts_with("javascript\n") && block.contains("LongType"));
+    let lines = lines
+        .expect("docs/consumers.md shows avsc's way")
+        .trim_start_matches("javascript");
+    let read = r#"
+        const { readFileSync } = require("node:fs");
+        const value = Buffer.from(readFileSync(0, "utf8"), "hex");
+        const type = avro.Type.forSchema(JSON.parse(readFileSync(process.argv[1], "utf8")), { typeHook });
+        const record = type.fromBuffer(value.subarray(value.readUInt16BE(0) === 0xc301 ? 10 : 5));
+        console.log(JSON.stringify(record, (_, part) => typeof part === "bigint" ? String(part) : part));
+    "#;
+    let mut command = Command::new("node");
+    command.env(
+        "NODE_PATH",
+        std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run by scripts/test"),
+    );
+    command.args(["-e", &format!("{lines}\n{read}"), "--"]).arg(schema);
+    decoded(command, message)
+}
+
+fn decoded(mut command: Command, message: &Consumed) -> Value {
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the reader starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin
+        .write_all(hex::encode(message.raw()).as_bytes())
+        .expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "the reader failed, see above");
+    serde_json::from_slice(&output.stdout).expect("a record")
+}
+
+#[test]
+fn readers_with_types_of_their_own_read_whatever_was_sent() {
+    let home = Home::new("values");
+    schemas::copy(&[CREATED, SENT], &home.schemas());
+    let bridge = home.start();
+    let bodies = [
+        (
+            CREATED,
+            json!({"groupID": "g", "createTime": i64::MAX, "memberCount": ODD}),
+        ),
+        (
+            SENT,
+            json!({"sendID": "a", "recvID": "b", "createTime": 0, "sendTime": 253_402_300_800_000_i64}),
+        ),
+        (
+            SENT,
+            json!({"sendID": "c", "recvID": "d", "createTime": -62_135_596_800_000_i64, "sendTime": 253_402_300_799_999_i64}),
+        ),
+    ];
+    let mut connection = bridge.connect();
+    for (command, body) in &bodies {
+        let target = format!("/{command}");
+        assert_eq!(
+            connection.post(&target, body.to_string()).expect("an answer").status,
+            200
+        );
+    }
+    bridge.settle();
+    let nothing = tempfile::tempdir().expect("a temporary folder");
+    let raw = consume(&kafka::shared(), &home.prefix, nothing.path());
+    let of = |key: &str| {
+        raw.iter()
+            .find(|message| message.key.as_deref() == Some(key))
+            .expect("it arrived")
+    };
+    let schema = |command: &str| home.schemas().join(command).join("v1.avsc");
+
+    let created = python(of("g"), &schema(CREATED));
+    assert_eq!(
+        (&created["createTime"], &created["unmapped"]),
+        (&Value::Null, &json!({"createTime": i64::MAX.to_string()}))
+    );
+    assert_eq!(created["memberCount"], json!(ODD));
+    let exact = javascript(of("g"), &schema(CREATED));
+    assert_eq!(exact["memberCount"], json!(ODD.to_string()));
+    assert_eq!(exact["meta"]["received_at"], created["meta"]["received_at"]);
+
+    let late = python(of("a:b"), &schema(SENT));
+    assert_eq!((&late["createTime"], &late["sendTime"]), (&json!(0), &Value::Null));
+    assert_eq!(late["unmapped"], json!({"sendTime": "253402300800000"}));
+    assert_eq!(late["meta"]["event_time"], Value::Null);
+    let arrival: i64 = of("a:b").header("imbridge-received-at").parse().expect("milliseconds");
+    assert_eq!(late["meta"]["received_at"], json!(arrival));
+    let at = humantime::parse_rfc3339(of("a:b").header("ce_time")).expect("a time");
+    let at = at
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_millis();
+    assert_eq!(
+        at, arrival as u128,
+        "when it arrived, as the body says nothing that a calendar has"
+    );
+
+    let last = python(of("c:d"), &schema(SENT));
+    assert_eq!(
+        (
+            &last["createTime"],
+            &last["sendTime"],
+            &last["meta"]["event_time"],
+            &last["unmapped"]
+        ),
+        (
+            &json!(-62_135_596_800_000_i64),
+            &json!(253_402_300_799_999_i64),
+            &json!(253_402_300_799_999_i64),
+            &json!({})
+        )
+    );
+    assert_eq!(of("c:d").header("ce_time"), "9999-12-31T23:59:59.999Z");
+}
