@@ -16,6 +16,7 @@ fn every_commands_sample_is_the_same_to_all_stock_readers() {
     let commands = samples::all();
     assert!(commands.len() > 100, "{}", commands.len());
     let mut home = Home::new("all");
+    home.without_timeline();
     home.set("SCHEMAS__DIR", "schemas");
     home.set("KAFKA__PARTITIONS", "1");
     // Two commands of OpenIM's versions can have one body.
@@ -45,7 +46,8 @@ fn every_commands_sample_is_the_same_to_all_stock_readers() {
 
 #[test]
 fn flink_runs_the_documents_sql_over_the_event() {
-    let home = Home::new("flink");
+    let mut home = Home::new("flink");
+    home.without_timeline();
     let bridge = home.start();
     samples::post(&bridge, &["tencent/Group.CallbackAfterCreateGroup"]);
     bridge.settle();

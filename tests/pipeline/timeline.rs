@@ -211,7 +211,7 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
     let bridge = home.start();
     assert!(post(&mut bridge.connect(), 0, 0));
     bridge.settle();
-    let messages = read(Client::Python, &kafka::shared(), &home.prefix, 2);
+    let messages = read(Client::Python, &shared(), &kafka::shared(), &home.prefix, 2);
     let topic = format!("{}.timeline", home.prefix);
     let told = messages
         .iter()
@@ -221,6 +221,30 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
     let verify = home.command("schemas verify").output().expect("the program was built");
     let lines = String::from_utf8(verify.stdout).expect("text");
     assert!(lines.contains(&format!("ok    {topic}-value v1")), "{lines}");
+}
+
+#[test]
+fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
+    let home = Home::new("own-told");
+    let bridge = home.start();
+    assert!(post(&mut bridge.connect(), 0, 0));
+    bridge.settle();
+    let topic = format!("{}.timeline", home.prefix);
+    for client in [
+        Client::Python,
+        Client::JavaScript,
+        Client::Confluent,
+        Client::ClickHouse,
+    ] {
+        let messages = read(client, &home.registry(), &kafka::shared(), &home.prefix, 2);
+        let told = messages.iter().find(|message| message.topic == topic);
+        let told = told.unwrap_or_else(|| panic!("{client:?}: {messages:?}"));
+        assert_eq!(
+            (&told.key, &told.value["group_id"]),
+            (&"t0".to_owned(), &json!("t0")),
+            "{client:?}"
+        );
+    }
 }
 
 #[test]

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 /// The four commands of the first documents.
 pub const FOUR: [&str; 4] = [
     "tencent/Group.CallbackAfterChangeGroupOwner",
