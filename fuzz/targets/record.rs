@@ -1,5 +1,5 @@
-//! A record of the spool, with any bytes: it becomes at least one message, of a known topic and within its limit, and what
-//! is buried is all there.
+//! A record of the spool, with any bytes: it becomes at least one message, of a known topic and within its limit, with its copy in
+//! the timeline behind it, and what is buried is all there.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -14,12 +14,14 @@ use super::{NOW_MS, WORLD};
 /// Room for a dead letter's headers, and little beside: long inputs come in parts.
 const LIMIT: usize = 20 << 10;
 
-static COMPOSER: LazyLock<Mutex<(Composer, Vec<String>)>> = LazyLock::new(|| {
+static COMPOSER: LazyLock<Mutex<(Composer, Vec<String>, String)>> = LazyLock::new(|| {
     let metrics = Metrics::new(&Registry::new()).expect("a new registry has no metrics");
     let (catalogue, commands) = (WORLD.catalogue.clone(), WORLD.commands.clone());
     let composer = Composer::new(catalogue, commands, &WORLD.config.kafka, "fuzz", metrics);
     let topics = composer.topics();
-    Mutex::new((composer, topics))
+    let kafka = &WORLD.config.kafka;
+    let timeline = kafka.timeline.as_ref().expect("there is one by default");
+    Mutex::new((composer, topics, timeline.topic(&kafka.topic_prefix)))
 });
 
 pub fn run(data: &[u8]) {
@@ -30,7 +32,7 @@ pub fn run(data: &[u8]) {
         intact: true,
     };
     let mut composer = COMPOSER.lock().unwrap_or_else(PoisonError::into_inner);
-    let (composer, topics) = &mut *composer;
+    let (composer, topics, timeline) = &mut *composer;
     let messages = composer
         .compose(&record, &|_| LIMIT)
         .expect("nothing waits without a registry");
@@ -49,8 +51,14 @@ pub fn run(data: &[u8]) {
             message.size(),
             message.headers
         );
-        let place = (message.position.index, message.position.part);
+        let is_copy = *message.slot.topic == **timeline;
+        let place = (message.position.index, message.position.part, is_copy);
         assert!(last < Some(place), "{place:?} comes behind {last:?}");
+        // An event's copy follows its own message.
+        assert!(
+            !is_copy || last == Some((place.0, place.1, false)),
+            "{place:?} comes behind {last:?}"
+        );
         last = Some(place);
     }
     buried(data, &messages);
