@@ -296,6 +296,8 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
         format!("config.kafka.topic_prefix={}", home.prefix),
         "config.kafka.replication_factor=1".to_owned(),
         format!("config.schemas.registry_url={}", registry::shared()),
+        // The test's registry has just been started, beside other tests.
+        "config.schemas.registry_timeout_ms=30000".to_owned(),
     ];
     let more: Vec<&str> = more.iter().flat_map(|value| ["--set", value]).collect();
     let objects = documents(&well(&mut template("replicas", &more)));
