@@ -293,6 +293,9 @@ impl Forwarder {
 
     /// For a message that is about to be sent: how late it is, in milliseconds after its arrival, where readers must know.
     fn late_ms(&self, message: &Message) -> Option<i64> {
+        if !self.config.awaited {
+            return None;
+        }
         let age_ms = (unix_ms() - message.received_at_ms).max(0);
         let age = Duration::from_millis(age_ms.unsigned_abs());
         self.reader.is_late(message.position.seq, age).then_some(age_ms)

@@ -199,10 +199,10 @@ impl Serving<'_> {
         let command = self.providers.label(&callback.head);
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
-        let before = self.providers.rule(&callback.head).is_some_and(CommandRule::is_before);
+        let is_before = || self.providers.rule(&callback.head).is_some_and(CommandRule::is_before);
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
-            if !before {
+            if !is_before() {
                 metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
@@ -212,7 +212,9 @@ impl Serving<'_> {
                 .inc();
         }
         self.trace(&callback, command, started);
-        if let (Ok(seq), false) = (outcome, before) {
+        if let (Ok(seq), AnswerAfter::Kafka) = (outcome, self.config.answer_after)
+            && !is_before()
+        {
             // Whoever waits holds nothing but his place.
             callback.body = Bytes::new();
             drop(share);
@@ -223,11 +225,8 @@ impl Serving<'_> {
         Ok(answer)
     }
 
-    /// Until Kafka has what the callback became, where answers wait for that and it is fast.
+    /// Until Kafka has what the callback became, or is too slow.
     async fn hold(&self, provider: Provider, seq: u64) {
-        if self.config.answer_after == AnswerAfter::Disk {
-            return;
-        }
         let durable = Instant::now();
         if self.lane.confirmed(seq).await == Release::Early {
             self.metrics

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::confirmed::Release;
-use super::shared::{Health, Shared};
+use super::shared::Shared;
 
 /// Why a record was not made durable. It may still be in the file when the cause is a time-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -127,11 +127,6 @@ impl Appender {
             held: RefCell::default(),
             driven: Cell::new(false),
         }))
-    }
-
-    /// Whether a record can be made durable now.
-    pub fn health(&self) -> Health {
-        self.shared.health()
     }
 
     /// Why callbacks should go to another replica where there is one, as a word and in a sentence: the health's reason, or that what an

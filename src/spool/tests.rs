@@ -10,7 +10,7 @@ fn open(dir: &std::path::Path) -> Spool {
     open_with(dir, |_| {})
 }
 
-fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Spool {
+pub(super) fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config)) -> Spool {
     let mut config = Config {
         dir: dir.to_owned(),
         ..Config::default()
@@ -29,7 +29,7 @@ fn eventually(what: &str, so: impl Fn() -> bool) {
 }
 
 /// Runs a future as an actix worker would: on a single thread with a `LocalSet`.
-fn on_worker<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn on_worker<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -131,12 +131,12 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
     }
     // 1 MiB, and what is appended before the room is looked at the next time.
     assert!((5..=16).contains(&accepted), "{accepted}");
-    assert!(matches!(spool.appender().health(), Health::Full(_)));
+    assert!(matches!(spool.shared.health(), Health::Full(_)));
     assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
     spool.reader().deliver(accepted, Vec::new());
     spool.reader().deliver_durably(0, Vec::new()).unwrap();
     // The room is looked at after those who waited for the commit were told.
-    eventually("there is room", || spool.appender().health() == Health::Accepting);
+    eventually("there is room", || spool.shared.health() == Health::Accepting);
     assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
 }
 
@@ -200,7 +200,7 @@ fn what_is_kept_takes_a_tenth_of_the_spool_and_never_keeps_it_full() {
         let last = appended.into_iter().flatten().max().expect("there is room");
         spool.reader().deliver(last, Vec::new());
         wait_until(&spool, "a tenth", |numbers| numbers.len() <= 2);
-        eventually("there is room", || spool.appender().health() == Health::Accepting);
+        eventually("there is room", || spool.shared.health() == Health::Accepting);
     }
 }
 
@@ -249,5 +249,5 @@ fn a_writer_that_panics_is_named_dead_and_nothing_is_accepted() {
     spool.shared.wake_writer();
     eventually("the writer is gone", || pulse.dead().is_some());
     assert_eq!(pulse.dead(), Some("spool-writer"));
-    assert!(matches!(spool.appender().health(), Health::Broken(_)));
+    assert!(matches!(spool.shared.health(), Health::Broken(_)));
 }

@@ -6,7 +6,6 @@ The arguments and the lines that go out are those of registry.py. An instant is 
 null are left out where they are empty.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -14,7 +13,9 @@ import tempfile
 import time
 
 import chdb
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
+
+from stock import arguments, consumer
 
 SETTINGS = {
     "format_avro_schema_registry_url": None,
@@ -26,26 +27,13 @@ INSTANT = re.compile(r"^-?\d+\.\d{3}$")
 
 def messages(options):
     """The first messages of every topic, by topic."""
-    consumer = Consumer({
-        "bootstrap.servers": options.brokers,
-        "group.id": "unused: partitions are assigned by hand",
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        "fetch.wait.max.ms": 50,
-    })
-    topics = consumer.list_topics(timeout=options.timeout_s).topics
-    consumer.assign([
-        TopicPartition(name, number, OFFSET_BEGINNING)
-        for name, topic in topics.items()
-        if name.startswith(f"{options.topic_prefix}.")
-        for number in topic.partitions
-    ])
+    stream = consumer(options)
     found = {}
     deadline = time.monotonic() + options.timeout_s
     while sum(map(len, found.values())) < options.until_count:
         if time.monotonic() >= deadline:
             sys.exit(f"clickhouse.py: {options.timeout_s} s are over")
-        message = consumer.poll(0.1)
+        message = stream.poll(0.1)
         if message is None:
             continue
         if message.error():
@@ -76,13 +64,7 @@ def plain(value):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--registry", required=True, help="URL of the registry")
-    parser.add_argument("--topic-prefix", required=True, help="topics that begin with this and a dot")
-    parser.add_argument("--until-count", type=int, required=True, help="so many messages")
-    parser.add_argument("--timeout-s", type=float, default=60.0)
-    options = parser.parse_args()
+    options = arguments(__doc__)
     for topic, found in messages(options).items():
         for message, value in zip(found, rows([it.value() for it in found], options.registry), strict=True):
             line = {"topic": topic, "partition": message.partition(), "key": message.key().decode(), "value": value}

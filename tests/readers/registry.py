@@ -5,17 +5,17 @@ It knows no schema file. One JSON line goes out for each message of the topics t
 partition come in the order of their offsets, and instants are milliseconds. Exit code 4 when the time ran out first.
 """
 
-import argparse
 import datetime
 import json
-import re
 import sys
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
+
+from stock import arguments, consumer
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -28,28 +28,14 @@ def milliseconds(value):
 
 def run(options):
     deserialize = AvroDeserializer(SchemaRegistryClient({"url": options.registry, "timeout": 20}))
-    consumer = Consumer({
-        "bootstrap.servers": options.brokers,
-        "group.id": "unused: partitions are assigned by hand",
-        "enable.auto.commit": False,
-        "isolation.level": "read_committed",
-        "fetch.wait.max.ms": 50,
-    })
-    wanted = re.compile(rf"^{re.escape(options.topic_prefix)}\.")
-    topics = consumer.list_topics(timeout=options.timeout_s).topics
-    consumer.assign([
-        TopicPartition(name, number, OFFSET_BEGINNING)
-        for name, topic in topics.items()
-        if wanted.match(name)
-        for number in topic.partitions
-    ])
+    messages = consumer(options)
     deadline = time.monotonic() + options.timeout_s
     seen = 0
     while seen < options.until_count:
         if time.monotonic() >= deadline:
             print(f"registry.py: {options.timeout_s} s are over after {seen} messages", file=sys.stderr)
             return 4
-        message = consumer.poll(0.1)
+        message = messages.poll(0.1)
         if message is None:
             continue
         if message.error():
@@ -66,15 +52,5 @@ def run(options):
     return 0
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--brokers", required=True)
-    parser.add_argument("--registry", required=True, help="URL of the registry")
-    parser.add_argument("--topic-prefix", required=True, help="topics that begin with this and a dot")
-    parser.add_argument("--until-count", type=int, required=True, help="so many messages")
-    parser.add_argument("--timeout-s", type=float, default=60.0)
-    sys.exit(run(parser.parse_args()))
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run(arguments(__doc__)))

@@ -4,36 +4,18 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use prometheus::Registry;
-use tempfile::TempDir;
-
 use super::Release;
-use crate::spool::{Config, Lane, Metrics, Reader, Spool};
+use crate::spool::tests::{on_worker, open_with};
+use crate::spool::{Lane, Reader};
 
 const FOREVER: Duration = Duration::from_secs(3600);
 const AT_ONCE: Duration = Duration::ZERO;
 
-fn open(hold: Option<Duration>) -> (TempDir, Spool) {
+/// A lane and the forwarder's side of a spool whose answers wait for so long.
+fn with_hold(hold: Option<Duration>, test: impl AsyncFnOnce(Lane, Reader)) {
     let folder = tempfile::tempdir().unwrap();
-    let config = Config {
-        dir: folder.path().to_owned(),
-        hold,
-        ..Config::default()
-    };
-    let spool = Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap();
-    (folder, spool)
-}
-
-/// Runs a future as an actix worker would, with a lane and the forwarder's side.
-fn on_worker(hold: Option<Duration>, test: impl AsyncFnOnce(Lane, Reader)) {
-    let (_folder, spool) = open(hold);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let lane = spool.appender().lane();
-    let reader = spool.reader();
-    tokio::task::LocalSet::new().block_on(&runtime, test(lane, reader));
+    let spool = open_with(folder.path(), |config| config.hold = hold);
+    on_worker(test(spool.appender().lane(), spool.reader()));
     spool.close();
 }
 
@@ -51,7 +33,7 @@ async fn now(wait: impl Future<Output = Release>) -> Option<Release> {
 
 #[test]
 fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
-    on_worker(Some(FOREVER), async |lane, reader| {
+    with_hold(Some(FOREVER), async |lane, reader| {
         let waits: Vec<_> = [0; 3]
             .map(|_| {
                 let lane = lane.clone();
@@ -87,7 +69,7 @@ fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
 
 #[test]
 fn without_a_time_to_wait_nothing_waits_and_nothing_is_late() {
-    on_worker(None, async |lane, reader| {
+    with_hold(None, async |lane, reader| {
         let seq = lane.append(b"x".to_vec()).await.unwrap();
         assert_eq!(now(lane.confirmed(seq)).await, Some(Release::Confirmed));
         assert!(!reader.is_late(seq, FOREVER));
@@ -97,7 +79,7 @@ fn without_a_time_to_wait_nothing_waits_and_nothing_is_late() {
 #[test]
 fn one_that_waits_too_long_lets_all_go_that_were_not_sent_until_confirmations_are_fast() {
     const LIMIT: Duration = Duration::from_millis(600);
-    on_worker(Some(LIMIT), async |lane, reader| {
+    with_hold(Some(LIMIT), async |lane, reader| {
         let began = Instant::now();
         let [first, second] = [lane.append(b"1".to_vec()).await, lane.append(b"2".to_vec()).await].map(Result::unwrap);
         assert!(!reader.is_late(first, AT_ONCE), "sent while all is well");
@@ -137,7 +119,7 @@ fn one_that_waits_too_long_lets_all_go_that_were_not_sent_until_confirmations_ar
 #[test]
 fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others() {
     const LIMIT: Duration = Duration::from_millis(400);
-    on_worker(Some(LIMIT), async |lane, reader| {
+    with_hold(Some(LIMIT), async |lane, reader| {
         let first = lane.append(b"1".to_vec()).await.unwrap();
         let mut slow = tokio::task::spawn_local({
             let lane = lane.clone();
@@ -165,23 +147,11 @@ fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others
 
 #[test]
 fn records_from_before_the_start_are_late() {
-    let (folder, spool) = open(None);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let lane = spool.appender().lane();
-    let seq = tokio::task::LocalSet::new()
-        .block_on(&runtime, lane.append(b"x".to_vec()))
-        .unwrap();
-    drop(lane);
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open_with(folder.path(), |_| {});
+    let seq = on_worker(spool.appender().lane().append(b"x".to_vec())).unwrap();
     spool.close();
-    let config = Config {
-        dir: folder.path().to_owned(),
-        hold: Some(FOREVER),
-        ..Config::default()
-    };
-    let spool = Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap();
+    let spool = open_with(folder.path(), |config| config.hold = Some(FOREVER));
     assert!(spool.reader().is_late(seq, AT_ONCE));
     assert!(!spool.reader().is_late(seq + 1, AT_ONCE));
     spool.close();
