@@ -83,25 +83,23 @@ impl CommandRule {
 
 /// The commands that have a schema, and the rule of each. Anything else is an unknown command.
 #[derive(Debug, Clone, Default)]
-pub struct CommandTable(HashMap<Provider, HashMap<String, CommandRule>>);
+pub struct CommandTable([HashMap<String, CommandRule>; Provider::ALL.len()]);
 
 impl CommandTable {
     /// Adds a command; a second rule for the same command replaces the first.
     pub fn insert(&mut self, provider: Provider, command: &str, rule: CommandRule) {
-        self.0.entry(provider).or_default().insert(command.to_owned(), rule);
+        self.0[provider as usize].insert(command.to_owned(), rule);
     }
 
     /// The rule of a command, `None` for one without a schema.
     pub fn get(&self, provider: Provider, command: &str) -> Option<&CommandRule> {
-        self.0.get(&provider)?.get(command)
+        self.known(provider, command).map(|(_, rule)| rule)
     }
 
-    /// The name as it stands in the table: a label for metrics that a caller cannot make grow.
-    pub fn known_name(&self, provider: Provider, command: &str) -> &str {
-        self.0
-            .get(&provider)
-            .and_then(|commands| commands.get_key_value(command))
-            .map_or("unknown", |(name, _)| name)
+    /// The same with the name as it stands in the table: a label for metrics that a caller cannot make grow.
+    pub fn known(&self, provider: Provider, command: &str) -> Option<(&str, &CommandRule)> {
+        let (name, rule) = self.0[provider as usize].get_key_value(command)?;
+        Some((name, rule))
     }
 }
 

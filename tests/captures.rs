@@ -171,7 +171,11 @@ fn all_that_openim_sends_is_accepted_answered_and_held() {
         let what = format!("{} of {}", capture.command, capture.variant);
         let callback = bench.receive(&capture.target, &capture.headers, &capture.body);
         let mut sent: Value = serde_json::from_str(&capture.body).expect("JSON");
-        assert_accepted(&bench.providers.success(&callback), &capture.command, &sent);
+        assert_accepted(
+            &bench.providers.success(&callback, bench.providers.rule(&callback.head)),
+            &capture.command,
+            &sent,
+        );
 
         let messages = bench.compose(seq, &callback);
         let [message] = messages.as_slice() else {

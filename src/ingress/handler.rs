@@ -36,7 +36,7 @@ pub(super) struct Worker {
     pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
-    pub commands: RefCell<HashMap<Provider, HashMap<String, CommandMetrics>>>,
+    pub commands: RefCell<[HashMap<String, Rc<CommandMetrics>>; Provider::ALL.len()]>,
     /// Bytes of bodies held by all workers.
     pub held: Arc<HeldBytes>,
     /// Bytes of bodies beside those, held by this one until their fields are echoed.
@@ -162,7 +162,7 @@ impl Serving<'_> {
         request: &HttpRequest,
         payload: Payload,
         started: Instant,
-    ) -> Result<Vec<u8>, Refusal> {
+    ) -> Result<Bytes, Refusal> {
         let provider = sender.head().provider;
         let rule = self.providers.rule(sender.head());
         let before = rule.is_some_and(CommandRule::is_before);
@@ -189,20 +189,20 @@ impl Serving<'_> {
             Err(unreadable) if over_rate => return Err(unreadable.refusal),
             Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
         };
-        let answer = self.providers.success(&callback);
+        let (command, rule) = self.providers.known(&callback.head);
+        let before = rule.is_some_and(CommandRule::is_before);
+        let answer = self.providers.success(&callback, rule);
         // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
         let outcome = if over_rate {
             Err(RATE_LIMITED)
         } else {
-            self.append(&callback, started).await
+            self.append(&callback, rule, started).await
         };
-        let command = self.providers.label(&callback.head);
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
-        let is_before = || self.providers.rule(&callback.head).is_some_and(CommandRule::is_before);
         if let Err(reason) = outcome {
             let provider_name = provider.as_str();
-            if !is_before() {
+            if !before {
                 metrics.turned_away.inc();
                 return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
             }
@@ -213,7 +213,7 @@ impl Serving<'_> {
         }
         self.trace(&callback, command, started);
         if let (Ok(seq), AnswerAfter::Kafka) = (outcome, self.config.answer_after)
-            && !is_before()
+            && !before
         {
             // Whoever waits holds nothing but his place.
             callback.body = Bytes::new();
@@ -257,35 +257,33 @@ impl Serving<'_> {
     }
 
     /// The metrics of a known command, or of all unknown ones: as many as there are schemas.
-    fn of_command(&self, provider: Provider, command: &str) -> CommandMetrics {
-        let mut known = self.commands.borrow_mut();
-        if let Some(metrics) = known.get(&provider).and_then(|commands| commands.get(command)) {
-            return metrics.clone();
+    fn of_command(&self, provider: Provider, command: &str) -> Rc<CommandMetrics> {
+        let known = &mut self.commands.borrow_mut()[provider as usize];
+        if let Some(metrics) = known.get(command) {
+            return Rc::clone(metrics);
         }
-        let metrics = self.metrics.of_command(provider.as_str(), command);
-        known
-            .entry(provider)
-            .or_default()
-            .insert(command.to_owned(), metrics.clone());
+        let metrics = Rc::new(self.metrics.of_command(provider.as_str(), command));
+        known.insert(command.to_owned(), Rc::clone(&metrics));
         metrics
     }
 
     /// The user behind a before-callback does not wait for a body that does not come, or that there is no room for.
-    fn allow_unread(&self, sender: Verified, reason: &str) -> Vec<u8> {
+    fn allow_unread(&self, sender: Verified, reason: &str) -> Bytes {
         let callback = sender.callback(Bytes::new(), unix_ms());
-        let labels = [
-            callback.head.provider.as_str(),
-            self.providers.label(&callback.head),
-            reason,
-        ];
+        let (command, rule) = self.providers.known(&callback.head);
+        let labels = [callback.head.provider.as_str(), command, reason];
         self.metrics.failed_open.with_label_values(&labels).inc();
-        self.providers.success(&callback)
+        self.providers.success(&callback, rule)
     }
 
     /// Appends within the deadline of the callback's phase; the error is a label.
-    async fn append(&self, callback: &Callback, started: Instant) -> Result<u64, &'static str> {
+    async fn append(
+        &self,
+        callback: &Callback,
+        rule: Option<&CommandRule>,
+        started: Instant,
+    ) -> Result<u64, &'static str> {
         let append = self.lane.append(callback.to_record());
-        let rule = self.providers.rule(&callback.head);
         let outcome = if rule.is_some_and(CommandRule::is_before) {
             let left = self.patience(rule).saturating_sub(started.elapsed());
             let deadline = left.min(Duration::from_millis(self.config.before_deadline_ms));
@@ -300,7 +298,8 @@ impl Serving<'_> {
     /// What a verified sender posted is kept even when it cannot be read; where that fails, the sender is told to come again.
     async fn keep_unreadable(&self, unreadable: crate::provider::Unreadable) -> Refusal {
         let provider = unreadable.callback.head.provider;
-        match self.append(&unreadable.callback, Instant::now()).await {
+        let rule = self.providers.rule(&unreadable.callback.head);
+        match self.append(&unreadable.callback, rule, Instant::now()).await {
             Ok(_) => unreadable.refusal,
             Err(reason) => Refusal::new(provider, 503, reason, COME_AGAIN),
         }

@@ -6,7 +6,6 @@ use crate::callback::Spans;
 use crate::lifecycle::metrics;
 
 /// The handles that every accepted callback of one command needs, looked up once.
-#[derive(Clone)]
 pub(super) struct CommandMetrics {
     pub accepted: IntCounter,
     pub turned_away: IntCounter,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -15,18 +16,18 @@ const OPENIM_OK: &str = r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","
 const TENCENT_IGNORE: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1,"RspData":""}"#;
 
 /// The success answer. A request that lacks what the answer should carry gets the neutral one.
-pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) -> Vec<u8> {
+pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) -> Bytes {
     let neutral = match provider {
         Provider::Tencent => TENCENT_OK,
         Provider::OpenIm => OPENIM_OK,
     };
     let more = match answer {
-        Some(Answer::Ignore) => Some(TENCENT_IGNORE.into()),
+        Some(Answer::Ignore) => return Bytes::from_static(TENCENT_IGNORE.as_bytes()),
         Some(Answer::ResultItem(list)) => result_item(neutral, list, body),
-        Some(echo @ Answer::Echo(_)) => return with_echo(neutral.into(), echo, body),
+        Some(echo @ Answer::Echo(_)) => Some(with_echo(neutral.into(), echo, body)),
         None | Some(Answer::Neutral) => None,
     };
-    more.unwrap_or_else(|| neutral.into())
+    more.map_or(Bytes::from_static(neutral.as_bytes()), Bytes::from)
 }
 
 fn fields_of(body: &[u8]) -> Option<HashMap<String, &RawValue>> {

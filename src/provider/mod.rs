@@ -212,7 +212,7 @@ impl Providers {
 
     /// The rule of a callback's command, `None` for an unknown one.
     pub fn rule(&self, head: &Head) -> Option<&CommandRule> {
-        self.commands.get(head.provider, head.command.as_deref()?)
+        self.known(head).1
     }
 
     /// The rule of the command that a request of OpenIM's names, whoever sent it and wherever it leads, if its answer carries
@@ -225,16 +225,17 @@ impl Providers {
         rule.filter(|rule| rule.is_echoed())
     }
 
-    /// A label for metrics that no caller can make grow: the command's name if it has a schema, else `unknown`.
-    pub fn label(&self, head: &Head) -> &str {
-        head.command
+    /// A callback's command: a label for metrics that no caller can make grow, its name if it has a schema, else `unknown`; and its rule.
+    pub fn known(&self, head: &Head) -> (&str, Option<&CommandRule>) {
+        let known = head
+            .command
             .as_deref()
-            .map_or("unknown", |command| self.commands.known_name(head.provider, command))
+            .and_then(|command| self.commands.known(head.provider, command));
+        known.map_or(("unknown", None), |(name, rule)| (name, Some(rule)))
     }
 
-    /// The body of the success answer.
-    pub fn success(&self, callback: &Callback) -> Vec<u8> {
-        let rule = self.rule(&callback.head);
+    /// The body of the success answer, by the rule of the callback's command.
+    pub fn success(&self, callback: &Callback, rule: Option<&CommandRule>) -> Bytes {
         answer::success(callback.head.provider, rule.map(|rule| &rule.answer), &callback.body)
     }
 }

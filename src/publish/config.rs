@@ -13,6 +13,9 @@ use super::transaction::transactional_id;
 /// With a smaller queue not even a dead letter's part would fit.
 const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
+/// For as long, what comes waits for others to travel with.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// What a producer that died had on its way is with its broker after this, or lost.
 const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// The same, and for a leader to tell the controller that it gives up a follower.
@@ -20,7 +23,8 @@ const LAG_MARGIN: Duration = Duration::from_secs(5);
 
 /// Defaults that the configuration may change, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
-    ("queue.buffering.max.ms", "5"),
+    // What is to travel together is handed over together: see `pause`.
+    ("queue.buffering.max.ms", "0"),
     ("compression.codec", "lz4"),
     ("queue.buffering.max.messages", "20000"),
     ("queue.buffering.max.kbytes", "32768"),
@@ -243,13 +247,15 @@ impl Config {
                 client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
             }
         }
-        // A transaction ends with the last of its messages, and an answer may wait for each: none waits for others to come. Those that
-        // come while a request is on its way travel together all the same.
-        let is_awaited = self.awaited || self.delivery == Delivery::Transactional;
-        if is_awaited && self.properties.get("linger.ms").is_none() {
-            client.set("queue.buffering.max.ms", "0");
-        }
         client
+    }
+
+    /// Outside of transactions, the least time between two hand-overs of messages to librdkafka: `linger.ms`, if it is configured. None
+    /// where answers wait for each message; those that come while a request is on its way travel together all the same.
+    pub fn pause(&self) -> Duration {
+        let linger_ms = self.properties.get("linger.ms").and_then(|ms| ms.parse().ok());
+        let linger = linger_ms.map(|ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
+        linger.unwrap_or(if self.awaited { Duration::ZERO } else { PAUSE })
     }
 
     /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.
@@ -363,11 +369,18 @@ mod tests {
         let linger = |awaited, properties| {
             let mut config = config(properties);
             config.awaited = awaited;
-            config.producer("s").get("queue.buffering.max.ms").map(str::to_owned)
+            let linger = config.producer("s").get("queue.buffering.max.ms").map(str::to_owned);
+            (linger.unwrap(), config.pause().as_micros())
         };
-        assert_eq!(linger(false, "").as_deref(), Some("5"));
-        assert_eq!(linger(true, "").as_deref(), Some("0"));
-        assert_eq!(linger(true, "\"linger.ms\" = \"20\"").as_deref(), Some("20"));
+        assert_eq!(linger(false, ""), ("0".into(), 5_000));
+        assert_eq!(linger(true, ""), ("0".into(), 0));
+        for awaited in [false, true] {
+            assert_eq!(linger(awaited, "\"linger.ms\" = \"20\""), ("20".into(), 20_000));
+            assert_eq!(
+                linger(awaited, "\"queue.buffering.max.ms\" = \"0.5\""),
+                ("0.5".into(), 500)
+            );
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) struct Directory {
     config: Config,
     found: HashMap<String, Finding>,
     limits: HashMap<String, usize>,
+    /// Of every topic, by the configuration.
+    limit: usize,
     replicas: HashMap<String, usize>,
     /// Offsets behind which everything is that is sent from now on; no more than the partitions' ends.
     ends: HashMap<Slot, i64>,
@@ -80,6 +82,7 @@ impl Directory {
             }
         }
         Directory {
+            limit: config.max_message_bytes.min(config.queue_bytes()),
             config: config.clone(),
             found: found.into_iter().collect(),
             limits,
@@ -102,11 +105,9 @@ impl Directory {
 
     /// The largest message that a topic takes, in bytes; for one that is not there, what it is created with.
     pub fn max_message_bytes(&self, topic: &str) -> usize {
-        let own = self.config.max_message_bytes.min(self.config.queue_bytes());
-        match self.limits.get(topic) {
-            Some(limit) => own.min(*limit),
-            None => own,
-        }
+        self.limits
+            .get(topic)
+            .map_or(self.limit, |limit| self.limit.min(*limit))
     }
 
     /// The most replicas that any of these partitions' topics has.
