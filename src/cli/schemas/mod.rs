@@ -159,7 +159,10 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let catalogue = Catalogue::load(&root.join("schemas")).expect("the shipped folder loads");
         let kinds = schema::kinds_page(&root.join("schemas"), &catalogue).expect("the shipped vocabulary");
-        for (verb, name, page) in [("docs", "commands", docs(&catalogue, "im")), ("kinds", "kinds", kinds)] {
+        for (verb, name, page) in [
+            ("docs", "reference/commands", docs(&catalogue, "im")),
+            ("kinds", "kinds", kinds),
+        ] {
             let committed = fs::read_to_string(root.join(format!("docs/{name}.md"))).expect("it is committed");
             assert!(
                 committed == page,
