@@ -6,7 +6,7 @@ use std::path::Path;
 use imbridge::app::Config;
 
 use crate::reference::{cell, hold_below};
-use crate::text;
+use crate::{files, text};
 
 const EXAMPLE: &str = "config/imbridge.example.toml";
 
@@ -229,4 +229,44 @@ fn every_key_of_the_code_is_in_the_example() {
         let missing: Vec<_> = known.into_iter().filter(|key| !has(key) && !below(key)).collect();
         assert!(missing.is_empty(), "{} lacks {missing:?}", table.head);
     }
+}
+
+/// The blocks of TOML in README and guides, each with its page; with a sender where one has none.
+fn snippets() -> Vec<(String, String)> {
+    let is_one = |page: &String| page.starts_with("README") || page.starts_with("docs/guide/");
+    let mut found = Vec::new();
+    for page in files(".md").into_iter().filter(is_one) {
+        for part in text(&page).split("```toml\n").skip(1) {
+            let block = part.split("```").next().expect("a block ends");
+            let has_sender = block.contains("[[tencent]]") || block.contains("[[openim]]");
+            let sender = if has_sender {
+                ""
+            } else {
+                "[[tencent]]\nsdk_app_id = 1\n"
+            };
+            let lines = block.lines().map(|line| format!("{}\n", line.trim_start()));
+            found.push((page.clone(), lines.chain([sender.to_owned()]).collect()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_configuration_of_readme_and_guides_is_a_good_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "0123456789abcdef").expect("a temporary folder is writable");
+    let snippets = snippets();
+    for (page, block) in &snippets {
+        let of_secret = |word: &str| word.starts_with("env:") || word.starts_with("file:");
+        let words = block.split('"').map(|word| match of_secret(word) {
+            true => format!("file:{}", secret.display()),
+            false => word.to_owned(),
+        });
+        let config = words.collect::<Vec<_>>().join("\"");
+        if let Err(fault) = Config::parse("block", &config, []) {
+            panic!("{page}: {fault}\n{config}");
+        }
+    }
+    assert!(snippets.len() > 8, "{} blocks", snippets.len());
 }

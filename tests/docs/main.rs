@@ -8,6 +8,7 @@ mod links;
 mod markdown;
 mod prose;
 mod reference;
+mod translations;
 mod vocabulary;
 
 use std::process::Command;

@@ -8,9 +8,18 @@ const LINES_OF_README: usize = 170;
 const COLUMNS: usize = 100;
 const WORDS_OF_SENTENCE: usize = 35;
 
-/// README and guides, in both languages.
+/// README and guides, in both languages, and what else people write for the same readers.
 fn pages() -> Vec<String> {
-    let is_one = |page: &String| page.starts_with("README") || page.starts_with("docs/guide/");
+    const OTHERS: [&str; 5] = [
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/explain/guarantees.md",
+        "docs/reference/answers.md",
+        "docs/reference/headers.md",
+    ];
+    let is_one = |page: &String| {
+        page.starts_with("README") || page.starts_with("docs/guide/") || OTHERS.contains(&page.as_str())
+    };
     files(".md").into_iter().filter(is_one).collect()
 }
 
