@@ -1,5 +1,5 @@
-//! The documents: each link leads somewhere, the pages for people with ten minutes are short and in short sentences, and the reference says what the
-//! code says. It needs no Kafka. What the guides tell to type is run by `guides` of `pipeline`.
+//! The documents: each link leads somewhere, the pages for people with ten minutes are short and in short sentences, and the
+//! reference says what the code says. It needs no Kafka. What the guides tell to type is run by `guides` of `pipeline`.
 //!
 //! `IMBRIDGE_DOCS=write cargo test --test docs` writes the generated pages anew.
 

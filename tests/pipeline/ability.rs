@@ -1,5 +1,6 @@
 //! `imbridge check` proves ability: whatever Kafka would refuse or never answer is said before anything is published, with the
-//! cause and what mends it. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and no other is there.
+//! cause and what mends it. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and no other is
+//! there.
 
 use std::collections::BTreeSet;
 
