@@ -1,6 +1,6 @@
 //! An error of Kafka becomes a sentence for an operator: the address, the topic, the right or the property that it is about,
 //! the broker's own words, and the command that mends it. `check` and the forwarder use the same sentences; the table in
-//! `docs/operations.md` lists them.
+//! `docs/reference/kafka-errors.md` lists them.
 
 use std::fmt;
 

@@ -60,17 +60,17 @@ fn a_rule_that_is_changed_fails_its_test_case() {
 
 #[test]
 fn every_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_guide() {
-    let guide = text("docs/operations.md");
+    let guide = text("docs/guide/alerts.md");
     for rule in rules().iter().filter(|rule| rule["alert"].is_string()) {
         let name = rule["alert"].as_str().expect("filtered");
         assert!(name.starts_with("Imbridge"), "{name}");
         let severity = rule["labels"]["severity"].as_str();
         assert!(matches!(severity, Some("critical" | "warning")), "{name}: {severity:?}");
-        let url = format!("docs/operations.md#{}", name.to_lowercase());
+        let url = format!("docs/guide/alerts.md#{}", name.to_lowercase());
         assert_eq!(rule["annotations"]["runbook_url"], url.as_str(), "{name}");
         assert!(
             guide.contains(&format!("\n### {name}\n")),
-            "docs/operations.md has no section {name}"
+            "docs/guide/alerts.md has no section {name}"
         );
         for annotation in ["summary", "description"] {
             assert!(

@@ -1,4 +1,4 @@
-//! OpenIM's configuration as README and `docs/openim.md` have it, word for word, read as its versions read it.
+//! OpenIM's configuration as `docs/guide/openim.md` and `docs/reference/openim.md` have it, word for word, read as its versions read it.
 //!
 //! `tests/golden/openim/keys.json` has the keys of the structs that the versions load into, from their `pkg/common/config`. v3.7
 //! and later load by viper and mapstructure, which look for keys at the top in any case; v3.6 by yaml.v3, in the table
@@ -40,19 +40,17 @@ fn load(version: &str, keys: &Keys, yaml: &str) -> (Value, Vec<(String, Value)>)
     )
 }
 
-/// The blocks of YAML in the README's part on OpenIM.
+/// The guide's blocks of YAML.
 fn snippets() -> Vec<String> {
-    let readme = std::fs::read_to_string("README.md").expect("there is a README");
-    let part = readme.split("\n### OpenIM\n").nth(1).expect("it has a part on OpenIM");
-    let part = part.split("\n## ").next().expect("a text has a first part");
-    let blocks = part.split("```yaml\n").skip(1);
+    let guide = std::fs::read_to_string("docs/guide/openim.md").expect("there is a guide");
+    let blocks = guide.split("```yaml\n").skip(1);
     blocks
         .map(|rest| rest.split("```").next().expect("a block ends").to_owned())
         .collect()
 }
 
 #[test]
-fn the_readmes_snippets_switch_on_what_they_name_in_their_versions_and_nothing_in_others() {
+fn the_guides_snippets_switch_on_what_they_name_in_their_versions_and_nothing_in_others() {
     let keys = keys();
     let snippets = snippets();
     let [flat, table] = snippets.as_slice() else {
@@ -82,7 +80,7 @@ fn the_readmes_snippets_switch_on_what_they_name_in_their_versions_and_nothing_i
 #[test]
 fn the_table_of_keys_is_that_of_openims_code_and_of_the_schemas() {
     let keys = keys();
-    let text = std::fs::read_to_string("docs/openim.md").expect("it is there");
+    let text = std::fs::read_to_string("docs/reference/openim.md").expect("it is there");
     let quoted = |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     let (mut new, mut old) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
 //! `imbridge check` proves ability: whatever Kafka would refuse or never answer is said before anything is published, with the
-//! cause and what mends it. Each row of the table in `docs/operations.md` is provoked on a real Kafka, and no other is there.
+//! cause and what mends it. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and no other is
+//! there.
 
 use std::collections::BTreeSet;
 
@@ -42,12 +43,8 @@ fn holds(line: &str, message: &str) -> bool {
 
 /// The messages of the table, which stand in its first column.
 fn documented() -> BTreeSet<String> {
-    let text = std::fs::read_to_string("docs/operations.md").expect("it is there");
-    let (_, section) = text
-        .split_once("\n## What Kafka refuses\n")
-        .expect("the section is there");
-    let section = section.split("\n## ").next().expect("split gives one");
-    let messages = section
+    let text = std::fs::read_to_string("docs/reference/kafka-errors.md").expect("it is there");
+    let messages = text
         .lines()
         .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
     messages.collect()

@@ -14,6 +14,7 @@ mod commands;
 mod consumers;
 mod echo;
 mod evolution;
+mod guides;
 mod held;
 mod logs;
 mod memory;

@@ -19,7 +19,7 @@ pub fn size(name: &str, short: u64, whole: u64) -> u64 {
     }
 }
 
-/// Prints a line of the campaign's result and adds it to `target/torture/report.txt`, from where docs/reliability.md has its figures.
+/// Prints a line of the campaign's result and adds it to `target/torture/report.txt`, from where docs/explain/reliability.md has its figures.
 pub fn report(campaign: &str, line: &str) {
     println!("{campaign}: {line}");
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/torture");
