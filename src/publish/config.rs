@@ -15,7 +15,6 @@ const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
 /// For as long, what comes waits for others to travel with.
 const PAUSE: Duration = Duration::from_millis(5);
-
 /// What a producer that died had on its way is with its broker after this, or lost.
 const ON_THE_WAY: Duration = Duration::from_secs(2);
 /// The same, and for a leader to tell the controller that it gives up a follower.
@@ -231,13 +230,10 @@ impl Config {
     /// What the producer of a spool is told.
     pub(super) fn producer(&self, spool_id: &str) -> ClientConfig {
         let mut client = self.client(&format!("imbridge-{spool_id}"));
-        let in_flight = match self.delivery {
-            Delivery::Idempotent => "1",
-            // A new epoch ends the transaction, and nothing of it is seen.
-            Delivery::Transactional => "5",
-        };
-        client.set(IN_FLIGHT, in_flight);
+        client.set(IN_FLIGHT, "1");
         if self.delivery == Delivery::Transactional {
+            // A new epoch ends the transaction, and nothing of it is seen.
+            client.set(IN_FLIGHT, "5");
             // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
@@ -253,8 +249,8 @@ impl Config {
     /// Outside of transactions, the least time between two hand-overs of messages to librdkafka: `linger.ms`, if it is configured. None
     /// where answers wait for each message; those that come while a request is on its way travel together all the same.
     pub fn pause(&self) -> Duration {
-        let linger_ms = self.properties.get("linger.ms").and_then(|ms| ms.parse().ok());
-        let linger = linger_ms.map(|ms: f64| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
+        let linger = self.properties.get("linger.ms").and_then(|ms| ms.parse::<f64>().ok());
+        let linger = linger.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
         linger.unwrap_or(if self.awaited { Duration::ZERO } else { PAUSE })
     }
 
