@@ -33,27 +33,28 @@ pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults:
     else {
         return RecordPlan::default();
     };
-    let own = own_fields();
-    let (body, last) = items.split_at(items.len().saturating_sub(own.len()));
-    if !last.iter().map(|field| &field.value["name"]).eq(OWN) {
-        let end = format!(
+    let (mut body, own) = (items, own_fields());
+    let end = body.len().saturating_sub(own.len());
+    if body[end..].iter().map(|field| &field.value["name"]).eq(OWN) {
+        for (field, own) in body.split_off(end).iter().zip(&own) {
+            faults.note(check_bridge_field(field, own));
+        }
+        for field in &body {
+            faults.note(not_own(field));
+        }
+    } else {
+        let allowed = format!(
             "at the end, in this order, what the bridge writes: {}; take these fields from a schema that loads",
             OWN.join(", ")
         );
-        faults.note::<()>(Err(fields.fault(end)));
-        return RecordPlan::default();
-    }
-    for (field, own) in last.iter().zip(&own) {
-        faults.note(check_bridge_field(field, own));
-    }
-    for field in body {
-        faults.note(not_own(field));
+        faults.note::<()>(Err(fields.fault(allowed)));
+        body.retain(|field| not_own(field).is_ok());
     }
     let mut compiler = Compiler {
         records: HashMap::new(),
         faults,
     };
-    compiler.fields(body, namespace)
+    compiler.fields(&body, namespace)
 }
 
 fn documented(node: &Located<'_>, what: &str) -> Result<(), Fault> {

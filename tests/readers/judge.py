@@ -51,7 +51,7 @@ from collections import Counter
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException
 
-from consume import BrokenPromise, Reader, Schemas
+from consume import BrokenPromise, Reader, Schemas, check_position
 
 # Where the load writes group and number: the fields of the commands that it posts.
 FIELDS = {
@@ -134,7 +134,7 @@ class Judge:
             self.counts["foreign"] += 1
             return
         self.judge(group, record[fields[0]], int(record[fields[1]]), message)
-        self.check_position((record["spool"], record["spool_seq"], record["spool_part"]), message)
+        self.check_position(record, message)
 
     def see_refused(self, message, fields):
         """Takes a dead letter that holds an event as it came: it counts as there, and has no order among the events."""
@@ -171,7 +171,7 @@ class Judge:
             self.fault("timeline_wrong", f"{name} {number}: {says}, posted: {bool(posted)}", message)
             return
         spool, position = record["spool"], (record["seq"], record["part"])
-        self.check_position((spool, *position), message)
+        self.check_position(record, message)
         last = group.positions.get(spool, (-1, 0))
         if group.states[number] & TOLD:
             self.fault("timeline_twice", f"{name} {number}: is there again", message)
@@ -180,12 +180,11 @@ class Judge:
         group.states[number] |= TOLD
         group.told, group.positions[spool] = max(group.told, number), max(last, position)
 
-    def check_position(self, says, message):
-        """Whether a record is at the position that its message's headers tell."""
-        headers = dict(message.headers() or [])
-        spool, seq = (headers.get(name, b"none").decode() for name in ("imbridge-spool", "imbridge-seq"))
-        if (spool, seq) != (says[0], f"{says[1]}.{says[2]}"):
-            self.fault("wrong_position", f"the record says {says}, the headers {spool} {seq}", message)
+    def check_position(self, record, message):
+        try:
+            check_position(record, {name: value.decode() for name, value in message.headers() or []})
+        except BrokenPromise as problem:
+            self.fault("wrong_position", str(problem), message)
 
     def judge(self, group, name, number, message):
         partition = message.partition()
