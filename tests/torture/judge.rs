@@ -396,7 +396,5 @@ fn owned_headers(headers: &[(String, Vec<u8>)]) -> OwnedHeaders {
 }
 
 fn client() -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka::shared());
-    config
+    ClientConfig::new().set("bootstrap.servers", kafka::shared()).clone()
 }
