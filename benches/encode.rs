@@ -105,6 +105,9 @@ fn main() {
             .as_str()
             .and_then(|text| text.parse::<i64>().ok())
             .into();
+        tree["spool"] = meta().spool.into();
+        tree["spool_seq"] = meta().seq.into();
+        tree["spool_part"] = meta().part.into();
         tree["meta"] = meta_json();
         tree["unmapped"] = json!({});
         let value = avro_value(tree).resolve(&avro).expect("it resolves");
@@ -141,6 +144,9 @@ fn report(name: &str, mut event: impl FnMut()) {
 
 fn meta() -> Meta<'static> {
     Meta {
+        spool: "imbridge-0.5f3e9a1c",
+        seq: 123_456_789,
+        part: 0,
         event_id: "01J9Z3N5K8Q4W7",
         content_id: None,
         received_at_ms: 1_670_574_414_150,
@@ -214,6 +220,8 @@ fn schema() -> Value {
     fields.push(optional("EventTime", millis));
     fields.push(optional("CloudCustomData", json!("string")));
     fields.push(optional("MsgBody", json!({"type": "array", "items": element})));
+    let position = [("spool", "string"), ("spool_seq", "long"), ("spool_part", "int")];
+    fields.extend(position.map(|(name, kind)| required(name, json!(kind))));
     fields.push(required("meta", meta));
     fields.push(required("unmapped", json!({"type": "map", "values": "string"})));
     let mut root = record("CallbackAfterSendMsg", fields);

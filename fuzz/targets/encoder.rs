@@ -14,6 +14,9 @@ use super::{NOW_MS, WORLD, first_line, is_json};
 mod lossless;
 
 const META: Meta<'static> = Meta {
+    spool: "fuzz",
+    seq: 1,
+    part: 0,
     event_id: "fuzz.1.0",
     content_id: None,
     received_at_ms: NOW_MS,

@@ -274,7 +274,7 @@ impl Composer {
             .record(
                 command,
                 &event.body,
-                &meta(head, &id, content_text.as_deref()),
+                &meta(&self.names.spool, position, head, (&id, content_text.as_deref())),
                 &mut payload,
             )
             .map_err(|cause| (cause.reason(), cause.to_string()))?;
@@ -378,8 +378,16 @@ impl Composer {
     }
 }
 
-pub(super) fn meta<'a>(head: &'a Head, event_id: &'a str, content_id: Option<&'a str>) -> Meta<'a> {
+pub(super) fn meta<'a>(
+    spool: &'a str,
+    position: Position,
+    head: &'a Head,
+    (event_id, content_id): (&'a str, Option<&'a str>),
+) -> Meta<'a> {
     Meta {
+        spool,
+        seq: position.seq,
+        part: position.index,
         event_id,
         content_id,
         received_at_ms: head.received_at_ms,

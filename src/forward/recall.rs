@@ -6,6 +6,7 @@ use tracing::{info, warn};
 use super::compose::{Composer, meta};
 use super::repeats::{Arrival, ContentId};
 use super::unfold::{clear_head, cleared, events_of, open};
+use crate::publish::Position;
 use crate::spool::{Reader, Record};
 
 /// Bytes of records that are read at a time.
@@ -49,9 +50,13 @@ impl Composer {
                 continue;
             };
             unused.clear();
-            let encoded = self
-                .encoder
-                .record(command, &event.body, &meta(head, "", None), &mut unused);
+            let position = Position {
+                seq: record.seq,
+                index: event.index,
+                part: 0,
+            };
+            let meta = meta(&self.names.spool, position, head, ("", None));
+            let encoded = self.encoder.record(command, &event.body, &meta, &mut unused);
             if encoded.is_ok_and(|encoded| encoded.identified) {
                 let id = ContentId::of(head, command.name(), &event.body);
                 let arrival = Arrival::of(head, record.seq, event.index);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prometheus::Registry;
+use serde_json::Value;
 
 use super::{Composer, Metrics};
 use crate::callback::{Answer, Callback, CommandRule, CommandTable, Head, Phase, Provider};
@@ -74,6 +75,11 @@ fn compose_within(record: &Record, limit: usize) -> Vec<Message> {
 fn header<'a>(message: &'a Message, name: &str) -> &'a str {
     let found = message.headers.iter().find(|(found, _)| *found == name);
     found.map_or("", |(_, value)| value)
+}
+
+fn decoded(message: &Message) -> Value {
+    let catalogue = Catalogue::load(Path::new("schemas")).unwrap();
+    catalogue.decode(&message.payload).expect("a record").record
 }
 
 fn positions(messages: &[Message]) -> Vec<String> {
@@ -204,6 +210,11 @@ fn events_of_one_batch_have_positions_of_their_own() {
     let batch = format!(r#"{{"Events":[{},{},{}]}}"#, event("a"), event("b"), event("c"));
     let messages = compose(&record("Push.OfflinePush", &batch));
     assert_eq!(positions(&messages), ["7.0", "7.1", "7.2"]);
+    for message in &messages {
+        let record = decoded(message);
+        let said = format!("{}.{}", record["spool_seq"], record["spool_part"]);
+        assert_eq!((&record["spool"], said), (&"s.1".into(), message.position.to_string()));
+    }
     let keys: Vec<_> = messages.iter().map(|message| message.key.as_str()).collect();
     assert_eq!(keys, ["a", "b", "c"]);
     assert!(

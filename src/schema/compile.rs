@@ -13,11 +13,14 @@ use super::plan::{FieldPlan, Kind, RecordPlan};
 const KINDS: &str =
     "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
 
+/// The fields that the bridge itself fills, with which every record ends.
+const OWN: [&str; 5] = ["spool", "spool_seq", "spool_part", "meta", "unmapped"];
+
 /// Ids that callers choose, and may choose again.
 const CALLERS: [&str; 3] = ["operationID", "clientMsgID", "MsgRandom"];
 
-/// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last two
-/// fields, `meta` and `unmapped`, are checked and left out. It is good for use only where no fault was noted.
+/// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last
+/// fields, [`OWN`], are checked and left out. It is good for use only where no fault was noted.
 pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults: &mut Faults) -> RecordPlan {
     let head = |need: &str, expected: &str| record.need(need, expected)?.expect(&json!(expected));
     faults.note(record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"]));
@@ -30,25 +33,28 @@ pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults:
     else {
         return RecordPlan::default();
     };
-    let Some((body, [meta, unmapped])) = items.split_last_chunk() else {
-        faults.note::<()>(Err(fields.fault("the body's fields, then meta and unmapped")));
-        return RecordPlan::default();
-    };
-    faults.note(check_bridge_field(meta, &meta_field()));
-    faults.note(check_bridge_field(unmapped, &unmapped_field()));
+    let (mut body, own) = (items, own_fields());
+    let end = body.len().saturating_sub(own.len());
+    if body[end..].iter().map(|field| &field.value["name"]).eq(OWN) {
+        for (field, own) in body.split_off(end).iter().zip(&own) {
+            faults.note(check_bridge_field(field, own));
+        }
+        for field in &body {
+            faults.note(not_own(field));
+        }
+    } else {
+        let allowed = format!(
+            "at the end, in this order, what the bridge writes: {}; take these fields from a schema that loads",
+            OWN.join(", ")
+        );
+        faults.note::<()>(Err(fields.fault(allowed)));
+        body.retain(|field| not_own(field).is_ok());
+    }
     let mut compiler = Compiler {
         records: HashMap::new(),
         faults,
     };
-    let plan = compiler.fields(body, namespace);
-    if plan
-        .fields
-        .iter()
-        .any(|field| matches!(&*field.name, "meta" | "unmapped"))
-    {
-        faults.note::<()>(Err(fields.fault("one meta and one unmapped, both at the end")));
-    }
-    plan
+    compiler.fields(&body, namespace)
 }
 
 fn documented(node: &Located<'_>, what: &str) -> Result<(), Fault> {
@@ -214,9 +220,26 @@ fn check_docs(node: &Located<'_>) -> Result<(), Fault> {
     }
 }
 
-pub(super) fn meta_field() -> Value {
+/// Whether a field of this name is the bridge's own, for readers to whom case is nothing too.
+pub(super) fn is_own(name: &str) -> bool {
+    OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn not_own(field: &Located<'_>) -> Result<(), Fault> {
+    let name = field.value["name"].as_str().unwrap_or_default();
+    if !is_own(name) {
+        return Ok(());
+    }
+    Err(field.fault(format!(
+        "another name, as {name}_ with \"spellings\": [\"{name}\"]: {}, in any case, are the bridge's own, each once, at the end",
+        OWN.join(", ")
+    )))
+}
+
+/// [`OWN`] without their documentation.
+pub(super) fn own_fields() -> [Value; 5] {
     let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
-    json!({"name": "meta", "type": {"type": "record", "name": "Meta", "namespace": "im", "fields": [
+    let meta = json!({"type": "record", "name": "Meta", "namespace": "im", "fields": [
         {"name": "event_id", "type": "string"},
         {"name": "event_time", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null},
         {"name": "received_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
@@ -224,9 +247,14 @@ pub(super) fn meta_field() -> Value {
         optional("client_ip"),
         optional("platform"),
         optional("request_id"),
-    ]}})
-}
-
-pub(super) fn unmapped_field() -> Value {
-    json!({"name": "unmapped", "type": {"type": "map", "values": "string"}})
+    ]});
+    let kinds = [
+        "string".into(),
+        "long".into(),
+        "int".into(),
+        meta,
+        json!({"type": "map", "values": "string"}),
+    ];
+    let mut kinds = kinds.into_iter();
+    OWN.map(|name| json!({"name": name, "type": kinds.next()}))
 }

@@ -14,9 +14,12 @@ use super::walk::{Scratch, Walk};
 /// Room for escaped strings kept from one body to the next.
 const KEPT_TAPE_BYTES_MAX: usize = 256 * 1024;
 
-/// What the bridge itself knows of a callback: the record's `meta`.
+/// What the bridge itself knows of an event: the record's `spool`, `spool_seq`, `spool_part` and `meta`.
 #[derive(Debug, Clone, Copy)]
 pub struct Meta<'a> {
+    pub spool: &'a str,
+    pub seq: u64,
+    pub part: u32,
     pub event_id: &'a str,
     /// The `event_id` instead, where the body turns out to have an identity of its own.
     pub content_id: Option<&'a str>,
@@ -173,6 +176,9 @@ fn without_half_pairs(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn write_meta(out: &mut Vec<u8>, event_id: &str, meta: &Meta<'_>, time_ms: Option<i64>) {
+    avro::put_text(out, meta.spool);
+    avro::put_long(out, meta.seq.cast_signed());
+    avro::put_long(out, meta.part.into());
     avro::put_text(out, event_id);
     avro::put_optional_long(out, time_ms);
     avro::put_long(out, meta.received_at_ms);

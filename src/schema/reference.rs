@@ -5,21 +5,17 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::compile::is_own;
 use super::{Catalogue, Command};
 
 /// Writes the document; `topic` gives the topic of a provider's command.
 pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) -> String {
     let mut page = String::from(
         "# Commands\n\nMade from the schemas by `imbridge schemas docs`; change those, not this.\n\n\
-         Every field may be absent, but for `meta` and the map `unmapped` (what no field holds, as JSON text by its path), \
-         with which every record ends.\n",
+         Every field may be absent, but for those that the bridge itself fills and with which every record ends:\n\n",
     );
     if let Some(command) = catalogue.commands().next() {
-        page.push_str("\n`meta`:\n\n");
-        let schema = command.parsed();
-        let meta = schema["fields"].as_array().into_iter().flatten();
-        meta.filter(|field| field["name"] == "meta")
-            .for_each(|field| fields(&mut page, &field["type"], 0));
+        fields(&mut page, &only(command.parsed(), true), 0);
     }
     let mut provider = "";
     for command in catalogue.commands() {
@@ -67,7 +63,15 @@ fn section(page: &mut String, command: &Command, topic: &str) {
         }
     }
     page.push_str("\nFields:\n\n");
-    fields(page, &schema, 0);
+    fields(page, &only(schema, false), 0);
+}
+
+/// The record with the bridge's own fields alone, or with all others.
+fn only(mut record: Value, own: bool) -> Value {
+    if let Some(fields) = record["fields"].as_array_mut() {
+        fields.retain(|field| field["name"].as_str().is_some_and(is_own) == own);
+    }
+    record
 }
 
 /// A line for each field of a record, and below it, indented, those of the record it holds.
@@ -75,9 +79,6 @@ fn fields(page: &mut String, record: &Value, depth: usize) {
     for field in record["fields"].as_array().into_iter().flatten() {
         let (name, doc) = (&field["name"], field["doc"].as_str().unwrap_or_default());
         let name = name.as_str().unwrap_or_default();
-        if depth == 0 && matches!(name, "meta" | "unmapped") {
-            continue;
-        }
         let kind = field["type"].get(1).unwrap_or(&field["type"]);
         let items = kind.get("items");
         let inner = items.unwrap_or(kind);

@@ -39,8 +39,11 @@ fn assert_record(message: &Consumed, topic: &str, key: &str, expected: Value) {
     let fields = record.as_object_mut().expect("a record");
     let meta = fields.remove("meta").expect("meta");
     assert_eq!(fields.remove("unmapped"), Some(json!({})));
+    let [spool, seq, part] = ["spool", "spool_seq", "spool_part"].map(|name| fields.remove(name).expect(name));
     fields.retain(|_, value| !value.is_null());
     assert_eq!(record, expected);
+    assert_eq!(spool, message.header("imbridge-spool"));
+    assert_eq!(format!("{seq}.{part}"), message.header("imbridge-seq"));
     assert_eq!(meta["event_id"], message.header("ce_id"));
     assert_eq!(meta["received_at"].to_string(), message.header("imbridge-received-at"));
     let arrived = meta["received_at"].as_i64().expect("a time");

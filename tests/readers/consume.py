@@ -6,7 +6,7 @@ computes the fingerprints that tell which schema a record was written with, and 
 messages of one partition come in the order of their offsets, and long integers are exact.
 
 Exit code 0 when everything was read, 3 when a message breaks a promise that this reader relies on (two headers of one
-name, text that is not UTF-8, bytes after a record), 4 when the time ran out first; what was read has been printed then.
+name, text that is not UTF-8, bytes after a record, another position in the record than in the headers), 4 when the time ran out first; what was read has been printed then.
 """
 
 import argparse
@@ -81,6 +81,17 @@ def without_logical_types(schema):
     return schema
 
 
+def check_position(record, headers):
+    """A record, its own topic's or the timeline's, must say the position that its message's headers tell."""
+    if record is None:
+        return
+    seq, part = ("spool_seq", "spool_part") if "spool_seq" in record else ("seq", "part")
+    says = (record["spool"], f"{record[seq]}.{record[part]}")
+    told = (headers.get("imbridge-spool"), headers.get("imbridge-seq"))
+    if says != told:
+        raise BrokenPromise(f"the record says the position {says}, the headers {told}")
+
+
 def line_of(message, schemas):
     headers = message.headers() or []
     shown = {name: None if value is None else value.decode() for name, value in headers}
@@ -97,6 +108,7 @@ def line_of(message, schemas):
     }
     if schemas is not None:
         line.update(schemas.show(message.value()))
+        check_position(line.get("value"), shown)
     return to_json(line)
 
 

@@ -15,6 +15,8 @@ object goes out:
                               --answer-hold-ms only acknowledged ones that are not late (see below)
   several_partitions          groups in more than one partition
   wrong_key                   messages whose key is not their group
+  wrong_position              messages whose record says another position than their headers: spool, spool_seq and spool_part in an
+                              event's own topic, spool, seq and part in the timeline
   never_posted                events of a group of the load with a number that no ledger has
   timeline_missing            events that are in their topic, and not in the timeline (with --timeline)
   timeline_twice              messages of the timeline of an event that was there before
@@ -36,8 +38,8 @@ became of those. Nothing is claimed for an event without a success, nor for a la
 had it: one with the header, and one whose time in Kafka is answer_hold_ms or more after its imbridge-received-at. Both times
 are cut to milliseconds, so that one of exactly answer_hold_ms may be above it. The clocks are those of one machine.
 
-Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key or never posted, in the topics
-and in the timeline; else 1. 3 when
+Exit code 0 when nothing is missing, twice, out of order, in several partitions, under a wrong key, never posted or at another
+position than the headers say, in the topics and in the timeline; else 1. 3 when
 a message cannot be read, 4 when Kafka was silent for too long.
 """
 
@@ -49,7 +51,7 @@ from collections import Counter
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException
 
-from consume import BrokenPromise, Reader, Schemas
+from consume import BrokenPromise, Reader, Schemas, check_position
 
 # Where the load writes group and number: the fields of the commands that it posts.
 FIELDS = {
@@ -62,8 +64,8 @@ TIMELINE = "timeline"
 REFUSED = {"refused", "topic_refused"}
 POSTED, ACKNOWLEDGED, FOUND, BURIED, TOLD = 1, 2, 4, 8, 16
 FAULTS = [
-    "acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "never_posted",
-    "timeline_missing", "timeline_twice", "timeline_out_of_order", "timeline_wrong",
+    "acknowledged_and_missing", "twice", "out_of_order", "several_partitions", "wrong_key", "wrong_position",
+    "never_posted", "timeline_missing", "timeline_twice", "timeline_out_of_order", "timeline_wrong",
 ]
 EXAMPLES_MAX = 20
 
@@ -132,6 +134,7 @@ class Judge:
             self.counts["foreign"] += 1
             return
         self.judge(group, record[fields[0]], int(record[fields[1]]), message)
+        self.check_position(record, message)
 
     def see_refused(self, message, fields):
         """Takes a dead letter that holds an event as it came: it counts as there, and has no order among the events."""
@@ -168,6 +171,7 @@ class Judge:
             self.fault("timeline_wrong", f"{name} {number}: {says}, posted: {bool(posted)}", message)
             return
         spool, position = record["spool"], (record["seq"], record["part"])
+        self.check_position(record, message)
         last = group.positions.get(spool, (-1, 0))
         if group.states[number] & TOLD:
             self.fault("timeline_twice", f"{name} {number}: is there again", message)
@@ -175,6 +179,12 @@ class Judge:
             self.fault("timeline_out_of_order", f"{name} {number} at {position}: comes after {group.told} at {last}", message)
         group.states[number] |= TOLD
         group.told, group.positions[spool] = max(group.told, number), max(last, position)
+
+    def check_position(self, record, message):
+        try:
+            check_position(record, {name: value.decode() for name, value in message.headers() or []})
+        except BrokenPromise as problem:
+            self.fault("wrong_position", str(problem), message)
 
     def judge(self, group, name, number, message):
         partition = message.partition()

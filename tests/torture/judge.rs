@@ -46,7 +46,7 @@ type Case = (
 const AS_IT_IS: fn(&str) -> String = str::to_owned;
 const NOTHING: fn(&mut Vec<Made>) = |_| {};
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 15] = [
     ("untouched", NOTHING, AS_IT_IS, &[]),
     (
         "missing",
@@ -63,6 +63,18 @@ const CASES: [Case; 13] = [
         &[("several_partitions", 1)],
     ),
     ("renamed", |made| made[3].key.push(b'x'), AS_IT_IS, &[("wrong_key", 1)]),
+    (
+        "renumbered",
+        |made| header(&mut made[3], "imbridge-seq").push(b'1'),
+        AS_IT_IS,
+        &[("wrong_position", 1)],
+    ),
+    (
+        "of-another-spool",
+        |made| header(made.last_mut().expect("there is a timeline"), "imbridge-spool").push(b'x'),
+        AS_IT_IS,
+        &[("wrong_position", 1)],
+    ),
     (
         "buried",
         |made| made[4].topic = "dead-letter".into(),
@@ -170,8 +182,12 @@ fn late(made: &mut Made) {
 
 /// It arrived long before its time in Kafka.
 fn delayed(made: &mut Made) {
-    let arrival = made.headers.iter_mut().find(|(name, _)| name == "imbridge-received-at");
-    arrival.expect("the bridge writes it").1 = b"1670574414123".to_vec();
+    *header(made, "imbridge-received-at") = b"1670574414123".to_vec();
+}
+
+fn header<'m>(made: &'m mut Made, wanted: &str) -> &'m mut Vec<u8> {
+    let header = made.headers.iter_mut().find(|(name, _)| name == wanted);
+    &mut header.expect("the bridge writes it").1
 }
 
 /// The event of this number had no success, in each group.
@@ -292,6 +308,7 @@ fn faults(verdict: &Verdict) -> Vec<(&'static str, u64)> {
         ("out_of_order", verdict.out_of_order),
         ("several_partitions", verdict.several_partitions),
         ("wrong_key", verdict.wrong_key),
+        ("wrong_position", verdict.wrong_position),
         ("never_posted", verdict.never_posted),
         ("timeline_missing", verdict.timeline_missing),
         ("timeline_twice", verdict.timeline_twice),
@@ -379,7 +396,5 @@ fn owned_headers(headers: &[(String, Vec<u8>)]) -> OwnedHeaders {
 }
 
 fn client() -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", kafka::shared());
-    config
+    ClientConfig::new().set("bootstrap.servers", kafka::shared()).clone()
 }

@@ -1,14 +1,12 @@
 //! The timeline's message of an event: what it says, and where there is none.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Composer, composer_of, header, record};
+use super::{Composer, composer_of, decoded, header, record};
 use crate::provider::Privacy;
 use crate::publish::{self, Message, TopicRefused};
-use crate::schema::Catalogue;
 use crate::spool::Record;
 
 const CREATED: &str = "Group.CallbackAfterCreateGroup";
@@ -24,11 +22,6 @@ fn composer() -> Composer {
 fn compose(composer: &mut Composer, record: &Record, limit: usize) -> Vec<Message> {
     let limit = |topic: &str| if topic == "im.timeline" { limit } else { usize::MAX };
     composer.compose(record, &limit).expect("no registry, no wait")
-}
-
-fn decoded(message: &Message) -> Value {
-    let catalogue = Catalogue::load(Path::new("schemas")).unwrap();
-    catalogue.decode(&message.payload).expect("a record").record
 }
 
 #[test]

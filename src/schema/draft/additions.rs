@@ -67,9 +67,9 @@ impl<'s> Additions<'s> {
         }
         let mut schema = self.root.clone();
         if let Some(fields) = schema["fields"].as_array_mut() {
-            // In front of `meta`, the first that is no union.
-            let meta = fields.iter().position(|field| field["type"].is_object());
-            let at = meta.unwrap_or(fields.len());
+            // In front of the bridge's own, the first that is no union.
+            let own = fields.iter().position(|field| !field["type"].is_array());
+            let at = own.unwrap_or(fields.len());
             fields.splice(at..at, added);
         }
         (Some(schema), self.notes)
@@ -143,7 +143,7 @@ impl<'s> Additions<'s> {
 /// The field that arrives as `name`.
 fn find<'s>(record: &'s Value, name: &str) -> Option<&'s Value> {
     let body = record["fields"].as_array()?.iter();
-    let mut body = body.filter(|field| !field["type"].is_object());
+    let mut body = body.filter(|field| field["type"].is_array());
     body.find(|field| {
         let spellings = field["spellings"].as_array().into_iter().flatten();
         field["name"] == name || spellings.into_iter().any(|spelling| spelling == name)

@@ -16,7 +16,7 @@ use self::additions::Additions;
 use self::naming::Names;
 pub use self::sample::Sample;
 use self::shape::Shape;
-use super::compile::{meta_field, unmapped_field};
+use super::compile::own_fields;
 use super::error::LoadError;
 use super::file::{SchemaFile, record_name};
 use super::source;
@@ -153,12 +153,20 @@ fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), Draft
     Ok(())
 }
 
-/// `meta` and `unmapped`, documented as in every schema.
-pub(super) fn bridge_fields() -> [Value; 2] {
-    let [mut meta, mut unmapped] = [meta_field(), unmapped_field()];
-    meta["doc"] = json!("What the bridge knows of the callback.");
-    unmapped["doc"] = json!("What no field holds exactly, as JSON text by its path in the body.");
-    let record = &mut meta["type"];
+/// The bridge's own fields, documented as in every schema.
+pub(super) fn bridge_fields() -> [Value; 5] {
+    let mut own = own_fields();
+    let docs = [
+        "The spool of the bridge that published it. Positions are compared within one spool only.",
+        "The callback's number in the spool. It rises, and within a spool no two callbacks have the same.",
+        "The event's place in its callback, from 0: a batch has several events.",
+        "What the bridge knows of the callback.",
+        "What no field holds exactly, as JSON text by its path in the body.",
+    ];
+    for (field, doc) in own.iter_mut().zip(docs) {
+        field["doc"] = json!(doc);
+    }
+    let record = &mut own[3]["type"];
     record["doc"] = json!("Where and when a callback arrived; the same in every record.");
     let docs = [
         "Names this event; equal only in copies of the same one.",
@@ -172,5 +180,5 @@ pub(super) fn bridge_fields() -> [Value; 2] {
     for (index, doc) in docs.into_iter().enumerate() {
         record["fields"][index]["doc"] = json!(doc);
     }
-    [meta, unmapped]
+    own
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::super::compile::is_own;
+
 /// Whether values of this name are ids, which are strings even where the wire sends numbers.
 pub(super) fn is_id(wire: &str) -> bool {
     ["Id", "ID", "Account"].iter().any(|end| wire.ends_with(end)) || wire == "id"
@@ -14,7 +16,7 @@ pub(super) fn field_name(wire: &str) -> String {
     if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
         name.insert(0, '_');
     }
-    if matches!(wire, "meta" | "unmapped") {
+    if is_own(&name) {
         name.push('_');
     }
     name

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{folder, kinds, load, optional, says, schema, shipped, with, without, write};
+use super::{Bench, META, folder, kinds, load, optional, says, schema, shipped, with, without, write};
 use crate::callback::{Answer, CommandRule, Phase};
 use crate::schema::{Catalogue, DecodeError, LoadError};
 
@@ -112,20 +112,50 @@ fn missing_documentation_is_refused_everywhere() {
     refused("/doc", json!(""), &["$.doc"]);
     refused("/fields/2/doc", json!(" "), &["$.fields[2].doc"]);
     refused("/fields/8/type/1/doc", Value::Null, &["$.fields[8].type[1].doc"]);
-    let part = "$.fields[13].type.fields[0].doc";
-    refused("/fields/13/type/fields/0/doc", json!(""), &[part]);
+    refused("/fields/14/doc", json!(""), &["$.fields[14].doc"]);
+    let part = "$.fields[16].type.fields[0].doc";
+    refused("/fields/16/type/fields/0/doc", json!(""), &[part]);
 }
 
 #[test]
-fn meta_and_unmapped_must_be_there_last_and_in_their_one_shape() {
-    says(&complaint(without(kinds(), "/fields/14")), &["$.fields"]);
-    let mut swapped = kinds();
-    swapped["fields"].as_array_mut().expect("fields").swap(13, 14);
-    says(&complaint(swapped), &["$.fields[13]"]);
-    let received_at = "/fields/13/type/fields/2/type";
-    refused(received_at, json!("long"), &["$.fields[13]", "im"]);
-    refused("/fields/14/type/values", json!("long"), &["$.fields[14]", "map"]);
-    refused("/fields/0/name", json!("meta"), &["meta"]);
+fn the_bridges_own_fields_must_be_there_last_and_in_their_one_shape() {
+    let all =
+        "at the end, in this order, what the bridge writes: spool, spool_seq, spool_part, meta, unmapped; take these";
+    for missing in 13..18 {
+        let complaint = complaint(without(kinds(), &format!("/fields/{missing}")));
+        says(&complaint, &["$.fields:", all]);
+    }
+    for (one, other) in [(12, 13), (13, 14), (16, 17)] {
+        let mut swapped = kinds();
+        swapped["fields"].as_array_mut().expect("fields").swap(one, other);
+        says(&complaint(swapped), &["$.fields:", all]);
+    }
+    refused(
+        "/fields/13/type",
+        json!(["null", "string"]),
+        &["$.fields[13]", "\"string\""],
+    );
+    refused("/fields/14/type", json!("int"), &["$.fields[14]", "\"long\""]);
+    refused("/fields/15/type", json!("long"), &["$.fields[15]", "\"int\""]);
+    let received_at = "/fields/16/type/fields/2/type";
+    refused(received_at, json!("long"), &["$.fields[16]", "im"]);
+    refused("/fields/17/type/values", json!("long"), &["$.fields[17]", "map"]);
+}
+
+#[test]
+fn a_field_of_the_body_with_a_name_of_the_bridges_own_needs_another_and_keeps_it_as_a_spelling() {
+    for name in ["meta", "unmapped", "spool", "Spool", "SPOOL_SEQ", "spool_part"] {
+        let other = format!("{name}_ with \"spellings\": [\"{name}\"]");
+        refused("/fields/0/name", json!(name), &["$.fields[0]", &other]);
+    }
+    let renamed = with(kinds(), "/fields/0/spellings", json!(["spool"]));
+    let (record, _) = Bench::new(renamed).record(r#"{"spool": "x"}"#);
+    assert_eq!((&record["Text"], &record["spool"]), (&json!("x"), &json!(META.spool)));
+    let (record, _) = Bench::new(kinds()).record(r#"{"spool": "x", "spool_seq": 1, "spool_part": 2}"#);
+    assert_eq!(
+        record["unmapped"],
+        json!({"spool": "\"x\"", "spool_seq": "1", "spool_part": "2"})
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{META, lossless, shipped};
 use crate::schema::{Command, Encoder};
@@ -10,10 +10,10 @@ use crate::schema::{Command, Encoder};
 /// Made with Python's fastavro 1.13.1: `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`, which writes
 /// the eight bytes in little-endian order, as they stand in the header.
 const FINGERPRINTS: [(&str, &str, &str); 4] = [
-    ("openim", "callbackAfterTransferGroupOwnerCommand", "b54936e70a7c52de"),
-    ("tencent", "Group.CallbackAfterChangeGroupOwner", "4b54c4e7d8c972f2"),
-    ("tencent", "Group.CallbackAfterCreateGroup", "74d330fe527a4404"),
-    ("tencent", "Group.CallbackAfterGroupAttrChanged", "8a791226b5987dba"),
+    ("openim", "callbackAfterTransferGroupOwnerCommand", "0b8dab9b5ff427f9"),
+    ("tencent", "Group.CallbackAfterChangeGroupOwner", "bd3c5275b7bfd8da"),
+    ("tencent", "Group.CallbackAfterCreateGroup", "dea20cedba839fbc"),
+    ("tencent", "Group.CallbackAfterGroupAttrChanged", "29c8f2eb77333b5b"),
 ];
 
 #[test]
@@ -75,6 +75,8 @@ fn every_shipped_sample_is_encoded_whole_and_read_back() {
                 &serde_json::from_str(command.schema()).expect("JSON"),
                 &decoded.record,
             );
+            let position = ["spool", "spool_seq", "spool_part"].map(|name| &decoded.record[name]);
+            assert_eq!(position, [&json!(META.spool), &json!(META.seq), &json!(META.part)]);
             assert_eq!(decoded.record["meta"]["event_id"], META.event_id);
             assert_eq!(decoded.record["meta"]["received_at"], META.received_at_ms);
             assert_eq!(decoded.record["meta"]["client_ip"], "10.0.0.1");

@@ -22,6 +22,9 @@ use super::draft::bridge_fields;
 use super::{Catalogue, EncodeError, Encoded, Encoder, LoadError, Meta};
 
 const META: Meta<'static> = Meta {
+    spool: "imbridge-0.7",
+    seq: 42,
+    part: 3,
     event_id: "e-1",
     content_id: None,
     received_at_ms: 1_670_574_414_999,
