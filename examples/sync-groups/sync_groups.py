@@ -37,7 +37,7 @@ def after(group, event):
     """The group (owner, attributes, members) after an event; None where there is none, or none that is known."""
     kind, targets, body = event["kind"], event["targets"], json.loads(event["body"] or "{}", object_hook=storable)
     if kind == "group.created":
-        return targets[0] or None, {**info(event, body), "custom": {}}, {who for who in targets if who}
+        return next(iter(targets), None) or None, {**info(event, body), "custom": {}}, {who for who in targets if who}
     if group is None or kind == "group.destroyed":
         return None
     owner, attributes, members = group

@@ -34,6 +34,7 @@ impl Postgres {
                 "--auth=trust",
                 "--username=postgres",
                 "--encoding=UTF8",
+                "--locale=C",
                 "--pgdata",
             ])
             .arg(&data));

@@ -1,32 +1,29 @@
 //! The copy of groups that `examples/sync-groups` keeps in PostgreSQL, against random lives of groups of both IM servers: after a
 //! backlog and live, with the bridge and the copy's processes killed in the middle, no group is wrong, too many or missing.
 
+mod copiers;
 mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use crate::dev::Killed;
 use crate::size::{report, size};
-use crate::support::bridge::{APP, Bridge, Home};
+use crate::support::bridge::{APP, Bridge, Home, PROGRAM, free_ports};
 use crate::support::client::Connection;
-use crate::support::postgres::Postgres;
 use crate::support::reader::{Consumed, timeline};
+use crate::support::samples::sample;
 use crate::support::{eventually, kafka, within};
+use copiers::{COPIERS, Copiers, EXAMPLE, PATIENCE, copier, postgres};
 use life::{Life, Server, Version};
 
-const EXAMPLE: &str = "examples/sync-groups";
 /// An IM server's connections; the calls of one group take one of them.
 const CONNECTIONS: usize = 8;
-/// Processes that keep the same copy: each applies what the others have not.
-const COPIERS: usize = 2;
-/// For the copy to come further, on a machine that has other things to do.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 /// Rows, without their positions, by app and id.
 type Groups = BTreeMap<(String, String), Value>;
 
@@ -50,100 +47,6 @@ fn compare(copy: &Groups, known: &Groups) -> Faults {
     let missing = known.iter().filter(|(key, _)| !copy.contains_key(key));
     faults.missing = missing.map(|(key, row)| format!("{key:?}: {row}")).collect();
     faults
-}
-
-/// The example's processes, started again whenever they end, as a supervisor would.
-struct Copiers<'a> {
-    postgres: &'a Postgres,
-    home: &'a Home,
-    running: Vec<Child>,
-    ended: u64,
-}
-
-impl<'a> Copiers<'a> {
-    fn start(postgres: &'a Postgres, home: &'a Home) -> Copiers<'a> {
-        let mut copiers = Copiers {
-            postgres,
-            home,
-            running: Vec::new(),
-            ended: 0,
-        };
-        copiers.running = (0..COPIERS).map(|_| copiers.one()).collect();
-        copiers
-    }
-
-    fn one(&self) -> Child {
-        let python = std::env::var("IMBRIDGE_TEST_SYNC_GROUPS").expect("run by `make test` or `scripts/test`");
-        let log = std::fs::File::options().create(true).append(true).open(self.log());
-        Command::new(python)
-            .arg(format!("{EXAMPLE}/sync_groups.py"))
-            .envs(self.postgres.environment())
-            .env("KAFKA", kafka::shared())
-            .env("REGISTRY", self.home.registry())
-            .env("TOPIC", format!("{}.timeline", self.home.prefix))
-            .stderr(log.expect("a temporary folder is writable"))
-            .spawn()
-            .expect("python starts")
-    }
-
-    fn log(&self) -> std::path::PathBuf {
-        self.home.path().join("copiers.log")
-    }
-
-    /// Those that have ended by themselves - the bridge answers for its schemas, and may be away - are started again.
-    fn keep(&mut self) {
-        for number in 0..self.running.len() {
-            if self.running[number]
-                .try_wait()
-                .expect("a child can be waited for")
-                .is_some()
-            {
-                self.ended += 1;
-                self.running[number] = self.one();
-            }
-        }
-    }
-
-    /// SIGKILL, and a new start.
-    fn kill(&mut self, number: usize) {
-        self.end(number);
-        self.running[number] = self.one();
-    }
-
-    fn end(&mut self, number: usize) {
-        self.running[number].kill().ok();
-        self.running[number].wait().expect("a child can be waited for");
-    }
-
-    /// What has been applied: seq and part of the last event by spool, by partition.
-    fn seen(&self) -> BTreeMap<i64, Value> {
-        let rows = self
-            .postgres
-            .query("SELECT partition, seen FROM positions WHERE seen <> '{}'");
-        let row = |row: &Value| (row["partition"].as_i64().expect("a number"), row["seen"].clone());
-        rows.iter().map(row).collect()
-    }
-
-    /// Waits until something more has been applied than `before`, or everything.
-    fn advance(&mut self, before: &BTreeMap<i64, Value>, everything: &BTreeMap<i64, Value>) -> BTreeMap<i64, Value> {
-        let log = self.log();
-        let said = move || std::fs::read_to_string(&log).unwrap_or_default();
-        within(PATIENCE, "the copy to come further", || {
-            self.keep();
-            assert!(self.ended < 1000, "{}", said());
-            let seen = self.seen();
-            (seen == *everything || seen != *before).then_some(seen)
-        })
-    }
-}
-
-impl Drop for Copiers<'_> {
-    fn drop(&mut self) {
-        (0..self.running.len()).for_each(|number| self.end(number));
-        if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.log()).unwrap_or_default());
-        }
-    }
 }
 
 /// Two Tencent apps and two OpenIM servers of different versions.
@@ -237,8 +140,7 @@ fn place(message: &Consumed) -> (String, u64, u64) {
 fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_both_sides() {
     let (groups, calls) = (size("GROUPS", 80, 800), size("GROUP_CALLS", 4000, 200_000));
     let kills = size("GROUP_KILLS", 4, 100);
-    let postgres = Postgres::start();
-    postgres.run_file(Path::new(&format!("{EXAMPLE}/schema.sql")));
+    let postgres = postgres();
     let mut home = Home::new("lives");
     home.set("SCHEMAS__DIR", "schemas");
     home.set("KAFKA__SETTLE_MS", "500");
@@ -326,6 +228,50 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
         let position = (text(row, "app"), text(row, "id"), text(row, "position"));
         assert!(positions.contains(&position), "{position:?}");
     }
+}
+
+#[test]
+fn beside_dev_and_its_broker_an_event_becomes_a_row() {
+    let postgres = postgres();
+    let [kafka, port, admin, registry] = free_ports::<4>();
+    let ports = [("kafka", kafka), ("", port), ("admin", admin), ("registry", registry)];
+    let options = ports.map(|(name, port)| format!("--{name}-port={port}").replace("---", "--"));
+    let dev = Command::new(PROGRAM)
+        .arg("dev")
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let _dev = Killed(dev.expect("the program was built"));
+    eventually("dev to listen", || Connection::open(registry));
+    // It waits for the topic, which comes with the first event.
+    let brokers = format!("127.0.0.1:{kafka}");
+    let copier = copier(
+        &postgres,
+        &brokers,
+        &format!("http://127.0.0.1:{registry}"),
+        "im.timeline",
+    )
+    .spawn();
+    let _copier = Killed(copier.expect("python starts"));
+    let (target, body) = sample("tencent/Group.CallbackAfterCreateGroup");
+    let answer = eventually("dev to take a callback", || {
+        Connection::open(port)?.post(&target, &body)
+    });
+    assert_eq!(answer.status, 200);
+    let rows = eventually("a row", || {
+        Some(postgres.query("SELECT * FROM groups")).filter(|rows| !rows.is_empty())
+    });
+    assert_eq!(
+        (&rows[0]["owner"], &rows[0]["members"]),
+        (&json!("leckie"), &json!(["bob", "leckie", "peter"]))
+    );
+}
+
+#[test]
+fn the_example_has_a_hundred_lines_at_most() {
+    let code = std::fs::read_to_string(format!("{EXAMPLE}/sync_groups.py")).expect("it is there");
+    assert!(code.lines().count() <= 100, "{}", code.lines().count());
 }
 
 #[test]
