@@ -55,7 +55,8 @@ fn greeted_after() -> Duration {
     began.elapsed()
 }
 
-struct Killed(Child);
+/// Killed when it is dropped.
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {

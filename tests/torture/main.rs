@@ -15,6 +15,7 @@ mod endurance;
 mod faults;
 mod fencing;
 mod forger;
+mod group_lives;
 mod hanging;
 mod hostile;
 mod judge;
