@@ -10,6 +10,7 @@ pub mod held;
 pub mod https;
 pub mod kafka;
 pub mod oracle;
+pub mod postgres;
 pub mod proxy;
 pub mod reader;
 pub mod registry;
