@@ -16,6 +16,7 @@ pub mod reader;
 pub mod registry;
 pub mod samples;
 pub mod schemas;
+pub mod versions;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
