@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::bridge::Home;
 use crate::support::versions::{COMMAND, post_by_two_versions};
-use crate::support::{run, samples};
+use crate::support::{documents, kafka, run, samples};
 
 /// The rows of statements' queries, as Flink prints them.
 pub fn flink(home: &Home, statements: &str) -> Vec<String> {
@@ -90,6 +90,26 @@ fn flink_takes_the_table_of_every_command_and_reads_some() {
     };
     assert_eq!(of("typed").len(), samples::events(&some));
     assert_eq!(of("typed"), of("line"));
+}
+
+#[test]
+fn flink_runs_the_pages_sql_over_the_event() {
+    let mut home = Home::new("flink");
+    home.without_timeline();
+    let bridge = home.start();
+    samples::post(&bridge, &["tencent/Group.CallbackAfterCreateGroup"]);
+    bridge.settle();
+    let mut sql = documents::blocks("flink", "sql").remove(0);
+    for (documented, own) in [
+        ("'im.tencent.", format!("'{}.tencent.", home.prefix)),
+        ("'localhost:9092'", format!("'{}'", kafka::shared())),
+        ("'http://localhost:8081'", format!("'{}'", home.registry())),
+    ] {
+        assert_eq!(sql.matches(documented).count(), 1, "{documented}");
+        sql = sql.replace(documented, &own);
+    }
+    let rows = flink(&home, &(sql + "\n")).join("\n");
+    assert!(rows.starts_with("+I[@TGS#2J4SZEAEL, MyFirstGroup, 2, "), "{rows}");
 }
 
 #[test]

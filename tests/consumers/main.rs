@@ -6,6 +6,7 @@
 mod support;
 
 mod flink;
+mod go;
 mod spark;
 
 use crate::support::bridge::Home;

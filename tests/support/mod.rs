@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod documents;
 pub mod fleet;
 pub mod held;
 pub mod https;
