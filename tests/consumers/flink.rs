@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::bridge::Home;
 use crate::support::versions::{COMMAND, post_by_two_versions};
-use crate::support::{documents, kafka, run, samples};
+use crate::support::{documents, kafka, run, samples, talk};
 
 /// The rows of statements' queries, as Flink prints them.
 pub fn flink(home: &Home, statements: &str) -> Vec<String> {
@@ -110,6 +110,29 @@ fn flink_runs_the_pages_sql_over_the_event() {
     }
     let rows = flink(&home, &(sql + "\n")).join("\n");
     assert!(rows.starts_with("+I[@TGS#2J4SZEAEL, MyFirstGroup, 2, "), "{rows}");
+}
+
+#[test]
+fn flink_answers_the_examples_questions_from_the_timeline() {
+    let mut home = Home::new("flink-analytics");
+    home.set("SCHEMAS__DIR", "schemas");
+    let bridge = home.start();
+    talk::post(&bridge);
+    let example = std::fs::read_to_string("examples/analytics/flink.sql").expect("it is there");
+    let rows = flink(&home, &(tables(&home, &["timeline"]) + &example));
+    // Without the hour or day, which is that of the test.
+    let mut rows: Vec<_> = rows.iter().map(|row| columns(row)[1..].join(" ")).collect();
+    rows.sort();
+    let mut wanted = [
+        "1400000000 t 3",
+        "main o 1",
+        "1400000000 1 2",
+        "main 1 1",
+        "1400000000 t 2 1",
+        "main o 0 1",
+    ];
+    wanted.sort_unstable();
+    assert_eq!(rows, wanted);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::support::bridge::{Bridge, Home};
 use crate::support::postgres::Postgres;
 use crate::support::registry::{Client, Decoded, read};
-use crate::support::{kafka, run, samples};
+use crate::support::{documents, kafka, run, samples, talk};
 
 /// A bridge that has got a sample of every command, each with a topic of its own.
 fn all(name: &str, timeline: bool) -> (Home, Bridge, Vec<String>) {
@@ -35,6 +35,51 @@ fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
     statements
 }
 
+/// Rows of the printed tables, or of queries to them, once `count` messages are there.
+fn clickhouse(home: &Home, names: &[String], count: usize, queries: Option<&str>) -> String {
+    let tables = home.path().join("tables.sql");
+    std::fs::write(&tables, ddl(home, "clickhouse", names)).expect("a temporary folder is writable");
+    let mut reader = Command::new(std::env::var("IMBRIDGE_TEST_CONSUMERS").expect("run by scripts/test"));
+    reader.arg("tests/readers/tables.py").arg(&tables);
+    if let Some(queries) = queries {
+        let path = home.path().join("queries.sql");
+        std::fs::write(&path, queries).expect("a temporary folder is writable");
+        reader.arg(path);
+    }
+    reader.args(["--brokers", &kafka::shared(), "--registry", &home.registry()]);
+    reader.args(["--topic-prefix", &home.prefix, "--until-count", &count.to_string()]);
+    let (code, rows, error) = run(&mut reader);
+    assert_eq!(code, Some(0), "{error}");
+    rows
+}
+
+#[test]
+fn clickhouse_answers_the_examples_questions_and_that_of_its_page_from_the_timeline() {
+    let mut home = Home::new("analytics");
+    home.set("SCHEMAS__DIR", "schemas");
+    let bridge = home.start();
+    let count = talk::post(&bridge);
+    let example = std::fs::read_to_string("examples/analytics/clickhouse.sql").expect("it is there");
+    let queries = example + &documents::blocks("clickhouse", "sql")[0] + "\n";
+    let rows = clickhouse(&home, &["timeline".to_owned()], 2 * count, Some(&queries));
+    let rows: Vec<_> = rows.lines().map(|row| row.replace('\t', " ")).collect();
+    assert_eq!(
+        rows,
+        [
+            "2023-11-14 22:00:00 1400000000 t 2",
+            "2023-11-14 22:00:00 main o 1",
+            "2023-11-14 23:00:00 1400000000 t 1",
+            "2023-11-14 1400000000 1 2",
+            "2023-11-14 main 1 1",
+            "main o 0 1",
+            "1400000000 t 2 1",
+            "message.sent 5 2",
+            "members.left 2 2",
+            "members.joined 1 1",
+        ]
+    );
+}
+
 /// What Python's stock reader sees of the same topics.
 fn python(home: &Home, count: usize) -> Vec<Decoded> {
     read(Client::Python, &home.registry(), &kafka::shared(), &home.prefix, count)
@@ -43,15 +88,8 @@ fn python(home: &Home, count: usize) -> Vec<Decoded> {
 #[test]
 fn clickhouse_runs_the_statements_of_every_command_and_their_tables_have_its_records() {
     let (home, _bridge, commands) = all("ddl-clickhouse", false);
-    let statements = home.path().join("tables.sql");
-    std::fs::write(&statements, ddl(&home, "clickhouse", &commands)).expect("a temporary folder is writable");
     let count = samples::events(&commands);
-    let mut reader = Command::new(std::env::var("IMBRIDGE_TEST_CONSUMERS").expect("run by scripts/test"));
-    reader.arg("tests/readers/tables.py").arg(&statements);
-    reader.args(["--brokers", &kafka::shared(), "--registry", &home.registry()]);
-    reader.args(["--topic-prefix", &home.prefix, "--until-count", &count.to_string()]);
-    let (code, lines, error) = run(&mut reader);
-    assert_eq!(code, Some(0), "{error}");
+    let lines = clickhouse(&home, &commands, count, None);
     let rows = lines.lines().map(|line| serde_json::from_str(line).expect("a row"));
     let sorted = |messages| {
         let mut topics = samples::by_topic(&home.prefix, messages);

@@ -50,7 +50,7 @@ def main():
                 table, name = view.groups()
                 tables[name] = table
             clickhouse.query(statement)
-        found = messages(options)
+        found = {topic: all_of_it for topic, all_of_it in messages(options).items() if topic in queues}
         for topic, all_of_it in found.items():
             name, columns = queues[topic]
             for message in all_of_it:

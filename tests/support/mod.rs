@@ -17,6 +17,7 @@ pub mod reader;
 pub mod registry;
 pub mod samples;
 pub mod schemas;
+pub mod talk;
 pub mod versions;
 
 use std::process::Command;
