@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connect;
 mod flink;
 mod go;
 mod spark;

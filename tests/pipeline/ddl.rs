@@ -117,8 +117,8 @@ fn postgres_runs_the_statements_of_every_command_and_loads_its_records_once() {
     let names: Vec<_> = commands.iter().cloned().chain(["timeline".to_owned()]).collect();
     let printed = ddl(&home, "postgres", &names);
     let messages = python(&home, 2 * samples::events(&commands));
-    let mut script = printed.clone();
-    let mut queries = String::new();
+    let mut script = format!("ALTER DATABASE postgres SET timezone = 'UTC';\n{printed}");
+    let mut queries = Vec::new();
     for (topic, statements) in by_topic(&printed) {
         let insert: String = statements
             .split_once("--\n")
@@ -135,19 +135,22 @@ fn postgres_runs_the_statements_of_every_command_and_loads_its_records_once() {
             script += &format!("EXECUTE load ({key}, {record});\n").repeat(2);
         }
         script += "DEALLOCATE load;\n";
-        queries += &format!("SELECT json_build_array('{topic}', t) FROM {} t;\n", table(statements));
+        let rows = format!(
+            "SELECT '{topic}' AS topic, to_jsonb(t) AS columns FROM {} t",
+            table(statements)
+        );
+        queries.push(rows);
     }
     let postgres = Postgres::start();
-    let rows = postgres.sql(&format!("SET timezone = 'UTC';\n{script}{queries}"));
-    let rows: Vec<(String, Map<String, Value>)> = rows
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a row"))
-        .collect();
+    let path = home.path().join("load.sql");
+    std::fs::write(&path, script).expect("a temporary folder is writable");
+    postgres.run_file(&path);
+    let rows = postgres.query(&queries.join(" UNION ALL "));
     assert_eq!(rows.len(), messages.len());
     for message in &messages {
         let wanted = flat(&message.value, &message.key);
-        let found = rows.iter().filter(|(topic, _)| *topic == message.topic);
-        let found: Vec<_> = found.map(|(_, row)| plain(row, &wanted)).collect();
+        let found = rows.iter().filter(|row| row["topic"] == message.topic.as_str());
+        let found: Vec<_> = found.map(|row| plain(&row["columns"], &wanted)).collect();
         assert!(found.contains(&wanted), "{}: {wanted:#?}\n{found:#?}", message.topic);
     }
 }
@@ -195,8 +198,12 @@ fn flat(record: &Value, key: &str) -> Map<String, Value> {
 }
 
 /// A row without what is null, and instants in milliseconds where `like` has numbers.
-fn plain(row: &Map<String, Value>, like: &Map<String, Value>) -> Map<String, Value> {
-    let full = row.iter().filter(|(_, value)| !value.is_null());
+fn plain(row: &Value, like: &Map<String, Value>) -> Map<String, Value> {
+    let full = row
+        .as_object()
+        .expect("a row")
+        .iter()
+        .filter(|(_, value)| !value.is_null());
     let plain = full.map(|(name, value)| match (value, like.get(name)) {
         (Value::String(text), Some(Value::Number(_))) => {
             let time = humantime::parse_rfc3339(&text.replace("+00:00", "Z")).expect("an instant");

@@ -1,115 +1,136 @@
-//! A PostgreSQL server of a test's own, in a folder of its own, and psql as its client.
+//! A PostgreSQL of one test's own: the programs that the system has, a fresh folder, a free port, nobody else.
 
-use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
+use super::bridge::free_ports;
 use super::{eventually, run};
 
-/// A running server; killed when dropped.
+/// Who runs it where root runs the tests: it refuses to run as root.
+const NOBODY: u32 = 65534;
+
+/// A running server; it ends, and its data go, when it is dropped.
 pub struct Postgres {
     server: Child,
-    folder: tempfile::TempDir,
     port: u16,
+    _folder: tempfile::TempDir,
 }
 
 impl Postgres {
-    /// Starts an empty one, which trusts everybody on this machine.
+    /// A new server with one empty database. It loses data in a power cut, which no test has.
     pub fn start() -> Postgres {
         let folder = tempfile::tempdir().expect("a temporary folder is to be had");
-        if rustix::process::geteuid().is_root() {
-            let owned = Command::new("chown").arg("nobody").arg(folder.path()).status();
-            assert!(owned.expect("chown is there").success());
+        let is_root = std::fs::metadata(folder.path()).expect("it was made").uid() == 0;
+        if is_root {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
         }
         let data = folder.path().join("data");
-        let made = run(program("initdb", folder.path())
+        let (code, _, words) = run(program("initdb", is_root)
             .args([
                 "--no-sync",
                 "--auth=trust",
                 "--username=postgres",
                 "--encoding=UTF8",
                 "--locale=C",
-                "-D",
+                "--pgdata",
             ])
             .arg(&data));
-        assert_eq!(made.0, Some(0), "{}", made.2);
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let port = port.expect("a free port").port();
-        let server = program("postgres", folder.path())
-            .args(["-F", "-c", "listen_addresses=127.0.0.1", "-p", &port.to_string(), "-k"])
+        assert_eq!(code, Some(0), "initdb: {words}");
+        let [port] = free_ports();
+        let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
+        let server = program("postgres", is_root)
+            .args(["-F", "-h", "127.0.0.1", "-p", &port.to_string(), "-k"])
             .arg(folder.path())
             .arg("-D")
             .arg(&data)
-            .stderr(Stdio::null())
-            .spawn();
-        let server = server.expect("PostgreSQL was installed by scripts/setup");
-        let postgres = Postgres { server, folder, port };
-        eventually("PostgreSQL", || {
-            (run(&mut postgres.psql("SELECT")).0 == Some(0)).then_some(())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("it is there");
+        let postgres = Postgres {
+            server,
+            port,
+            _folder: folder,
+        };
+        eventually("PostgreSQL to answer", || {
+            (run(postgres.psql().args(["-c", "SELECT 1"])).0 == Some(0)).then_some(())
         });
         postgres
     }
 
-    /// How any client reaches it.
-    pub fn url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    /// What a client's environment says about it.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        let (host, user) = ("127.0.0.1".to_owned(), "postgres".to_owned());
+        [
+            ("PGHOST", host),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", user.clone()),
+            ("PGDATABASE", user),
+        ]
     }
 
-    /// What psql prints of statements, a row a line and columns apart by `|`; each must do.
-    pub fn sql(&self, statements: &str) -> String {
-        let file = self.folder.path().join("statements.sql");
-        std::fs::write(&file, statements).expect("a temporary folder is writable");
-        let (code, rows, error) = run(self.client().arg("-f").arg(file));
-        assert_eq!(code, Some(0), "{error}");
-        rows
+    /// Runs the statements of a file.
+    pub fn run_file(&self, path: &Path) {
+        let (code, _, words) = run(self.psql().arg("-f").arg(path));
+        assert_eq!(code, Some(0), "{}: {words}", path.display());
     }
 
-    fn psql(&self, statement: &str) -> Command {
-        let mut psql = self.client();
-        psql.args(["-c", statement]);
-        psql
+    /// The rows of a query, as objects.
+    pub fn query(&self, query: &str) -> Vec<Value> {
+        let query = format!("SELECT coalesce(json_agg(row), '[]') FROM ({query}) AS row");
+        let (code, rows, words) = run(self.psql().args(["-c", &query]));
+        assert_eq!(code, Some(0), "{query}: {words}");
+        serde_json::from_str(&rows).expect("PostgreSQL prints JSON")
     }
 
-    fn client(&self) -> Command {
-        let mut psql = program("psql", self.folder.path());
-        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-d", &self.url()]);
+    /// psql, which stops at the first fault and prints values alone.
+    fn psql(&self) -> Command {
+        let mut psql = program("psql", false);
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ])
+        .envs(self.environment());
         psql
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // At once, which only its data minds.
-        self.server.kill().ok();
+        // SIGQUIT: at once, but with its shared memory given back.
+        let pid = self.server.id().to_string();
+        Command::new("kill").args(["-QUIT", &pid]).status().ok();
         self.server.wait().ok();
     }
 }
 
-/// One of PostgreSQL's programs; the server refuses to run as root.
-fn program(name: &str, folder: &Path) -> Command {
-    let path = newest().join(name);
-    let mut command = match rustix::process::geteuid().is_root() && name != "psql" {
-        true => {
-            let mut command = Command::new("setpriv");
-            command.args([
-                "--reuid=nobody",
-                "--regid=nogroup",
-                "--clear-groups",
-                "--pdeathsig=KILL",
-            ]);
-            command.arg(path);
-            command
-        }
-        false => Command::new(path),
-    };
-    command.current_dir(folder);
+/// One of PostgreSQL's programs, run by nobody where root would run it. Debian keeps them where no `PATH` leads.
+fn program(name: &str, by_nobody: bool) -> Command {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin").join(name));
+    let path = found
+        .filter(|path| path.exists())
+        .max()
+        .unwrap_or_else(|| PathBuf::from(name));
+    if !by_nobody {
+        return Command::new(path);
+    }
+    let mut command = Command::new("setpriv");
     command
-}
-
-/// Where Debian has the newest version's programs.
-fn newest() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL was installed by scripts/setup");
-    let versions = versions.map(|version| version.expect("it can be listed").path());
-    let number = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
-    versions.max_by_key(number).expect("a version").join("bin")
+        .args([
+            &format!("--reuid={NOBODY}"),
+            &format!("--regid={NOBODY}"),
+            "--clear-groups",
+        ])
+        .arg(path)
+        // A folder that it may not enter would be complained of.
+        .current_dir("/");
+    command
 }
