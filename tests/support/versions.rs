@@ -23,13 +23,16 @@ fn post(bridge: &Bridge, group: &str) {
     bridge.settle();
 }
 
-/// The first version with an optional field before `meta`.
+/// The first version with an optional field before those of the bridge.
 fn second_version(v1: &str) -> String {
     let field = r#"{"name": "Reason", "doc": "Why the owner changed, where it is said.", "type": ["null", "string"], "default": null},"#;
-    let meta = v1
-        .find(r#"{"name": "meta""#)
-        .expect("every record ends with meta and unmapped");
-    format!("{}{field}\n    {}", &v1[..meta], &v1[meta..])
+    let own = ["spool", "meta"].map(|name| v1.find(&format!("{{\"name\": \"{name}\"")));
+    let own = own
+        .into_iter()
+        .flatten()
+        .min()
+        .expect("every record ends with what the bridge writes");
+    format!("{}{field}\n    {}", &v1[..own], &v1[own..])
 }
 
 /// Posts "old" to a bridge that has the first version, and "new" to one that has both. Their files.
