@@ -30,7 +30,7 @@ check: ## the gate: format, lints, documents, dependencies, the same minute of e
 torture: ## every campaign at full length, for hours; IMBRIDGE_TORTURE_<NAME>=n sets one size
 	IMBRIDGE_TORTURE=full scripts/test --release --test torture -- --test-threads=1 --nocapture
 
-consumers: ## stock readers - Python, Java, kafkajs, ClickHouse - over every command that has a sample; Flink over one
+consumers: ## stock readers - Python, Java, kafkajs, ClickHouse - over every command that has a sample; Flink, Spark, Kafka Connect and Go over some
 	scripts/setup consumers
 	scripts/test --test consumers
 

@@ -15,6 +15,7 @@ mod attributes;
 mod avro;
 mod capture;
 mod catalogue;
+mod columns;
 mod command;
 mod compile;
 mod decode;
@@ -52,6 +53,7 @@ mod wording;
 mod tests;
 
 pub use catalogue::Catalogue;
+pub use columns::{Column, Shape};
 pub use command::Command;
 pub use decode::{DecodeError, Decoded};
 pub use decoder::Decoder;

@@ -5,11 +5,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::process::Command;
+mod connect;
+mod flink;
+mod go;
+mod spark;
 
 use crate::support::bridge::Home;
 use crate::support::registry::{Client, read};
-use crate::support::{kafka, run, samples};
+use crate::support::{kafka, samples};
 
 #[test]
 fn every_commands_sample_is_the_same_to_all_stock_readers() {
@@ -42,39 +45,4 @@ fn every_commands_sample_is_the_same_to_all_stock_readers() {
             assert_eq!(other.get(topic), Some(event), "{client:?} of {topic}");
         }
     }
-}
-
-#[test]
-fn flink_runs_the_documents_sql_over_the_event() {
-    let mut home = Home::new("flink");
-    home.without_timeline();
-    let bridge = home.start();
-    samples::post(&bridge, &["tencent/Group.CallbackAfterCreateGroup"]);
-    bridge.settle();
-    let document = std::fs::read_to_string("docs/consumers.md").expect("it is there");
-    let block = document
-        .split_once("```sql\n")
-        .and_then(|(_, rest)| rest.split_once("```"));
-    let mut sql = block.expect("a block").0.to_owned();
-    for (documented, own) in [
-        ("'im.tencent.", format!("'{}.tencent.", home.prefix)),
-        ("'localhost:9092'", format!("'{}'", kafka::shared())),
-        ("'http://localhost:8081'", format!("'{}'", home.registry())),
-    ] {
-        assert_eq!(sql.matches(documented).count(), 1, "{documented}");
-        sql = sql.replace(documented, &own);
-    }
-    let path = home.path().join("reader.sql");
-    std::fs::write(&path, sql).expect("a temporary folder is writable");
-    let jars = std::env::var("IMBRIDGE_TEST_FLINK").expect("run by make consumers");
-    let mut flink = Command::new("java");
-    flink.args([
-        "-XX:TieredStopAtLevel=1",
-        "-cp",
-        &format!("{jars}/*"),
-        "tests/readers/flink/Sql.java",
-    ]);
-    let (code, rows, error) = run(flink.arg(&path));
-    assert_eq!(code, Some(0), "{error}");
-    assert!(rows.starts_with("+I[@TGS#2J4SZEAEL, MyFirstGroup, 2, "), "{rows}");
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::bridge::{APP, Home};
+use crate::support::bridge::{APP, Home, PROGRAM};
 use crate::support::kafka;
 use crate::tools::{assert_bridge_takes, document, run, strings, text, tool, well};
 
@@ -32,6 +32,7 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
         "kafka",
         "consumer",
         "kafka-ui",
+        "clickhouse",
         "prometheus",
         "grafana",
     ] {
@@ -185,6 +186,25 @@ fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
     assert_eq!(
         service("kafka-ui")["environment"]["KAFKA_CLUSTERS_0_SCHEMAREGISTRY"],
         url
+    );
+}
+
+#[test]
+fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_clickhouse_that_the_tests_know() {
+    let service = service("clickhouse");
+    assert_eq!(service["profiles"], serde_json::json!(["analytics"]));
+    let script = "./deploy/compose/clickhouse.sql:/docker-entrypoint-initdb.d/timeline.sql:ro";
+    assert!(strings(&service["volumes"]).contains(&script.to_owned()));
+    let mut ddl = Command::new(PROGRAM);
+    ddl.args(["schemas", "ddl", "--for", "clickhouse", "timeline"]);
+    // As the bridge and its consumers have them.
+    ddl.args(["--brokers", "kafka:19092", "--registry", "http://bridge:8081"]);
+    assert_eq!(text("deploy/compose/clickhouse.sql"), well(&mut ddl));
+    let image = service["image"].as_str().expect("an image").to_owned();
+    let version = image.rsplit(':').next().expect("a version");
+    assert!(
+        text("tests/readers/consumers.requirements.txt").contains(&format!("chdb-core=={version}.")),
+        "{image}"
     );
 }
 

@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::consumers::documented;
 use crate::support::bridge::{Home, PROGRAM, free_ports};
-use crate::support::{eventually, run};
+use crate::support::{documents, eventually, run};
 
 #[test]
 fn help_and_version_say_what_there_is() {
@@ -207,7 +206,7 @@ fn dev_with(pick: impl Fn(&str) -> String) {
         "{printed}"
     );
     let [kafka, registry] = [kafka, registry].map(|port| format!("127.0.0.1:{port}"));
-    let line = documented("python", "im", &kafka, &format!("http://{registry}"));
+    let line = documents::python("im", &kafka, &format!("http://{registry}"));
     assert!(line.contains(" MyFirstGroup "), "{line}");
     Command::new("kill")
         .arg(dev.id().to_string())

@@ -1,16 +1,15 @@
 //! With no registry beside the bridge: stock readers read what it wrote, by what it answers for its schemas itself, and with the
 //! code that the documents show.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::bridge::Home;
+use crate::support::bridge::{Home, PROGRAM};
 use crate::support::client::Connection;
 use crate::support::registry::{Client, read};
 use crate::support::schemas::FOUR;
-use crate::support::{eventually, kafka, run, samples};
+use crate::support::{documents, eventually, kafka, run, samples};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
@@ -110,55 +109,74 @@ fn every_replica_answers_the_same_without_kafka_and_a_reload_brings_new_versions
     );
 }
 
-/// The first block of a language in a document.
-fn block(document: &str, language: &str) -> String {
-    let text = std::fs::read_to_string(document).expect("it is there");
-    let begin = format!("```{language}\n");
-    let (_, rest) = text.split_once(&begin).expect("a block");
-    rest.split_once("\n```").expect("it ends").0.to_owned()
-}
-
-/// Runs the reader that the documents show in `python` or `js`, on topics with this prefix, until it prints an event.
-pub fn documented(language: &str, prefix: &str, brokers: &str, registry: &str) -> String {
-    let variable = |name: &str| std::env::var(name).expect("run by scripts/test");
-    let code = block("docs/consumers.md", language);
-    assert!(code.contains("\"im.tencent."), "{code}");
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
-    let path = folder.path().join(language);
-    let own = code.replace("\"im.tencent.", &format!("\"{prefix}.tencent."));
-    std::fs::write(&path, own).expect("a temporary folder is writable");
-    let mut program = match language {
-        "python" => Command::new(variable("IMBRIDGE_TEST_PYTHON")),
-        _ => Command::new("node"),
-    };
-    let mut child = program
-        .arg(&path)
-        .args([brokers, registry])
-        .env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    // kafkajs logs there, too, in JSON.
-    let mut lines = BufReader::new(child.stdout.take().expect("piped"))
-        .lines()
-        .map_while(Result::ok);
-    let line = lines.find(|line| !line.starts_with('{'));
-    child.kill().ok();
-    child.wait().expect("it ends");
-    line.expect("an event")
-}
-
 #[test]
-fn the_documents_readers_in_python_and_javascript_print_the_event() {
+fn the_pages_readers_print_the_event_in_every_language() {
     let mut home = Home::new("documents");
     home.without_timeline();
     let bridge = home.start();
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
-    let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
-    let [group, name] = ["GroupId", "Name"].map(|field| sample[field].as_str().expect("a text"));
-    for language in ["python", "js"] {
-        let line = documented(language, &home.prefix, &kafka::shared(), &home.registry());
-        assert!(line.starts_with(&format!("{group} {name} ")), "{language}: {line}");
+    let python = documents::python(&home.prefix, &kafka::shared(), &home.registry());
+    for line in [python, documents::javascript(&home), documents::java(&home, 0)] {
+        assert!(line.starts_with("@TGS#2J4SZEAEL MyFirstGroup "), "{line}");
     }
+}
+
+#[test]
+fn the_pages_reader_of_single_objects_prints_the_event() {
+    let mut home = Home::new("single");
+    home.without_timeline();
+    home.set("SCHEMAS__FRAMING", "single-object");
+    let bridge = home.start();
+    samples::post(&bridge, &[CREATED]);
+    bridge.settle();
+    // By the folder that it is run beside.
+    let line = documents::java(&home, 1);
+    assert!(line.starts_with("@TGS#2J4SZEAEL MyFirstGroup "), "{line}");
+}
+
+#[test]
+fn the_pages_command_lines_for_a_terminal_show_the_event() {
+    let home = Home::new("terminal");
+    let bridge = home.start();
+    samples::post(&bridge, &[CREATED]);
+    bridge.settle();
+    let lines = documents::blocks("kcat", "sh");
+    for (line, told) in lines
+        .iter()
+        .zip(["@TGS#2J4SZEAEL ce_specversion=1.0,", "\"kind\":\"group.created\""])
+    {
+        // The program that was built is what the line calls imbridge, and ends when the one event is there.
+        let line = line
+            .replace("localhost:9092", &kafka::shared())
+            .replace("im.timeline", &format!("{}.timeline", home.prefix))
+            .replace("imbridge tail", &format!("{PROGRAM} tail"))
+            .replace("imbridge.toml", &home.config().display().to_string())
+            .replace("--count 10", "--count 1");
+        let (code, out, error) = run(Command::new("sh").args(["-c", &line]).envs(home.variables()));
+        assert_eq!(code, Some(0), "{line}: {error}");
+        assert!(out.contains(told), "{line}: {out}");
+    }
+    assert_eq!(lines.len(), 2);
+}
+
+/// Each `imbridge schemas ddl` of the pages, without where its words go.
+#[test]
+fn the_pages_lines_that_make_tables_print_statements() {
+    let pages = std::fs::read_dir("docs/consumers").expect("it is there");
+    let mut count = 0;
+    for page in pages.map(|page| page.expect("it can be listed").path()) {
+        let text = std::fs::read_to_string(&page).expect("text");
+        for line in text.lines().filter(|line| line.starts_with("imbridge schemas ddl")) {
+            let words = line
+                .split([' ', '\n'])
+                .skip(1)
+                .take_while(|word| !["|", ">"].contains(word));
+            let (code, printed, error) = run(Command::new(PROGRAM).args(words));
+            assert_eq!(code, Some(0), "{page:?}: {line}: {error}");
+            assert!(!printed.contains("<<"), "{printed}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 3);
 }

@@ -12,6 +12,7 @@ mod clocks;
 mod command_line;
 mod commands;
 mod consumers;
+mod ddl;
 mod echo;
 mod evolution;
 mod guides;

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::bridge::Home;
-use crate::support::kafka;
 use crate::support::reader::{Consumed, consume};
 use crate::support::schemas;
+use crate::support::{documents, kafka};
 
 const CREATED: &str = "openim/callbackAfterCreateGroupCommand";
 const SENT: &str = "openim/callbackAfterSendSingleMsgCommand";
@@ -24,15 +24,10 @@ fn python(message: &Consumed, schema: &Path) -> Value {
     decoded(command, message)
 }
 
-/// avsc, with the lines that docs/consumers.md has for it. A BigInt comes out as its text.
+/// avsc, with the lines that docs/consumers/typescript.md has for it. A BigInt comes out as its text.
 fn javascript(message: &Consumed, schema: &Path) -> Value {
-    let docs = std::fs::read_to_string("docs/consumers.md").expect("it is there");
-    let lines = docs
-        .split("```")
-        .find(|block| block.starts_with("javascript\n") && block.contains("LongType"));
-    let lines = lines
-        .expect("docs/consumers.md shows avsc's way")
-        .trim_start_matches("javascript");
+    let lines = documents::blocks("typescript", "javascript").remove(0);
+    assert!(lines.contains("LongType"), "{lines}");
     let read = r#"
         const { readFileSync } = require("node:fs");
         const value = Buffer.from(readFileSync(0, "utf8"), "hex");

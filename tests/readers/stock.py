@@ -11,6 +11,7 @@ def arguments(words):
     parser.add_argument("--registry", required=True, help="URL of the registry")
     parser.add_argument("--topic-prefix", required=True, help="topics that begin with this and a dot")
     parser.add_argument("--until-count", type=int, required=True, help="so many messages")
+    parser.add_argument("files", nargs="*")
     parser.add_argument("--timeout-s", type=float, default=60.0)
     return parser.parse_args()
 

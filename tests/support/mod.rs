@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod documents;
 pub mod fleet;
 pub mod held;
 pub mod https;
@@ -16,6 +17,8 @@ pub mod reader;
 pub mod registry;
 pub mod samples;
 pub mod schemas;
+pub mod talk;
+pub mod versions;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! `imbridge schemas`: what is in a schemas folder, whether it is right, and what else is made of it. Thin: the folder's
 //! rules are those of `schema`, the topics' names those of `publish`.
 
+mod ddl;
 mod list;
 mod new;
 mod topic;
@@ -58,6 +59,8 @@ enum Verb {
         #[arg(value_name = "COMMAND")]
         commands: Vec<String>,
     },
+    /// What makes a topic a table: statements for ClickHouse, Flink or PostgreSQL, or a program for Spark.
+    Ddl(ddl::Options),
     /// Draft a first version from sample bodies, or the next one with the fields that no version declares.
     ///
     /// What the fields mean is left to you: the draft says TODO, which lint refuses.
@@ -90,6 +93,7 @@ pub(super) fn run(options: Options) -> Result<bool> {
         Verb::Lint { publish, json } => return lint(&dir, publish, json),
         Verb::Publish => return lint(&dir, true, false),
         Verb::Registry(verb) => return super::registry::run(&verb),
+        Verb::Ddl(options) => put(None, &ddl::run(&dir, &options)?)?,
         Verb::New(options) => new::run(&dir, &options)?,
         Verb::Kinds { out } => put(out, &schema::kinds_page(&dir, &Catalogue::load(&dir)?)?)?,
         Verb::Docs { out, prefix } => put(out, &docs(&Catalogue::load(&dir)?, &prefix))?,

@@ -1,0 +1,76 @@
+//! The code that docs/consumers/ shows, run as it stands there but for the topics' prefix.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::bridge::Home;
+use super::kafka;
+
+/// The blocks of a language on a reader's page.
+pub fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("docs/consumers/{page}.md")).expect("it is there");
+    let begin = format!("```{language}\n");
+    let blocks = text
+        .split(&begin)
+        .skip(1)
+        .map(|rest| rest.split_once("\n```").expect("it ends").0);
+    blocks.map(str::to_owned).collect()
+}
+
+/// A reader's program in a file of `folder`, on topics with this prefix.
+pub fn written(code: &str, prefix: &str, folder: &Path, name: &str) -> std::path::PathBuf {
+    assert!(code.contains("\"im."), "{code}");
+    let path = folder.join(name);
+    std::fs::write(&path, code.replace("\"im.", &format!("\"{prefix}."))).expect("a temporary folder is writable");
+    path
+}
+
+/// What a reader prints first: it reads for ever. kafkajs logs there, too, in JSON.
+pub fn first_line(program: &mut Command) -> String {
+    let mut child = program.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok);
+    let line = lines.find(|line| !line.starts_with('{'));
+    child.kill().ok();
+    child.wait().expect("it ends");
+    line.expect("an event")
+}
+
+/// The line that Python's page prints of an event.
+pub fn python(prefix: &str, brokers: &str, registry: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let path = written(&blocks("python", "python")[0], prefix, folder.path(), "reader.py");
+    let mut python = Command::new(variable("IMBRIDGE_TEST_PYTHON"));
+    first_line(python.arg(path).args([brokers, registry]))
+}
+
+/// The line that TypeScript's page prints.
+pub fn javascript(home: &Home) -> String {
+    let path = written(&blocks("typescript", "js")[0], &home.prefix, home.path(), "reader.js");
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
+    first_line(node.arg(path).args([kafka::shared(), home.registry()]))
+}
+
+/// The line that one of Java's programs prints.
+pub fn java(home: &Home, number: usize) -> String {
+    let path = written(
+        &blocks("java", "java")[number],
+        &home.prefix,
+        home.path(),
+        "Reader.java",
+    );
+    let mut java = Command::new("java");
+    java.args([
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        &format!("{}/*", variable("IMBRIDGE_TEST_JARS")),
+    ]);
+    first_line(java.arg(path).args([kafka::shared(), home.registry()]))
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("run by scripts/test")
+}
