@@ -34,13 +34,12 @@ impl Table {
             }
         };
         let [app, event_id, received_at] = ["app", "event_id", "received_at"].map(of_meta);
-        // A command's record can have a `seq` of the IM server's own.
-        let position = match (has("spool_seq"), has("spool")) {
-            (true, _) => ["spool", "spool_seq", "spool_part"].map(str::to_owned).to_vec(),
-            (false, true) => ["spool", "seq", "part"].map(str::to_owned).to_vec(),
-            (false, false) => vec![received_at.clone(), event_id.clone()],
-        };
         let is_keyed = has(KEY);
+        // The timeline's, and those of a command's record, which can have a `seq` of the IM server's own.
+        let position = match is_keyed {
+            true => ["spool", "seq", "part"],
+            false => ["spool", "spool_seq", "spool_part"],
+        };
         let key = Column {
             name: KEY.to_owned(),
             optional: false,
@@ -54,7 +53,7 @@ impl Table {
             is_keyed,
             event_id,
             received_at,
-            order: [app, KEY.to_owned()].into_iter().chain(position).collect(),
+            order: [&*app, KEY].into_iter().chain(position).map(str::to_owned).collect(),
         }
     }
 
