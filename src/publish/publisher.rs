@@ -262,23 +262,14 @@ impl Publisher {
             }
             served = deliveries.receipts.len();
         }
+        let fatal = self.producer.client().fatal_error();
         let mut deliveries = self.producer.context().deliveries();
-        let telling = deliveries
-            .failures
-            .iter()
-            .find(|failure| failure.kind != Kind::Consequence);
-        if let Some(failure) = telling.or(deliveries.failures.first()) {
-            return Err(Fault::new("delivery", failure.diagnosis(&self.config)));
-        }
-        let receipts = std::mem::take(&mut deliveries.receipts);
+        let receipts = deliveries.take(fatal, |failure| failure.diagnosis(&self.config))?;
         drop(deliveries);
         if !receipts.is_empty() {
             self.producer.context().down.store(false, Ordering::Relaxed);
         }
-        match self.producer.client().fatal_error() {
-            Some((code, text)) => Err(Fault::new("fatal", format!("{code}: {text}"))),
-            None => Ok(receipts),
-        }
+        Ok(receipts)
     }
 
     /// Gives the producer up: sends nothing more, and waits so long for the outcome of what is in flight.

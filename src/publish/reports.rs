@@ -12,7 +12,7 @@ use rdkafka::producer::ProducerContext;
 use super::context::advice;
 use super::message::Receipt;
 use super::refusal::{Failure, Kind, kind_of};
-use super::{Context, native};
+use super::{Context, Fault, native};
 
 /// What librdkafka says of a message whose batch was refused for another record. Its code is that of the batch then, although
 /// its documentation has one for this.
@@ -94,8 +94,52 @@ impl ProducerContext for Reports {
     }
 }
 
+impl Deliveries {
+    /// What was delivered, where nothing failed. Otherwise everything stays for the producer's last words: what is taken and not counted
+    /// would pass for something that Kafka does not have.
+    pub fn take(
+        &mut self,
+        fatal: Option<(RDKafkaErrorCode, String)>,
+        diagnosis: impl FnOnce(&Failure) -> String,
+    ) -> Result<Vec<Receipt>, Fault> {
+        let telling = self.failures.iter().find(|failure| failure.kind != Kind::Consequence);
+        if let Some(failure) = telling.or(self.failures.first()) {
+            return Err(Fault::new("delivery", diagnosis(failure)));
+        }
+        match fatal {
+            Some((code, text)) => Err(Fault::new("fatal", format!("{code}: {text}"))),
+            None => Ok(std::mem::take(&mut self.receipts)),
+        }
+    }
+}
+
 impl Reports {
     pub fn deliveries(&self) -> MutexGuard<'_, Deliveries> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_delivered_before_a_fault_is_there_for_the_last_words() {
+        let failed = |code| Failure::unsent(2, "t", 0, code);
+        let fatal = || Some((RDKafkaErrorCode::GaplessGuarantee, "no".to_owned()));
+        for (failures, fatal, reason) in [
+            (vec![], fatal(), "fatal"),
+            (vec![failed(RDKafkaErrorCode::InvalidTimestamp)], fatal(), "delivery"),
+            (vec![failed(RDKafkaErrorCode::PurgeQueue)], None, "delivery"),
+        ] {
+            let receipts = vec![Receipt { ticket: 1, offset: 7 }];
+            let mut deliveries = Deliveries { receipts, failures };
+            let fault = deliveries.take(fatal, |failure| failure.text.clone()).unwrap_err();
+            assert_eq!((fault.reason, deliveries.receipts.len()), (reason, 1));
+        }
+        let receipts = vec![Receipt { ticket: 1, offset: 7 }];
+        let failures = Vec::new();
+        let taken = Deliveries { receipts, failures }.take(None, |_| unreachable!());
+        assert_eq!(taken.unwrap(), [Receipt { ticket: 1, offset: 7 }]);
     }
 }
