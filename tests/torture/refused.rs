@@ -33,12 +33,7 @@ fn refusals(delivery: &str) {
     home.set("KAFKA__REFUSAL_GRACE_S", GRACE_S.to_string());
     home.environment("KAFKA_PASSWORD", PASSWORD);
     let ca = doors.certificates.join("ca.crt");
-    // Messages get old in librdkafka's queue, or none would be too old for a topic.
-    let linger = match delivery {
-        "idempotent" => "\"linger.ms\" = \"20\"\n",
-        _ => "",
-    };
-    home.configure(&format!("{SASL}{linger}\"ssl.ca.location\" = \"{}\"", ca.display()));
+    home.configure(&format!("{SASL}\"ssl.ca.location\" = \"{}\"", ca.display()));
     let prefix = home.prefix.clone();
     let ids = format!("imbridge.{prefix}");
     let [kept, refused] = TOPICS.map(|topic| format!("{prefix}.{topic}"));
