@@ -18,7 +18,7 @@ use super::timeline::{Timeline, Told};
 use super::unfold::{Reason, clear_head, cleared, events_of, open};
 use crate::callback::{CommandTable, Head, Provider};
 use crate::provider::{Event, Privacy, group_of};
-use crate::publish::{Message, Position, Slot, partition_of};
+use crate::publish::{Message, Position, Slot};
 use crate::schema::registry::{Ids, Question};
 use crate::schema::{Catalogue, Command, Encoder, Framing, Meaning, Meta, Style};
 use crate::spool::Record;
@@ -55,8 +55,9 @@ enum Made {
     Message(Message, Option<Message>),
     /// Nothing: it is a copy of an earlier one.
     Copy,
-    /// A dead letter with this key, since its topic or this record is refused.
-    Refused { reason: Reason, slot: Slot, key: String },
+    /// A dead letter in the place of its own message, since its topic or this record is refused; and the timeline's, for the case that
+    /// Kafka has its own all the same.
+    Refused(Reason, Message, Option<Message>),
 }
 
 /// How the records of an event name their schemas.
@@ -162,9 +163,8 @@ impl Composer {
                 messages.extend(self.bury(letter, limit));
                 continue;
             };
-            let made = self.message(&callback.head, position, event, framings);
-            let letter = DeadLetter::new;
-            let letter = match made {
+            let (letter, mut beside) = (DeadLetter::new, None);
+            let letter = match self.message(&callback.head, position, event, framings) {
                 Ok(Made::Copy) => continue,
                 Ok(Made::Message(message, copy)) if message.size() <= limit(&message.slot.topic) => {
                     messages.push(message);
@@ -180,12 +180,17 @@ impl Composer {
                         .with_key(Some(message.key))
                         .instead_of(message.slot)
                 }
-                Ok(Made::Refused { reason, slot, key }) => {
-                    letter(record, head, reason).with_key(Some(key)).instead_of(slot)
+                Ok(Made::Refused(reason, own, copy)) => {
+                    let twin = Some(own.slot.clone());
+                    beside = copy.map(|copy| Message { twin, ..copy });
+                    letter(record, head, reason)
+                        .with_key(Some(own.key))
+                        .instead_of(own.slot)
                 }
                 Err(reason) => letter(record, head, reason).with_key(group_of(&event.body)),
             };
             messages.extend(self.bury(letter.with_event(event), limit));
+            messages.extend(beside);
         }
         Ok(messages)
     }
@@ -249,9 +254,7 @@ impl Composer {
         let command = self.catalogue.command(head.provider.as_str(), &event.command);
         let (Some(command), Some(framing)) = (command, framings.own) else {
             let (message, of_group) = self.unknown(head, position, event);
-            if let Some(refused) = self.refusal(position, &message.slot.topic, &message.key) {
-                return Ok(refused);
-            }
+            let refused = self.refusal(position, &message.slot.topic);
             let told = Told {
                 head,
                 event,
@@ -261,7 +264,7 @@ impl Composer {
                 event_time_ms: None,
             };
             let copy = self.copy(&told, &message, framings);
-            return Ok(Made::Message(message, copy));
+            return Ok(self.made(refused, message, copy));
         };
         let content = command
             .has_identity()
@@ -281,11 +284,7 @@ impl Composer {
         let topic = self.names.topic(head.provider, command.name());
         let key = encoded.key.unwrap_or_else(|| head.app.clone());
         let arrival = Arrival::of(head, position.seq, event.index);
-        if let Some(refused) = self.refusal(position, topic, &key) {
-            // Sent once more by somebody, it is no copy of what never came.
-            self.history.repeats.rewind(arrival);
-            return Ok(refused);
-        }
+        let refused = self.refusal(position, topic);
         let seen = Seen {
             head,
             command: command.name(),
@@ -293,10 +292,12 @@ impl Composer {
             id: content.filter(|_| encoded.identified),
             numbered: encoded.numbered,
         };
-        if !self.history.admit(seen) {
+        if refused.is_some() {
+            // Sent once more by somebody, it is no copy of what never came.
+            self.history.repeats.rewind(arrival);
+        } else if !self.history.admit(seen) {
             return Ok(Made::Copy);
-        }
-        if position.seq > self.composed {
+        } else if position.seq > self.composed {
             for path in &encoded.unmapped {
                 self.metrics.unmapped(command.provider(), command.name(), path);
             }
@@ -324,7 +325,16 @@ impl Composer {
             event_time_ms: encoded.time_ms,
         };
         let copy = self.copy(&told, &message, framings);
-        Ok(Made::Message(message, copy))
+        Ok(self.made(refused, message, copy))
+    }
+
+    fn made(&self, refused: Option<Reason>, message: Message, copy: Option<Message>) -> Made {
+        let Some(reason) = refused else {
+            return Made::Message(message, copy);
+        };
+        // Only an earlier session can have sent it, and a transaction that did not end has sent nothing.
+        let may_be_there = message.position.seq <= self.composed && !self.names.is_transactional();
+        Made::Refused(reason, message, copy.filter(|_| may_be_there))
     }
 
     /// The timeline's message of an event.
@@ -337,22 +347,12 @@ impl Composer {
     }
 
     /// Why an event that would go to this topic becomes a dead letter.
-    fn refusal(&self, position: Position, topic: &Arc<str>, key: &str) -> Option<Made> {
+    fn refusal(&self, position: Position, topic: &str) -> Option<Reason> {
         let verdict = self.refusals.verdict(position, topic)?;
         if !self.counted.contains(&(position.seq, position.index)) {
-            self.metrics
-                .refused
-                .with_label_values(&[&**topic, &verdict.error])
-                .inc();
+            self.metrics.refused.with_label_values(&[topic, &verdict.error]).inc();
         }
-        Some(Made::Refused {
-            reason: (verdict.reason, verdict.text.clone()),
-            slot: Slot {
-                topic: Arc::clone(topic),
-                partition: partition_of(key.as_bytes(), self.names.partitions),
-            },
-            key: key.to_owned(),
-        })
+        Some((verdict.reason, verdict.text.clone()))
     }
 
     /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order. Says also whether its key is a group's id.

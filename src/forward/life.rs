@@ -251,8 +251,18 @@ impl<'a> Life<'a> {
             let completes = step.completes.map(|record| record.seq);
             let replayed = message.position.seq <= self.composed;
             let other = || self.parts.composer.other_place(message);
-            let is_counted = replayed && !self.parts.composer.is_timeline(&message.slot.topic);
-            if replayed && !self.known.present.is_empty() && self.known.present.has(message, other().as_ref()) {
+            let is_copy = self.parts.composer.is_timeline(&message.slot.topic);
+            let (is_counted, present) = (replayed && !is_copy, &self.known.present);
+            let is_there = || replayed && !present.is_empty() && present.has(message, other().as_ref());
+            // The copy of an event that is a dead letter, unless it is in its topic all the same.
+            let is_moot = || {
+                is_copy
+                    && message
+                        .twin
+                        .as_ref()
+                        .is_some_and(|twin| !present.has_event(message, twin))
+            };
+            if is_there() || is_moot() {
                 self.window.pass(completes);
                 self.parts.metrics.skipped.inc_by(is_counted.into());
             } else {

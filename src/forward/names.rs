@@ -69,6 +69,11 @@ impl Names {
         self.topics = topics_of(catalogue, prefix);
     }
 
+    /// Whether messages are sent in transactions.
+    pub fn is_transactional(&self) -> bool {
+        self.checkpoints.is_some()
+    }
+
     /// The topic of a command that has a schema.
     pub fn topic(&self, provider: Provider, command: &str) -> &Arc<str> {
         &self.topics[&provider][command]

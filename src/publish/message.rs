@@ -79,7 +79,7 @@ pub struct Message {
     /// When the callback arrived, in Unix milliseconds. Never Kafka's timestamp: brokers delete and refuse by that.
     pub received_at_ms: i64,
     /// The other place where an earlier session may have sent this event: for a dead letter of an event that its topic refused,
-    /// that topic's partition.
+    /// that topic's partition. For the timeline's copy of such an event the same: the copy goes out only where the event is there.
     pub twin: Option<Slot>,
 }
 

@@ -28,12 +28,20 @@ impl Present {
     /// Whether this event is there, in its own place or, as a dead letter or the event itself, in another. One at the same position
     /// with another time of arrival is of another history: the spool's folder was set back to an older copy.
     pub fn has(&self, message: &Message, other: Option<&Slot>) -> bool {
-        let at = |slot: &Slot, position| self.0.get(&(slot.clone(), position)) == Some(&message.received_at_ms);
+        self.is_at(&message.slot, message.position, message) || other.is_some_and(|slot| self.has_event(message, slot))
+    }
+
+    /// Whether the event of this message is in this place.
+    pub fn has_event(&self, message: &Message, slot: &Slot) -> bool {
         let whole = Position {
             part: 0,
             ..message.position
         };
-        at(&message.slot, message.position) || other.is_some_and(|slot| at(slot, whole))
+        self.is_at(slot, whole, message)
+    }
+
+    fn is_at(&self, slot: &Slot, position: Position, message: &Message) -> bool {
+        self.0.get(&(slot.clone(), position)) == Some(&message.received_at_ms)
     }
 
     /// Adds a message that Kafka is known to have.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Composer, composer_of, decoded, header, record};
 use crate::provider::Privacy;
-use crate::publish::{self, Message, TopicRefused};
+use crate::publish::{self, Message, Present, TopicRefused};
 use crate::spool::Record;
 
 const CREATED: &str = "Group.CallbackAfterCreateGroup";
@@ -115,8 +115,42 @@ fn an_event_that_its_own_topic_refuses_is_a_dead_letter_and_comes_in_when_that_i
         text: "no WRITE".into(),
     };
     composer.refusals.learn_topic(&refused, false, Instant::now());
-    let messages = compose(&mut composer, &record(CREATED, r#"{"GroupId":"g"}"#), usize::MAX);
+    let record = record(CREATED, r#"{"GroupId":"g"}"#);
+    let messages = compose(&mut composer, &record, usize::MAX);
     assert_eq!((messages.len(), &*messages[0].slot.topic), (1, "im.dead-letter"));
+    // Gone through again, it may have been sent before its topic refused: then its copy is owed.
+    let again = compose(&mut composer, &record, usize::MAX);
+    let [letter, copy] = again.as_slice() else {
+        panic!("{again:?}")
+    };
+    assert_eq!(letter, &messages[0]);
+    assert_eq!((&*copy.slot.topic, &copy.twin), ("im.timeline", &letter.twin));
+    let own = copy.twin.clone().expect("it is set");
+    let mut present = Present::default();
+    assert!(!present.has_event(copy, &own));
+    present.note(own.clone(), copy.position, copy.received_at_ms);
+    assert!(present.has_event(copy, &own) && !present.has(copy, None));
+}
+
+#[test]
+fn with_transactions_an_event_that_is_a_dead_letter_was_never_sent() {
+    let mut config = publish::Config {
+        timeline: Some(publish::Timeline::default()),
+        refusal_grace_s: 0,
+        ..publish::Config::default()
+    };
+    config.delivery = publish::Delivery::Transactional;
+    let mut composer = composer_of(&config);
+    let refused = TopicRefused {
+        topic: format!("im.tencent.{CREATED}"),
+        error: "TopicAuthorizationFailed".into(),
+        text: "no WRITE".into(),
+    };
+    composer.refusals.learn_topic(&refused, false, Instant::now());
+    for _ in 0..2 {
+        let messages = compose(&mut composer, &record(CREATED, r#"{"GroupId":"g"}"#), usize::MAX);
+        assert_eq!(messages.len(), 1);
+    }
 }
 
 #[test]
