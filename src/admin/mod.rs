@@ -38,23 +38,15 @@ use crate::spool::Appender;
 use history::History;
 use readings::Readings;
 
-/// The files of the status page, the first of which loads the others: path, `Content-Type`, content.
+/// The files of the status page, the first of which loads the others: path, kind of text, content.
 const PAGE: [(&str, &str, &str); 5] = [
-    ("/", "text/html; charset=utf-8", include_str!("page/page.html")),
-    ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
+    ("/", "html", include_str!("page/page.html")),
+    ("/page.css", "css", include_str!("page/page.css")),
+    ("/page.js", "javascript", include_str!("page/page.js")),
+    ("/uPlot.css", "css", include_str!("vendor/uPlot/uPlot.min.css")),
     (
-        "/page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("page/page.js"),
-    ),
-    (
-        "/uPlot.min.css",
-        "text/css; charset=utf-8",
-        include_str!("vendor/uPlot/uPlot.min.css"),
-    ),
-    (
-        "/uPlot.iife.min.js",
-        "text/javascript; charset=utf-8",
+        "/uPlot.js",
+        "javascript",
         include_str!("vendor/uPlot/uPlot.iife.min.js"),
     ),
 ];
@@ -193,7 +185,7 @@ fn sent_token(authorization: &str) -> Option<String> {
 }
 
 async fn metrics(state: web::Data<State>, ready: web::Data<IntGauge>) -> HttpResponse {
-    ready.set(unready(&state).is_none().into());
+    ready.set(state.appender.unready().is_none().into());
     match TextEncoder::new().encode_to_string(&state.registry.gather()) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))
@@ -228,7 +220,7 @@ async fn sample(registry: Registry, history: Arc<Mutex<History>>) {
 
 fn file_of_page(kind: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, kind))
+        .insert_header((CONTENT_TYPE, format!("text/{kind}; charset=utf-8")))
         .insert_header(("content-security-policy", POLICY))
         .insert_header(("x-content-type-options", "nosniff"))
         .body(content)
@@ -254,16 +246,11 @@ async fn livez(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match unready(&state) {
+    match state.appender.unready() {
         None => HttpResponse::Ok().json(json!({"status": "ready"})),
         Some((reason, message)) => HttpResponse::ServiceUnavailable()
             .json(json!({"status": "not ready", "reason": reason, "message": message})),
     }
-}
-
-/// Why a callback cannot be made durable now, or should go to another replica.
-fn unready(state: &State) -> Option<(&'static str, String)> {
-    state.appender.unready()
 }
 
 #[cfg(test)]

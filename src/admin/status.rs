@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::State;
 use super::history::History;
 use super::readings::Readings;
-use super::{State, unready};
 use crate::callback::{SHOWN_BYTES_MAX, clip};
 use crate::lifecycle::unix_ms;
 
@@ -30,7 +30,7 @@ const TOPICS_MAX: usize = 200;
 pub(super) fn status(state: &State, history: &History) -> Value {
     let readings = Readings::of(&state.registry);
     let now_ms = unix_ms();
-    let refusal = unready(state);
+    let refusal = state.appender.unready();
     let refused = readings.by("imbridge_refused_total", "topic");
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),

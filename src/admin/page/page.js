@@ -24,10 +24,11 @@ function table(id, columns, rows, none) {
 // The steps between the marks of an axis: whole things, whole seconds.
 const COUNTS = [...Array(12).keys()].flatMap(power => [1, 2, 5].map(step => step * 10 ** power));
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800];
+const age = value => value < 1 ? "0 s" : span(value);
 const short = value => value.toLocaleString("en", {notation: "compact"});
 const AXES = {
   records: {label: "records", incrs: COUNTS, tick: short, value: number},
-  age: {label: "age", incrs: SECONDS, tick: value => value ? span(value) : "0", value: span},
+  age: {label: "age", incrs: SECONDS, tick: age, value: age},
   rate: {label: "per second", incrs: COUNTS, tick: short, value: value => `${number(value)} /s`},
 };
 const COLOURS = ["soft", "one", "two"];
@@ -48,7 +49,7 @@ function plot(id, lines) {
   const it = new uPlot({
     width: figure.clientWidth, height: 220,
     cursor: {y: false, drag: {x: false}, sync: {key: "hour"}},
-    legend: {markers: {width: () => 0, fill: (_, line) => `var(--${COLOURS[line]})`}},
+    legend: {markers: {width: () => 2, dash: (_, line) => line > 1 ? "dashed" : "solid", stroke: (_, line) => `var(--${COLOURS[line]})`, fill: () => ""}},
     scales: {
       x: {range: (_, first, last) => [Math.min(first, last - 300), last]},
       ...Object.fromEntries(names.map(name => [name, {range: (_, least, most) => uPlot.rangeNum(0, Math.max(most, 10), 0.1, true)}])),
@@ -60,7 +61,7 @@ function plot(id, lines) {
     series: [
       {label: "time", value: (_, at) => at == null ? "now" : clock(at, {second: "2-digit"})},
       ...lines.map(([, name, label], index) => ({
-        label, scale: name, width: 1.6, stroke: () => colour(COLOURS[index + 1]),
+        label, scale: name, width: 2, dash: index ? [6, 4] : [], stroke: () => colour(COLOURS[index + 1]),
         value: (plot, value) => AXES[name].value(value ?? plot.data[index + 1].at(-1)),
       })),
     ],
@@ -89,8 +90,8 @@ function show(it) {
   tile("kafka", it.kafka.connected ? "good" : "bad", it.kafka.connected ? "connected" : "not connected",
     `${number(it.kafka.published)} messages published${it.kafka.breaker_open ? "; answers do not wait for it, since it was slow" : ""}${rebuilds ? "; producer rebuilt: " + rebuilds : ""}`);
   // By the machine's clock, or by how long nothing was delivered: a clock that was set back hides the one.
-  const age = Math.max(it.spool.oldest_age_s, it.spool.stalled_s), behind = it.spool.records;
-  tile("behind", age > 60 ? "bad" : age > 5 ? "warn" : "good", behind ? span(age) : "nothing waits", `${number(behind)} ${behind === 1 ? "record" : "records"}, ${bytes(it.spool.bytes)} in the spool`);
+  const late = Math.max(it.spool.oldest_age_s, it.spool.stalled_s), behind = it.spool.records;
+  tile("behind", late > 60 ? "bad" : late > 5 ? "warn" : "good", behind ? span(late) : "nothing waits", `${number(behind)} ${behind === 1 ? "record" : "records"}, ${bytes(it.spool.bytes)} in the spool`);
   const times = it.history.at_ms, seconds = (times.at(-1) - times[0]) / 1000;
   $("window").textContent = seconds > 3500 ? "Last hour" : `Since the start, ${span(seconds || 0)}`;
   (draws ??= plots()).forEach(draw => draw(it.history));
