@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `GET /` and the files of [`PAGE`] | the status page, live, for people |
+//! | `GET /`, and the `/page.*` and `/uPlot.*` that it loads | the status page, live, for people |
 //! | `GET /status.json` | what it shows |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /log/level`, `PUT /log/level` | the log's levels, as `log.level` has them |
