@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `GET /` | the status page, live, for people |
+//! | `GET /`, and the `/page.*` and `/uPlot.*` that it loads | the status page, live, for people |
 //! | `GET /status.json` | what it shows |
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /log/level`, `PUT /log/level` | the log's levels, as `log.level` has them |
@@ -17,6 +17,7 @@ mod status;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -37,10 +38,20 @@ use crate::spool::Appender;
 use history::History;
 use readings::Readings;
 
-/// One file with its style and its script: nothing is fetched from elsewhere.
-const PAGE: &str = include_str!("page.html");
-/// The page loads and asks this server only, and no other page may show it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
+/// The files of the status page, the first of which loads the others: path, kind of text, content.
+const PAGE: [(&str, &str, &str); 5] = [
+    ("/", "html", include_str!("page/page.html")),
+    ("/page.css", "css", include_str!("page/page.css")),
+    ("/page.js", "javascript", include_str!("page/page.js")),
+    ("/uPlot.css", "css", include_str!("vendor/uPlot/uPlot.min.css")),
+    (
+        "/uPlot.js",
+        "javascript",
+        include_str!("vendor/uPlot/uPlot.iife.min.js"),
+    ),
+];
+/// The page loads and asks this server only, runs nothing that stands in its HTML, and no other page may show it.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `[admin]` of the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -109,18 +120,20 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
     let history = Arc::new(Mutex::new(History::default()));
     let sampled = (state.registry.clone(), Arc::clone(&history));
     let app = move || {
-        App::new()
+        let app = App::new()
             .wrap(from_fn(authorize))
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
-            .route("/", web::get().to(page))
             .route("/status.json", web::get().to(status_json))
             .route("/metrics", web::get().to(metrics))
             .route("/log/level", web::get().to(level))
             .route("/log/level", web::put().to(set_level))
             .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz))
+            .route("/readyz", web::get().to(readyz));
+        PAGE.iter().fold(app, |app, (path, kind, content)| {
+            app.route(path, web::get().to(async || file_of_page(kind, content)))
+        })
     };
     let serve = move || {
         actix_web::rt::System::new().block_on(async {
@@ -172,7 +185,7 @@ fn sent_token(authorization: &str) -> Option<String> {
 }
 
 async fn metrics(state: web::Data<State>, ready: web::Data<IntGauge>) -> HttpResponse {
-    ready.set(unready(&state).is_none().into());
+    ready.set(state.appender.unready().is_none().into());
     match TextEncoder::new().encode_to_string(&state.registry.gather()) {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT))
@@ -201,16 +214,16 @@ async fn sample(registry: Registry, history: Arc<Mutex<History>>) {
         ticks.tick().await;
         let readings = Readings::of(&registry);
         let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.add(unix_ms(), readings);
+        history.add(unix_ms(), Instant::now(), readings);
     }
 }
 
-async fn page() -> HttpResponse {
+fn file_of_page(kind: &'static str, content: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CONTENT_TYPE, format!("text/{kind}; charset=utf-8")))
         .insert_header(("content-security-policy", POLICY))
         .insert_header(("x-content-type-options", "nosniff"))
-        .body(PAGE)
+        .body(content)
 }
 
 async fn status_json(state: web::Data<State>, history: web::Data<Mutex<History>>) -> HttpResponse {
@@ -233,16 +246,11 @@ async fn livez(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn readyz(state: web::Data<State>) -> HttpResponse {
-    match unready(&state) {
+    match state.appender.unready() {
         None => HttpResponse::Ok().json(json!({"status": "ready"})),
         Some((reason, message)) => HttpResponse::ServiceUnavailable()
             .json(json!({"status": "not ready", "reason": reason, "message": message})),
     }
-}
-
-/// Why a callback cannot be made durable now, or should go to another replica.
-fn unready(state: &State) -> Option<(&'static str, String)> {
-    state.appender.unready()
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
+use super::State;
 use super::history::History;
 use super::readings::Readings;
-use super::{State, unready};
 use crate::callback::{SHOWN_BYTES_MAX, clip};
 use crate::lifecycle::unix_ms;
 
@@ -29,7 +30,7 @@ const TOPICS_MAX: usize = 200;
 pub(super) fn status(state: &State, history: &History) -> Value {
     let readings = Readings::of(&state.registry);
     let now_ms = unix_ms();
-    let refusal = unready(state);
+    let refusal = state.appender.unready();
     let refused = readings.by("imbridge_refused_total", "topic");
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -53,7 +54,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
             "stalled_s": readings.sum("imbridge_delivery_stalled_seconds"),
             "commit_errors": readings.sum("imbridge_spool_commit_errors_total"),
         },
-        "commands": commands(&readings, history.earlier(), now_ms),
+        "commands": commands(&readings, history.earlier()),
         "refused": readings.by("imbridge_requests_refused_total", "reason"),
         "failed_open": readings.by("imbridge_failed_open_total", "reason"),
         "dead_letters": readings.by("imbridge_dead_letters_total", "reason"),
@@ -97,7 +98,7 @@ fn shorten(status: &mut Map<String, Value>) {
 }
 
 /// Each command that has come, the latest first: how often, how often not answered with success, its rate now, its last arrival.
-fn commands(readings: &Readings, earlier: Option<(i64, &Readings)>, now_ms: i64) -> Vec<Value> {
+fn commands(readings: &Readings, earlier: Option<(Instant, &Readings)>) -> Vec<Value> {
     let counts = |readings: &Readings| {
         let mut counts: BTreeMap<(String, String), (f64, f64)> = BTreeMap::new();
         for reading in readings.named("imbridge_requests_total") {
@@ -111,18 +112,17 @@ fn commands(readings: &Readings, earlier: Option<(i64, &Readings)>, now_ms: i64)
         }
         counts
     };
-    let then = earlier.map(|(at_ms, readings)| (at_ms, counts(readings)));
+    let then = earlier.map(|(at, readings)| (at.elapsed().as_secs_f64().max(0.001), counts(readings)));
     let last: BTreeMap<_, _> = readings
         .named("imbridge_last_arrival_timestamp_seconds")
         .map(|reading| ((reading.label("provider"), reading.label("command")), reading.value))
         .collect();
     let row = |((provider, command), (answered, failed)): ((String, String), (f64, f64))| {
-        let rate = then.as_ref().map(|(at_ms, counts)| {
+        let rate = then.as_ref().map(|(seconds, counts)| {
             let before = counts
                 .get(&(provider.clone(), command.clone()))
                 .copied()
                 .unwrap_or_default();
-            let seconds = (now_ms - at_ms).max(1) as f64 / 1000.0;
             (answered + failed - before.0 - before.1).max(0.0) / seconds
         });
         let arrival = last.get(&(provider.as_str(), command.as_str()));

@@ -158,7 +158,7 @@ fn planted_secrets_come_out_nowhere() {
         // x:planted-admin-old
         (Some("Basic eDpwbGFudGVkLWFkbWluLW9sZA=="), 200),
     ] {
-        for path in ["/metrics", "/status.json", "/"] {
+        for path in ["/metrics", "/status.json", "/", "/page.js"] {
             let headers: Vec<_> = authorization.iter().map(|value| ("Authorization", *value)).collect();
             let mut connection = crate::support::client::Connection::open(home.admin_port).expect("it listens");
             let answer = connection.request("GET", path, &headers, b"").expect("an answer");

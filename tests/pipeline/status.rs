@@ -8,14 +8,12 @@ use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
 
 /// What a browser saw: light and dark, on a desk and on a phone.
-fn look(bridge: &Bridge, kind: &str) -> Vec<Value> {
+fn look(bridge: &Bridge) -> Vec<Value> {
     let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
     let mut node = Command::new("node");
     node.env("NODE_PATH", modules)
         .arg("tests/readers/status.js")
         .arg(bridge.admin_url("/"));
-    // `IMBRIDGE_PICTURES=docs/images` renews the pictures of the documents.
-    node.args(std::env::var("IMBRIDGE_PICTURES").ok()).env("KIND", kind);
     let output = node.output().expect("node is there");
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the browser failed: {words}");
@@ -30,6 +28,8 @@ fn well_made(seen: &[Value], host: &str) {
     for it in seen {
         let view = format!("{} {}", it["colorScheme"], it["size"]);
         assert_eq!(it["faults"], serde_json::json!([]), "{view}");
+        assert_eq!(it["violations"], serde_json::json!([]), "{view}: what axe-core finds");
+        well_plotted(it, &view);
         assert_eq!(it["hosts"], serde_json::json!([host]), "{view} asks others");
         assert!(
             it["overflow_px"].as_i64() <= Some(0),
@@ -47,6 +47,60 @@ fn well_made(seen: &[Value], host: &str) {
     }
 }
 
+/// Axes with units, a legend, and under the cursor the values of that time. The hour that it is tried with is made by the reader.
+fn well_plotted(it: &Value, view: &str) {
+    let drawn: Vec<&str> = it["drawn"]
+        .as_array()
+        .expect("texts")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    for label in ["records", "age", "per second"] {
+        assert!(drawn.contains(&label), "{view}: no axis {label:?} in {drawn:?}");
+    }
+    assert!(drawn.iter().any(|text| text.starts_with("time, ")), "{view}: {drawn:?}");
+    let latest = [
+        "time: now, records: 359, age of the oldest: 6 min",
+        "time: now, callbacks answered: 359 /s, messages published: 718 /s",
+    ];
+    assert_eq!(it["latest"], serde_json::json!(latest), "{view}");
+    let named = [
+        "records: at most 359, age of the oldest: at most 6 min",
+        "callbacks answered: at most 359 /s, messages published: at most 718 /s",
+    ];
+    assert_eq!(it["named"], serde_json::json!(named), "{view}");
+    let [depth, rates] = [0, 1].map(|plot| it["hovered"][plot].as_str().expect("text"));
+    let (time, depth) = depth.split_once(", ").expect("a time first");
+    assert!(time.len() == "time: 00:00:00".len(), "{view}: {time}");
+    let records: u32 = between(depth, "records: ", ", age of the oldest: 3 min")
+        .parse()
+        .expect("a number");
+    assert!(
+        (170..190).contains(&records),
+        "{view}: {depth} in the middle of 0 to 359"
+    );
+    let values = format!(
+        "{time}, callbacks answered: {records} /s, messages published: {} /s",
+        records * 2
+    );
+    assert_eq!(rates, values, "{view}: the cursor is in both plots");
+    // Numbers of nothing are no news.
+    for counted in it["counted"]
+        .as_array()
+        .expect("texts")
+        .iter()
+        .filter_map(Value::as_str)
+    {
+        let zero = counted.split([' ', ',', ';']).any(|word| word == "0");
+        assert!(!zero, "{view} lists what did not happen: {counted}");
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let inner = text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    inner.unwrap_or_else(|| panic!("not {before:?}...{after:?}: {text}"))
+}
+
 #[test]
 fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
     let mut home = Home::new("status");
@@ -57,11 +111,12 @@ fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
     let markup = r#"["<img src=x onerror=alert(1)>"]"#;
     assert_eq!(bridge.connect().post(&broken, markup).expect("an answer").status, 200);
     bridge.settle();
-    let seen = look(&bridge, "well");
+    let seen = look(&bridge);
     well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
     for it in &seen {
         let tiles = [&it["tiles"]["accepting"], &it["tiles"]["kafka"], &it["tiles"]["behind"]];
         assert_eq!(tiles, ["accepting", "connected", "nothing waits"]);
+        assert_eq!(it["counted"][3], "nothing");
         let text = it["text"].as_str().expect("text");
         for part in ["Group.CallbackAfterCreateGroup", "not_an_object 1", "ago"] {
             assert!(text.contains(part), "no {part:?} in: {text}");
@@ -72,7 +127,7 @@ fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
     home.set("KAFKA__BROKERS", "127.0.0.1:1");
     home.set("SPOOL__MIN_FREE_BYTES", i64::MAX.to_string());
     let bridge = home.start_unready();
-    let seen = look(&bridge, "broken");
+    let seen = look(&bridge);
     well_made(&seen, &format!("127.0.0.1:{}", home.admin_port));
     assert_eq!(seen[0]["tiles"]["accepting"], "not accepting");
     assert_eq!(seen[0]["tiles"]["kafka"], "not connected");
