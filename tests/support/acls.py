@@ -22,14 +22,22 @@ def binding(right):
 everything = AclBindingFilter(
     ResourceType.ANY, None, ResourcePatternType.ANY, principal, None, AclOperation.ANY, AclPermissionType.ANY
 )
-for future in admin.delete_acls([everything]).values():
+wanted = {binding(right) for right in rights}
+found = set(admin.describe_acls(everything).result())
+# First what is given, then what is taken: a right that stays is there all the time.
+for future in admin.create_acls(list(wanted - found)).values() if wanted - found else []:
     future.result()
-wanted = [binding(right) for right in rights]
-for future in admin.create_acls(wanted).values() if wanted else []:
+taken = [
+    AclBindingFilter(
+        one.restype, one.name, one.resource_pattern_type, one.principal, one.host, one.operation, one.permission_type
+    )
+    for one in found - wanted
+]
+for future in admin.delete_acls(taken).values() if taken else []:
     future.result()
 # The broker takes them from the controller a moment later.
 deadline = time.monotonic() + 20
-while set(admin.describe_acls(everything).result()) != set(wanted):
+while set(admin.describe_acls(everything).result()) != wanted:
     if time.monotonic() > deadline:
         sys.exit("the broker does not have the rights after 20 s")
     time.sleep(0.05)
