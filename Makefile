@@ -7,11 +7,12 @@ help: ## this list
 
 # `make dev ARGS=...` passes them to `imbridge dev`, `make test ARGS=...` to `cargo test`.
 ARGS =
-PROFILE = release
+PROFILE = quick
 
 dev: ## run the bridge with an embedded broker, no configuration needed
 	scripts/setup build
-	cargo run --locked --profile $(PROFILE) -- dev $(ARGS)
+	@echo "make dev: compiles imbridge (about 3 minutes on two cores the first time, cargo shows how far it is), then starts it"
+	cargo run --locked --profile $(PROFILE) --no-default-features -- dev $(ARGS)
 
 test: ## all tests, against a real Kafka on loopback
 	scripts/test $(ARGS)

@@ -1,12 +1,14 @@
 //! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
+use rdkafka::message::Message;
 
 use super::consume::Reading;
 use super::embedded::Broker;
@@ -65,8 +67,9 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     let (mut bridge, _) = Bridge::start(&config, logging.levels.clone())?;
     logging.register(&bridge.registry)?;
     let stop = Stop::default();
-    let printer = print_events(&config.kafka, catalogue, stop.clone())?;
-    greet(&config, &bridge, &broker, commands);
+    let registry = bridge.registry_address.expect("it was asked for");
+    let printer = print_events(&config.kafka, catalogue, registry, stop.clone())?;
+    greet(&config, &bridge, registry, commands);
     tokio::select! {
         asked = until_signal() => asked?,
         cause = bridge.failed() => return Err(cause),
@@ -96,7 +99,7 @@ fn config(options: &Options, folder: &std::path::Path, broker: &Broker) -> Resul
     Ok(config)
 }
 
-fn greet(config: &Config, bridge: &Bridge, broker: &Broker, commands: usize) {
+fn greet(config: &Config, bridge: &Bridge, registry: SocketAddr, commands: usize) {
     let (address, app) = (bridge.address, config.tencent[0].sdk_app_id);
     println!(
         "imbridge dev: {commands} commands have a schema
@@ -105,7 +108,7 @@ fn greet(config: &Config, bridge: &Bridge, broker: &Broker, commands: usize) {
   Tencent    http://{address}/tencent
   OpenIM     http://{address}/openim/<command>
   schemas    http://{registry}   (a schema registry, for any consumer's deserializer)
-  metrics    http://{admin}/metrics
+  status     http://{admin}/   (a page for a browser; metrics at /metrics)
 
 Try it in another terminal:
 
@@ -114,16 +117,31 @@ Try it in another terminal:
 
 Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing is kept.
 ",
-        kafka = broker.address,
+        kafka = config.kafka.brokers,
         admin = bridge.admin_address,
-        registry = bridge.registry_address.expect("it was asked for"),
     );
 }
 
+/// How to read `topic` with consumers that know nothing of the bridge.
+fn how_to_read(topic: &str, kafka: &str, registry: SocketAddr) -> String {
+    format!(
+        "
+Read it with a stock consumer, in another terminal:
+
+  kcat -b {kafka} -C -t {topic} -o beginning -e -f '%k %h\\n'
+
+kcat shows keys and headers. The value is Avro; its schema is in the registry at http://{registry}.
+docs/consumers has a reader of values in Python: python reader.py {kafka} http://{registry}
+"
+    )
+}
+
 /// Reads every topic, from when it comes into being, and prints each message, its value decoded from its Avro bytes.
+/// After the first one it prints how to read it with another consumer.
 fn print_events(
     config: &publish::Config,
     catalogue: Arc<Catalogue>,
+    registry: SocketAddr,
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
     let prefix = format!("{}.", config.topic_prefix);
@@ -132,10 +150,12 @@ fn print_events(
         .timeline
         .as_ref()
         .map(|timeline| timeline.topic(&config.topic_prefix));
+    let kafka = config.brokers.clone();
     let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
         let mut looked_at = None::<Instant>;
+        let mut is_first = true;
         while !stop.is_raised() {
             if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
                 // A broker that is busy tells it the next time.
@@ -145,8 +165,9 @@ fn print_events(
             }
             if let Some(Ok(message)) = reading.next() {
                 let shown = Shown::new(&message, &mut decoder).pretty();
+                let hint = std::mem::take(&mut is_first).then(|| how_to_read(message.topic(), &kafka, registry));
                 // Whoever reads no more has seen enough; the bridge goes on.
-                if writeln!(std::io::stdout(), "{shown}\n").is_err() {
+                if writeln!(std::io::stdout(), "{shown}\n{}", hint.unwrap_or_default()).is_err() {
                     return;
                 }
             }

@@ -188,7 +188,12 @@ fn dev_with(pick: impl Fn(&str) -> String) {
             seen.contains(end).then(|| seen.clone())
         })
     };
-    let curl = pick(&read_until("nothing is kept")).replace(":8080/", &format!(":{port}/"));
+    let greeting = read_until("nothing is kept");
+    let page = format!("http://127.0.0.1:{admin}/");
+    assert!(greeting.contains(&format!("status     {page} ")), "{greeting}");
+    let (_, page, _) = run(Command::new("curl").args(["-sS", &page]));
+    assert!(page.contains("<html"), "{page}");
+    let curl = pick(&greeting).replace(":8080/", &format!(":{port}/"));
     let status = Command::new("bash")
         .args(["-c", &curl])
         .stdout(Stdio::null())
@@ -206,7 +211,19 @@ fn dev_with(pick: impl Fn(&str) -> String) {
         "{printed}"
     );
     let [kafka, registry] = [kafka, registry].map(|port| format!("127.0.0.1:{port}"));
-    let line = documents::python("im", &kafka, &format!("http://{registry}"));
+    let hint = read_until("python reader.py");
+    let kcat = hint.lines().find(|line| line.trim_start().starts_with("kcat -b"));
+    let (code, keys, errors) = run(Command::new("bash").args(["-c", kcat.expect("a line for kcat")]));
+    assert!(
+        code == Some(0) && keys.starts_with("@TGS#2J4SZEAEL ce_"),
+        "{keys}{errors}"
+    );
+    let registry = format!("http://{registry}");
+    assert!(
+        hint.contains(&format!("python reader.py {kafka} {registry}\n")),
+        "{hint}"
+    );
+    let line = documents::python("im", &kafka, &registry);
     assert!(line.contains(" MyFirstGroup "), "{line}");
     Command::new("kill")
         .arg(dev.id().to_string())
