@@ -11,7 +11,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::ends::{ask_leaders, read_to_ends};
-use super::transaction::spool_id;
+use super::topics::checkpoint_topic;
 use super::{Config, Context, Fault, partition_of};
 
 /// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after its time-out
@@ -20,9 +20,15 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
 
-/// `<prefix>.checkpoints`: the last [`Checkpoint`] of each spool, by spool id.
-pub fn checkpoint_topic(prefix: &str) -> String {
-    format!("{prefix}.checkpoints")
+/// The id in a spool's name, `<id>.<incarnation>`.
+pub(super) fn spool_id(spool: &str) -> &str {
+    spool.rsplit_once('.').map_or(spool, |(id, _)| id)
+}
+
+/// The name by which Kafka knows that two producers are of one spool. The checkpoints' topic tells a producer that is fenced
+/// off by whom, so bridges with other topics must not fence it off.
+pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
+    format!("imbridge.{topic_prefix}.{spool_id}")
 }
 
 /// Everything of this spool up to a record is in Kafka.

@@ -10,7 +10,6 @@ use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::checkpoint::checkpoint_topic;
 use super::native::{self, NewTopic, Owners, Settings};
 use super::{Config, ConnectError};
 
@@ -29,6 +28,11 @@ pub fn unknown_topic(prefix: &str, provider: &str) -> String {
 /// `<prefix>.dead-letter`: raw bytes of what cannot be encoded.
 pub fn dead_letter_topic(prefix: &str) -> String {
     format!("{prefix}.dead-letter")
+}
+
+/// `<prefix>.checkpoints`: the last [`Checkpoint`](super::Checkpoint) of each spool, by spool id.
+pub fn checkpoint_topic(prefix: &str) -> String {
+    format!("{prefix}.checkpoints")
 }
 
 /// What the cluster says of a topic.
