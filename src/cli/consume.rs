@@ -5,11 +5,11 @@ mod merge;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
@@ -17,8 +17,6 @@ pub(super) use self::merge::Merged;
 use crate::publish::{self, Context, RECEIVED_AT_HEADER};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// Between two questions to partitions whose leader has only just changed.
-const LEADER_PAUSE: Duration = Duration::from_millis(200);
 const POLL: Duration = Duration::from_millis(200);
 /// The bridge's clock, by which events arrive, and the broker's, by which they are appended, differ by less than this.
 const CLOCKS_DIFFER_MS: i64 = 24 * 3600 * 1000;
@@ -109,7 +107,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The next message, or the end of a partition ([`KafkaError::PartitionEOF`]), or nothing for a while.
+    /// The next message, or the end of a partition (`KafkaError::PartitionEOF`), or nothing for a while.
     pub fn next(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         let next = self.consumer.poll(POLL)?;
         let is_skipped = next.as_ref().is_ok_and(|message| self.skip(message));
@@ -167,31 +165,13 @@ impl Reading {
     }
 
     fn look_up(&self, partitions: &Places, time: Offset) -> Result<TopicPartitionList> {
-        let deadline = Instant::now() + TIMEOUT;
+        let times = list(partitions, time)?;
         if partitions.is_empty() {
-            return Ok(TopicPartitionList::new());
+            return Ok(times);
         }
-        loop {
-            match self.consumer.offsets_for_times(list(partitions, time)?, TIMEOUT) {
-                Err(cause) if is_passing(&cause) && Instant::now() < deadline => std::thread::sleep(LEADER_PAUSE),
-                found => {
-                    return found
-                        .context("Kafka does not tell the topics' offsets; may this user describe and read them?");
-                }
-            }
-        }
+        publish::ask_leaders(|| self.consumer.offsets_for_times(times.clone(), TIMEOUT))
+            .context("Kafka does not tell the topics' offsets; may this user describe and read them?")
     }
-}
-
-/// Whether a partition's leader has only just changed.
-fn is_passing(cause: &KafkaError) -> bool {
-    use rdkafka::types::RDKafkaErrorCode::{
-        FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch,
-    };
-    matches!(
-        cause.rdkafka_error_code(),
-        Some(FencedLeaderEpoch | LeaderNotAvailable | NotLeaderForPartition | UnknownLeaderEpoch)
-    )
 }
 
 /// A message's headers, as text.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::app::{Config, ConfigError};
 use crate::lifecycle::Stop;
@@ -97,6 +97,17 @@ enum Command {
     Schemas(schemas::Options),
 }
 
+/// What commands take that look at something of a configuration.
+#[derive(Args)]
+struct Common {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// JSON, for machines.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Runs the command line and gives the exit code.
 pub fn run() -> ExitCode {
     // Whether all is well; where not, the command has said why.
@@ -108,7 +119,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(options) => simulate::run(&options),
         Command::Replay(options) => replay::run(&load(&options.config), &options),
         Command::Tail(options) => tail::run(&load(&options.config), &options),
-        Command::Topics(verb) => topics::run(&load(&verb.common().config), &verb),
+        Command::Topics(verb) => topics::run(&load(&verb.options().common.config), &verb),
         Command::Schemas(options) => schemas::run(options),
     };
     match outcome {

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
+use super::Common;
 use super::exported::{Exported, callback_of};
 use super::filter::{Filter, rfc3339, safe};
 use crate::app::Config;
@@ -47,16 +48,6 @@ pub(super) enum Verb {
         #[command(flatten)]
         selection: Selection,
     },
-}
-
-#[derive(Args)]
-pub(super) struct Common {
-    /// The configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// JSON, for machines.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]

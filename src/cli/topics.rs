@@ -2,13 +2,13 @@
 //! what a difference means is `publish`'s.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::{Error, Result, bail};
 use clap::{Args, Subcommand};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
+use super::Common;
 use crate::app::{Config, load_schemas};
 use crate::forward::{self, Composer};
 use crate::publish::{self, Drift, Finding, TopicPlan};
@@ -18,30 +18,26 @@ pub(super) enum Verb {
     /// Say what is missing and what differs, with the command that mends it. Changes nothing.
     ///
     /// Exits with 1 when something is missing or differs.
-    Plan(Common),
+    Plan(Options),
     /// Create the topics that are missing, whatever kafka.create_topics says. Topics that are there stay as they are.
     ///
     /// Exits with 1 when a topic is of no use to the bridge afterwards.
-    Apply(Common),
+    Apply(Options),
 }
 
 #[derive(Args)]
-pub(super) struct Common {
-    /// The configuration.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// JSON, for machines.
-    #[arg(long)]
-    json: bool,
+pub(super) struct Options {
+    #[command(flatten)]
+    pub common: Common,
     /// Only the topic of this command; may be given several times.
     #[arg(long = "command", value_name = "NAME")]
     commands: Vec<String>,
 }
 
 impl Verb {
-    pub fn common(&self) -> &Common {
-        let (Verb::Plan(common) | Verb::Apply(common)) = self;
-        common
+    pub fn options(&self) -> &Options {
+        let (Verb::Plan(options) | Verb::Apply(options)) = self;
+        options
     }
 }
 
@@ -78,21 +74,23 @@ fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<V
 
 /// Whether the topics are as the verb wants them.
 pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
-    let topics = chosen(config, wanted(config)?.1, &verb.common().commands)?;
+    let options = verb.options();
+    let json = options.common.json;
+    let topics = chosen(config, wanted(config)?.1, &options.commands)?;
     let plans = plan(config, &topics)?;
     let well = match verb {
-        Verb::Plan(common) => {
-            print(config, &plans, common.json)?;
+        Verb::Plan(_) => {
+            print(config, &plans, json)?;
             plans
                 .iter()
                 .all(|plan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing)
         }
-        Verb::Apply(common) => {
+        Verb::Apply(_) => {
             let missing = missing(&plans);
             publish::create(&config.kafka, &missing)?;
             let plans = plan(config, &topics)?;
-            print(config, &plans, common.json)?;
-            if !common.json {
+            print(config, &plans, json)?;
+            if !json {
                 writeln!(std::io::stdout(), "{} topics created", missing.len())?;
             }
             plans.iter().all(TopicPlan::is_usable)

@@ -157,8 +157,9 @@ impl Forwarder {
                 return everything;
             }
             if progress.delivered >= progress.composed
-                && self.renewals.apply(&mut self.composer, &self.config.topic_prefix)
+                && let Some(renewal) = self.renewals.take()
             {
+                self.composer.renew(renewal, &self.config.topic_prefix);
                 info!(
                     from = progress.delivered + 1,
                     topics = self.composer.topics().len(),

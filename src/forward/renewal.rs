@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::compose::Composer;
 use crate::callback::CommandTable;
 use crate::provider::Privacy;
 use crate::schema::Catalogue;
@@ -33,10 +32,9 @@ impl Renewals {
         self.place().is_some()
     }
 
-    /// Gives the composer what waits; true when something did.
-    pub(super) fn apply(&self, composer: &mut Composer, topic_prefix: &str) -> bool {
-        let waiting = self.place().take();
-        waiting.map(|renewal| composer.renew(renewal, topic_prefix)).is_some()
+    /// What waits, for the composer.
+    pub(super) fn take(&self) -> Option<Renewal> {
+        self.place().take()
     }
 
     /// What [`Reader::read`] gives; while a renewal waits, only what may have been composed already, up to `composed`.

@@ -8,7 +8,6 @@ use rdkafka::client::Client;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
-use super::checkpoint::checkpoint_topic;
 use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
 use super::native::{self, Allowed, Operation, Owners};
 use super::refusal::{Kind, TopicRefused, kind_of};
@@ -104,7 +103,7 @@ fn lacking(config: &Config, topic: &str, allowed: &Allowed) -> Vec<Operation> {
     let Some(allowed) = allowed else { return Vec::new() };
     let mut needed = vec![Operation::Write, Operation::Describe, Operation::DescribeConfigs];
     // With transactions the checkpoint says what is there, and only it is read.
-    if config.delivery == Delivery::Idempotent || topic == checkpoint_topic(&config.topic_prefix) {
+    if config.delivery == Delivery::Idempotent || topic == topics::checkpoint_topic(&config.topic_prefix) {
         needed.push(Operation::Read);
     }
     needed.retain(|operation| !allowed.contains(operation));

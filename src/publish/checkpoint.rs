@@ -1,25 +1,34 @@
 //! How far a spool has been delivered, as Kafka has it: a record in a compacted topic, written in the same transaction as
 //! the messages it speaks of. It also tells who wrote last, so that a producer that was fenced off sees why.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::transaction::spool_id;
-use super::{Config, Context, Fault, partition_of, topics};
+use super::ends::{ask_leaders, read_to_ends};
+use super::topics::checkpoint_topic;
+use super::{Config, Context, Fault, partition_of};
 
 /// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after its time-out
 /// (`transaction.timeout.ms`), which may be another for that bridge.
 const TIMEOUT: Duration = Duration::from_secs(90);
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(200);
 
-/// `<prefix>.checkpoints`: the last [`Checkpoint`] of each spool, by spool id.
-pub fn checkpoint_topic(prefix: &str) -> String {
-    format!("{prefix}.checkpoints")
+/// The id in a spool's name, `<id>.<incarnation>`.
+pub(super) fn spool_id(spool: &str) -> &str {
+    spool.rsplit_once('.').map_or(spool, |(id, _)| id)
+}
+
+/// The name by which Kafka knows that two producers are of one spool. The checkpoints' topic tells a producer that is fenced
+/// off by whom, so bridges with other topics must not fence it off.
+pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
+    format!("imbridge.{topic_prefix}.{spool_id}")
 }
 
 /// Everything of this spool up to a record is in Kafka.
@@ -86,7 +95,11 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
     };
     let everything = consumer("read_uncommitted")?;
     let committed = consumer("read_committed")?;
-    let end = |consumer: &BaseConsumer<Context>| topics::end_of(consumer.client(), &topic, partition).map_err(fault);
+    // As far as this consumer can see.
+    let end = |consumer: &BaseConsumer<Context>| {
+        let ends = ask_leaders(|| consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT));
+        ends.map(|(_, end)| end).map_err(fault)
+    };
     let wanted = match extent {
         Extent::Visible => 0,
         Extent::Everything => end(&everything)?,
@@ -103,21 +116,21 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
         .map_err(fault)?;
     committed.assign(&list).map_err(fault)?;
     let mut last = None;
-    loop {
-        match committed.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) if message.key() == Some(spool_id.as_bytes()) => {
+    let mut open = BTreeMap::from([(partition, i64::MAX)]);
+    let left = deadline.saturating_duration_since(Instant::now());
+    for message in read_to_ends(&mut open, left, || committed.poll(POLL)) {
+        match message {
+            Ok(message) if message.key() == Some(spool_id.as_bytes()) => {
                 let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());
                 let unreadable = || fault(format!("{topic} has a record for {spool_id} that is none"));
                 last = Some(text.and_then(|text| text.parse().ok()).ok_or_else(unreadable)?);
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(last),
-            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading the checkpoint"),
-            Some(Ok(_)) | None => {}
-        }
-        if Instant::now() > deadline {
-            return Err(fault(format!("the end of {topic} was not reached in 90 s")));
+            Ok(_) => {}
+            Err(cause) => tracing::debug!(%cause, topic, "reading the checkpoint"),
         }
     }
+    let late = || fault(format!("the end of {topic} was not reached in 90 s"));
+    open.is_empty().then_some(last).ok_or_else(late)
 }
 
 fn fault(cause: impl ToString) -> Fault {

@@ -6,8 +6,8 @@ use std::fmt;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::checkpoint::transactional_id;
 use super::native::Operation;
-use super::transaction::transactional_id;
 use super::{Config, CreateTopics, context, reach, topics};
 
 /// What the bridge was doing when Kafka refused. Topics and ids by name.

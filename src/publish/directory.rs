@@ -18,12 +18,13 @@ use tracing::{debug, info, warn};
 
 use super::diagnosis::{Doing, absent, diagnosis, few};
 use super::native::{self, Refused};
-use super::publisher::LEAST_LIMIT_BYTES;
 use super::refusal::{Kind, TopicRefused, kind_of};
 use super::reports::Reports;
 use super::topics::{self, Finding, findings};
 use super::{Config, CreateTopics, Fault, Slot};
 
+/// A topic that takes less holds nothing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
+pub(super) const LEAST_LIMIT_BYTES: usize = 65_536;
 /// What a topic takes that does not tell: Kafka's default, rounded down.
 const UNTOLD_LIMIT_BYTES: usize = 1_000_000;
 /// How long a topic that was just created may take to get its leaders, before the producer is left to find them.

@@ -7,6 +7,7 @@ mod config;
 mod context;
 mod diagnosis;
 mod directory;
+mod ends;
 mod hidden;
 mod message;
 mod native;
@@ -27,11 +28,12 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 
 pub use ability::{Lack, Refusal, lacks, message_limits, missing_rights, refused_topics, unwritable};
-pub use checkpoint::{Checkpoint, Extent, checkpoint_topic, last_checkpoint};
+pub use checkpoint::{Checkpoint, Extent, last_checkpoint};
 pub use config::{Config, CreateTopics, Delivery};
 pub use context::Context;
 pub use diagnosis::{absent, creates_topics};
 pub use directory::Unready;
+pub use ends::{ask_leaders, read_to_ends};
 pub use hidden::{hidden, lag_time};
 pub use message::{LATE_HEADER, Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 pub use partition::partition_of;
@@ -42,7 +44,7 @@ pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::{Present, read_back};
 pub use refusal::{Failure, Kind, TopicRefused};
 pub use timeline::Timeline;
-pub use topics::{Finding, command_topic, dead_letter_topic, unknown_topic};
+pub use topics::{Finding, checkpoint_topic, command_topic, dead_letter_topic, unknown_topic};
 pub use trial::{Trial, try_transaction};
 
 /// Of what came of the attempts to reach a cluster, how much is looked at.

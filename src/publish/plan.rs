@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 
-use super::checkpoint::checkpoint_topic;
-use super::publisher::LEAST_LIMIT_BYTES;
-use super::topics::{self, Finding, findings};
+use super::directory::LEAST_LIMIT_BYTES;
+use super::topics::{self, Finding, checkpoint_topic, findings};
 use super::{Config, ConnectError};
 
 const TIMEOUT: Duration = Duration::from_secs(10);

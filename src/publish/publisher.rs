@@ -13,13 +13,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
+use super::checkpoint::spool_id;
 use super::diagnosis::{Doing, diagnosis};
-use super::directory::{Directory, Unready};
+use super::directory::{Directory, LEAST_LIMIT_BYTES, Unready};
 use super::message::{LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::native::Notice;
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
-use super::transaction::spool_id;
 use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +27,6 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const OUTCOMES_PAUSE: Duration = Duration::from_millis(5);
 
-/// A topic that takes less holds nothing: a dead letter's headers need some of it too. Also the least of `kafka.max_message_bytes`.
-pub(super) const LEAST_LIMIT_BYTES: usize = 65_536;
 /// A batch's own bytes, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
 

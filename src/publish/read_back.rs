@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -12,6 +12,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::diagnosis::{Doing, code_of, diagnosis};
+use super::ends::read_to_ends;
 use super::message::{Message, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, Slot};
 use super::refusal::{Kind, TopicRefused, kind_of};
 use super::{Config, Context, Fault, Unready};
@@ -19,6 +20,7 @@ use super::{Config, Context, Fault, Unready};
 /// Without a message or an end for so long, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(200);
 
 /// The messages of this spool that were found in Kafka, each with the arrival of its callback.
 #[derive(Debug, Default)]
@@ -102,25 +104,15 @@ pub fn read_back(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Res
         // Nothing of the topic before may come out of the queue any more.
         consumer.unassign().map_err(fault)?;
         consumer.assign(&partitions).map_err(fault)?;
-        let mut deadline = Instant::now() + TIMEOUT;
-        while !open.is_empty() {
-            if Instant::now() > deadline {
-                return Err(fault(format!("the end of {topic} was not reached in 60 s")).into());
+        for message in read_to_ends(&mut open, TIMEOUT, || consumer.poll(POLL)) {
+            match message {
+                Ok(message) => found.add(topic, &message, spool),
+                Err(cause) if is_refusal(&cause) => return Err(refused(config, topic, &cause)),
+                Err(cause) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
             }
-            match consumer.poll(Duration::from_millis(200)) {
-                None => {}
-                Some(Ok(message)) => {
-                    found.add(topic, &message, spool);
-                    deadline = Instant::now() + TIMEOUT;
-                    let partition = message.partition();
-                    if open.get(&partition).is_some_and(|end| message.offset() + 1 >= *end) {
-                        open.remove(&partition);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-                Some(Err(cause)) if is_refusal(&cause) => return Err(refused(config, topic, &cause)),
-                Some(Err(cause)) => tracing::debug!(%cause, topic = topic.as_ref(), "reading back"),
-            }
+        }
+        if !open.is_empty() {
+            return Err(fault(format!("the end of {topic} was not reached in 60 s")).into());
         }
     }
     Ok(found)

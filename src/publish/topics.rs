@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::checkpoint::checkpoint_topic;
 use super::native::{self, NewTopic, Owners, Settings};
 use super::{Config, ConnectError};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `<prefix>.<provider>.<Command>`.
 pub fn command_topic(prefix: &str, provider: &str, command: &str) -> String {
@@ -30,6 +28,11 @@ pub fn unknown_topic(prefix: &str, provider: &str) -> String {
 /// `<prefix>.dead-letter`: raw bytes of what cannot be encoded.
 pub fn dead_letter_topic(prefix: &str) -> String {
     format!("{prefix}.dead-letter")
+}
+
+/// `<prefix>.checkpoints`: the last [`Checkpoint`](super::Checkpoint) of each spool, by spool id.
+pub fn checkpoint_topic(prefix: &str) -> String {
+    format!("{prefix}.checkpoints")
 }
 
 /// What the cluster says of a topic.
@@ -106,22 +109,6 @@ pub(super) fn replicas(metadata: &Metadata) -> HashMap<String, usize> {
         (topic.name().to_owned(), counts.min().unwrap_or_default())
     };
     metadata.topics().iter().map(count).collect()
-}
-
-/// The offset that the next message of a partition gets, as far as this client's consumers can see.
-pub(super) fn end_of<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> KafkaResult<i64> {
-    let mut attempts = 0;
-    loop {
-        match client.fetch_watermarks(topic, partition, WATERMARKS_TIMEOUT) {
-            Ok((_, end)) => return Ok(end),
-            // Just after a topic was created, its leader may not know of it yet.
-            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) if attempts < 25 => {
-                attempts += 1;
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            Err(cause) => return Err(cause),
-        }
-    }
 }
 
 /// The configuration that a topic is created with.

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer};
 
-use super::checkpoint::checkpoint_topic;
+use super::checkpoint::spool_id;
+pub(super) use super::checkpoint::transactional_id;
 use super::diagnosis::{Doing, diagnosis};
+use super::topics::checkpoint_topic;
 use super::{Checkpoint, ConnectError, Fault, Publisher, partition_of};
 
 /// How long a commit may take. Longer ones leave its outcome open, and the checkpoint tells it to the next producer.
@@ -20,17 +22,6 @@ const MARKERS_PAUSE: Duration = Duration::from_millis(10);
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
 /// Between two attempts of a call that librdkafka calls retriable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// The id in a spool's name, `<id>.<incarnation>`.
-pub(super) fn spool_id(spool: &str) -> &str {
-    spool.rsplit_once('.').map_or(spool, |(id, _)| id)
-}
-
-/// The name by which Kafka knows that two producers are of one spool. The checkpoints' topic tells a producer that is fenced
-/// off by whom, so bridges with other topics must not fence it off.
-pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
-    format!("imbridge.{topic_prefix}.{spool_id}")
-}
 
 impl Publisher {
     /// Fences off an earlier producer of this spool id, and ends what it left open.

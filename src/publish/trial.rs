@@ -10,10 +10,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::checkpoint::checkpoint_topic;
+use super::checkpoint::{spool_id, transactional_id};
 use super::diagnosis::{Doing, diagnosis};
 use super::native;
-use super::transaction::{spool_id, transactional_id};
 use super::{Config, Context, Extent, last_checkpoint, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,7 +33,7 @@ pub enum Trial {
 /// topic where that is there, and aborts. `there` says whether a topic exists.
 pub fn try_transaction(config: &Config, spool: &str, there: impl Fn(&str) -> bool) -> Trial {
     let id = transactional_id(&config.topic_prefix, spool_id(spool));
-    let checkpoints = checkpoint_topic(&config.topic_prefix);
+    let checkpoints = topics::checkpoint_topic(&config.topic_prefix);
     if there(&checkpoints) {
         match last_checkpoint(config, spool, Extent::Visible) {
             Ok(Some(last)) if last.spool != spool => {

@@ -217,21 +217,17 @@ impl<'j> Walk<'_, 'j> {
                 self.skip(peek, at.depth - 1)?;
                 false
             }
-            (_, Peek::String) => {
-                if self.is_half_text(peek)? {
-                    self.json.known_skip(peek)?;
-                    return Ok(false);
-                }
-                let text = self.json.known_str()?;
-                let held = scalar(kind, text, self.out);
-                if let Some(capture) = capture.filter(|_| held) {
-                    self.scratch.captures.keep(capture, at.first, text);
-                }
-                held
+            (_, Peek::String) if self.is_half_text(peek)? => {
+                self.json.known_skip(peek)?;
+                false
             }
-            (_, number) if number.is_num() => {
-                let bytes = self.json.known_number_bytes(number)?;
-                let text = std::str::from_utf8(bytes).expect("a JSON number is ASCII");
+            (_, peek) if peek == Peek::String || peek.is_num() => {
+                let text = if peek == Peek::String {
+                    self.json.known_str()?
+                } else {
+                    let number = self.json.known_number_bytes(peek)?;
+                    std::str::from_utf8(number).expect("a JSON number is ASCII")
+                };
                 let held = scalar(kind, text, self.out);
                 if let Some(capture) = capture.filter(|_| held) {
                     self.scratch.captures.keep(capture, at.first, text);

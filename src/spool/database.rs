@@ -11,11 +11,12 @@ use std::time::Duration;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, params};
 
-use super::format::FORMAT;
 use super::record::{Checksum, Record};
 
 /// A WAL that has grown longer is cut back to this once all of it is copied.
 const WAL_KEPT_BYTES: i64 = 80 << 20;
+/// Of the file that this version writes.
+pub(super) const FORMAT: i64 = 2;
 pub(super) const PAGE_BYTES: u64 = 16384;
 pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
         seq INTEGER PRIMARY KEY, appended_at_ms INTEGER NOT NULL, crc INTEGER NOT NULL, data BLOB NOT NULL);

@@ -4,10 +4,9 @@
 use rusqlite::types::Value;
 use tracing::info;
 
-use super::database::{Database, DatabaseError};
+use super::database::{Database, DatabaseError, FORMAT};
 use super::record::{Checksum, Record};
 
-pub(super) const FORMAT: i64 = 2;
 /// Its checksums need no key.
 const UNKEYED: i64 = 1;
 /// Bytes of records that a change of the format goes through at a time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::lane::{AppendError, LaneQueue};
+use super::queue::{AppendError, LaneQueue};
 use super::shared::Progress;
 
 /// What goes into one commit.

@@ -7,107 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::confirmed::Release;
+pub(super) use super::queue::AppendError;
+use super::queue::{LaneQueue, Outcome};
 use super::shared::Shared;
-
-/// Why a record was not made durable. It may still be in the file when the cause is a time-out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// `spool.max_bytes` is reached.
-    #[error("the spool is full")]
-    Full,
-    /// The spool's file is being opened or repaired since the start.
-    #[error("the spool is being opened")]
-    Opening,
-    /// The disk failed; the spool tries to open its file again.
-    #[error("the spool cannot write to its disk")]
-    Broken,
-    /// More waits for the disk than `spool.max_pending_bytes` allows.
-    #[error("too much waits for the spool's disk")]
-    Overloaded,
-    /// The commit took longer than `spool.commit_timeout_ms`.
-    #[error("the spool's disk did not answer in time")]
-    TimedOut,
-    /// The bridge is shutting down.
-    #[error("the spool is closed")]
-    Closed,
-}
-
-impl AppendError {
-    /// A label for metrics.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            AppendError::Full => "spool_full",
-            AppendError::Opening => "spool_opening",
-            AppendError::Broken => "spool_broken",
-            AppendError::Overloaded => "spool_overloaded",
-            AppendError::TimedOut => "spool_timeout",
-            AppendError::Closed => "spool_closed",
-        }
-    }
-}
-
-/// What became of some records of one lane, in the order in which they were appended: the first one's sequence number.
-type Outcome = Result<u64, AppendError>;
-
-/// Between a lane and the writer.
-#[derive(Default)]
-pub(super) struct LaneQueue {
-    waiting: Mutex<Waiting>,
-    outcomes: Mutex<Vec<(usize, Outcome)>>,
-    told: Notify,
-    /// Answers wait for more than the disk.
-    holds: AtomicBool,
-}
-
-#[derive(Default)]
-struct Waiting {
-    records: Vec<Vec<u8>>,
-    bytes: usize,
-}
-
-impl LaneQueue {
-    /// The writer takes everything that waits.
-    pub fn take(&self) -> Vec<Vec<u8>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.bytes = 0;
-        std::mem::take(&mut waiting.records)
-    }
-
-    /// The writer tells what became of the next `count` records.
-    pub fn tell(&self, count: usize, outcome: Outcome) {
-        self.outcomes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((count, outcome));
-        self.told.notify_one();
-    }
-
-    /// Confirmations came, or are not waited for any longer.
-    pub fn tell_held(&self) {
-        if self.holds.load(Ordering::SeqCst) {
-            self.told.notify_one();
-        }
-    }
-
-    fn push(&self, record: Vec<u8>, max_bytes: usize) -> Result<(), AppendError> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.bytes + record.len() > max_bytes && !waiting.records.is_empty() {
-            return Err(AppendError::Overloaded);
-        }
-        waiting.bytes += record.len();
-        waiting.records.push(record);
-        Ok(())
-    }
-}
 
 /// Makes [`Lane`]s; goes to every worker thread.
 #[derive(Clone)]
@@ -249,9 +159,8 @@ async fn drive(lane: std::rc::Weak<Inner>) {
 
 impl Inner {
     fn settle(&self) {
-        let outcomes = std::mem::take(&mut *self.queue.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
         let mut slots = self.slots.borrow_mut();
-        for (count, outcome) in outcomes {
+        for (count, outcome) in self.queue.outcomes() {
             for (index, slot) in (0..).zip(slots.drain(..count)) {
                 slot.settle(outcome.map(|first| first + index));
             }

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use super::database::DatabaseError;
 use super::record::Checksum;
-use super::repair::{GoOn, RepairError};
+
+/// Hears how many bytes of how many have been looked through; false ends the search.
+pub(super) type GoOn<'a> = &'a dyn Fn(u64, u64) -> bool;
 
 /// A record beyond doubt, or the mark of one that was lost before.
 pub(super) struct Found {
@@ -59,25 +61,25 @@ impl Pages {
     }
 
     /// Shows every record with one of these numbers, at any place of any page, the same perhaps several times. Gives the number of
-    /// pages that could not be read.
+    /// pages that could not be read, or nothing when it was ended.
     pub fn search(
         &self,
         seqs: RangeInclusive<u64>,
         mut found: impl FnMut(Found) -> Result<(), DatabaseError>,
         go_on: GoOn<'_>,
-    ) -> Result<u64, RepairError> {
+    ) -> Result<Option<u64>, DatabaseError> {
         let mut page = vec![0; self.page_bytes];
         let (mut unreadable, deadline) = (0, Instant::now() + PATIENCE);
         for number in 1..=self.count {
             let report = || go_on(number * self.page_bytes as u64, self.count * self.page_bytes as u64);
             if number.is_multiple_of(REPORTED_EVERY) && !report() {
-                return Err(RepairError::Abandoned);
+                return Ok(None);
             }
             let mut read = self.read(number, &mut page);
             while read.is_none() && Instant::now() < deadline {
                 std::thread::sleep(AGAIN);
                 if !report() {
-                    return Err(RepairError::Abandoned);
+                    return Ok(None);
                 }
                 read = self.read(number, &mut page);
             }
@@ -100,7 +102,7 @@ impl Pages {
                 }
             }
         }
-        Ok(unreadable)
+        Ok(Some(unreadable))
     }
 
     fn read(&self, number: u64, page: &mut [u8]) -> Option<()> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::database::{Database, DatabaseError};
-use super::lane::AppendError;
+use super::queue::AppendError;
 use super::record::Record;
 use super::shared::{Handle, Shared, use_handle};
 use super::writer::Job;

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::database::{Database, DatabaseError};
 use super::fresh::Fresh;
-use super::pages::Pages;
+use super::pages::{GoOn, Pages};
 use crate::lifecycle::unix_ms;
 
 const QUARANTINE: &str = "quarantine";
@@ -44,9 +44,6 @@ impl RepairError {
     }
 }
 
-/// Hears how many bytes of how many have been looked through; false ends the repair, with everything as it was.
-pub(super) type GoOn<'a> = &'a dyn Fn(u64, u64) -> bool;
-
 /// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there. Gives how many are lost; marks
 /// stand for them.
 pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<u64, RepairError> {
@@ -79,6 +76,7 @@ fn rebuild(path: &Path, fresh: &Path, appended: u64, go_on: GoOn<'_>) -> Result<
     let wanted = head.delivered + 1..=i64::MAX as u64;
     let pages = Pages::open(path, page_bytes, old.checksum)?;
     let unreadable = pages.search(wanted, |found| new.take(&found), go_on)?;
+    let unreadable = unreadable.ok_or(RepairError::Abandoned)?;
     if unreadable > 0 {
         error!(
             pages = unreadable,

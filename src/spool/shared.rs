@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::confirmed::Confirmed;
 use super::database::{Database, State};
-use super::lane::{AppendError, LaneQueue};
+use super::queue::{AppendError, LaneQueue};
 
 /// Whether a record can be made durable now.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -54,7 +54,7 @@ fn the_reasons_of_answers_are_those_of_the_code() {
         reasons.extend(quoted_after(&refusals, before));
     }
     reasons.extend(quoted_after(&code(&["src/ingress/hello.rs"]), "Some(("));
-    reasons.extend(quoted_after(&code(&["src/spool/lane.rs"]), "=>"));
+    reasons.extend(quoted_after(&code(&["src/spool/queue.rs"]), "=>"));
     // The PROXY protocol's stands behind its sentence.
     reasons.extend(set(["proxy_protocol", "tls_hello"]));
     for reason in ["proxy_protocol", "tls_hello"] {

@@ -1,11 +1,10 @@
 //! The dead letters in Kafka, put together from their parts and in the order in which their callbacks arrived: spool by
 //! spool, each by its numbers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::source::Item;
@@ -44,22 +43,17 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     let topic = dead_letter_topic(&config.topic_prefix);
     let start = filter.since.map_or(Start::Beginning, Start::Since);
     let reading = Reading::start(config, |name| name == topic, start)?;
-    let mut open: BTreeSet<i32> = reading.assigned.iter().map(|(_, partition)| *partition).collect();
+    let partitions = reading.assigned.iter().map(|(_, partition)| *partition);
+    let mut open: BTreeMap<i32, i64> = partitions.map(|partition| (partition, i64::MAX)).collect();
     if open.is_empty() {
         bail!("there is no topic {topic}: nothing has become a dead letter, or kafka.topic_prefix is another");
     }
     let mut letters: BTreeMap<Place, Letter> = BTreeMap::new();
     let mut foreign = Vec::new();
     let mut held = 0;
-    let mut deadline = Instant::now() + TIMEOUT;
-    while !open.is_empty() {
-        if Instant::now() > deadline {
-            bail!("the end of {topic} was not reached in {} s", TIMEOUT.as_secs());
-        }
-        match reading.next() {
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-            Some(Ok(message)) => {
-                deadline = Instant::now() + TIMEOUT;
+    for message in publish::read_to_ends(&mut open, TIMEOUT, || reading.next()) {
+        match message {
+            Ok(message) => {
                 let headers = headers(&message).into_iter().collect();
                 match place_of(&headers) {
                     None => foreign.push(foreign_item(&message)),
@@ -80,9 +74,11 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
                     );
                 }
             }
-            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading dead letters"),
-            None => {}
+            Err(cause) => tracing::debug!(%cause, topic, "reading dead letters"),
         }
+    }
+    if !open.is_empty() {
+        bail!("the end of {topic} was not reached in {} s", TIMEOUT.as_secs());
     }
     let mut items = in_order(letters);
     items.extend(foreign);

@@ -12,9 +12,10 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::Config;
-use super::not_after::not_after;
 
 /// A file that cannot be used: the key that names it, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,4 +117,39 @@ fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<
 pub(super) fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> TlsError {
     let problem = format!("{:?}: {problem}", path.display().to_string());
     TlsError { key, problem }
+}
+
+/// `notAfter`, or nothing where this is no certificate.
+fn not_after(der: &[u8]) -> Option<SystemTime> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let since_1970 = certificate.tbs_certificate().validity().not_after.to_unix_duration();
+    Some(SystemTime::UNIX_EPOCH + since_1970)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_end_is_found_in_both_forms_of_time() {
+        for (year, text) in [(2031, "2031-02-03T00:00:00Z"), (2067, "2067-02-03T00:00:00Z")] {
+            let mut parameters = rcgen::CertificateParams::new(vec!["bridge".to_owned()]).unwrap();
+            parameters.not_after = rcgen::date_time_ymd(year, 2, 3);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = parameters.self_signed(&key).unwrap();
+            let expected = humantime::parse_rfc3339(text).unwrap();
+            assert_eq!(not_after(certificate.der()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_end() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let parameters = rcgen::CertificateParams::new(vec!["bridge".to_owned()]).unwrap();
+        let der = parameters.self_signed(&key).unwrap().der().to_vec();
+        for length in 0..der.len() {
+            assert_eq!(not_after(&der[..length]), None, "cut at {length}");
+        }
+        assert_eq!(not_after(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+    }
 }

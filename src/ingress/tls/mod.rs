@@ -6,7 +6,6 @@
 
 mod config;
 mod files;
-mod not_after;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
