@@ -131,7 +131,7 @@ Read it with a stock consumer, in another terminal:
   kcat -b {kafka} -C -t {topic} -o beginning -e -f '%k %h\\n'
 
 kcat shows keys and headers. The value is Avro; its schema is in the registry at http://{registry}.
-docs/consumers has a reader of values in Python: python reader.py {kafka} http://{registry}
+docs/consumers/python.md has a reader of values in Python: python reader.py {kafka} http://{registry}
 "
     )
 }

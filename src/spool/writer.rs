@@ -38,9 +38,9 @@ const WAL_LIMIT_BYTES: u64 = 64 << 20;
 
 /// Callers that come back at once make many small commits, each with its sync. The next commit begins no sooner after one
 /// of at least [`PACED_RECORDS`] than this for each of its records, [`INTERVAL_MAX`] at most, so that it is as large.
-const INTERVAL_PER_RECORD: Duration = Duration::from_micros(5);
-const INTERVAL_MAX: Duration = Duration::from_micros(500);
-const PACED_RECORDS: usize = 16;
+const INTERVAL_PER_RECORD: Duration = Duration::from_micros(15);
+const INTERVAL_MAX: Duration = Duration::from_millis(1);
+const PACED_RECORDS: usize = 64;
 
 /// How often the room is looked at: often enough that the bound is overshot by little, and not at each commit.
 const JUDGE_EVERY: Duration = Duration::from_millis(50);
