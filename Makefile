@@ -11,7 +11,7 @@ PROFILE = quick
 
 dev: ## run the bridge with an embedded broker, no configuration needed
 	scripts/setup build
-	@echo "make dev: compiles imbridge (about 3 minutes on two cores the first time, cargo shows how far it is), then starts it"
+	@echo "make dev: compiles imbridge (about 2 minutes on two cores the first time, cargo shows how far it is), then starts it"
 	cargo run --locked --profile $(PROFILE) --no-default-features -- dev $(ARGS)
 
 test: ## all tests, against a real Kafka on loopback
