@@ -83,7 +83,8 @@ impl Composer {
         if message.slot.topic == *letters {
             return message.twin.clone();
         }
-        if self.is_timeline(&message.slot.topic) {
+        // That of an event in the timeline is its dead letter too, whose replay brings a copy of its own.
+        if self.is_timeline(&message.slot.topic) && message.twin.is_some() {
             return None;
         }
         Some(Slot {

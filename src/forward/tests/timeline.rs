@@ -130,6 +130,19 @@ fn an_event_that_its_own_topic_refuses_is_a_dead_letter_and_comes_in_when_that_i
     assert!(!present.has_event(copy, &own));
     present.note(own.clone(), copy.position, copy.received_at_ms);
     assert!(present.has_event(copy, &own) && !present.has(copy, None));
+    assert_eq!(composer.other_place(copy), None);
+    // And the other way round: its topic takes messages again, and the dead letter is there already.
+    composer.refusals.tick(Instant::now() + Duration::from_secs(61));
+    let again = compose(&mut composer, &record, usize::MAX);
+    let mut present = Present::default();
+    present.note(letter.slot.clone(), letter.position, letter.received_at_ms);
+    for message in &again {
+        assert!(
+            present.has(message, composer.other_place(message).as_ref()),
+            "{message:?}"
+        );
+    }
+    assert_eq!(again.len(), 2);
 }
 
 #[test]
