@@ -6,9 +6,9 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
+use super::checkpoint::transactional_id;
 use super::properties::{FIXED, IN_FLIGHT, Properties};
 use super::timeline::Timeline;
-use super::transaction::transactional_id;
 
 /// With a smaller queue not even a dead letter's part would fit.
 const LEAST_QUEUE_BYTES: usize = 128 << 10;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, Producer};
 
-use super::checkpoint::spool_id;
-pub(super) use super::checkpoint::transactional_id;
+use super::checkpoint::{spool_id, transactional_id};
 use super::diagnosis::{Doing, diagnosis};
 use super::topics::checkpoint_topic;
 use super::{Checkpoint, ConnectError, Fault, Publisher, partition_of};

@@ -15,8 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::confirmed::Release;
-pub(super) use super::queue::AppendError;
-use super::queue::{LaneQueue, Outcome};
+use super::queue::{AppendError, LaneQueue, Outcome};
 use super::shared::Shared;
 
 /// Makes [`Lane`]s; goes to every worker thread.

@@ -16,9 +16,9 @@ use tracing::{error, info};
 use super::Config;
 use super::database::{Database, DatabaseError};
 use super::group::Group;
-use super::lane::AppendError;
 use super::metrics::Metrics;
 use super::opening::OpenError;
+use super::queue::AppendError;
 use super::shared::{Health, Shared};
 use crate::lifecycle::unix_ms;
 

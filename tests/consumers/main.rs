@@ -10,23 +10,12 @@ mod flink;
 mod go;
 mod spark;
 
-use crate::support::bridge::Home;
 use crate::support::registry::{Client, read};
 use crate::support::{kafka, samples};
 
 #[test]
 fn every_commands_sample_is_the_same_to_all_stock_readers() {
-    let commands = samples::all();
-    assert!(commands.len() > 100, "{}", commands.len());
-    let mut home = Home::new("all");
-    home.without_timeline();
-    home.set("SCHEMAS__DIR", "schemas");
-    home.set("KAFKA__PARTITIONS", "1");
-    // Two commands of OpenIM's versions can have one body.
-    home.set("HISTORY__WINDOW_S", "0");
-    let bridge = home.start();
-    samples::post(&bridge, &commands);
-    bridge.settle();
+    let (home, _bridge, commands) = samples::posted("all", false);
     let seen = |client| {
         let read = read(
             client,

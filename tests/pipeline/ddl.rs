@@ -6,28 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use crate::support::bridge::{Bridge, Home};
+use crate::support::bridge::Home;
 use crate::support::postgres::Postgres;
 use crate::support::registry::{Client, Decoded, read};
 use crate::support::{documents, kafka, run, samples, talk};
-
-/// A bridge that has got a sample of every command, each with a topic of its own.
-fn all(name: &str, timeline: bool) -> (Home, Bridge, Vec<String>) {
-    let commands = samples::all();
-    assert!(commands.len() > 100, "{}", commands.len());
-    let mut home = Home::new(name);
-    if !timeline {
-        home.without_timeline();
-    }
-    home.set("SCHEMAS__DIR", "schemas");
-    home.set("KAFKA__PARTITIONS", "1");
-    // Two commands of OpenIM's versions can have one body.
-    home.set("HISTORY__WINDOW_S", "0");
-    let bridge = home.start();
-    samples::post(&bridge, &commands);
-    bridge.settle();
-    (home, bridge, commands)
-}
 
 fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
     let (code, statements, error) = run(home.command("schemas ddl").args(["--for", tool]).args(names));
@@ -87,7 +69,7 @@ fn python(home: &Home, count: usize) -> Vec<Decoded> {
 
 #[test]
 fn clickhouse_runs_the_statements_of_every_command_and_their_tables_have_its_records() {
-    let (home, _bridge, commands) = all("ddl-clickhouse", false);
+    let (home, _bridge, commands) = samples::posted("ddl-clickhouse", false);
     let count = samples::events(&commands);
     let lines = clickhouse(&home, &commands, count, None);
     let rows = lines.lines().map(|line| serde_json::from_str(line).expect("a row"));
@@ -113,7 +95,7 @@ fn table(statements: &str) -> &str {
 
 #[test]
 fn postgres_runs_the_statements_of_every_command_and_loads_its_records_once() {
-    let (home, _bridge, commands) = all("ddl-postgres", true);
+    let (home, _bridge, commands) = samples::posted("ddl-postgres", true);
     let names: Vec<_> = commands.iter().cloned().chain(["timeline".to_owned()]).collect();
     let printed = ddl(&home, "postgres", &names);
     let messages = python(&home, 2 * samples::events(&commands));

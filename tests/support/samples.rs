@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::bridge::{APP, Bridge};
+use super::bridge::{APP, Bridge, Home};
 use super::registry::Decoded;
 
 /// Every command that has a sample, as `provider/command`.
@@ -76,4 +76,22 @@ fn without_empty(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(without_empty).collect()),
         other => other,
     }
+}
+
+/// A bridge that has got a sample of every command, each with a topic of its own.
+pub fn posted(name: &str, timeline: bool) -> (Home, Bridge, Vec<String>) {
+    let commands = all();
+    assert!(commands.len() > 100, "{}", commands.len());
+    let mut home = Home::new(name);
+    if !timeline {
+        home.without_timeline();
+    }
+    home.set("SCHEMAS__DIR", "schemas");
+    home.set("KAFKA__PARTITIONS", "1");
+    // Two commands of OpenIM's versions can have one body.
+    home.set("HISTORY__WINDOW_S", "0");
+    let bridge = home.start();
+    post(&bridge, &commands);
+    bridge.settle();
+    (home, bridge, commands)
 }
