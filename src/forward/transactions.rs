@@ -94,7 +94,8 @@ impl<'a> Transactions<'a> {
         progress: Progress,
         claim: &'a mut Claim,
     ) -> Result<Transactions<'a>, Trouble> {
-        let last = last_checkpoint(&parts.config, &parts.spool, Extent::Everything)?;
+        // A broker that has just started may take a minute to end the transaction of the producer before. It is no fault of this one.
+        let last = last_checkpoint(&parts.config, &parts.spool, Extent::Everything).map_err(ConnectError::Claim)?;
         claim.compare(last.as_ref())?;
         let start = go_on(parts, progress.delivered, last)?;
         publisher.begin()?;

@@ -14,9 +14,11 @@ use super::ends::{ask_leaders, read_to_ends};
 use super::topics::checkpoint_topic;
 use super::{Config, Context, Fault, partition_of};
 
-/// A transaction of another bridge in the same partition hides what comes after it until it ends, by itself after its time-out
-/// (`transaction.timeout.ms`), which may be another for that bridge.
-const TIMEOUT: Duration = Duration::from_secs(90);
+/// How long to wait for an open transaction to end, before a new producer asks Kafka again to end those of this spool id. One of
+/// another bridge in the same partition ends after its own `transaction.timeout.ms`, at the latest: more than one attempt may be needed.
+const HIDDEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to read the topic to its end.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
 
@@ -104,7 +106,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
         Extent::Visible => 0,
         Extent::Everything => end(&everything)?,
     };
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + HIDDEN_TIMEOUT;
     while end(&committed)? < wanted {
         if Instant::now() > deadline {
             return Err(fault(format!("an open transaction hides the end of {topic}")));
@@ -117,8 +119,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
     committed.assign(&list).map_err(fault)?;
     let mut last = None;
     let mut open = BTreeMap::from([(partition, i64::MAX)]);
-    let left = deadline.saturating_duration_since(Instant::now());
-    for message in read_to_ends(&mut open, left, || committed.poll(POLL)) {
+    for message in read_to_ends(&mut open, READ_TIMEOUT, || committed.poll(POLL)) {
         match message {
             Ok(message) if message.key() == Some(spool_id.as_bytes()) => {
                 let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::json;
 
 use crate::disk::{Disk, EIO, Word};
@@ -180,4 +182,50 @@ fn an_outage_ends_one_producer_and_no_more_however_long_it_lasts() {
         &format!("an outage, one producer given up, {}", verdict.summary()),
     );
     verdict.assert_kept();
+}
+
+#[test]
+fn a_transaction_of_others_that_hides_the_checkpoint_is_waited_for_and_is_no_fault_of_a_producer() {
+    let mut home = Home::new("hidden");
+    home.set("KAFKA__DELIVERY", "transactional");
+    home.set("KAFKA__PARTITIONS", "1");
+    let bridge = home.start();
+    post(&bridge, 1);
+    bridge.settle();
+    bridge.kill();
+    // Longer than the bridge waits in one go.
+    let other = open_transaction(&format!("{}.checkpoints", home.prefix), Duration::from_secs(34));
+    let bridge = home.start();
+    post(&bridge, 2);
+    within(Duration::from_secs(60), "the checkpoint to be missed", || {
+        let log = bridge.log();
+        (log.contains("Kafka is not ready") && log.contains("hides the end")).then_some(())
+    });
+    bridge.settle_within(Duration::from_secs(90));
+    drop(other);
+    assert_eq!(
+        bridge.metric(&["imbridge_producer_rebuilds_total"]),
+        0.0,
+        "{}",
+        bridge.log()
+    );
+    let messages = consume(&kafka::shared(), &home.prefix, &home.schemas());
+    let events = messages.iter().filter(|message| message.topic.ends_with(CREATED));
+    assert_eq!(events.count(), 2);
+}
+
+/// Leaves a message in a topic's first partition that is neither committed nor aborted, until its time is over.
+fn open_transaction(topic: &str, lasts: Duration) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka::shared())
+        .set("transactional.id", format!("another.{topic}"))
+        .set("transaction.timeout.ms", lasts.as_millis().to_string())
+        .create()
+        .expect("the configuration is right");
+    producer.init_transactions(lasts).expect("Kafka is up");
+    producer.begin_transaction().expect("nothing is open");
+    let record = BaseRecord::to(topic).partition(0).key("another").payload("open");
+    producer.send(record).expect("there is room for one");
+    producer.flush(lasts).expect("Kafka takes it");
+    producer
 }
