@@ -66,11 +66,7 @@ pub fn run(data: &[u8]) {
 
 /// Parts of a letter of the record itself, put together, are the record.
 fn buried(data: &[u8], messages: &[Message]) {
-    let whole = |message: &Message| {
-        message
-            .headers
-            .contains(&("imbridge-reason", "unknown_record".to_owned()))
-    };
+    let whole = |message: &Message| message.headers.contains(&("imbridge-reason", "unknown_record".into()));
     if messages.iter().any(whole) {
         let payload: Vec<u8> = messages.iter().flat_map(|message| message.payload.clone()).collect();
         assert_eq!(payload, data);

@@ -308,7 +308,7 @@ impl Composer {
             id: content_text.filter(|_| encoded.identified),
             topic,
             source: source_of(head),
-            kind: format!("{}.{}", command.provider(), command.name()),
+            kind: [command.provider(), ".", command.name()].concat(),
             key,
             time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
             received_at_ms: head.received_at_ms,

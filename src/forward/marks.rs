@@ -1,7 +1,9 @@
 //! For each partition, the offset behind which everything undelivered of this spool would be found in Kafka. Kept in
 //! the spool's notes: a partition has a mark, durably, before the first message goes there. Pure but for the names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+
+use foldhash::HashMap;
 
 use crate::publish::Slot;
 

@@ -1,9 +1,11 @@
 //! Where messages go and what they are called: topics, places, ids and the headers that all kinds share. It knows no
 //! body and no schema's inside.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+
+use foldhash::HashMap;
 
 use crate::callback::{Head, Provider, Trace};
 use crate::publish::{self, Delivery, Message, Position, Slot, partition_of};
@@ -44,7 +46,7 @@ pub(super) struct Draft<'a> {
 
 /// `ce_source`: which app of which provider.
 pub(super) fn source_of(head: &Head) -> String {
-    format!("/{}/{}", head.provider.as_str(), head.app)
+    ["/", head.provider.as_str(), "/", &head.app].concat()
 }
 
 impl Names {
@@ -106,19 +108,18 @@ impl Names {
     pub fn finish(&self, mut draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
         let id = draft.id.take().unwrap_or_else(|| self.event_id(draft.position));
         let mut headers = vec![
-            ("ce_specversion", "1.0".to_owned()),
-            ("ce_id", id),
-            ("ce_source", draft.source),
-            ("ce_type", draft.kind),
-            ("ce_time", rfc3339(draft.time_ms)),
-            ("content-type", draft.content_type.to_owned()),
-            ("ce_subject", draft.key.clone()),
+            ("ce_specversion", Cow::Borrowed("1.0")),
+            ("ce_id", id.into()),
+            ("ce_source", draft.source.into()),
+            ("ce_type", draft.kind.into()),
+            ("ce_time", rfc3339(draft.time_ms).into()),
+            ("ce_subject", draft.key.clone().into()),
         ];
         if let Some(trace) = draft.trace {
-            headers.push(("traceparent", trace.parent.clone()));
-            headers.extend(trace.state.clone().map(|state| ("tracestate", state)));
+            headers.push(("traceparent", trace.parent.clone().into()));
+            headers.extend(trace.state.clone().map(|state| ("tracestate", state.into())));
         }
-        headers.extend(more);
+        headers.extend(more.into_iter().map(|(name, value)| (name, value.into())));
         let partition = partition_of(draft.key.as_bytes(), self.partitions);
         Message {
             position: draft.position,
@@ -127,7 +128,8 @@ impl Names {
                 partition,
             },
             key: draft.key,
-            headers,
+            headers: headers.into(),
+            content_type: draft.content_type,
             payload: draft.payload,
             received_at_ms: draft.received_at_ms,
             twin: None,

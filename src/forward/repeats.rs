@@ -54,7 +54,9 @@ impl ContentId {
 
     /// 32 hexadecimal digits.
     pub fn text(self) -> String {
-        hex::encode(self.0)
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.0, &mut digits).expect("two digits a byte");
+        String::from_utf8_lossy(&digits).into_owned()
     }
 }
 
@@ -92,8 +94,8 @@ impl Repeats {
             return false;
         }
         self.rewind(arrival);
-        let earlier = self.last.get(&id).map(|at| self.seen[(at - self.left) as usize].1);
-        self.last.insert(id, self.left + self.seen.len() as u64);
+        let earlier = self.last.insert(id, self.left + self.seen.len() as u64);
+        let earlier = earlier.map(|at| self.seen[(at - self.left) as usize].1);
         self.seen.push_back((id, arrival));
         if self.seen.len() > self.max_callbacks as usize + IN_FLIGHT_MAX {
             self.forget_first();

@@ -164,7 +164,7 @@ fn span_of(record: &Record, messages: &[Message], spans: &Spans) -> Option<(u64,
     let first = messages.first()?;
     let header = |name: &str| {
         let found = first.headers.iter().find(|(found, _)| *found == name);
-        found.map(|(_, value)| value.as_str())
+        found.map(|(_, value)| &**value)
     };
     let trace = Trace::of(header("traceparent"), header("tracestate")).filter(|trace| spans.want(trace))?;
     let durable = UNIX_EPOCH + Duration::from_millis(record.appended_at_ms.max(0) as u64);

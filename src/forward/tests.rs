@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Composer, Metrics};
 use crate::callback::{Answer, Callback, CommandRule, CommandTable, Head, Phase, Provider};
-use crate::publish::{self, Message};
+use crate::publish::{self, CONTENT_TYPE_HEADER, Message};
 use crate::schema::Catalogue;
 use crate::spool::Record;
 
@@ -73,8 +73,11 @@ fn compose_within(record: &Record, limit: usize) -> Vec<Message> {
 }
 
 fn header<'a>(message: &'a Message, name: &str) -> &'a str {
+    if name == CONTENT_TYPE_HEADER {
+        return message.content_type;
+    }
     let found = message.headers.iter().find(|(found, _)| *found == name);
-    found.map_or("", |(_, value)| value)
+    found.map_or("", |(_, value)| &**value)
 }
 
 fn decoded(message: &Message) -> Value {

@@ -74,14 +74,12 @@ impl Timeline {
                 partition: own.slot.partition,
             },
             key: own.key.clone(),
-            headers: own.headers.clone(),
+            headers: Arc::clone(&own.headers),
+            content_type: "application/avro",
             payload: payload(framing, &entry),
             twin: None,
             ..*own
         };
-        for (_, value) in message.headers.iter_mut().filter(|(name, _)| *name == "content-type") {
-            "application/avro".clone_into(value);
-        }
         if message.size() > limit {
             entry.body = None;
             message.payload = payload(framing, &entry);

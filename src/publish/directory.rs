@@ -5,10 +5,10 @@
 //! It asks through the producer's own connections: a new client would cost handshakes, each of several round trips. A broker answers a
 //! connection's requests in order, so its caller asks when nothing is in flight.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::{HashMap, HashSet};
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
@@ -75,7 +75,7 @@ impl Directory {
         }
         let mut limits = topics::limits(client, config, &there).unwrap_or_else(|cause| {
             warn!(%cause, "the cluster does not tell max.message.bytes; Kafka's default of 1 MB is assumed");
-            HashMap::new()
+            HashMap::default()
         });
         if !config.mock {
             for topic in there {
@@ -88,8 +88,8 @@ impl Directory {
             found: found.into_iter().collect(),
             limits,
             replicas: topics::replicas(metadata),
-            ends: HashMap::new(),
-            asked: HashSet::new(),
+            ends: HashMap::default(),
+            asked: HashSet::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A message on its way to Kafka, and its place in the spool's order as its headers tell it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,6 +12,9 @@ pub const SEQ_HEADER: &str = "imbridge-seq";
 
 /// The header with the time of arrival, in Unix milliseconds.
 pub const RECEIVED_AT_HEADER: &str = "imbridge-received-at";
+
+/// The header with the value's media type.
+pub const CONTENT_TYPE_HEADER: &str = "content-type";
 
 /// The header of a message whose callback was, or may have been, answered before Kafka had it, where answers wait for that: the
 /// milliseconds between its arrival and its sending.
@@ -72,8 +76,10 @@ pub struct Message {
     /// Its key.
     pub key: String,
     /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`],
-    /// [`LATE_HEADER`].
-    pub headers: Vec<(&'static str, String)>,
+    /// [`LATE_HEADER`], [`CONTENT_TYPE_HEADER`]. An event's message and its timeline message share them.
+    pub headers: Arc<[(&'static str, Cow<'static, str>)]>,
+    /// The media type of its value.
+    pub content_type: &'static str,
     /// Its value.
     pub payload: Vec<u8>,
     /// When the callback arrived, in Unix milliseconds. Never Kafka's timestamp: brokers delete and refuse by that.

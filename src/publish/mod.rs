@@ -35,7 +35,9 @@ pub use diagnosis::{absent, creates_topics};
 pub use directory::Unready;
 pub use ends::{ask_leaders, read_to_ends};
 pub use hidden::{hidden, lag_time};
-pub use message::{LATE_HEADER, Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
+pub use message::{
+    CONTENT_TYPE_HEADER, LATE_HEADER, Message, Position, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot,
+};
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;

@@ -2,12 +2,13 @@
 //! is in Kafka in order, or the session ends and the caller starts over from the spool.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -16,7 +17,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use super::checkpoint::spool_id;
 use super::diagnosis::{Doing, diagnosis};
 use super::directory::{Directory, LEAST_LIMIT_BYTES, Unready};
-use super::message::{LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot};
+use super::message::{
+    CONTENT_TYPE_HEADER, LATE_HEADER, Message, RECEIVED_AT_HEADER, Receipt, SEQ_HEADER, SPOOL_HEADER, Slot,
+};
 use super::native::Notice;
 use super::refusal::{Failure, Kind, kind_of};
 use super::reports::{Deliveries, Reports};
@@ -209,10 +212,11 @@ impl Publisher {
             (SPOOL_HEADER, self.spool.as_str()),
             (SEQ_HEADER, position.as_str()),
             (RECEIVED_AT_HEADER, received_at.as_str()),
+            (CONTENT_TYPE_HEADER, message.content_type),
         ];
         let late = late_ms.map(|ms| ms.to_string());
         let late = late.iter().map(|ms| (LATE_HEADER, ms.as_str()));
-        let given = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let given = message.headers.iter().map(|(name, value)| (*name, &**value));
         let mut headers = OwnedHeaders::new_with_capacity(message.headers.len() + own.len() + late.len());
         for (key, value) in given.chain(own).chain(late) {
             headers = headers.insert(Header {
@@ -328,8 +332,13 @@ mod tests {
     #[test]
     fn batches_are_cut_to_what_every_topic_takes() {
         let config = Config::default();
-        let with = |bytes: usize| batch_limit(&config, &[("small".into(), bytes), ("large".into(), 10 << 20)].into());
-        assert_eq!(batch_limit(&config, &HashMap::new()), None);
+        let with = |bytes: usize| {
+            batch_limit(
+                &config,
+                &HashMap::from_iter([("small".into(), bytes), ("large".into(), 10 << 20)]),
+            )
+        };
+        assert_eq!(batch_limit(&config, &HashMap::default()), None);
         assert_eq!(with(1_000_000), None);
         assert_eq!(with(100_000), Some(100_000 - BATCH_HEADROOM_BYTES));
         assert_eq!(with(LEAST_LIMIT_BYTES - 1), None, "such a topic is refused by itself");

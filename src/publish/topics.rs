@@ -1,8 +1,9 @@
 //! The topics: their names, and that each exists with the partitions that keys are placed by.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
@@ -169,7 +170,7 @@ pub(super) fn limits(
     topics: &[String],
 ) -> KafkaResult<HashMap<String, usize>> {
     if config.mock {
-        return Ok(HashMap::new());
+        return Ok(HashMap::default());
     }
     let settings = describe(client, topics)?;
     let policy_of = |topic: &String| settings.get(topic)?.get("cleanup.policy");
@@ -193,6 +194,6 @@ pub(super) fn limits(
 pub(super) fn describe(
     client: &Client<impl ClientContext>,
     topics: &[String],
-) -> KafkaResult<HashMap<String, Settings>> {
+) -> KafkaResult<std::collections::HashMap<String, Settings>> {
     native::settings(client, Owners::Topics(topics), TIMEOUT)
 }

@@ -1,6 +1,6 @@
 //! Every command that the schemas folder describes, in all its versions. Loaded once at start and never changed.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     writer: OnceLock<Thread>,
     writer_waits: AtomicBool,
     reader_waits: AtomicBool,
+    /// Where the reader waits for a record, the number that this one must be above.
+    reader_waits_after: AtomicU64,
     /// The reader is not to wait: there is something else for its thread.
     reader_called: AtomicBool,
     reader_lock: Mutex<()>,
@@ -98,6 +100,7 @@ impl Shared {
         Shared {
             commit_timeout,
             confirmed: Confirmed::new(hold),
+            reader_waits_after: AtomicU64::new(u64::MAX),
             ..Shared::default()
         }
     }
@@ -317,7 +320,7 @@ impl Shared {
     /// Makes the records up to `seq` visible and wakes the reader if it waits.
     pub fn publish_appended(&self, seq: u64) {
         self.appended.store(seq, Ordering::SeqCst);
-        if self.reader_waits.load(Ordering::SeqCst) {
+        if seq > self.reader_waits_after.load(Ordering::SeqCst) {
             self.wake_reader();
         }
     }
@@ -339,6 +342,7 @@ impl Shared {
         let deadline = Instant::now() + timeout;
         let mut guard = self.reader_lock.lock().expect("no holder panics");
         self.reader_waits.store(true, Ordering::SeqCst);
+        self.reader_waits_after.store(after_seq, Ordering::SeqCst);
         let found = loop {
             if self.appended.load(Ordering::SeqCst) > after_seq {
                 break true;
@@ -351,6 +355,7 @@ impl Shared {
             guard = self.reader_wake.wait_timeout(guard, left).expect("no holder panics").0;
         };
         self.reader_waits.store(false, Ordering::SeqCst);
+        self.reader_waits_after.store(u64::MAX, Ordering::SeqCst);
         found
     }
 }

@@ -20,6 +20,16 @@ impl Pulse {
         Pulse { pause, ended_at: None }
     }
 
+    /// The time in which no outcome and no record can begin the next one.
+    pub fn rest(&self, now: Instant) -> Duration {
+        self.since_end(now)
+            .map_or(Duration::ZERO, |since| self.pause.saturating_sub(since))
+    }
+
+    fn since_end(&self, now: Instant) -> Option<Duration> {
+        Some(now.saturating_duration_since(self.ended_at?))
+    }
+
     /// The time until the next, with so many messages whose outcome is not known; zero while one is open.
     pub fn due(&self, in_flight: usize, now: Instant) -> Duration {
         let is_continuous = in_flight == 0 || self.pause.is_zero();
@@ -28,9 +38,8 @@ impl Pulse {
         } else {
             LATEST.max(self.pause)
         };
-        let since = |ended_at| now.saturating_duration_since(ended_at);
-        self.ended_at
-            .map_or(Duration::ZERO, |ended_at| after.saturating_sub(since(ended_at)))
+        self.since_end(now)
+            .map_or(Duration::ZERO, |since| after.saturating_sub(since))
     }
 
     /// It is open.
@@ -56,8 +65,10 @@ mod tests {
         assert_eq!(pulse.due(9, now), Duration::ZERO, "nothing was before it");
         pulse.end(now);
         assert_eq!(pulse.due(0, later(1)), Duration::from_millis(4));
+        assert_eq!(pulse.rest(later(1)), Duration::from_millis(4));
         assert_eq!(pulse.due(0, later(5)), Duration::ZERO);
         assert_eq!(pulse.due(1, later(5)), Duration::from_millis(15));
+        assert_eq!(pulse.rest(later(6)), Duration::ZERO, "an outcome can begin the next");
         assert_eq!(pulse.due(1, later(20)), Duration::ZERO);
         pulse.begin();
         assert_eq!(pulse.due(1, later(21)), Duration::ZERO);
