@@ -183,19 +183,18 @@ impl Bridge {
                 start_registry(config, registry::Metrics::new(&registry)?)?,
             );
         let (letters, groups) = (composer.recent_letters(), composer.irregularities());
-        let mut forwarder = Forwarder {
+        let parts = forward::Parts {
             reader: spool.reader(),
             composer,
             config: config.kafka.clone(),
             spool: String::new(),
-            earlier: 0,
-            providers: config.providers(),
             metrics,
             spans: spans.clone(),
             renewals: renewals.clone(),
             drain: drain.clone(),
             abandon: abandon.clone(),
         };
+        let mut forwarder = Forwarder::new(parts, config.providers());
 
         let providers = Providers::new(&config.tencent, &config.openim, commands);
         providers.register(&registry)?;
@@ -237,24 +236,24 @@ impl Bridge {
         let pulse = spool.pulse();
         let watched = pulse.watch("forward");
         let (fail, failure) = mpsc::unbounded_channel();
+        let kafka = config.kafka.clone();
         let forward = move || {
             let _watched = watched;
-            let reader = &mut forwarder.reader;
             let opened = opening.wait().map_err(anyhow::Error::from);
             let checked = opened.and_then(|appended| {
-                refuse_another_delivery(reader, appended, &forwarder.config)?;
+                refuse_another_delivery(forwarder.reader(), appended, &kafka)?;
                 Ok(appended)
             });
-            match checked {
+            let spool = match checked {
                 Ok(appended) => forwarder.begin_with(appended),
                 Err(cause) => {
                     fail.send(cause).ok();
                     return false;
                 }
-            }
+            };
             let tls = bound.https.map(tracing::field::display);
             let schemas = registry_address.map(tracing::field::display);
-            info!(%address, tls, admin = %admin_address, schemas, spool = forwarder.spool, "accepting callbacks");
+            info!(%address, tls, admin = %admin_address, schemas, spool, "accepting callbacks");
             forwarder.run()
         };
         let bridge = Bridge {

@@ -1,29 +1,30 @@
-//! A spooled record becomes messages: its callback's events, encoded by their schemas, as raw JSON where there is no
-//! schema, as dead letters where encoding is impossible. Every event becomes at least one message, unless it is a copy of
-//! an earlier one; or its record waits until the registry has told the number of its schema. No I/O here.
+//! A spooled record becomes messages. Its callback's events are encoded by their schemas; an event without a schema stays JSON; what cannot
+//! be encoded becomes a dead letter. Every event becomes at least one message, unless it is a copy of an earlier event. A record waits
+//! while the registry has not given its schema's id. No I/O here.
 
+mod event;
 mod setup;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::event::{Framings, Made};
 use super::dead_letter::{self, DeadLetter};
-use super::history::{History, Seen};
+use super::history::History;
 use super::metrics::Metrics;
-use super::names::{Draft, Names, source_of};
+use super::names::Names;
 use super::recent::{Latest, Sample};
 use super::refusals::Refusals;
-use super::repeats::{Arrival, ContentId};
-use super::timeline::{Timeline, Told};
-use super::unfold::{Reason, clear_head, cleared, events_of, open};
-use crate::callback::{CommandTable, Head, Provider};
+use super::timeline::Timeline;
+use super::unfold::{clear_head, cleared, events_of, open};
+use crate::callback::{CommandTable, Head};
 use crate::provider::{Event, Privacy, group_of};
 use crate::publish::{Message, Position, Slot};
-use crate::schema::registry::{Ids, Question};
-use crate::schema::{Catalogue, Command, Encoder, Framing, Meaning, Meta, Style};
+use crate::schema::registry::Ids;
+use crate::schema::{Catalogue, Encoder, Meta, Style};
 use crate::spool::Record;
 
-/// Dead letters that are remembered.
+/// Dead letters that the status page shows.
 const LETTERS_MAX: usize = 20;
 
 /// Where messages go and how they are made.
@@ -43,47 +44,34 @@ pub struct Composer {
     pub(super) recalled: bool,
     /// What Kafka refuses.
     pub(super) refusals: Refusals,
-    /// The last record that was composed: what is gone through again is not counted again.
+    /// The last record that was composed. Events of records up to here are not counted again.
     composed: u64,
-    /// The dead letters that were counted and are not delivered.
+    /// Dead letters that were counted and are not delivered, by record and place in it.
     counted: BTreeSet<(u64, u32)>,
 }
 
-/// What an event becomes.
-enum Made {
-    /// Its own message, and the timeline's.
-    Message(Message, Option<Message>),
-    /// Nothing: it is a copy of an earlier one.
-    Copy,
-    /// A dead letter in the place of its own message, since its topic or this record is refused; and the timeline's, for the case that
-    /// Kafka has its own all the same.
-    Refused(Reason, Message, Option<Message>),
-}
-
-/// How the records of an event name their schemas.
-#[derive(Clone, Copy)]
-struct Framings {
-    /// None for a command without a schema.
-    own: Option<Framing>,
-    /// None where the timeline does not have the command; with what its topic takes at most, in bytes.
-    timeline: Option<(Framing, usize)>,
-}
-
-/// What a topic takes at most, in bytes.
+/// The most bytes that a topic takes in one message.
 type Limit<'a> = dyn Fn(&str) -> usize + 'a;
 
-/// A schema's number is not known yet: nothing of the record was composed or counted, and it is to be tried again.
+/// Where an event comes from.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    record: &'a Record,
+    head: &'a Head,
+}
+
+/// The id of a schema is not known yet. Nothing of the record was composed or counted; it is to be composed again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting;
 
 impl Composer {
-    /// Where a message's event may have become a dead letter in an earlier session, or the other way round.
+    /// The other place where an earlier session may have sent this message's event: as a dead letter, or to its own topic instead.
     pub(super) fn other_place(&self, message: &Message) -> Option<Slot> {
         let letters = &self.names.dead_letter;
         if message.slot.topic == *letters {
             return message.twin.clone();
         }
-        // That of an event in the timeline is its dead letter too, whose replay brings a copy of its own.
+        // A timeline message whose event is a dead letter has no other place: a replay of the letter brings a timeline message of its own.
         if self.is_timeline(&message.slot.topic) && message.twin.is_some() {
             return None;
         }
@@ -93,17 +81,17 @@ impl Composer {
         })
     }
 
-    /// Whether this is the topic of dead letters.
+    /// Whether this is the dead-letter topic.
     pub(super) fn is_dead_letter_topic(&self, topic: &str) -> bool {
         *self.names.dead_letter == *topic
     }
 
-    /// Whether this is the topic of the timeline.
+    /// Whether this is the timeline's topic.
     pub(super) fn is_timeline(&self, topic: &str) -> bool {
         self.names.timeline.as_deref() == Some(topic)
     }
 
-    /// Everything up to this record is delivered, and is never composed again.
+    /// Forgets records up to this one: they are delivered and are never composed again.
     pub(super) fn forget(&mut self, seq: u64) {
         self.refusals.forget(seq);
         self.timeline.iter_mut().for_each(|timeline| timeline.forget(seq));
@@ -112,8 +100,11 @@ impl Composer {
         }
     }
 
-    /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message larger than its topic's `limit` becomes a dead letter, in parts
-    /// where one does not hold it.
+    /// The messages of a record, in order; none where all of its events are copies of earlier ones. A message that is larger than its
+    /// topic's `limit` becomes a dead letter, in parts where one message does not hold it.
+    ///
+    /// # Errors
+    /// [`Waiting`] for the id of a schema.
     pub fn compose(&mut self, record: &Record, limit: &Limit<'_>) -> Result<Vec<Message>, Waiting> {
         let messages = self.messages(record, limit)?;
         self.composed = self.composed.max(record.seq);
@@ -125,105 +116,80 @@ impl Composer {
             Ok(callback) => callback,
             Err(reason) => {
                 let letter = DeadLetter::new(record, None, reason).withheld_if(self.privacy.concerns(None));
-                return Ok(self.bury(letter, limit));
+                return Ok(self.dead_letter(letter, limit));
             }
         };
         clear_head(&mut callback, &self.privacy);
-        let head = Some(&callback.head);
+        let head = &callback.head;
         let events = match events_of(&callback, &self.commands) {
             Ok(events) => events,
             Err(reason) => {
                 // The events of a batch have commands of their own.
-                let command = callback.head.command.as_deref().filter(|_| reason.0 == "not_json");
-                let letter = DeadLetter::new(record, head, reason)
+                let command = head.command.as_deref().filter(|_| reason.0 == "not_json");
+                let letter = DeadLetter::new(record, Some(head), reason)
                     .with_body(&callback.body)
                     .withheld_if(self.privacy.concerns(command));
-                return Ok(self.bury(letter, limit));
+                return Ok(self.dead_letter(letter, limit));
             }
         };
-        // All of them before the first is composed: a record waits as a whole.
+        // A record waits as a whole: the framings of all events are needed before the first is composed.
         let framings: Vec<_> = events
             .iter()
-            .map(|event| self.framings(callback.head.provider, &event.command, limit))
+            .map(|event| self.framings(head.provider, &event.command, limit))
             .collect::<Result<_, Waiting>>()?;
+        let origin = Origin { record, head };
         let mut messages: Vec<Message> = Vec::with_capacity(events.len() * 2);
         for (event, framings) in events.iter().zip(framings) {
-            let position = Position {
-                seq: record.seq,
-                index: event.index,
-                part: 0,
-            };
-            let Some(event) = &cleared(event, &self.privacy) else {
-                let reason = (
-                    "withheld",
-                    "the event is no JSON object, and a privacy rule is for its command".into(),
-                );
-                let letter = DeadLetter::new(record, head, reason)
-                    .with_event(event)
-                    .withheld_if(true);
-                messages.extend(self.bury(letter, limit));
-                continue;
-            };
-            let (letter, mut beside) = (DeadLetter::new, None);
-            let letter = match self.message(&callback.head, position, event, framings) {
-                Ok(Made::Copy) => continue,
-                Ok(Made::Message(message, copy)) if message.size() <= limit(&message.slot.topic) => {
-                    messages.push(message);
-                    if copy.is_none() && framings.timeline.is_some() {
-                        self.leave_out(position);
-                    }
-                    messages.extend(copy);
-                    continue;
-                }
-                Ok(Made::Message(message, _)) => {
-                    let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
-                    letter(record, head, ("too_large", error))
-                        .with_key(Some(message.key))
-                        .instead_of(message.slot)
-                }
-                Ok(Made::Refused(reason, own, copy)) => {
-                    let twin = Some(own.slot.clone());
-                    beside = copy.map(|copy| Message { twin, ..copy });
-                    letter(record, head, reason)
-                        .with_key(Some(own.key))
-                        .instead_of(own.slot)
-                }
-                Err(reason) => letter(record, head, reason).with_key(group_of(&event.body)),
-            };
-            messages.extend(self.bury(letter.with_event(event), limit));
-            messages.extend(beside);
+            messages.extend(self.compose_event(origin, event, framings, limit));
         }
         Ok(messages)
     }
 
-    fn framings(&mut self, provider: Provider, command: &str, limit: &Limit<'_>) -> Result<Framings, Waiting> {
-        let (registry, style) = (&mut self.registry, self.framing);
-        let mut framing = |topic: &str, command: &Command| {
-            let Some(registry) = registry else {
-                return Ok(command.framing(style));
-            };
-            let question = Question {
-                topic,
-                fingerprint: command.fingerprint(),
-                schema: command.schema(),
-            };
-            let id = registry.id(question).ok_or(Waiting)?;
-            Ok(Framing::Confluent { id })
+    /// The messages of one event: its own and the timeline's, or its dead letter, or none for a copy.
+    fn compose_event(
+        &mut self,
+        Origin { record, head }: Origin<'_>,
+        event: &Event<'_>,
+        framings: Framings,
+        limit: &Limit<'_>,
+    ) -> Vec<Message> {
+        let letter = |reason| DeadLetter::new(record, Some(head), reason);
+        let Some(event) = &cleared(event, &self.privacy) else {
+            let error = "the event is no JSON object, and a privacy rule is for its command";
+            let letter = letter(("withheld", error.into())).with_event(event).withheld_if(true);
+            return self.dead_letter(letter, limit);
         };
-        let own = self.catalogue.command(provider.as_str(), command);
-        let own = own.map(|command| framing(self.names.topic(provider, command.name()), command));
-        let timeline = self.timeline.as_ref().filter(|timeline| timeline.has(command));
-        let timeline = timeline.map(|timeline| {
-            let framing = framing(&timeline.topic, self.catalogue.timeline())?;
-            Ok((framing, limit(&timeline.topic)))
-        });
-        Ok(Framings {
-            own: own.transpose()?,
-            timeline: timeline.transpose()?,
-        })
+        let position = Position {
+            seq: record.seq,
+            index: event.index,
+            part: 0,
+        };
+        let (letter, beside) = match self.message(head, position, event, framings) {
+            Ok(Made::Copy) => return Vec::new(),
+            Ok(Made::Message(message, in_timeline)) if message.size() <= limit(&message.slot.topic) => {
+                if in_timeline.is_none() && framings.timeline.is_some() {
+                    self.leave_out(position);
+                }
+                return std::iter::once(message).chain(in_timeline).collect();
+            }
+            Ok(Made::Message(message, _)) => {
+                let error = format!("{} bytes are more than {} takes", message.size(), message.slot.topic);
+                let letter = letter(("too_large", error)).with_key(Some(message.key));
+                (letter.instead_of(message.slot), None)
+            }
+            Ok(Made::Refused(reason, own, in_timeline)) => {
+                let twin = Some(own.slot.clone());
+                let beside = in_timeline.map(|message| Message { twin, ..message });
+                (letter(reason).with_key(Some(own.key)).instead_of(own.slot), beside)
+            }
+            Err(reason) => (letter(reason).with_key(group_of(&event.body)), None),
+        };
+        let mut messages = self.dead_letter(letter.with_event(event), limit);
+        messages.extend(beside);
+        messages
     }
 
-    /// Counts, once, an event that the timeline does not take.
+    /// Counts an event, once, that the timeline refuses.
     fn leave_out(&mut self, position: Position) {
         let Some(timeline) = &mut self.timeline else { return };
         let verdict = self.refusals.verdict(position, &timeline.topic);
@@ -233,7 +199,8 @@ impl Composer {
         }
     }
 
-    fn bury(&mut self, letter: DeadLetter<'_>, limit: &Limit<'_>) -> Vec<Message> {
+    /// Counts a dead letter, once, and gives its messages.
+    fn dead_letter(&mut self, letter: DeadLetter<'_>, limit: &Limit<'_>) -> Vec<Message> {
         if self.counted.insert(letter.place()) {
             self.metrics
                 .dead_letters
@@ -243,142 +210,9 @@ impl Composer {
         }
         dead_letter::messages(&self.names, &letter, limit(&self.names.dead_letter))
     }
-
-    /// What becomes of an event.
-    fn message(
-        &mut self,
-        head: &Head,
-        position: Position,
-        event: &Event<'_>,
-        framings: Framings,
-    ) -> Result<Made, Reason> {
-        let command = self.catalogue.command(head.provider.as_str(), &event.command);
-        let (Some(command), Some(framing)) = (command, framings.own) else {
-            let (message, of_group) = self.unknown(head, position, event);
-            let refused = self.refusal(position, &message.slot.topic);
-            let told = Told {
-                head,
-                event,
-                of_group,
-                phase: None,
-                meaning: Meaning::default(),
-                event_time_ms: None,
-            };
-            let copy = self.copy(&told, &message, framings);
-            return Ok(self.made(refused, message, copy));
-        };
-        let content = command
-            .has_identity()
-            .then(|| ContentId::of(head, command.name(), &event.body));
-        let (id, content_text) = (self.names.event_id(position), content.map(ContentId::text));
-        let mut payload = Vec::with_capacity(event.body.len() + 128);
-        framing.write(&mut payload);
-        let encoded = self
-            .encoder
-            .record(
-                command,
-                &event.body,
-                &meta(&self.names.spool, position, head, (&id, content_text.as_deref())),
-                &mut payload,
-            )
-            .map_err(|cause| (cause.reason(), cause.to_string()))?;
-        let topic = self.names.topic(head.provider, command.name());
-        let key = encoded.key.unwrap_or_else(|| head.app.clone());
-        let arrival = Arrival::of(head, position.seq, event.index);
-        let refused = self.refusal(position, topic);
-        let seen = Seen {
-            head,
-            command: command.name(),
-            arrival,
-            id: content.filter(|_| encoded.identified),
-            numbered: encoded.numbered,
-        };
-        if refused.is_some() {
-            // Sent once more by somebody, it is no copy of what never came.
-            self.history.repeats.rewind(arrival);
-        } else if !self.history.admit(seen) {
-            return Ok(Made::Copy);
-        } else if position.seq > self.composed {
-            for path in &encoded.unmapped {
-                self.metrics.unmapped(command.provider(), command.name(), path);
-            }
-        }
-        let draft = Draft {
-            position,
-            id: content_text.filter(|_| encoded.identified),
-            topic,
-            source: source_of(head),
-            kind: [command.provider(), ".", command.name()].concat(),
-            key,
-            time_ms: encoded.time_ms.unwrap_or(head.received_at_ms),
-            received_at_ms: head.received_at_ms,
-            content_type: "application/avro",
-            trace: head.trace.as_ref(),
-            payload,
-        };
-        let message = self.names.finish(draft, Vec::new());
-        let told = Told {
-            head,
-            event,
-            of_group: encoded.of_group,
-            phase: Some(command.rule().phase),
-            meaning: self.encoder.meaning(command),
-            event_time_ms: encoded.time_ms,
-        };
-        let copy = self.copy(&told, &message, framings);
-        Ok(self.made(refused, message, copy))
-    }
-
-    fn made(&self, refused: Option<Reason>, message: Message, copy: Option<Message>) -> Made {
-        let Some(reason) = refused else {
-            return Made::Message(message, copy);
-        };
-        // Only an earlier session can have sent it, and a transaction that did not end has sent nothing.
-        let may_be_there = message.position.seq <= self.composed && !self.names.is_transactional();
-        Made::Refused(reason, message, copy.filter(|_| may_be_there))
-    }
-
-    /// The timeline's message of an event.
-    fn copy(&self, told: &Told<'_>, own: &Message, framings: Framings) -> Option<Message> {
-        let (timeline, (framing, limit)) = (self.timeline.as_ref()?, framings.timeline?);
-        if self.refusals.verdict(own.position, &timeline.topic).is_some() {
-            return None;
-        }
-        Some(timeline.copy(told, own, &self.names.spool, (framing, limit)))
-    }
-
-    /// Why an event that would go to this topic becomes a dead letter.
-    fn refusal(&self, position: Position, topic: &str) -> Option<Reason> {
-        let verdict = self.refusals.verdict(position, topic)?;
-        if !self.counted.contains(&(position.seq, position.index)) {
-            self.metrics.refused.with_label_values(&[topic, &verdict.error]).inc();
-        }
-        Some((verdict.reason, verdict.text.clone()))
-    }
-
-    /// A command without a schema: its JSON as it came. Without a group, events of one command stay in order. Says also whether its key is a group's id.
-    fn unknown(&self, head: &Head, position: Position, event: &Event<'_>) -> (Message, bool) {
-        let command = event.command.clone().into_owned();
-        let group = group_of(&event.body);
-        let of_group = group.is_some();
-        let draft = Draft {
-            position,
-            id: None,
-            topic: self.names.unknown(head.provider),
-            source: source_of(head),
-            kind: format!("{}.{command}", head.provider.as_str()),
-            key: group.unwrap_or_else(|| command.clone()),
-            time_ms: head.received_at_ms,
-            received_at_ms: head.received_at_ms,
-            content_type: "application/json",
-            trace: head.trace.as_ref(),
-            payload: event.body.to_vec(),
-        };
-        let message = self.names.finish(draft, vec![("imbridge-command", command)]);
-        (message, of_group)
-    }
 }
 
+/// What a record says of its event beside the body.
 pub(super) fn meta<'a>(
     spool: &'a str,
     position: Position,

@@ -1,4 +1,4 @@
-//! Dead letters: what cannot become an event, as its raw bytes, with a reason that a program can read.
+//! Dead letters: the raw bytes of what cannot become an event, with a reason that a program can read.
 
 use super::names::{Draft, Names, source_of};
 use super::recent::{Sample, shape};
@@ -7,31 +7,31 @@ use crate::provider::{Event, group_of};
 use crate::publish::{Message, Position, Slot};
 use crate::spool::Record;
 
-/// Room for key and headers beside the bytes of one part.
+/// Room for the key and the headers beside the bytes of one part.
 const HEADROOM: usize = 16 << 10;
-/// Bytes of a key or a header: each comes from a caller, travels up to twice, and must fit into the headroom.
+/// The most bytes of a key or a header. Each comes from a caller, is in the message up to twice, and must fit into the headroom.
 const CLIP_BYTES: usize = 1024;
 
-/// What is to be buried, and why.
+/// What becomes a dead letter, and why.
 pub(super) struct DeadLetter<'a> {
     record: &'a Record,
-    /// `None` where the record has lost it.
+    /// `None` where the record cannot be read.
     head: Option<&'a Head>,
     /// A label for metrics, and the header `imbridge-reason`.
     pub reason: &'static str,
     error: String,
     command: Option<&'a str>,
     key: Option<String>,
-    /// Where the event would have gone.
+    /// The partition of the event's own message, which an earlier session may have sent.
     twin: Option<Slot>,
     index: u32,
     bytes: &'a [u8],
-    /// How many bytes a privacy rule keeps back.
+    /// The number of bytes that a privacy rule withholds.
     withheld: Option<usize>,
 }
 
 impl<'a> DeadLetter<'a> {
-    /// The whole record, head and all.
+    /// A dead letter of the whole record with its head.
     pub fn new(record: &'a Record, head: Option<&'a Head>, (reason, error): (&'static str, String)) -> DeadLetter<'a> {
         let command = head.and_then(|head| head.command.as_deref());
         DeadLetter {
@@ -48,7 +48,7 @@ impl<'a> DeadLetter<'a> {
         }
     }
 
-    /// The callback's body instead of the record.
+    /// With the callback's body instead of the record.
     pub fn with_body(self, body: &'a [u8]) -> DeadLetter<'a> {
         DeadLetter {
             bytes: body,
@@ -57,7 +57,7 @@ impl<'a> DeadLetter<'a> {
         }
     }
 
-    /// One event, the one at this place in the callback, instead of the record.
+    /// With one event of the callback instead of the record.
     pub fn with_event(self, event: &'a Event<'_>) -> DeadLetter<'a> {
         DeadLetter {
             bytes: &event.body,
@@ -67,12 +67,12 @@ impl<'a> DeadLetter<'a> {
         }
     }
 
-    /// The key that the event has or would have had.
+    /// With the key of the event's own message.
     pub fn with_key(self, key: Option<String>) -> DeadLetter<'a> {
         DeadLetter { key, ..self }
     }
 
-    /// Instead of a message to this place, where it may have been sent.
+    /// Instead of a message to this partition, which an earlier session may have sent.
     pub fn instead_of(self, slot: Slot) -> DeadLetter<'a> {
         DeadLetter {
             twin: Some(slot),
@@ -80,12 +80,12 @@ impl<'a> DeadLetter<'a> {
         }
     }
 
-    /// Its record and its place in that.
+    /// Its record, and its place in the record.
     pub fn place(&self) -> (u64, u32) {
         (self.record.seq, self.index)
     }
 
-    /// Without its bytes and its key, if a privacy rule may be for something in them that cannot be told from the rest.
+    /// Without its bytes and its key, if a privacy rule concerns something in them that cannot be cut out.
     pub fn withheld_if(self, concerned: bool) -> DeadLetter<'a> {
         if !concerned {
             return self;
@@ -120,7 +120,7 @@ impl<'a> DeadLetter<'a> {
     }
 }
 
-/// The messages of a dead letter: one, or several parts (`imbridge-part: 1/3`) where the topic's limit is too small.
+/// The messages of a dead letter: one, or several parts (`imbridge-part: 1/3`) where one message does not hold it.
 pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> Vec<Message> {
     let room = limit.saturating_sub(HEADROOM).max(1024);
     let parts: Vec<&[u8]> = if letter.bytes.is_empty() {
@@ -130,7 +130,7 @@ pub(super) fn messages(names: &Names, letter: &DeadLetter<'_>, limit: usize) -> 
     };
     let received_at_ms = letter.received_at_ms();
     let command = letter.command.map(|command| clip(command, CLIP_BYTES));
-    // Each has a key, so that letters of one group, or else of one app, stay in order.
+    // Each letter has a key, so that letters of one group, or of one app, stay in order.
     let own = letter.key.as_ref().filter(|key| key.len() <= CLIP_BYTES);
     let key = own.unwrap_or_else(|| letter.head.map_or(&names.spool, |head| &head.app));
     let message = |(part, bytes): (usize, &&[u8])| {

@@ -1,5 +1,5 @@
-//! What the forwarder remembers of the events that it has gone through: which are copies of earlier ones, and which
-//! numbers of a group are missing. It is fed with every event in order, and knows no Kafka and no spool.
+//! What the forwarder remembers of earlier events, to find copies of them and missing numbers of groups. It gets every event in order,
+//! and knows neither Kafka nor the spool.
 
 use serde::Deserialize;
 use tracing::debug;
@@ -11,7 +11,7 @@ use super::sequences::{Irregularity, Sequences, Step};
 use crate::callback::{Head, SHOWN_BYTES_MAX, clip};
 use crate::schema::Numbered;
 
-/// Groups with a gap or disorder that are remembered by name.
+/// Groups with a gap or disorder that the status page shows.
 const NAMED_MAX: usize = 100;
 
 /// `[history]` of the configuration.
@@ -24,7 +24,7 @@ pub struct Config {
     pub max_callbacks: u32,
     /// Groups whose last message number is remembered.
     pub max_groups: u32,
-    /// Whether a number that is missing means anything: all of a group's messages come to this bridge. Not a key of the file.
+    /// Whether a missing number is a gap: it is where all of a group's messages come to this bridge. Not a key of the file.
     #[serde(skip)]
     pub count_gaps: bool,
 }
@@ -67,10 +67,10 @@ pub(super) struct History {
     pub repeats: Repeats,
     sequences: Sequences,
     count_gaps: bool,
-    /// The groups whose numbers did not follow one another.
+    /// Groups with a gap or disorder.
     pub irregularities: Latest<Irregularity>,
     pub(super) metrics: Metrics,
-    /// The last event that was counted: those that are gone through again are not.
+    /// The last event that was counted. Events up to here are composed again and not counted again.
     counted: (u64, u32),
 }
 
@@ -86,7 +86,7 @@ impl History {
         }
     }
 
-    /// Takes the next event; false for a copy, which is not to be sent.
+    /// Takes the next event; false for a copy, which must not be sent.
     pub fn admit(&mut self, seen: Seen<'_>) -> bool {
         let position = (seen.arrival.seq, seen.arrival.index + 1);
         let first_time = position > self.counted;

@@ -7,7 +7,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, exponential_buc
 
 use crate::lifecycle::metrics;
 
-/// Different fields that are told apart in the metric of undeclared ones; the rest is counted as `other`.
+/// The most fields with a label of their own in the metric of undeclared fields; others are counted as `other`.
 const FIELDS_MAX: usize = 1000;
 /// Longer names are counted as `other` too.
 const FIELD_BYTES_MAX: usize = 200;
@@ -19,25 +19,25 @@ metrics! {
         published: IntCounterVec["topic"] = "imbridge_messages_published_total";
         /// Time from a callback's arrival to its delivery report.
         publish_seconds: Histogram = "imbridge_publish_seconds", exponential_buckets(0.001, 2.0, 20);
-        /// Messages gone through again after a start or a fault; the timeline's, which go along, are not counted here nor below.
+        /// Messages that were composed again after a start or a fault. Timeline messages are not counted here, nor as skipped.
         pub(super) replayed: IntCounter = "imbridge_messages_replayed_total";
-        /// Replayed messages that were found in Kafka and not sent again.
+        /// Messages that were composed again, found in Kafka and not sent a second time.
         pub(super) skipped: IntCounter = "imbridge_messages_skipped_total";
-        /// Producers given up, by what went wrong.
+        /// Producers that were given up, by the fault.
         pub(super) producers: IntCounterVec["reason"] = "imbridge_producer_rebuilds_total";
-        /// Events that went to the dead-letter topic.
+        /// Events that became dead letters.
         pub(super) dead_letters: IntCounterVec["provider", "reason"] = "imbridge_dead_letters_total";
-        /// Events that Kafka refused for good, and that became dead letters.
+        /// Events that became dead letters because Kafka refused them for good.
         pub(super) refused: IntCounterVec["topic", "error"] = "imbridge_refused_total";
-        /// Events that are not in the timeline, since Kafka refused them there for good.
+        /// Events that are not in the timeline because Kafka refused them there for good.
         pub(super) timeline_left_out: IntCounterVec["error"] = "imbridge_timeline_left_out_total";
-        /// 1 while there is a producer with fitting topics, else 0.
+        /// 1 while a producer is connected and reaches a broker, else 0.
         pub(super) connected: IntGauge = "imbridge_kafka_connected";
-        /// Events that were dropped as copies of earlier ones.
+        /// Events that were dropped as copies of earlier events.
         pub(super) duplicates: IntCounterVec["provider", "command"] = "imbridge_duplicates_dropped_total";
-        /// Numbers that were missing between two messages of a group when the later one came.
+        /// Message numbers of groups that were missing when a later message came.
         pub(super) sequence_gaps: IntCounterVec["provider"] = "imbridge_sequence_gaps_total";
-        /// Messages of a group whose number was not above the highest before.
+        /// Messages whose number was not above the highest of their group.
         pub(super) sequence_disorder: IntCounterVec["provider"] = "imbridge_sequence_disorder_total";
         /// Groups whose last message number is remembered.
         pub(super) sequence_groups: IntGauge = "imbridge_sequence_groups";
@@ -48,14 +48,14 @@ metrics! {
 }
 
 impl Metrics {
-    /// Counts a message that Kafka has acknowledged, and how long after its callback's arrival.
+    /// Counts a message that Kafka has acknowledged, and the time since its callback's arrival.
     pub(super) fn published(&self, topic: &str, received_at_ms: i64, now_ms: i64) {
         self.published.with_label_values(&[topic]).inc();
         self.publish_seconds
             .observe((now_ms - received_at_ms).max(0) as f64 / 1000.0);
     }
 
-    /// Counts a value that travels in `unmapped`. The number of different labels is bounded.
+    /// Counts a value in a record's `unmapped`. The number of labels is bounded.
     pub(super) fn unmapped(&self, provider: &str, command: &str, field: &str) {
         let fields = &mut *self.fields.lock().unwrap_or_else(PoisonError::into_inner);
         fields.path.clear();

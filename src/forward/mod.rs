@@ -1,14 +1,13 @@
 //! From the spool to Kafka: one thread, one order.
 //!
-//! It reads records in order, composes their messages, sends them, and reports what is delivered back to the spool.
-//! Any fault ends the producer's life; the next life starts at the first record that is not delivered, and first looks
-//! up in Kafka which of those are there already. It knows no HTTP.
+//! The forwarder runs sessions of producers, one after the other. A session reads records in order, composes their messages, sends them,
+//! and reports what is delivered back to the spool. A fault ends the session. The next session starts at the first record that is not
+//! delivered, and first looks up in Kafka which of the messages are there already. The forwarder knows no HTTP.
 
 mod compose;
 mod dead_letter;
+mod error;
 mod history;
-mod life;
-mod marks;
 mod metrics;
 mod names;
 mod recall;
@@ -17,17 +16,15 @@ mod refusals;
 mod renewal;
 mod repeats;
 mod sequences;
-mod source;
+mod session;
 #[cfg(test)]
 mod tests;
 mod timeline;
-mod transactions;
 mod unfold;
-mod window;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
@@ -37,19 +34,20 @@ pub use metrics::Metrics;
 pub use recent::{Latest, Sample};
 pub use renewal::{Renewal, Renewals};
 pub use sequences::Irregularity;
+pub use session::Parts;
 
-use crate::callback::{Provider, Spans};
-use crate::lifecycle::{Backoff, Stop, unix_ms};
-use crate::publish::{self, Delivery, Failure, Kind, Message, Publisher, TopicRefused, Unready};
+use self::error::ForwardError;
+use self::refusals::Refused;
+use self::session::{Claim, KnownDeliveries, Progress, SessionEnd};
+use crate::callback::Provider;
+use crate::lifecycle::Backoff;
+use crate::publish::{self, Failure, Kind, Publisher, TopicRefused, Unready};
 use crate::spool::{ReadError, Reader};
-use life::{Ended, Known, Life};
-use refusals::Refused;
-use transactions::{Claim, Transactions};
 
-const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(3);
+/// The note in the spool that holds the way of delivery.
 const DELIVERY_NOTE: &str = "delivery";
 
-/// The way of delivery ([`Delivery::as_str`]) that published this spool last, `None` when nothing did.
+/// The way of delivery ([`publish::Delivery::as_str`]) that published this spool last; `None` when nothing was published.
 ///
 /// # Errors
 /// [`ReadError`] when the spool cannot be read.
@@ -60,307 +58,247 @@ pub fn delivery_note(reader: &mut Reader) -> Result<Option<String>, ReadError> {
         .find_map(|(key, value)| (key == DELIVERY_NOTE).then_some(value)))
 }
 
-/// Everything that forwarding needs; [`Forwarder::run`] is its thread.
+/// The forwarder; [`Forwarder::run`] is its thread.
 pub struct Forwarder {
-    /// The spool.
-    pub reader: Reader,
-    /// What makes messages of records.
-    pub composer: Composer,
-    /// Kafka.
-    pub config: publish::Config,
-    /// The spool's name in headers.
-    pub spool: String,
-    /// The last record that was there before this start: an earlier process may have sent what it became.
-    pub earlier: u64,
-    /// Who may send: only their topics are created ahead of time.
-    pub providers: Vec<Provider>,
-    /// Where to count.
-    pub metrics: Metrics,
-    /// Where spans of what is delivered are left.
-    pub spans: Spans,
-    /// Where new schemas are left while it runs.
-    pub renewals: Renewals,
-    /// Raised when nothing more is appended: deliver the rest and return.
-    pub drain: Stop,
-    /// Raised when the time to drain is over: return, the rest stays in the spool.
-    pub abandon: Stop,
-}
-
-/// How far lives of producers have come.
-#[derive(Debug, Clone, Copy)]
-struct Progress {
-    /// Every record up to here is in Kafka.
-    delivered: u64,
-    /// Messages of records after this one were never made, so nobody has sent them; of those up to it, Kafka may have some.
-    composed: u64,
-    /// It was asked what Kafka lets the bridge do.
+    parts: Parts,
+    /// The configured senders' providers: only their topics are looked up, and created, when a session begins.
+    providers: Vec<Provider>,
+    /// The last record that was there before this start: an earlier process may have sent its messages.
+    earlier: u64,
+    /// Kafka was asked what it lets the bridge do.
     rights_asked: bool,
 }
 
-/// What ends a producer's life before its time.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Kafka(#[from] publish::Fault),
-    #[error(transparent)]
-    Connect(#[from] publish::ConnectError),
-    #[error(transparent)]
-    Topic(#[from] Unready),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("the spool does not take notes: {0}")]
-    Note(#[from] crate::spool::AppendError),
-    #[error(
-        "another bridge publishes for this spool id now (its spool is {spool}): only one may; nothing more is accepted or published here. Stop this one, or give one of them another spool.id"
-    )]
-    Replaced { spool: String },
-    #[error("a fault in the bridge itself, please report it: {0}")]
-    Panic(String),
-}
-
-impl Trouble {
-    fn reason(&self) -> &'static str {
-        match self {
-            Trouble::Kafka(fault) => fault.reason,
-            Trouble::Connect(_) => "connect",
-            Trouble::Topic(Unready::Fault(fault)) => fault.reason,
-            Trouble::Topic(Unready::Refused(_)) => "refused",
-            Trouble::Read(_) | Trouble::Note(_) => "spool",
-            Trouble::Replaced { .. } => "replaced",
-            Trouble::Panic(_) => "panic",
+impl Forwarder {
+    /// A forwarder for a spool that is not open yet.
+    pub fn new(parts: Parts, providers: Vec<Provider>) -> Forwarder {
+        Forwarder {
+            parts,
+            providers,
+            earlier: 0,
+            rights_asked: false,
         }
     }
-}
 
-impl Forwarder {
-    /// The spool is open, and held records up to this one already.
-    pub fn begin_with(&mut self, earlier: u64) {
+    /// Its reader of the spool.
+    pub fn reader(&mut self) -> &mut Reader {
+        &mut self.parts.reader
+    }
+
+    /// The spool is open, and holds records up to `earlier`. Gives the spool's name.
+    pub fn begin_with(&mut self, earlier: u64) -> &str {
         self.earlier = earlier;
-        self.spool = self.reader.name();
-        self.composer.names.spool.clone_from(&self.spool);
+        self.parts.spool = self.parts.reader.name();
+        self.parts.composer.names.spool.clone_from(&self.parts.spool);
+        &self.parts.spool
     }
 
     /// Forwards until it is drained or abandoned; true when everything is delivered.
     pub fn run(mut self) -> bool {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut progress = Progress {
-            delivered: self.reader.delivered(),
+            delivered: self.parts.reader.delivered(),
             composed: self.earlier,
-            rights_asked: false,
         };
         let mut connect_failures = 0u64;
         let mut claim = Claim::new();
         let mut known = None;
         loop {
-            let everything = self.reader.appended() <= progress.delivered;
-            if self.abandon.is_raised() || (self.drain.is_raised() && everything) {
+            let everything = self.parts.reader.appended() <= progress.delivered;
+            if self.parts.abandon.is_raised() || (self.parts.drain.is_raised() && everything) {
                 return everything;
             }
-            if progress.delivered >= progress.composed
-                && let Some(renewal) = self.renewals.take()
-            {
-                self.composer.renew(renewal, &self.config.topic_prefix);
-                info!(
-                    from = progress.delivered + 1,
-                    topics = self.composer.topics().len(),
-                    "publishing goes on with the schemas that were loaded"
-                );
-            }
-            // A panic in this thread must not leave a bridge that accepts and never delivers.
-            let carried = known.take();
-            let life = AssertUnwindSafe(|| self.live(&mut progress, carried, &mut claim));
-            let life = catch_unwind(life).unwrap_or_else(|panic| {
-                progress.composed = self.reader.appended();
-                Err(Trouble::Panic(words_of(panic.as_ref())))
-            });
-            let life = life.and_then(|(outcome, ended)| {
-                if ended.delivered > progress.delivered {
-                    backoff.reset();
-                }
-                progress.delivered = ended.delivered;
-                self.reader.confirm(progress.delivered);
-                progress.composed = ended.composed;
-                known = ended.known;
-                outcome.or_else(|trouble| self.learn(trouble, ended.refused, &ended.unexplained))
-            });
-            match life {
+            self.renew(progress);
+            match self.session(&mut progress, &mut known, &mut claim, &mut backoff) {
                 Ok(()) => continue,
-                Err(trouble @ Trouble::Connect(_)) => {
+                Err(error @ ForwardError::Connect(_)) => {
                     connect_failures += 1;
-                    // An outage of hours is one line a minute, not a flood.
+                    // One line a minute: an outage may take hours.
                     if connect_failures.is_power_of_two() || connect_failures.is_multiple_of(12) {
-                        warn!(%trouble, attempts = connect_failures, "Kafka is not ready; callbacks are kept in the spool");
+                        warn!(%error, attempts = connect_failures, "Kafka is not ready; callbacks are kept in the spool");
                     }
                 }
-                Err(trouble @ Trouble::Replaced { .. }) => {
-                    error!(%trouble, delivered = progress.delivered, "replaced");
-                    self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
-                    self.metrics.connected.set(0);
-                    self.reader.give_up(&trouble.to_string());
+                Err(error @ ForwardError::Replaced { .. }) => {
+                    error!(%error, delivered = progress.delivered, "replaced");
+                    self.count_rebuild(&error);
+                    self.parts.reader.give_up(&error.to_string());
                     return false;
                 }
-                Err(trouble) => {
+                Err(error) => {
                     connect_failures = 0;
-                    error!(%trouble, delivered = progress.delivered, "publishing starts over from the first record that is not delivered");
-                    self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
+                    error!(%error, delivered = progress.delivered, "publishing starts over from the first record that is not delivered");
+                    self.count_rebuild(&error);
                 }
             }
-            self.metrics.connected.set(0);
-            // Where Kafka is away, callbacks are taken all the same.
-            self.reader.note_recovery(false);
-            self.abandon.pause(backoff.wait());
+            self.parts.metrics.connected.set(0);
+            // While Kafka is away, callbacks are accepted all the same.
+            self.parts.reader.note_recovery(false);
+            self.parts.abandon.pause(backoff.wait());
         }
     }
 
-    /// Takes in what was refused. `Ok` where that makes publishing go on: at once, with dead letters.
-    fn learn(&mut self, trouble: Trouble, refused: Vec<Refused>, unexplained: &[String]) -> Result<(), Trouble> {
+    fn count_rebuild(&self, error: &ForwardError) {
+        self.parts.metrics.connected.set(0);
+        self.parts.metrics.producers.with_label_values(&[error.reason()]).inc();
+    }
+
+    /// Takes new schemas, once every record that was composed with the old ones is delivered.
+    fn renew(&mut self, progress: Progress) {
+        if progress.delivered < progress.composed {
+            return;
+        }
+        if let Some(renewal) = self.parts.renewals.take() {
+            self.parts.composer.renew(renewal, &self.parts.config.topic_prefix);
+            info!(
+                from = progress.delivered + 1,
+                topics = self.parts.composer.topics().len(),
+                "publishing goes on with the schemas that were loaded"
+            );
+        }
+    }
+
+    /// Runs one session and takes in what it leaves behind. `Ok` when the next one can begin at once.
+    fn session(
+        &mut self,
+        progress: &mut Progress,
+        known: &mut Option<KnownDeliveries>,
+        claim: &mut Claim,
+        backoff: &mut Backoff,
+    ) -> Result<(), ForwardError> {
+        let carried = known.take();
+        // A panic in this thread must not leave a bridge that accepts and never delivers.
+        let session = AssertUnwindSafe(|| self.connect(progress, carried, claim));
+        let end = catch_unwind(session).unwrap_or_else(|panic| {
+            progress.composed = self.parts.reader.appended();
+            Err(ForwardError::Panic(panic_message(panic.as_ref())))
+        })?;
+        if end.progress.delivered > progress.delivered {
+            backoff.reset();
+        }
+        *progress = end.progress;
+        *known = end.known;
+        self.parts.reader.confirm(progress.delivered);
+        end.outcome
+            .or_else(|error| self.learn(error, end.refused, &end.unexplained))
+    }
+
+    /// Connects a producer and runs a session with it.
+    fn connect(
+        &mut self,
+        progress: &mut Progress,
+        known: Option<KnownDeliveries>,
+        claim: &mut Claim,
+    ) -> Result<SessionEnd, ForwardError> {
+        let Forwarder { parts, providers, .. } = self;
+        claim.verify(parts)?;
+        let topics = parts.composer.topics_of(providers);
+        let mut publisher = Publisher::connect(&parts.config, &topics, &parts.spool)?;
+        publisher.notify(parts.reader.caller());
+        info!(
+            brokers = parts.config.brokers,
+            from = progress.delivered + 1,
+            "connected to Kafka"
+        );
+        parts.reader.note_recovery(progress.delivered < progress.composed);
+        // Each right is asked for before it is needed: the right to read is needed only after a crash.
+        if !std::mem::replace(&mut self.rights_asked, true) {
+            for missing in publish::missing_rights(&parts.config, &topics) {
+                warn!(missing, "Kafka does not let the bridge do all that it will have to");
+            }
+        }
+        let delivery = parts.config.delivery.as_str();
+        parts
+            .reader
+            .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
+        // A session that panicked has left its progress in the spool alone, with the resume offsets that belong to it.
+        progress.delivered = progress.delivered.max(parts.reader.delivered());
+        session::run(parts, publisher, *progress, known, claim)
+    }
+
+    /// Takes in what Kafka refused. `Ok` where publishing can go on at once, with dead letters.
+    fn learn(
+        &mut self,
+        error: ForwardError,
+        refused: Vec<Refused>,
+        unexplained: &[String],
+    ) -> Result<(), ForwardError> {
         for Refused { position, failure } in &refused {
             let Failure { topic, error, text, .. } = failure;
             debug!(%position, topic, error, text, "not delivered");
         }
+        let Parts { composer, config, .. } = &mut self.parts;
         let mut topics: Vec<TopicRefused> = Vec::new();
-        if let Trouble::Topic(Unready::Refused(topic)) = &trouble {
+        if let ForwardError::Topic(Unready::Refused(topic)) = &error {
             topics.push(topic.clone());
         }
         for Refused { failure, .. } in &refused {
             if !topics.iter().any(|topic| topic.topic == failure.topic) {
-                topics.extend(failure.topic_refused(&self.config));
+                topics.extend(failure.topic_refused(config));
             }
         }
         if topics.is_empty() && !unexplained.is_empty() {
-            topics = publish::unwritable(&self.config, unexplained);
+            topics = publish::unwritable(config, unexplained);
         }
-        let now = std::time::Instant::now();
         let mut goes_on = false;
         for topic in topics {
-            if self.composer.is_dead_letter_topic(&topic.topic) {
+            if composer.is_dead_letter_topic(&topic.topic) {
+                let cause = topic.text;
                 error!(
                     topic = topic.topic,
-                    cause = topic.text,
-                    "the topic of dead letters refuses: publishing waits until it takes messages"
+                    cause, "the dead-letter topic refuses: publishing waits until it takes messages"
                 );
-                return Err(trouble);
+                return Err(error);
             }
-            let (grace_s, is_timeline) = (self.config.refusal_grace_s, self.composer.is_timeline(&topic.topic));
-            let closed = self.composer.refusals.learn_topic(&topic, is_timeline, now);
-            let (topic, cause) = (&topic.topic, &topic.text);
-            goes_on |= closed;
-            match (closed, is_timeline) {
-                (true, false) => error!(
-                    topic,
-                    cause,
-                    "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
-                ),
-                (true, true) => error!(
-                    topic,
-                    cause,
-                    "the timeline refuses: events are left out of it, and it is tried again each minute; their own topics have them"
-                ),
-                (false, false) => warn!(
-                    topic,
-                    cause, grace_s, "the topic refuses: publishing waits for it, then its events become dead letters"
-                ),
-                (false, true) => warn!(
-                    topic,
-                    cause, grace_s, "the timeline refuses: publishing waits for it, then events are left out of it"
-                ),
-            }
+            goes_on |= learn_topic(composer, &topic, config.refusal_grace_s);
         }
-        let (letters, others): (Vec<_>, Vec<_>) = refused
+        let (letters, events): (Vec<_>, Vec<_>) = refused
             .into_iter()
-            .partition(|refused| self.composer.is_dead_letter_topic(&refused.failure.topic));
+            .partition(|refused| composer.is_dead_letter_topic(&refused.failure.topic));
         if let Some(letter) = letters.iter().find(|letter| letter.failure.kind == Kind::Record) {
-            error!(
-                cause = letter.failure.text,
-                "Kafka refuses a dead letter: publishing waits until it takes it"
-            );
-            return Err(trouble);
+            let cause = &letter.failure.text;
+            error!(cause, "Kafka refuses a dead letter: publishing waits until it takes it");
+            return Err(error);
         }
-        let judged = self.composer.refusals.learn_records(&others);
-        if judged {
-            error!(%trouble, "Kafka refuses a record: it becomes a dead letter, or is left out of the timeline");
+        if composer.refusals.learn_records(&events) {
+            error!(%error, "Kafka refuses a record: it becomes a dead letter, or is left out of the timeline");
+            goes_on = true;
         }
-        if judged || goes_on { Ok(()) } else { Err(trouble) }
-    }
-
-    /// How long a producer that is given up may take to say what became of its messages.
-    fn patience(&self) -> Duration {
-        if self.abandon.is_raised() {
-            Duration::ZERO
-        } else {
-            OUTCOMES_TIMEOUT
-        }
-    }
-
-    /// For a message that is about to be sent: how late it is, in milliseconds after its arrival, where readers must know.
-    fn late_ms(&self, message: &Message) -> Option<i64> {
-        if !self.config.awaited {
-            return None;
-        }
-        let age_ms = (unix_ms() - message.received_at_ms).max(0);
-        let age = Duration::from_millis(age_ms.unsigned_abs());
-        self.reader.is_late(message.position.seq, age).then_some(age_ms)
-    }
-
-    /// A message of this topic is delivered.
-    fn note_delivery(&mut self, topic: &str) {
-        if self.composer.refusals.delivered(topic) {
-            info!(topic, "the topic takes messages again");
-        }
-    }
-
-    /// For the status page and alerts, when there is nothing else to do.
-    fn tell_reachability(&self, publisher: &Publisher) {
-        self.metrics.connected.set(publisher.is_reachable().into());
-    }
-
-    /// One session of a producer: what ended it, or `Ok` when it was drained or abandoned, or new schemas can be used; and what it leaves
-    /// behind.
-    fn live(
-        &mut self,
-        progress: &mut Progress,
-        known: Option<Known>,
-        claim: &mut Claim,
-    ) -> Result<(Result<(), Trouble>, Ended), Trouble> {
-        claim.verify(self)?;
-        // Those that are looked up at the start, and created there where that is wanted.
-        let topics = self.composer.topics_of(&self.providers);
-        let mut publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
-        publisher.notify(self.reader.caller());
-        info!(
-            brokers = self.config.brokers,
-            from = progress.delivered + 1,
-            "connected to Kafka"
-        );
-        self.reader.note_recovery(progress.delivered < progress.composed);
-        // Each right is asked for before it is needed: without the one to read, the first crash would be the first to tell.
-        if !std::mem::replace(&mut progress.rights_asked, true) {
-            for missing in publish::missing_rights(&self.config, &topics) {
-                warn!(missing, "Kafka does not let the bridge do all that it will have to");
-            }
-        }
-        let delivery = self.config.delivery.as_str();
-        self.reader
-            .deliver_durably(0, vec![(DELIVERY_NOTE.to_owned(), delivery.to_owned())])?;
-        // A session that panicked has left its progress, and marks that belong to it, in the spool alone.
-        progress.delivered = progress.delivered.max(self.reader.delivered());
-        Ok(match self.config.delivery {
-            Delivery::Idempotent => {
-                let mut life = Life::begin(self, publisher, *progress, known)?;
-                (life.run(), life.end())
-            }
-            Delivery::Transactional => {
-                let mut life = Transactions::begin(self, publisher, *progress, claim)?;
-                (life.run(), life.end())
-            }
-        })
+        if goes_on { Ok(()) } else { Err(error) }
     }
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> String {
+/// Takes in that a topic refuses; true when publishing goes on without it.
+fn learn_topic(composer: &mut Composer, refused: &TopicRefused, grace_s: u64) -> bool {
+    let is_timeline = composer.is_timeline(&refused.topic);
+    let closed = composer.refusals.learn_topic(refused, is_timeline, Instant::now());
+    let TopicRefused { topic, text: cause, .. } = refused;
+    match (closed, is_timeline) {
+        (true, false) => error!(
+            topic,
+            cause,
+            "the topic refuses: its events become dead letters, and it is tried again each minute; imbridge replay brings them back"
+        ),
+        (true, true) => error!(
+            topic,
+            cause,
+            "the timeline refuses: events are left out of it, and it is tried again each minute; their own topics have them"
+        ),
+        (false, false) => warn!(
+            topic,
+            cause, grace_s, "the topic refuses: publishing waits for it, then its events become dead letters"
+        ),
+        (false, true) => warn!(
+            topic,
+            cause, grace_s, "the timeline refuses: publishing waits for it, then events are left out of it"
+        ),
+    }
+    closed
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no words").to_owned()
+    text.unwrap_or("no message").to_owned()
 }

@@ -1,5 +1,4 @@
-//! Where messages go and what they are called: topics, places, ids and the headers that all kinds share. It knows no
-//! body and no schema's inside.
+//! The names in messages: topics, partitions, ids, and the headers that all kinds of messages share. It reads no body and no schema.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,21 +16,21 @@ type Topics = HashMap<Provider, HashMap<String, Arc<str>>>;
 /// The names that go into messages.
 pub(super) struct Names {
     pub spool: String,
-    /// Partitions that keys are placed in.
+    /// The number of partitions that keys are spread over.
     pub partitions: i32,
     topics: Topics,
     unknown: HashMap<Provider, Arc<str>>,
     pub dead_letter: Arc<str>,
-    /// Where there is a timeline.
+    /// `None` without a timeline.
     pub timeline: Option<Arc<str>>,
-    /// Where delivery is transactional.
+    /// `None` unless delivery is transactional.
     checkpoints: Option<String>,
 }
 
-/// A message's share of what is common to all kinds.
+/// What all kinds of messages have.
 pub(super) struct Draft<'a> {
     pub position: Position,
-    /// `ce_id`, where it is not made of the position.
+    /// `ce_id`; `None` where it is made of the position.
     pub id: Option<String>,
     pub topic: &'a Arc<str>,
     pub source: String,
@@ -44,7 +43,7 @@ pub(super) struct Draft<'a> {
     pub payload: Vec<u8>,
 }
 
-/// `ce_source`: which app of which provider.
+/// `ce_source`: the provider and the app.
 pub(super) fn source_of(head: &Head) -> String {
     ["/", head.provider.as_str(), "/", &head.app].concat()
 }
@@ -66,7 +65,7 @@ impl Names {
         }
     }
 
-    /// The topics are those of other schemas from here on.
+    /// Takes the topics of other schemas.
     pub fn rename(&mut self, catalogue: &Catalogue, prefix: &str) {
         self.topics = topics_of(catalogue, prefix);
     }
@@ -99,12 +98,12 @@ impl Names {
         topics
     }
 
-    /// The id of an event without an identity of its own: the same however often the record goes through.
+    /// The id of an event without an identity of its own. It stays the same when the record is composed again.
     pub fn event_id(&self, position: Position) -> String {
         format!("{}.{position}", self.spool)
     }
 
-    /// Places the message and writes its CloudEvents headers (Kafka protocol binding, binary mode).
+    /// Chooses the partition and writes the CloudEvents headers (Kafka protocol binding, binary mode).
     pub fn finish(&self, mut draft: Draft<'_>, more: Vec<(&'static str, String)>) -> Message {
         let id = draft.id.take().unwrap_or_else(|| self.event_id(draft.position));
         let mut headers = vec![
@@ -138,7 +137,7 @@ impl Names {
 }
 
 fn rfc3339(unix_ms: i64) -> String {
-    // The range that RFC 3339 can write: years 1970 to 9999. A provider's nonsense outside of it becomes its nearest end.
+    // RFC 3339 can write the years up to 9999. A time outside of 1970 to 9999 becomes the nearest one inside.
     const LAST_MS: i64 = 253_402_300_799_999;
     let time = UNIX_EPOCH + Duration::from_millis(unix_ms.clamp(0, LAST_MS) as u64);
     humantime::format_rfc3339_millis(time).to_string()

@@ -1,5 +1,5 @@
-//! What was delivered before this start and is still in the spool goes into the history, so that a copy is known after
-//! a restart as without one. Nothing is sent or counted here.
+//! Puts records that were delivered before this start and are still in the spool into the history, so that a restart does not let copies
+//! through. Nothing is sent or counted here.
 
 use tracing::{info, warn};
 
@@ -13,8 +13,8 @@ use crate::spool::{Reader, Record};
 const READ_BYTES: usize = 256 << 10;
 
 impl Composer {
-    /// Takes in every record that the spool has up to `delivered`, before the first is composed; later calls do nothing.
-    /// What cannot be read is not known: better a copy that is sent than events that wait.
+    /// Takes in every record of the spool up to `delivered`. To be called before the first record is composed; later calls do nothing.
+    /// Copies of records that cannot be read are sent: that is better than events that wait.
     pub(super) fn recall(&mut self, reader: &mut Reader, delivered: u64) {
         if std::mem::replace(&mut self.recalled, true) || !self.history.repeats.looks_back() {
             return;
@@ -38,7 +38,7 @@ impl Composer {
         );
     }
 
-    /// As composing it did, up to what becomes of it.
+    /// Does what composing did to the history.
     fn remember(&mut self, record: &Record) {
         let Ok(mut callback) = open(record) else { return };
         clear_head(&mut callback, &self.privacy);
@@ -60,7 +60,7 @@ impl Composer {
             if encoded.is_ok_and(|encoded| encoded.identified) {
                 let id = ContentId::of(head, command.name(), &event.body);
                 let arrival = Arrival::of(head, record.seq, event.index);
-                // It was delivered: this is for the memory alone.
+                // The event was delivered: the answer does not matter.
                 self.history.repeats.is_copy(id, arrival);
             }
         }

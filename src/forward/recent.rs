@@ -1,10 +1,10 @@
-//! The latest of what people look for on the status page, bounded. Of dead letters: what kind they were, and the shape of their bytes.
-//! The bytes themselves are not kept: every letter and digit that could be somebody's data is replaced.
+//! The latest items of a list on the status page, bounded. Of a dead letter, the list has the kind and the shape of its bytes, not the
+//! bytes: letters and digits that may be personal data are replaced.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Bytes of each that are looked at.
+/// Bytes of a dead letter that are looked at.
 const SAMPLE_BYTES: usize = 300;
 
 /// One dead letter.
@@ -14,7 +14,7 @@ pub struct Sample {
     pub at_ms: i64,
     /// `tencent`, `openim`, or `unknown`.
     pub provider: &'static str,
-    /// The command, where it is known; of a long name its beginning.
+    /// The command, where it is known; a long one is cut.
     pub command: Option<String>,
     /// As in the header `imbridge-reason`.
     pub reason: &'static str,
@@ -24,7 +24,7 @@ pub struct Sample {
     pub shape: String,
 }
 
-/// The latest ones, so many at most; a handle for other threads, cheap to clone.
+/// The latest items, bounded; a handle for other threads, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Latest<T> {
     most: usize,
@@ -39,7 +39,7 @@ impl<T: Clone> Latest<T> {
         }
     }
 
-    /// Adds one, in the place of those that are the same.
+    /// Adds an item and removes the items that `same` holds for.
     pub(super) fn add(&self, one: T, same: impl Fn(&T, &T) -> bool) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.retain(|other| !same(other, &one));
@@ -54,7 +54,7 @@ impl<T: Clone> Latest<T> {
     }
 }
 
-/// The beginning of JSON text, or of anything: names of fields stay, other letters become `x`, digits `0`.
+/// The beginning of JSON or of other text: names of fields stay, other letters become `x`, digits `0`.
 pub(super) fn shape(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SAMPLE_BYTES)]);
     let mut shape = String::with_capacity(text.len());

@@ -1,16 +1,16 @@
-//! What Kafka refuses for good: single records, and whole topics until somebody changes something. Their events become dead
-//! letters, and the rest goes on. A pure state; time is an argument.
+//! What Kafka refuses for good: single records, and topics until an operator changes something. Their events become dead letters, and
+//! the rest goes on. No I/O; time is an argument.
 //!
-//! A topic that refuses gets a time of grace, in which publishing waits and tries again. After it, its events become dead letters,
-//! and once a minute the topic is tried again with the next ones. Topics that refuse in the same trouble share one grace: what
-//! takes away the right to twenty topics does not stop publishing twenty times.
+//! A topic that refuses gets a period of grace, in which publishing waits and tries again. After it the topic is closed: its events
+//! become dead letters, and once a minute the topic is tried again. Topics that begin to refuse in the same incident share one period of
+//! grace, so that losing the right to twenty topics does not stop publishing twenty times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::publish::{Failure, Kind, Position, TopicRefused};
 
-/// Between two attempts of a topic whose events become dead letters.
+/// Between two attempts to publish to a closed topic.
 const RETRY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why an event becomes a dead letter.
@@ -20,28 +20,36 @@ pub(super) struct Verdict {
     pub reason: &'static str,
     /// The error, as a label for metrics.
     pub error: String,
-    /// The broker's own words.
+    /// The broker's error message.
     pub text: String,
 }
 
-/// A message that was refused, and where it stands in the spool.
+/// A message that was refused, and its place in the spool.
 pub(super) struct Refused {
     pub position: Position,
     pub failure: Failure,
 }
 
-/// What was refused and is not delivered otherwise yet.
+/// What was refused, until its records are delivered.
 #[derive(Debug)]
 pub(super) struct Refusals {
     grace: Duration,
-    /// By place and topic: an event has a message in the timeline too.
+    /// Verdicts by record and place in it, and by topic: an event also has a message in the timeline.
     records: BTreeMap<(u64, u32), HashMap<String, Verdict>>,
-    /// One of several messages of a batch of which the broker does not say which one it refuses: each is sent alone.
+    /// Messages of batches that were refused without the broker naming a message: each is sent alone, to find the one.
     suspects: BTreeSet<Position>,
     topics: HashMap<String, Topic>,
-    /// When the trouble began in which topics refuse, and when one refused last; and the timeline's, which can refuse for years without
-    /// harm to anybody's grace.
-    troubles: [Option<(Instant, Instant)>; 2],
+    incident: Option<Incident>,
+    /// That of the timeline, which can refuse for years without using up the other topics' grace.
+    timeline_incident: Option<Incident>,
+}
+
+/// A time in which topics refuse.
+#[derive(Debug, Clone, Copy)]
+struct Incident {
+    began: Instant,
+    /// When a topic refused last.
+    last: Instant,
 }
 
 #[derive(Debug)]
@@ -52,28 +60,29 @@ struct Topic {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It is waited for.
+    /// Publishing waits for it.
     Grace,
-    /// Its events become dead letters until it is tried again.
+    /// Its events become dead letters until the next attempt.
     Closed { retry_at: Instant },
     /// It is being tried again.
     Trying,
 }
 
 impl Refusals {
-    /// Topics are waited for so long.
+    /// With this period of grace for topics.
     pub fn new(grace: Duration) -> Refusals {
         Refusals {
             grace,
             records: BTreeMap::new(),
             suspects: BTreeSet::new(),
             topics: HashMap::new(),
-            troubles: [None; 2],
+            incident: None,
+            timeline_incident: None,
         }
     }
 
-    /// Takes in the messages that one session's end leaves refused; true when one of them is known by now to be refused for
-    /// itself, so that going on at once is worth it.
+    /// Takes in the messages that were refused in one session; true when one of them is now known to be the cause, so that the next
+    /// session can begin at once.
     pub fn learn_records(&mut self, refused: &[Refused]) -> bool {
         let mut batches: BTreeMap<(&str, i32), Vec<&Refused>> = BTreeMap::new();
         let mut neighbours = BTreeSet::new();
@@ -88,10 +97,10 @@ impl Refusals {
         }
         let mut certain = false;
         for (place, batch) in batches {
-            let same_words = batch.iter().all(|other| other.failure.text == batch[0].failure.text);
-            let is_told = batch.len() == 1 || neighbours.contains(&place) || !same_words;
+            let same_text = batch.iter().all(|other| other.failure.text == batch[0].failure.text);
+            let is_named = batch.len() == 1 || neighbours.contains(&place) || !same_text;
             for Refused { position, failure } in batch {
-                if is_told || self.suspects.remove(position) {
+                if is_named || self.suspects.remove(position) {
                     self.suspects.remove(position);
                     let verdict = Verdict {
                         reason: "refused",
@@ -109,14 +118,16 @@ impl Refusals {
         certain
     }
 
-    /// Takes in that a topic refuses: false while it is waited for, true when its events become dead letters from here on.
+    /// Takes in that a topic refuses: false while publishing waits for it, true when its events become dead letters from now on.
     pub fn learn_topic(&mut self, refused: &TopicRefused, is_timeline: bool, now: Instant) -> bool {
-        let trouble = &mut self.troubles[usize::from(is_timeline)];
-        let began = match *trouble {
-            Some((began, last)) if now.saturating_duration_since(last) <= self.grace.max(RETRY_EVERY) => began,
-            _ => now,
+        let incident = if is_timeline {
+            &mut self.timeline_incident
+        } else {
+            &mut self.incident
         };
-        *trouble = Some((began, now));
+        let goes_on = |incident: &Incident| now.saturating_duration_since(incident.last) <= self.grace.max(RETRY_EVERY);
+        let began = incident.filter(goes_on).map_or(now, |incident| incident.began);
+        *incident = Some(Incident { began, last: now });
         let verdict = Verdict {
             reason: "topic_refused",
             error: refused.error.clone(),
@@ -135,7 +146,7 @@ impl Refusals {
         state != State::Grace
     }
 
-    /// Lets topics be tried again whose time has come.
+    /// Lets closed topics be tried again when their minute is over.
     pub fn tick(&mut self, now: Instant) {
         for topic in self.topics.values_mut() {
             if matches!(topic.state, State::Closed { retry_at } if retry_at <= now) {
@@ -144,7 +155,7 @@ impl Refusals {
         }
     }
 
-    /// Why the event at this position, which would go to this topic, becomes a dead letter; `None` when it does not.
+    /// Why a message at this position is not sent to this topic; `None` when it is sent.
     pub fn verdict(&self, position: Position, topic: &str) -> Option<&Verdict> {
         if self.records.is_empty() && self.topics.is_empty() {
             return None;
@@ -161,17 +172,17 @@ impl Refusals {
         topic.is_some_and(|topic| matches!(topic.state, State::Closed { .. }))
     }
 
-    /// Whether the message must travel alone, so that a refusal tells whose it is.
+    /// Whether the message must be sent alone, so that a refusal concerns no other message.
     pub fn is_suspect(&self, position: Position) -> bool {
         !self.suspects.is_empty() && self.suspects.contains(&position)
     }
 
-    /// A message of this topic is delivered; true when the topic had refused before.
+    /// A message of this topic is delivered; true when the topic had refused.
     pub fn delivered(&mut self, topic: &str) -> bool {
         !self.topics.is_empty() && self.topics.remove(topic).is_some()
     }
 
-    /// Everything up to this record is delivered.
+    /// Forgets records up to this one: they are delivered.
     pub fn forget(&mut self, seq: u64) {
         self.records.retain(|(refused, _), _| *refused > seq);
         self.suspects.retain(|position| position.seq > seq);
@@ -204,7 +215,7 @@ mod tests {
         }
     }
 
-    fn buried(refusals: &Refusals, seq: u64) -> Option<&'static str> {
+    fn dead_lettered(refusals: &Refusals, seq: u64) -> Option<&'static str> {
         refusals.verdict(at(seq), "t").map(|verdict| verdict.reason)
     }
 
@@ -218,11 +229,11 @@ mod tests {
         ];
         assert!(refusals.learn_records(&batch));
         assert_eq!(
-            [1, 2, 3].map(|seq| buried(&refusals, seq)),
+            [1, 2, 3].map(|seq| dead_lettered(&refusals, seq)),
             [None, Some("refused"), None]
         );
         refusals.forget(2);
-        assert_eq!(buried(&refusals, 2), None);
+        assert_eq!(dead_lettered(&refusals, 2), None);
     }
 
     #[test]
@@ -231,9 +242,9 @@ mod tests {
         let batch = [1, 2].map(|seq| refused(seq, "MessageSizeTooLarge", "too large", Kind::Record));
         assert!(!refusals.learn_records(&batch));
         assert_eq!((refusals.is_suspect(at(1)), refusals.is_suspect(at(2))), (true, true));
-        assert_eq!([1, 2].map(|seq| buried(&refusals, seq)), [None, None]);
+        assert_eq!([1, 2].map(|seq| dead_lettered(&refusals, seq)), [None, None]);
         assert!(refusals.learn_records(&batch[1..]));
-        assert_eq!([1, 2].map(|seq| buried(&refusals, seq)), [None, Some("refused")]);
+        assert_eq!([1, 2].map(|seq| dead_lettered(&refusals, seq)), [None, Some("refused")]);
     }
 
     #[test]
@@ -242,13 +253,13 @@ mod tests {
         let after = |seconds| began + Duration::from_secs(seconds);
         assert!(!refusals.learn_topic(&topic("t"), false, began));
         assert!(!refusals.learn_topic(&topic("t"), false, after(55)));
-        assert_eq!(buried(&refusals, 1), None);
+        assert_eq!(dead_lettered(&refusals, 1), None);
         assert!(refusals.learn_topic(&topic("t"), false, after(60)));
-        assert_eq!(buried(&refusals, 1), Some("topic_refused"));
+        assert_eq!(dead_lettered(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(119));
-        assert_eq!(buried(&refusals, 1), Some("topic_refused"));
+        assert_eq!(dead_lettered(&refusals, 1), Some("topic_refused"));
         refusals.tick(after(120));
-        assert_eq!(buried(&refusals, 1), None, "it is tried again");
+        assert_eq!(dead_lettered(&refusals, 1), None, "it is tried again");
         assert!(
             refusals.learn_topic(&topic("t"), false, after(121)),
             "without another grace"
@@ -267,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_of_one_trouble_share_one_grace_and_a_later_trouble_has_its_own() {
+    fn topics_of_one_incident_share_one_grace_and_a_later_incident_has_its_own() {
         let (mut refusals, began) = (Refusals::new(GRACE), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
         refusals.learn_topic(&topic("t"), false, began);

@@ -1,5 +1,5 @@
-//! New schemas and privacy rules for a forwarder that runs. They wait until everything that was composed with the old ones is in Kafka, so
-//! a record is never looked up, or sent a second time, as something else than it was.
+//! New schemas and privacy rules for a running forwarder. They wait until every record that was composed with the old ones is in Kafka.
+//! Otherwise a record could be looked up in Kafka, or sent again, as other messages than before.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::provider::Privacy;
 use crate::schema::Catalogue;
 use crate::spool::{ReadError, Reader, Record};
 
-/// What a record is made a message with.
+/// What records are composed with.
 pub struct Renewal {
     /// The schemas.
     pub catalogue: Arc<Catalogue>,
@@ -18,12 +18,12 @@ pub struct Renewal {
     pub privacy: Privacy,
 }
 
-/// Where a renewal is left for the forwarder. Clones share the place; the latest replaces one that still waits.
+/// Passes a renewal to the forwarder; clones share it. A later renewal replaces one that still waits.
 #[derive(Clone, Default)]
 pub struct Renewals(Arc<Mutex<Option<Renewal>>>);
 
 impl Renewals {
-    /// Leaves it. Records that are appended after this returns are composed with it.
+    /// Passes it on. Records that are appended after this returns are composed with it.
     pub fn post(&self, renewal: Renewal) {
         *self.place() = Some(renewal);
     }
@@ -32,12 +32,12 @@ impl Renewals {
         self.place().is_some()
     }
 
-    /// What waits, for the composer.
+    /// Takes the renewal that waits.
     pub(super) fn take(&self) -> Option<Renewal> {
         self.place().take()
     }
 
-    /// What [`Reader::read`] gives; while a renewal waits, only what may have been composed already, up to `composed`.
+    /// [`Reader::read`]; while a renewal waits, only records up to `composed`, which may have been composed with the old schemas.
     pub(super) fn read(
         &self,
         reader: &mut Reader,
@@ -45,7 +45,7 @@ impl Renewals {
         max_bytes: usize,
         composed: u64,
     ) -> Result<Vec<Record>, ReadError> {
-        // Held while reading: what is appended after a renewal was left must not be read as if it had been before.
+        // Locked while reading: records that are appended after a renewal was passed on must not be composed without it.
         let waiting = self.place();
         if waiting.is_some() && after_seq >= composed {
             return Ok(Vec::new());

@@ -1,5 +1,5 @@
-//! The numbers of groups' messages, as they come: what is missing between two of them, and what comes late. Bounded: a
-//! group that was not seen for as long as many others came is forgotten. It knows no events and no metrics.
+//! The message numbers of groups: which are missing between two messages, and which come late. Bounded: the groups that were seen least
+//! recently are forgotten. It knows no events and no metrics.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -7,36 +7,36 @@ use std::hash::{BuildHasher, Hash, RandomState};
 /// The last number of each group.
 #[derive(Debug)]
 pub struct Sequences {
-    /// Groups are told apart by a keyed hash of 64 bits: two that share one spoil a count, and nothing else.
+    /// A keyed hash of 64 bits stands for a group. If two groups share one, a count is wrong, and nothing else.
     hasher: RandomState,
-    /// Two generations, each half of what is allowed: when the younger is full, it becomes the elder.
+    /// Two generations, each of half the allowed groups. When the younger one is full, it replaces the older one.
     young: HashMap<u64, i64>,
     old: HashMap<u64, i64>,
     max_groups: usize,
 }
 
-/// How a number follows the highest before it.
+/// How a number compares with the highest before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The first of its group that was seen.
+    /// The first number of its group.
     First,
-    /// The next.
+    /// The next number.
     Next,
-    /// So many are missing in between.
+    /// Numbers are missing in between.
     Gap {
         /// The highest before.
         last: i64,
-        /// How many.
+        /// How many are missing.
         missing: u64,
     },
-    /// At or below the highest: late, or there again.
+    /// At or below the highest: late, or a second time.
     Disorder {
         /// The highest before.
         last: i64,
     },
 }
 
-/// A group whose numbers did not follow one another, the last time that they did not.
+/// A group with a gap or disorder, at the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Irregularity {
     /// `tencent` or `openim`.
@@ -45,11 +45,11 @@ pub struct Irregularity {
     pub app: String,
     /// The command.
     pub command: String,
-    /// The group, with its topic where it has topics; of a long name its beginning, which stands for all that have it.
+    /// The group, with its topic where it has topics; a long name is cut, and stands for all that begin like this.
     pub group: String,
-    /// What should have come: the one after the highest before.
+    /// The expected number: one more than the highest before.
     pub expected: i64,
-    /// What came: above `expected` where there is a gap, below where there is disorder.
+    /// The number that came: above `expected` for a gap, below for disorder.
     pub got: i64,
     /// When it arrived, in Unix milliseconds.
     pub at_ms: i64,

@@ -244,7 +244,7 @@ fn one_event_of_a_batch_that_cannot_be_encoded_does_not_take_the_others_with_it(
 }
 
 #[test]
-fn what_is_no_event_is_buried_with_its_bytes_and_a_reason() {
+fn what_is_no_event_becomes_a_dead_letter_with_its_bytes_and_a_reason() {
     let empty = record("Push.OfflinePush", r#"{"Events":[]}"#);
     let list = record("Push.OfflinePush", r#"{"Events":{}}"#);
     let array = record("Group.CallbackAfterCreateGroup", "[1]");
@@ -258,7 +258,7 @@ fn what_is_no_event_is_buried_with_its_bytes_and_a_reason() {
 }
 
 #[test]
-fn a_damaged_record_is_buried_whole() {
+fn a_damaged_record_becomes_a_dead_letter_as_a_whole() {
     let good = record("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
     let damaged = Record {
         intact: false,
@@ -279,7 +279,7 @@ fn a_damaged_record_is_buried_whole() {
 }
 
 #[test]
-fn an_event_too_large_for_its_topic_is_buried_in_parts_that_make_the_whole() {
+fn an_event_too_large_for_its_topic_becomes_dead_letters_whose_parts_make_the_whole() {
     let body = format!(r#"{{"GroupId":"g","Name":"{}"}}"#, "x".repeat(100_000));
     let messages = compose_within(&record("Group.CallbackAfterCreateGroup", &body), 50_000);
     assert_eq!(positions(&messages), ["7.0", "7.0.1", "7.0.2"]);

@@ -1,5 +1,5 @@
-//! The timeline: a second message of each event, in the one topic that has all commands, with the key, the partition and the
-//! place in the order that the first has. Dead letters have none: `imbridge replay` makes events of them, which come in then.
+//! The timeline's message of an event: a second message, in the topic that has all commands, with the key, the partition and the place in
+//! the order of the event's own message. A dead letter has none; `imbridge replay` makes an event of it, which then has one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,28 +10,36 @@ use crate::provider::Event;
 use crate::publish::{self, Message, Position, Slot};
 use crate::schema::{Framing, Meaning, TimelineEvent};
 
-/// What goes there, and what could not.
+/// Makes the timeline's messages.
 pub(super) struct Timeline {
     config: publish::Timeline,
     pub topic: Arc<str>,
-    /// Events that were counted as left out, and whose records are not delivered.
+    /// Events that were counted as left out and are not delivered, by record and place in it.
     left_out: BTreeSet<(u64, u32)>,
 }
 
-/// What is known of an event beside its message.
-pub(super) struct Told<'a> {
+/// The form of the timeline's records.
+#[derive(Clone, Copy)]
+pub(super) struct TimelineForm {
+    pub framing: Framing,
+    /// The most bytes that the topic takes in one message.
+    pub limit: usize,
+}
+
+/// What is known of an event beside its own message.
+pub(super) struct Facts<'a> {
     pub head: &'a Head,
     pub event: &'a Event<'a>,
-    /// Its key is a group's id.
+    /// Whether the message's key is a group's id.
     pub of_group: bool,
     pub phase: Option<Phase>,
     pub meaning: Meaning<'a>,
-    /// When it happened, in Unix milliseconds.
+    /// When the event happened, in Unix milliseconds.
     pub event_time_ms: Option<i64>,
 }
 
 impl Timeline {
-    /// None where the configuration has none.
+    /// `None` where the configuration has no timeline.
     pub fn new(config: &publish::Config, names: &Names) -> Option<Timeline> {
         Some(Timeline {
             config: config.timeline.clone()?,
@@ -40,31 +48,30 @@ impl Timeline {
         })
     }
 
-    /// Whether events of this command are copied.
+    /// Whether the timeline has events of this command.
     pub fn has(&self, command: &str) -> bool {
         self.config.has(command)
     }
 
-    /// The timeline's message of an event, beside its own; of this spool, framed in this way, without its body where it would be
-    /// larger than this limit.
-    pub fn copy(&self, told: &Told<'_>, own: &Message, spool: &str, (framing, limit): (Framing, usize)) -> Message {
-        let Told { head, event, .. } = told;
+    /// The timeline's message of an event of this spool. It goes without the event's body where it would be larger than the topic takes.
+    pub fn message(&self, facts: &Facts<'_>, own: &Message, spool: &str, form: TimelineForm) -> Message {
+        let Facts { head, event, .. } = facts;
         let position = own.position;
         let body = String::from_utf8_lossy(&event.body);
         let id = own.headers.iter().find(|(name, _)| *name == "ce_id");
         let mut entry = TimelineEvent {
             ordering_key: &own.key,
-            of_group: told.of_group,
+            of_group: facts.of_group,
             app: &head.app,
             provider: head.provider.as_str(),
             command: &event.command,
-            phase: told.phase,
-            meaning: &told.meaning,
+            phase: facts.phase,
+            meaning: &facts.meaning,
             event_id: id.map_or("", |(_, id)| id),
             spool,
             seq: position.seq,
             part: position.index,
-            event_time_ms: told.event_time_ms,
+            event_time_ms: facts.event_time_ms,
             received_at_ms: head.received_at_ms,
             body: Some(&body),
         };
@@ -76,24 +83,24 @@ impl Timeline {
             key: own.key.clone(),
             headers: Arc::clone(&own.headers),
             content_type: "application/avro",
-            payload: payload(framing, &entry),
+            payload: payload(form.framing, &entry),
             twin: None,
             ..*own
         };
-        if message.size() > limit {
+        if message.size() > form.limit {
             entry.body = None;
-            message.payload = payload(framing, &entry);
+            message.payload = payload(form.framing, &entry);
         }
         message
     }
 
-    /// An event is left out since the topic refuses: the event itself is well, and a dead letter would bring it back a second
-    /// time. True where it was not noted before.
+    /// Notes an event that Kafka refuses in the timeline alone. It becomes no dead letter: a replay would publish it a second time. True
+    /// where it was not noted before.
     pub fn leaves_out(&mut self, position: Position) -> bool {
         self.left_out.insert((position.seq, position.index))
     }
 
-    /// Everything up to this record is delivered.
+    /// Forgets records up to this one: they are delivered.
     pub fn forget(&mut self, seq: u64) {
         while self.left_out.first().is_some_and(|(first, _)| *first <= seq) {
             self.left_out.pop_first();

@@ -1,4 +1,4 @@
-//! A record becomes its callback, and that its events, without what a privacy rule keeps back. Pure: no schema, no Kafka.
+//! A record becomes its callback, and the callback its events, without what a privacy rule withholds. It knows no schema and no Kafka.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use crate::callback::{Callback, CommandTable};
 use crate::provider::{Event, Privacy, expand};
 use crate::spool::Record;
 
-/// Why there is no event, as a label and in words.
+/// Why there is no event: a label, and an error message.
 pub(super) type Reason = (&'static str, String);
 
 pub(super) fn open(record: &Record) -> Result<Callback, Reason> {
@@ -34,14 +34,14 @@ pub(super) fn events_of<'a>(callback: &'a Callback, commands: &CommandTable) -> 
     }
 }
 
-/// The head without what may not leave.
+/// Removes from the head what a privacy rule withholds.
 pub(super) fn clear_head(callback: &mut Callback, privacy: &Privacy) {
     let command = callback.head.command.take();
     privacy.head(command.as_deref().unwrap_or_default(), &mut callback.head);
     callback.head.command = command;
 }
 
-/// The event without what may not leave; `None` where nobody can tell what stands in it.
+/// The event without what a privacy rule withholds; `None` where its body cannot be read for that.
 pub(super) fn cleared<'a>(event: &'a Event<'_>, privacy: &Privacy) -> Option<Event<'a>> {
     Some(Event {
         index: event.index,

@@ -41,7 +41,7 @@ pub use message::{
 pub use partition::partition_of;
 pub use plan::{Drift, TopicPlan, create, plan};
 pub use properties::Properties;
-pub use publisher::{LastWords, Publisher, Sent};
+pub use publisher::{FinalReports, Publisher, Sent};
 pub use reach::{connect, unreachable_brokers, why_silent};
 pub use read_back::{Present, read_back};
 pub use refusal::{Failure, Kind, TopicRefused};

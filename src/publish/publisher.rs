@@ -35,7 +35,7 @@ const BATCH_HEADROOM_BYTES: usize = 1024;
 
 /// What became of the messages of a producer that is given up.
 #[derive(Debug, Default)]
-pub struct LastWords {
+pub struct FinalReports {
     /// What Kafka has.
     pub receipts: Vec<Receipt>,
     /// What it does not take.
@@ -252,7 +252,7 @@ impl Publisher {
     /// Takes what was delivered since the last call, without waiting.
     ///
     /// # Errors
-    /// The [`Fault`] that says most; [`Publisher::last_words`] has the rest.
+    /// The [`Fault`] that says most; [`Publisher::final_reports`] has the rest.
     pub fn poll(&self) -> Result<Vec<Receipt>, Fault> {
         // Each call serves one batch of reports.
         let mut served = 0;
@@ -275,7 +275,7 @@ impl Publisher {
     }
 
     /// Gives the producer up: sends nothing more, and waits so long for the outcome of what is in flight.
-    pub fn last_words(&self, patience: Duration) -> LastWords {
+    pub fn final_reports(&self, patience: Duration) -> FinalReports {
         self.producer.purge(PurgeConfig::default().queue());
         let deadline = Instant::now() + patience;
         loop {
@@ -285,7 +285,7 @@ impl Publisher {
             }
         }
         let Deliveries { receipts, failures } = std::mem::take(&mut *self.producer.context().deliveries());
-        LastWords {
+        FinalReports {
             is_complete: self.in_flight() == 0 && failures.iter().all(|failure| failure.is_absent),
             receipts,
             failures,

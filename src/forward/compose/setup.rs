@@ -1,4 +1,4 @@
-//! How a composer is made, what it is asked from outside, and how its schemas and rules change.
+//! Making a composer, changing its schemas and rules, and what other parts ask of it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -51,13 +51,13 @@ impl Composer {
         }
     }
 
-    /// The same, without what these rules keep back.
+    /// The same, with these privacy rules.
     #[must_use]
     pub fn with_privacy(self, privacy: Privacy) -> Composer {
         Composer { privacy, ..self }
     }
 
-    /// The same, with this much of a memory.
+    /// The same, with a history of this size.
     #[must_use]
     pub fn with_history(self, config: &history::Config) -> Composer {
         let history = History::new(config, self.metrics.clone());
@@ -69,12 +69,12 @@ impl Composer {
         self.recent.clone()
     }
 
-    /// The groups whose numbers did not follow one another lately.
+    /// The latest groups with a gap or disorder.
     pub fn irregularities(&self) -> Latest<Irregularity> {
         self.history.irregularities.clone()
     }
 
-    /// The same, for records framed like this, with the numbers of a registry where there is one.
+    /// The same, with this framing of records, and with the ids of a registry where there is one.
     #[must_use]
     pub fn with_framing(self, framing: Style, registry: Option<Ids>) -> Composer {
         Composer {
@@ -84,7 +84,7 @@ impl Composer {
         }
     }
 
-    /// From here on with other schemas and rules; what is remembered of earlier events stays.
+    /// Changes schemas and rules; the history stays.
     pub(in crate::forward) fn renew(&mut self, renewal: Renewal, topic_prefix: &str) {
         self.names.rename(&renewal.catalogue, topic_prefix);
         self.catalogue = renewal.catalogue;
@@ -96,7 +96,7 @@ impl Composer {
         self.privacy = renewal.privacy;
     }
 
-    /// Every topic that something can go to.
+    /// Every topic that a message can go to.
     pub fn topics(&self) -> Vec<String> {
         self.names.all_topics(&Provider::ALL)
     }

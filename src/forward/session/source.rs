@@ -1,27 +1,28 @@
-//! Records become steps, in order: what both ways of delivery have in common.
+//! What a session still has to send, in order, and how far delivery has come. Both kinds of session have one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Forwarder, Trouble};
+use super::{Parts, Progress};
 use crate::callback::{Span, Spans, Trace};
+use crate::forward::error::ForwardError;
 use crate::publish::{Message, Publisher};
 use crate::spool::Record;
 
-/// Bytes of records that are composed at a time.
+/// Bytes of records that are read and composed at a time.
 const READ_BYTES: usize = 256 << 10;
-/// How often progress goes to the spool.
+/// How often the spool learns of the progress.
 const REPORT_EVERY: Duration = Duration::from_millis(20);
 
-/// One message to send, in the order in which they are to be sent.
+/// One message to send.
 #[derive(Debug)]
 pub(super) struct Step {
     pub message: Message,
-    /// The record that is complete with it.
+    /// The record whose last message this is.
     pub completes: Option<Completed>,
 }
 
-/// A record whose messages are all there.
+/// A record all of whose messages are composed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Completed {
     pub seq: u64,
@@ -37,30 +38,31 @@ impl Completed {
     }
 }
 
-/// What is composed and not yet sent, and how far delivery has come.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// Messages that are composed and not sent, in the order of sending.
     pub pending: VecDeque<Step>,
-    /// The last record in front of all of these that had nothing to send: complete with what was sent before.
+    /// The last record without messages, where it is in front of all of `pending`. It is complete with the messages that were sent before.
     pub bare: Option<Completed>,
     /// The last record that was composed.
     pub read: u64,
-    /// Records after this one were never composed before.
+    /// The last record that an earlier session composed.
     horizon: u64,
-    /// Spans of records that are composed and not delivered, in order; they end with the delivery.
+    /// Spans of composed records in order, by sequence number; a span ends with the delivery.
     traced: VecDeque<(u64, Span)>,
-    /// The one after it waits for the registry, or for new schemas.
+    /// The next record waits for a schema's id, or for new schemas.
     pub held_up: bool,
     /// Every record up to here is in Kafka.
     pub delivered: u64,
-    /// And the spool knows it up to here.
+    /// The spool knows that every record up to here is in Kafka.
     reported: u64,
     reported_at: Instant,
 }
 
 impl Source {
-    /// Goes on after this record; up to `horizon`, earlier lives may have sent messages.
-    pub fn after(seq: u64, horizon: u64, parts: &Forwarder) -> Source {
+    /// Begins after this record. Earlier sessions may have sent messages of records up to `horizon`.
+    pub fn after(seq: u64, horizon: u64, parts: &Parts) -> Source {
         Source {
             pending: VecDeque::new(),
             bare: None,
@@ -74,25 +76,28 @@ impl Source {
         }
     }
 
-    /// Records after this one were never composed.
-    pub fn composed(&self) -> u64 {
-        self.read.max(self.horizon)
+    /// How far this session and earlier ones have come.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            delivered: self.delivered,
+            composed: self.read.max(self.horizon),
+        }
     }
 
-    /// The topics, each once, of messages that wait and for which this holds.
-    pub fn topics(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    /// The topics of messages that wait, each once, as far as `is_wanted` holds for them.
+    pub fn topics(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let topics = self.pending.iter().map(|step| &*step.message.slot.topic);
-        let topics: BTreeSet<&str> = topics.filter(|topic| is_meant(topic)).collect();
+        let topics: BTreeSet<&str> = topics.filter(|topic| is_wanted(topic)).collect();
         topics.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether the spool knows of everything that is delivered.
+    /// Whether the spool knows of every delivered record.
     pub fn is_reported(&self) -> bool {
         self.delivered == self.reported
     }
 
-    /// Tells the spool how far delivery has come, now and then, with these notes.
-    pub fn report(&mut self, parts: &mut Forwarder, notes: impl FnOnce() -> Vec<(String, String)>) {
+    /// Reports the progress to the spool every 20 ms, with these notes.
+    pub fn report(&mut self, parts: &mut Parts, notes: impl FnOnce() -> Vec<(String, String)>) {
         if self.delivered > self.reported && self.reported_at.elapsed() >= REPORT_EVERY {
             parts.reader.deliver(self.delivered, notes());
             parts.composer.forget(self.delivered);
@@ -101,16 +106,15 @@ impl Source {
         }
     }
 
-    /// It is abandoned; or everything is delivered and reported, and it is drained, or new schemas wait and nothing that was composed is
-    /// on its way.
-    pub fn is_over(&self, parts: &Forwarder) -> bool {
+    /// Whether the session ends: it is abandoned; or everything is delivered and reported, and it is drained or new schemas can be used.
+    pub fn is_over(&self, parts: &Parts) -> bool {
         let is_drained = || parts.drain.is_raised() && self.delivered >= parts.reader.appended();
-        let is_renewable = || self.delivered == self.read && self.is_done(parts);
+        let is_renewable = || self.delivered == self.read && self.gives_way(parts);
         parts.abandon.is_raised() || (self.is_reported() && (is_drained() || is_renewable()))
     }
 
-    /// New schemas wait, and everything that was ever composed with the old ones was read again.
-    fn is_done(&self, parts: &Forwarder) -> bool {
+    /// Whether new schemas wait, and every record that was ever composed with the old ones has been composed again.
+    fn gives_way(&self, parts: &Parts) -> bool {
         self.read >= self.horizon && self.pending.is_empty() && parts.renewals.are_waiting()
     }
 
@@ -124,18 +128,18 @@ impl Source {
         }
     }
 
-    /// Reads some records and composes their messages, up to one that waits for the registry.
-    pub fn fill(&mut self, parts: &mut Forwarder, publisher: &Publisher) -> Result<(), Trouble> {
-        // One is enough to ask after.
+    /// Reads some records and composes their messages, up to a record that waits for a schema's id.
+    pub fn fill(&mut self, parts: &mut Parts, publisher: &Publisher) -> Result<(), ForwardError> {
+        // One record is enough to find out whether its schema's id is known by now.
         let bytes = if self.held_up { 1 } else { READ_BYTES };
         let records = parts.renewals.read(&mut parts.reader, self.read, bytes, self.horizon)?;
-        self.held_up = self.is_done(parts);
+        self.held_up = self.gives_way(parts);
         parts.composer.refusals.tick(Instant::now());
         for record in &records {
             let limit = |topic: &str| publisher.max_message_bytes(topic);
             let Ok(messages) = parts.composer.compose(record, &limit) else {
                 self.held_up = true;
-                // Who waits here for a schema's number never had it: nobody has composed this record before, nor those after it.
+                // Without the schema's id, nobody has composed this record or a later one before.
                 self.horizon = self.horizon.min(self.read);
                 break;
             };
@@ -159,7 +163,7 @@ impl Source {
     }
 }
 
-/// From the moment when a record was durable; the end is not known yet. Its messages all have the same context.
+/// A span from the moment when the record was durable; its end is set at the delivery. All messages of a record have the same context.
 fn span_of(record: &Record, messages: &[Message], spans: &Spans) -> Option<(u64, Span)> {
     let first = messages.first()?;
     let header = |name: &str| {

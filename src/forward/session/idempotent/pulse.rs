@@ -1,26 +1,26 @@
-//! When messages are handed to librdkafka: in pulses, each with everything that has come since the one before. librdkafka sends one
-//! partition's batch after the other, so what is in a partition's queue when its turn comes decides how much one request carries.
+//! When messages are handed to librdkafka: in pulses, each with everything that has come since the last. librdkafka sends one partition's
+//! batch after the other, so the batch of a request has what its partition's queue holds at its turn.
 
 use std::time::{Duration, Instant};
 
-/// With a pause, a pulse waits for the outcome of the one before too, which makes batches as large as the load wants them; but no
-/// longer than this, so that a broker that hangs holds up its own partitions only.
+/// Where there is a pause, the next pulse also waits for the outcome of the last one, so that batches grow with the load; but no longer
+/// than this, so that a broker that hangs holds up its own partitions only.
 const LATEST: Duration = Duration::from_millis(20);
 
 pub(super) struct Pulse {
-    /// The least time from one to the next.
+    /// The least time from the end of a pulse to the next.
     pause: Duration,
-    /// When the last one ended; none while one is open.
+    /// When the last pulse ended; `None` while one is open.
     ended_at: Option<Instant>,
 }
 
 impl Pulse {
-    /// Open until the first one ends.
+    /// The first pulse is open at once.
     pub fn new(pause: Duration) -> Pulse {
         Pulse { pause, ended_at: None }
     }
 
-    /// The time in which no outcome and no record can begin the next one.
+    /// The rest of the pause, in which nothing begins the next pulse.
     pub fn rest(&self, now: Instant) -> Duration {
         self.since_end(now)
             .map_or(Duration::ZERO, |since| self.pause.saturating_sub(since))
@@ -30,7 +30,7 @@ impl Pulse {
         Some(now.saturating_duration_since(self.ended_at?))
     }
 
-    /// The time until the next, with so many messages whose outcome is not known; zero while one is open.
+    /// The time until the next pulse, with so many messages in flight; zero while one is open.
     pub fn due(&self, in_flight: usize, now: Instant) -> Duration {
         let is_continuous = in_flight == 0 || self.pause.is_zero();
         let after = if is_continuous {
@@ -42,12 +42,12 @@ impl Pulse {
             .map_or(Duration::ZERO, |since| after.saturating_sub(since))
     }
 
-    /// It is open.
+    /// Opens a pulse.
     pub fn begin(&mut self) {
         self.ended_at = None;
     }
 
-    /// Everything that there was is on its way.
+    /// Ends the pulse: every waiting message was handed over.
     pub fn end(&mut self, now: Instant) {
         self.ended_at = Some(now);
     }

@@ -1,13 +1,13 @@
-//! What is on its way to Kafka, in the order in which it was sent. A pure state: it knows neither Kafka nor the spool.
+//! The messages on their way to Kafka, in the order of sending. It knows neither Kafka nor the spool.
 //!
-//! A record counts as delivered when its messages and those of every record before it are. Offsets are given out in the
-//! same order, so that a noted offset never lies behind a message that may have to be looked for again.
+//! A record is delivered when its messages and those of every earlier record are. Offsets leave the window in the same order, so a resume
+//! offset never lies behind a message that may have to be looked for.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::publish::{Message, Position, Slot};
 
-/// Messages in flight; a ticket tells one from the others, rising without gaps.
+/// The messages in flight. Tickets number them without gaps.
 #[derive(Debug, Default)]
 pub struct Window {
     first_ticket: usize,
@@ -16,24 +16,47 @@ pub struct Window {
 
 /// A place in the order.
 #[derive(Debug)]
-pub struct Entry {
-    /// The record that is complete with this entry.
-    pub completes: Option<u64>,
-    /// `None` when there was nothing to send.
-    pub message: Option<InFlight>,
-    /// The offset, once delivered; anything for an entry without a message.
-    offset: Option<i64>,
+struct Entry {
+    completes: Option<u64>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// There was nothing to send.
+    Nothing,
+    /// There is no delivery report yet.
+    InFlight(InFlight),
+    Delivered(Delivered),
 }
 
 /// A message that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InFlight {
-    /// Where it goes.
+    /// Its partition.
     pub slot: Slot,
     /// Its place in the spool.
     pub position: Position,
     /// When its callback arrived, in Unix milliseconds.
     pub received_at_ms: i64,
+}
+
+/// A message that Kafka has.
+#[derive(Debug)]
+pub struct Delivered {
+    /// The message.
+    pub message: InFlight,
+    /// Its offset in its partition.
+    pub offset: i64,
+}
+
+/// What has left the window at its front.
+#[derive(Debug)]
+pub struct Done {
+    /// `None` where there was nothing to send.
+    pub delivered: Option<Delivered>,
+    /// The record that is complete with it.
+    pub completes: Option<u64>,
 }
 
 impl InFlight {
@@ -47,27 +70,36 @@ impl InFlight {
     }
 }
 
+impl Entry {
+    fn message(&self) -> Option<&InFlight> {
+        match &self.state {
+            State::Nothing => None,
+            State::InFlight(message) | State::Delivered(Delivered { message, .. }) => Some(message),
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, State::InFlight(_))
+    }
+}
+
 impl Window {
-    /// A message that is sent now; gives its ticket.
+    /// Adds a message that is sent now; gives its ticket.
     pub fn send(&mut self, message: InFlight, completes: Option<u64>) -> usize {
-        self.entries.push_back(Entry {
-            completes,
-            message: Some(message),
-            offset: None,
-        });
+        self.push(State::InFlight(message), completes);
         self.first_ticket + self.entries.len() - 1
     }
 
-    /// A place in the order with nothing to send: the message is in Kafka already.
+    /// Adds a place with nothing to send: the message is in Kafka already.
     pub fn pass(&mut self, completes: Option<u64>) {
-        self.entries.push_back(Entry {
-            completes,
-            message: None,
-            offset: Some(0),
-        });
+        self.push(State::Nothing, completes);
     }
 
-    /// A record with nothing to send: it is complete with what is before it.
+    fn push(&mut self, state: State, completes: Option<u64>) {
+        self.entries.push_back(Entry { completes, state });
+    }
+
+    /// Adds a record with nothing to send: it is complete with the message before it.
     pub fn complete(&mut self, seq: u64) {
         match self.entries.back_mut() {
             Some(last) => last.completes = Some(seq),
@@ -75,46 +107,54 @@ impl Window {
         }
     }
 
-    /// Takes the last message back: it was not accepted for sending.
+    /// Takes the last message back: librdkafka did not accept it.
     pub fn unsend(&mut self) {
         self.entries.pop_back();
     }
 
-    /// A delivery report.
+    /// Takes in a delivery report.
     pub fn settle(&mut self, ticket: usize, offset: i64) {
-        if let Some(entry) = ticket
-            .checked_sub(self.first_ticket)
-            .and_then(|index| self.entries.get_mut(index))
-        {
-            entry.offset = Some(offset);
+        let index = ticket.checked_sub(self.first_ticket);
+        let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) else {
+            return;
+        };
+        entry.state = match std::mem::replace(&mut entry.state, State::Nothing) {
+            State::InFlight(message) => State::Delivered(Delivered { message, offset }),
+            settled => settled,
+        };
+    }
+
+    /// The first place in the order, unless it waits for its delivery report.
+    pub fn pop(&mut self) -> Option<Done> {
+        if self.entries.front()?.is_waiting() {
+            return None;
         }
-    }
-
-    /// The next entry in order, if it is delivered, and its offset.
-    pub fn pop(&mut self) -> Option<(Entry, i64)> {
-        let offset = self.entries.front()?.offset?;
+        let Entry { completes, state } = self.entries.pop_front()?;
         self.first_ticket += 1;
-        Some((self.entries.pop_front()?, offset))
+        let delivered = match state {
+            State::Delivered(delivered) => Some(delivered),
+            State::Nothing | State::InFlight(_) => None,
+        };
+        Some(Done { delivered, completes })
     }
 
-    /// Where messages go that are not delivered.
+    /// The partitions of messages without a delivery report.
     pub fn slots(&self) -> HashSet<Slot> {
-        let waiting = self.entries.iter().filter(|entry| entry.offset.is_none());
+        let waiting = self.entries.iter().filter(|entry| entry.is_waiting());
         waiting
-            .filter_map(|entry| Some(entry.message.as_ref()?.slot.clone()))
+            .filter_map(|entry| Some(entry.message()?.slot.clone()))
             .collect()
     }
 
     /// The message with this ticket.
     pub fn message(&self, ticket: usize) -> Option<&InFlight> {
-        let entry = self.entries.get(ticket.checked_sub(self.first_ticket)?)?;
-        entry.message.as_ref()
+        self.entries.get(ticket.checked_sub(self.first_ticket)?)?.message()
     }
 
-    /// Every message that is here, and whether it is delivered.
+    /// Every message in the window, and whether it is delivered.
     pub fn messages(&self) -> impl Iterator<Item = (&InFlight, bool)> {
         let entries = self.entries.iter();
-        entries.filter_map(|entry| Some((entry.message.as_ref()?, entry.offset.is_some())))
+        entries.filter_map(|entry| Some((entry.message()?, !entry.is_waiting())))
     }
 
     /// How many messages wait for their delivery or for that of an earlier one.
@@ -149,7 +189,7 @@ mod tests {
 
     fn completed(window: &mut Window) -> Vec<u64> {
         std::iter::from_fn(|| window.pop())
-            .filter_map(|(delivered, _)| delivered.completes)
+            .filter_map(|done| done.completes)
             .collect()
     }
 

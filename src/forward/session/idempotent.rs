@@ -1,4 +1,4 @@
-//! One life of a producer: records in, messages out in order, deliveries counted back, until a fault or the end.
+//! A session of an idempotent producer: it sends messages in order and counts their deliveries, until a fault or the end.
 
 mod prepare;
 mod pulse;
@@ -9,91 +9,79 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use self::pulse::Pulse;
-use super::marks::Marks;
-use super::refusals::Refused;
+use super::resume_offsets::ResumeOffsets;
 use super::source::Source;
-use super::window::{InFlight, Window};
-use super::{Forwarder, Progress, Trouble};
+use super::window::{Delivered, InFlight, Window};
+use super::{Parts, Progress, SessionEnd};
+use crate::forward::error::ForwardError;
 use crate::lifecycle::unix_ms;
-use crate::publish::{Failure, Fault, Present, Publisher, Sent, Slot, hidden, lag_time, read_back};
+use crate::publish::{Failure, Fault, Message, Present, Publisher, Sent, Slot, hidden, lag_time, read_back};
 
-/// Messages between the first undelivered one and the last that was sent, delivered ones among them.
+/// The most messages from the first undelivered one to the last that was sent, delivered ones included.
 const WINDOW_MAX: usize = 50_000;
-/// How long to wait for records or reports with messages in flight, or with progress to report. Reports call by themselves, but for some that
-/// come behind a line of log.
+/// How long to wait for records and delivery reports while messages are in flight or there is progress to report. A report ends the wait,
+/// unless a line of librdkafka's log came before it.
 const WAIT_IN_FLIGHT: Duration = Duration::from_millis(5);
-/// After a pulse's pause, between two looks whether its outcomes are there.
-const OUTCOMES_STEP: Duration = Duration::from_millis(1);
-/// And without.
+/// How long to wait for records otherwise.
 const WAIT_IDLE: Duration = Duration::from_millis(100);
-/// Between two looks at a partition that hides what it has.
+/// After a pulse's pause, the time between two looks for delivery reports.
+const OUTCOMES_STEP: Duration = Duration::from_millis(1);
+/// Between two looks at a partition that hides messages.
 const HIDDEN_PAUSE: Duration = Duration::from_secs(1);
-/// While it is waited for what an earlier session left on its way, between two looks whether Kafka is there.
+/// While messages of an earlier session may still arrive in Kafka, the time between two looks whether a broker can be reached.
 const SETTLE_STEP: Duration = Duration::from_secs(1);
 
-pub(super) struct Life<'a> {
-    parts: &'a mut Forwarder,
+pub(super) struct IdempotentSession<'a> {
+    parts: &'a mut Parts,
     publisher: Publisher,
     window: Window,
     pulse: Pulse,
     source: Source,
-    /// Delivered messages whose record is not complete, and the marks behind them: these move with the record, since its first
-    /// message would be looked for too.
-    unfinished: Vec<(InFlight, i64)>,
-    /// Messages in front of those that wait that can be sent as they are.
+    /// Delivered messages of a record that is not complete. The resume offset moves with the record: after a crash, all of its messages
+    /// are looked for.
+    unfinished: Vec<Delivered>,
+    /// How many of the first pending messages are prepared for sending.
     sendable: usize,
+    /// When something was delivered last, or nothing was in flight.
     progress_at: Instant,
-    /// The message that was sent last travels alone.
+    /// The message that was sent last is a suspect, and travels alone.
     alone: bool,
-    /// What librdkafka did not take.
+    /// Messages that librdkafka refused.
     unsent: Vec<Failure>,
-    marks: Marks,
-    /// Records after this one were not composed before: none of their messages is in `known.present`.
+    resume_offsets: ResumeOffsets,
+    /// The last record that an earlier session composed; `known.present` has no messages of later ones.
     composed: u64,
-    known: Known,
+    known: KnownDeliveries,
 }
 
 /// What is known of messages that earlier sessions may have sent.
 #[derive(Default)]
-pub(super) struct Known {
-    /// Records after this one were never composed before it was known what became of their messages.
+pub(in crate::forward) struct KnownDeliveries {
+    /// Nothing is known of messages of records up to here, but for the partitions that were looked up.
     horizon: u64,
-    /// Partitions whose earlier messages have been looked up.
+    /// Partitions whose earlier messages were looked up.
     looked_up: HashSet<Slot>,
     present: Present,
+    /// Messages of earlier sessions can no longer arrive in Kafka.
     settled: bool,
 }
 
-/// What a session leaves behind.
-pub(super) struct Ended {
-    /// Every record up to here is in Kafka.
-    pub delivered: u64,
-    /// Nothing of the records after this one was sent.
-    pub composed: u64,
-    /// What became of everything that was sent; `None` where that must be looked up.
-    pub known: Option<Known>,
-    /// What was refused.
-    pub refused: Vec<Refused>,
-    /// Where messages were sent of which nobody tells why they failed.
-    pub unexplained: Vec<String>,
-}
-
-impl<'a> Life<'a> {
-    /// Goes on where earlier sessions ended, of whose messages this is known.
+impl<'a> IdempotentSession<'a> {
+    /// Goes on where earlier sessions ended; `known` is what they found out about their messages.
     pub fn begin(
-        parts: &'a mut Forwarder,
+        parts: &'a mut Parts,
         publisher: Publisher,
         progress: Progress,
-        known: Option<Known>,
-    ) -> Result<Life<'a>, Trouble> {
+        known: Option<KnownDeliveries>,
+    ) -> Result<IdempotentSession<'a>, ForwardError> {
         parts.composer.recall(&mut parts.reader, progress.delivered);
-        let marks = Marks::from_notes(parts.reader.notes()?);
+        let resume_offsets = ResumeOffsets::from_notes(parts.reader.notes()?);
         parts.metrics.connected.set(1);
-        let nothing = || Known {
+        let nothing = || KnownDeliveries {
             horizon: progress.composed,
-            ..Known::default()
+            ..KnownDeliveries::default()
         };
-        Ok(Life {
+        Ok(IdempotentSession {
             source: Source::after(progress.delivered, progress.composed, parts),
             pulse: Pulse::new(parts.config.pause()),
             parts,
@@ -104,28 +92,24 @@ impl<'a> Life<'a> {
             progress_at: Instant::now(),
             alone: false,
             unsent: Vec::new(),
-            marks,
+            resume_offsets,
             composed: progress.composed,
             known: known.unwrap_or_else(nothing),
         })
     }
 
-    /// Gives the producer up, and finds out what became of what it had.
-    pub fn end(mut self) -> Ended {
-        let words = self.publisher.last_words(self.parts.patience());
-        for delivery in words.receipts {
+    /// Gives the producer up, and finds out what became of its messages.
+    pub fn end(mut self, outcome: Result<(), ForwardError>) -> SessionEnd {
+        let reports = self.publisher.final_reports(self.parts.patience());
+        for delivery in reports.receipts {
             self.window.settle(delivery.ticket, delivery.offset);
         }
         self.take_delivered();
-        let refused = |failure: Failure| {
-            let position = self.window.message(failure.ticket)?.position;
-            Some(Refused { position, failure })
-        };
-        let failures = words.failures.into_iter().chain(std::mem::take(&mut self.unsent));
-        let refused: Vec<Refused> = failures.filter_map(refused).collect();
-        let mut known = words.is_complete.then_some(self.known);
+        self.unsent.extend(reports.failures);
+        let refused = super::refused(self.unsent, |ticket| self.window.message(ticket));
+        let mut known = reports.is_complete.then_some(self.known);
         if let Some(known) = &mut known {
-            let unfinished = self.unfinished.iter().map(|(message, _)| (message, true));
+            let unfinished = self.unfinished.iter().map(|delivered| (&delivered.message, true));
             for (message, is_delivered) in self.window.messages().chain(unfinished) {
                 let slot = &message.slot;
                 known.looked_up.insert(slot.clone());
@@ -136,38 +120,37 @@ impl<'a> Life<'a> {
                 }
             }
         }
-        self.parts
-            .reader
-            .deliver(self.source.delivered, self.marks.take_notes());
-        Ended {
-            delivered: self.source.delivered,
-            composed: self.source.composed(),
+        let notes = self.resume_offsets.take_notes();
+        self.parts.reader.deliver(self.source.delivered, notes);
+        SessionEnd {
+            outcome,
+            progress: self.source.progress(),
             known,
             refused,
             unexplained: Vec::new(),
         }
     }
 
-    pub fn run(&mut self) -> Result<(), Trouble> {
+    pub fn run(&mut self) -> Result<(), ForwardError> {
         loop {
             let due = self.pulse.due(self.publisher.in_flight(), Instant::now());
             let sent = due.is_zero() && self.advance()?;
             let collected = self.collect()?;
             self.parts.reader.confirm(self.source.delivered);
-            self.source.report(self.parts, || self.marks.take_notes());
+            self.source.report(self.parts, || self.resume_offsets.take_notes());
             if self.source.is_over(self.parts) {
                 return Ok(());
             }
             if !sent && !collected {
                 self.wait(due);
-                self.parts.tell_reachability(&self.publisher);
+                self.parts.report_reachability(&self.publisher);
                 self.watch_for_stall()?;
             }
         }
     }
 
-    /// Sends some of what is there, and ends the pulse where nothing is; true when it sent anything.
-    fn advance(&mut self) -> Result<bool, Trouble> {
+    /// Sends some of the waiting messages; ends the pulse where nothing waits. True when it sent anything.
+    fn advance(&mut self) -> Result<bool, ForwardError> {
         if self.source.pending.is_empty() {
             self.source.fill(self.parts, &self.publisher)?;
             if let Some(bare) = self.source.bare.take() {
@@ -176,7 +159,7 @@ impl<'a> Life<'a> {
         }
         self.prepare()?;
         self.parts.reader.note_recovery(false);
-        // What was not looked up for want of time may be there.
+        // When the time to drain is over, Kafka may have messages that were not looked up.
         let sent = !self.parts.abandon.is_raised() && self.send()?;
         if sent {
             self.pulse.begin();
@@ -186,31 +169,31 @@ impl<'a> Life<'a> {
         Ok(sent)
     }
 
-    /// Finds out which messages of earlier sessions are in these partitions, behind their marks.
-    fn look_up(&mut self, marks: &HashMap<Slot, i64>) -> Result<(), Trouble> {
+    /// Finds out which messages of earlier sessions are in these partitions, at or behind their resume offsets.
+    fn look_up(&mut self, offsets: &HashMap<Slot, i64>) -> Result<(), ForwardError> {
         self.parts.reader.note_recovery(true);
-        self.settle(&marks.keys().cloned().collect())?;
+        self.settle(&offsets.keys().cloned().collect())?;
         if self.parts.abandon.is_raised() {
             return Ok(());
         }
-        let present = read_back(&self.parts.config, &self.parts.spool, marks)?;
+        let present = read_back(&self.parts.config, &self.parts.spool, offsets)?;
         info!(
-            partitions = marks.len(),
+            partitions = offsets.len(),
             found = present.len(),
             "looked up what Kafka has of undelivered records"
         );
         self.known.present.merge(present);
-        self.known.looked_up.extend(marks.keys().cloned());
+        self.known.looked_up.extend(offsets.keys().cloned());
         // Nothing could be delivered meanwhile.
         self.progress_at = Instant::now();
         Ok(())
     }
 
-    /// Waits until what the session before had on its way to these partitions has arrived or died, and can be seen; or until the
-    /// time to drain is over.
-    fn settle(&mut self, slots: &HashSet<Slot>) -> Result<(), Trouble> {
+    /// Waits until no message of an earlier session can arrive in these partitions any more and all of their messages can be read, or
+    /// until the time to drain is over.
+    fn settle(&mut self, slots: &HashSet<Slot>) -> Result<(), ForwardError> {
         let abandon = &self.parts.abandon;
-        let mut said = false;
+        let mut is_logged = false;
         while !abandon.is_raised() {
             match hidden(&self.parts.config, slots)? {
                 None if self.known.settled => break,
@@ -228,7 +211,7 @@ impl<'a> Life<'a> {
                     self.known.settled = true;
                 }
                 Some(partition) => {
-                    if !std::mem::replace(&mut said, true) {
+                    if !std::mem::replace(&mut is_logged, true) {
                         warn!(
                             partition,
                             "publishing waits for replicas to be in sync: Kafka may have messages that it does not show"
@@ -242,8 +225,8 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Sends what is prepared until librdkafka's queue is full; true when it sent anything.
-    fn send(&mut self) -> Result<bool, Trouble> {
+    /// Sends prepared messages until librdkafka's queue is full; true when it sent anything.
+    fn send(&mut self) -> Result<bool, ForwardError> {
         let mut sent = false;
         while let Some(step) = self.source.pending.front()
             && self.sendable > 0
@@ -251,24 +234,13 @@ impl<'a> Life<'a> {
         {
             let message = &step.message;
             let completes = step.completes.map(|record| record.seq);
-            let replayed = message.position.seq <= self.composed;
-            let other = || self.parts.composer.other_place(message);
-            let is_copy = self.parts.composer.is_timeline(&message.slot.topic);
-            let (is_counted, present) = (replayed && !is_copy, &self.known.present);
-            let is_there = || replayed && !present.is_empty() && present.has(message, other().as_ref());
-            // The copy of an event that is a dead letter, unless it is in its topic all the same.
-            let is_moot = || {
-                is_copy
-                    && message
-                        .twin
-                        .as_ref()
-                        .is_some_and(|twin| !present.has_event(message, twin))
-            };
-            if is_there() || is_moot() {
+            let is_timeline = self.parts.composer.is_timeline(&message.slot.topic);
+            let is_counted = message.position.seq <= self.composed && !is_timeline;
+            if self.is_present(message) || (is_timeline && self.is_moot(message)) {
                 self.window.pass(completes);
                 self.parts.metrics.skipped.inc_by(is_counted.into());
             } else {
-                // A suspect travels alone: a refusal is then its own.
+                // A suspect is sent alone, so that a refusal concerns no other message.
                 let alone = self.parts.composer.refusals.is_suspect(message.position);
                 if (alone || self.alone) && self.publisher.in_flight() > 0 {
                     return Ok(sent);
@@ -296,8 +268,23 @@ impl<'a> Life<'a> {
         Ok(sent)
     }
 
+    /// Whether an earlier session has sent this event already, here or as a dead letter.
+    fn is_present(&self, message: &Message) -> bool {
+        let present = &self.known.present;
+        if message.position.seq > self.composed || present.is_empty() {
+            return false;
+        }
+        present.has(message, self.parts.composer.other_place(message).as_ref())
+    }
+
+    /// Whether a timeline message is not to be sent: its event is a dead letter, and its own topic does not have it.
+    fn is_moot(&self, message: &Message) -> bool {
+        let twin = message.twin.as_ref();
+        twin.is_some_and(|twin| !self.known.present.has_event(message, twin))
+    }
+
     /// Takes delivery reports; true when there were any.
-    fn collect(&mut self) -> Result<bool, Trouble> {
+    fn collect(&mut self) -> Result<bool, ForwardError> {
         for delivery in self.publisher.poll()? {
             self.window.settle(delivery.ticket, delivery.offset);
         }
@@ -308,32 +295,30 @@ impl<'a> Life<'a> {
         Ok(any)
     }
 
-    /// Counts what is delivered, in order; true when there was anything.
+    /// Counts delivered messages in order; true when there were any.
     fn take_delivered(&mut self) -> bool {
         let mut any = false;
         let now_ms = unix_ms();
-        while let Some((delivered, offset)) = self.window.pop() {
+        while let Some(done) = self.window.pop() {
             any = true;
-            if let Some(message) = delivered.message {
-                let topic = &message.slot.topic;
-                self.parts.metrics.published(topic, message.received_at_ms, now_ms);
-                self.parts.note_delivery(topic);
-                self.unfinished.push((message, offset + 1));
+            if let Some(delivered) = done.delivered {
+                self.parts.count_delivery(&delivered.message, now_ms);
+                self.unfinished.push(delivered);
             }
-            if let Some(seq) = delivered.completes {
+            if let Some(seq) = done.completes {
                 self.source.deliver(seq, &self.parts.spans);
-                for (message, offset) in self.unfinished.drain(..) {
-                    self.marks.set(message.slot, offset);
+                for Delivered { message, offset } in self.unfinished.drain(..) {
+                    self.resume_offsets.set(message.slot, offset + 1);
                 }
             }
         }
         any
     }
 
-    /// For records, where they can be composed, and for reports.
+    /// Waits for the next pulse, for records or for delivery reports.
     fn wait(&self, due: Duration) {
         if !due.is_zero() {
-            // Nobody's call can end this: woken by each delivery report, the thread ran 4600 times a second for 1000 events.
+            // A sleep that nothing ends: woken by each delivery report, the thread ran 4600 times a second for 1000 events.
             let rest = self.pulse.rest(Instant::now());
             std::thread::sleep(if rest.is_zero() {
                 due.min(OUTCOMES_STEP)
@@ -349,14 +334,15 @@ impl<'a> Life<'a> {
         self.parts.reader.wait(after, time);
     }
 
-    /// librdkafka can stall for ever on a partition whose leader was unknown for a while (its issue 5430).
-    fn watch_for_stall(&mut self) -> Result<(), Trouble> {
+    /// Ends the session when nothing is delivered although Kafka answers. librdkafka can stall for ever on a partition whose leader was
+    /// unknown for a while (its issue 5430).
+    fn watch_for_stall(&mut self) -> Result<(), ForwardError> {
         let limit = Duration::from_secs(self.parts.config.stall_timeout_s);
         if self.progress_at.elapsed() < limit {
             return Ok(());
         }
         match hidden(&self.parts.config, &self.window.slots()) {
-            // It may have moved while the cluster was asked.
+            // A delivery report may have come while the cluster was asked.
             Ok(None) if self.collect()? => return Ok(()),
             Ok(None) => {
                 let text = format!("nothing was delivered for {} s although Kafka answers", limit.as_secs());
