@@ -86,7 +86,7 @@ fn the_reasons_of_dead_letters_are_those_of_the_code() {
     let mut reasons = quoted_after(&code(&["src/forward/refusals.rs"]), "reason:");
     reasons.extend(quoted_after(&code(&["src/schema/error.rs"]), "=>"));
     let pairs = code(&["src/forward/compose.rs", "src/forward/unfold.rs"]);
-    for before in ["Err((", "Some((", "reason=(", "head,(", "|cause|("] {
+    for before in ["Err((", "Some((", "letter((", "|cause|("] {
         reasons.extend(quoted_after(&pairs, before));
     }
     assert_eq!(documented("docs/guide/replay.md"), reasons);
