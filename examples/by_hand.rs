@@ -1,6 +1,7 @@
-//! The second reference of `make bench`: what an afternoon gives. actix-web takes a callback, rdkafka publishes its JSON as it is, keyed by
-//! its group, and the answer waits for the delivery. Nothing is kept on disk, verified, encoded or looked up: what Kafka has not taken
-//! when the process ends is with the caller, who posts once.
+//! The second reference of `make bench`: a bridge that one writes in an afternoon. actix-web receives a callback, rdkafka
+//! publishes its JSON unchanged, keyed by its group, and the answer waits for the delivery report. Nothing is written to
+//! disk, verified, encoded or read back. If the process ends before Kafka has acknowledged an event, the event is lost,
+//! because the IM server posts it only once.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The reference of `make bench`: actix-web reads a body and answers the bytes that the bridge answers. Nothing is kept.
-//! It says what the HTTP server costs, so that the bridge's own cost is a ratio.
+//! The reference of `make bench`: actix-web reads a body and answers with the same bytes as the bridge. Nothing is stored. It
+//! measures the cost of the HTTP server, so that the bridge's own cost is a ratio.
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};

@@ -1,5 +1,5 @@
-//! All fuzz targets in one program, so that there is one thing to link: libFuzzer's main, and the target that
-//! `IMBRIDGE_FUZZ` names. `scripts/fuzz` builds and runs it; it knows nothing of what a target checks.
+//! All fuzz targets in one program, so that only one must be linked. It has libFuzzer's main, and runs the target that
+//! `IMBRIDGE_FUZZ` names. `scripts/fuzz` builds and runs it. Does not know what a target checks.
 
 #![no_main]
 
@@ -12,5 +12,5 @@ static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
     targets::find(&name).unwrap_or_else(|| panic!("IMBRIDGE_FUZZ={name} is no target"))
 });
 
-// The first input loads the schemas: not in the time of one that is measured.
+// The first input loads the schemas, so that no measured input has to.
 libfuzzer_sys::fuzz_target!(init: TARGET(b""), |data: &[u8]| TARGET(data));

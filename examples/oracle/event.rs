@@ -1,5 +1,5 @@
-//! One numbered event in each provider's protocol, and which answers are a success there. `tests/readers/judge.py` finds
-//! group and number in the fields where they are put here.
+//! A numbered event in each provider's protocol, and which answers are a success. `tests/readers/judge.py` reads group and
+//! number from the same fields.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use crate::Options;
 use crate::client::{Answer, Connection};
 
 const TENCENT: &str = "Group.CallbackAfterCreateGroup";
-/// What events with odd numbers are where a group's life has two commands.
+/// The command of events with odd numbers, if `--commands` is 2.
 const TENCENT_ODD: &str = "Group.CallbackAfterChangeGroupOwner";
 const OPENIM: &str = "callbackAfterTransferGroupOwnerCommand";
-/// A time of the past for the first event; each later one is a millisecond after.
+/// The time of the first event, in the past. Each later event is one millisecond later.
 const FIRST_EVENT_MS: u64 = 1_670_574_414_123;
 
-/// Whose protocol a group speaks.
+/// The provider whose protocol a group's events use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     Tencent,
@@ -21,7 +21,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// As it stands in the ledger.
+    /// Its name in the ledger.
     pub fn as_str(self) -> &'static str {
         match self {
             Provider::Tencent => "tencent",
@@ -29,16 +29,16 @@ impl Provider {
         }
     }
 
-    /// Whether an answer is this provider's success, which alone acknowledges.
+    /// Whether an answer is this provider's success. Only a success acknowledges an event.
     pub fn acknowledges(self, answer: &Answer) -> bool {
         let Ok(body) = serde_json::from_str::<Value>(&answer.body) else {
             return false;
         };
-        let said = match self {
+        let is_success = match self {
             Provider::Tencent => body["ActionStatus"] == "OK" && body["ErrorCode"] == 0,
             Provider::OpenIm => body["errCode"] == 0 && body["actionCode"] == 0,
         };
-        answer.status == 200 && said
+        answer.status == 200 && is_success
     }
 }
 
@@ -70,7 +70,7 @@ impl Protocol {
         }
     }
 
-    /// Posts an event and gives the answer; nothing when the connection broke before.
+    /// Posts an event and returns the answer. None if the connection broke before the answer.
     pub fn post(&self, connection: &mut Connection, provider: Provider, group: &str, number: u64) -> Option<Answer> {
         let odd = self.tencent_odd.as_ref().filter(|_| number % 2 == 1);
         let (target, body) = match (provider, odd) {

@@ -1,4 +1,4 @@
-//! What became of each posted event, and how long answers took: two files of JSON lines, and the totals.
+//! The outcome of each posted event, and how long answers took: two files of JSON lines, and the totals.
 
 use std::fs::File;
 use std::io::{BufWriter, Result, Write};
@@ -16,30 +16,30 @@ pub struct Entry<'a> {
     pub group: &'a str,
     pub number: u64,
     pub provider: &'static str,
-    /// The port of the bridge that it was posted to.
+    /// The port of the bridge to which it was posted.
     pub port: u16,
     pub acknowledged: bool,
-    /// CLOCK_MONOTONIC: the same clock in every process of this machine.
+    /// CLOCK_MONOTONIC, which is the same in every process of this machine.
     pub answered_at_ns: u64,
 }
 
-/// What came of a whole load.
+/// The totals of a load.
 #[derive(Default, Clone, Copy, Serialize)]
 pub struct Totals {
-    /// Events that got the provider's success.
+    /// Events with a success answer.
     pub acknowledged: u64,
-    /// Events that got another answer or none.
+    /// Events with another answer or none.
     pub unanswered: u64,
 }
 
-/// Both files; all clients write here.
+/// Both files. All clients write to them.
 pub struct Ledger(Mutex<Inner>);
 
 struct Inner {
     lines: BufWriter<File>,
     report: Option<File>,
     totals: Totals,
-    /// Since the last line of the report.
+    /// The totals at the last line of the report.
     reported: Totals,
     reported_at: Instant,
     times_us: Vec<u32>,
@@ -57,7 +57,7 @@ impl Ledger {
         })))
     }
 
-    /// Writes down what became of an event.
+    /// Records the outcome of an event.
     pub fn note(&self, entry: &Entry<'_>, took: Duration) -> Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
@@ -71,7 +71,7 @@ impl Ledger {
         inner.lines.write_all(&line)
     }
 
-    /// Ends an interval: the ledger is on disk up to here, and the report has a line more.
+    /// Ends an interval: flushes the ledger and adds a line to the report.
     pub fn end_interval(&self) -> Result<Totals> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.lines.flush()?;

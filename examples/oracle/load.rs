@@ -1,4 +1,5 @@
-//! The clients: each has a connection to each bridge and some groups, and posts to them in turn, one event at a time.
+//! The clients. Each has some groups and at most one connection to each bridge. It posts events of its groups in turn, one
+//! event at a time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -6,14 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::Options;
-use crate::doors::Doors;
+use crate::bridges::Bridges;
 use crate::event::{Protocol, Provider};
 use crate::ledger::{Entry, Ledger, Totals, monotonic_ns};
 
-/// A client that is further behind its rate than this does not make up for it: an outage is followed by no flood.
+/// The maximum delay that a client makes up for, so that no burst follows an outage.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
-/// Runs the whole load and gives its totals; the ledger is complete then.
+/// Runs the whole load and returns its totals. The ledger is then complete.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Totals> {
     ensure!(
         options.groups >= 1 && options.connections >= 1,
@@ -38,7 +39,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Totals> {
                 ledger: &ledger,
                 groups: groups.collect(),
                 pace: Pace::new(options.rate, connections, first),
-                doors: Doors::new(options),
+                bridges: Bridges::new(options),
             };
             scope.spawn(move || client.run())
         };
@@ -56,7 +57,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Totals> {
     Ok(ledger.end_interval()?)
 }
 
-/// Ends each interval and, when its time is over, the load.
+/// Ends each interval, and ends the load after its time.
 fn keep_time(options: &Options, stop: &AtomicBool, over: &AtomicBool, ledger: &Ledger) -> std::io::Result<()> {
     let started = Instant::now();
     let end = options
@@ -86,7 +87,7 @@ struct Client<'a> {
     ledger: &'a Ledger,
     groups: Vec<(String, Provider)>,
     pace: Pace,
-    doors: Doors,
+    bridges: Bridges,
 }
 
 impl Client<'_> {
@@ -95,24 +96,24 @@ impl Client<'_> {
         for number in 0..self.options.each {
             for (group, provider) in &groups {
                 self.pace.wait(self.stop);
-                let Some(mut way) = self.doors.any(self.stop) else {
+                let Some(mut lent) = self.bridges.any(self.stop) else {
                     return Ok(());
                 };
                 let started = Instant::now();
-                let answer = self.protocol.post(&mut way.connection, *provider, group, number);
+                let answer = self.protocol.post(&mut lent.connection, *provider, group, number);
                 let (took, answered_at_ns) = (started.elapsed(), monotonic_ns());
                 let entry = Entry {
                     group,
                     number,
                     provider: provider.as_str(),
-                    port: way.port,
+                    port: lent.port,
                     acknowledged: answer.as_ref().is_some_and(|answer| provider.acknowledges(answer)),
                     answered_at_ns,
                 };
                 self.ledger.note(&entry, took)?;
                 match answer {
-                    Some(_) => self.doors.keep(way),
-                    None => self.doors.give_up(way, took),
+                    Some(_) => self.bridges.keep(lent),
+                    None => self.bridges.give_up(lent, took),
                 }
             }
         }
@@ -127,7 +128,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// One client's share of a rate; the clients begin one after the other.
+    /// One client's share of a rate. The starts of the clients are spread evenly.
     fn new(rate: Option<f64>, clients: usize, client: usize) -> Pace {
         let every = rate.map(|rate| Duration::from_secs_f64(clients as f64 / rate));
         Pace {
@@ -145,7 +146,7 @@ impl Pace {
                 self.next = self.next.max(earliest) + every;
                 return;
             }
-            // A slow rate must not hold up the end.
+            // A slow rate must not delay the end.
             std::thread::sleep((self.next - now).min(Duration::from_millis(100)));
         }
     }

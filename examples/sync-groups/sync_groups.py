@@ -1,5 +1,5 @@
-"""Keeps a copy of the groups of Tencent Cloud Chat and OpenIM in PostgreSQL, from the topic of all events in order.
-It may be killed at any moment: rows and the place that was read change in one transaction. It ends at each fault."""
+"""Keeps a copy of the groups of Tencent Cloud Chat and OpenIM in PostgreSQL, from the timeline.
+It can be killed at any moment: rows and offsets change in one transaction. It ends at each fault."""
 
 import json
 from os import environ
@@ -14,13 +14,13 @@ INFO = dict(name="name", groupname="name", introduction="introduction", notifica
 
 
 def info(event, body):
-    """What describes the group by an event. A null changes nothing, nor does an empty text in OpenIM's older API."""
+    """The fields of an event that describe the group. A null changes nothing, nor does "" in OpenIM's older API."""
     nothing = (None, "") if event["command"] == "callbackAfterSetGroupInfoCommand" else (None,)
     return {INFO[name.lower()]: value for name, value in body.items() if name.lower() in INFO and value not in nothing}
 
 
 def custom(old, body):
-    """The app's own attributes after a change: set replaces all, modify some; delete removes some, clear all."""
+    """The custom attributes after a change: "set" replaces all, "modify" some; "delete" removes some, "clear" all."""
     change, listed = body.get("OptionType"), body.get("GroupAttr") or []
     kept = {} if change in ("set", "clear") else old
     new = kept | {each.get("key"): None if change in ("delete", "clear") else each.get("value") for each in listed}
@@ -28,13 +28,13 @@ def custom(old, body):
 
 
 def storable(found):
-    """A JSON object's texts without what PostgreSQL refuses and a name may have: NUL, and half of a surrogate pair."""
+    """A JSON object without characters that PostgreSQL refuses in a text: NUL and unpaired surrogates."""
     texts = {name: value for name, value in found.items() if isinstance(value, str)}
     return found | {name: text.encode(errors="replace").decode().replace("\0", "?") for name, text in texts.items()}
 
 
 def after(group, event):
-    """The group (owner, attributes, members) after an event; None where there is none, or none that is known."""
+    """The group (owner, attributes, members) after an event; None if it does not exist or its creation is not known."""
     kind, targets, body = event["kind"], event["targets"], json.loads(event["body"] or "{}", object_hook=storable)
     if kind == "group.created":
         return next(iter(targets), None) or None, {**info(event, body), "custom": {}}, {who for who in targets if who}
@@ -55,7 +55,7 @@ def after(group, event):
 
 
 def apply(event):
-    """Brings the row of an event's group to what it is after the event."""
+    """Updates the row of an event's group."""
     key = {"app": event["app"], "id": event["group_id"]}
     rows = sql("SELECT owner, attributes, members FROM groups WHERE app = :app AND id = :id", **key)
     old = (rows[0][0], rows[0][1], set(rows[0][2])) if rows else None
@@ -68,16 +68,16 @@ def apply(event):
 
 
 def take(messages):
-    """Applies the next messages in one transaction, but for those that were applied before, here or elsewhere."""
+    """Applies messages in one transaction, except those that this or another process has applied before."""
     sql("START TRANSACTION")
     seen, offsets = dict(sql("SELECT partition, seen FROM positions ORDER BY partition FOR UPDATE")), {}
     for message in messages:
         if message.error():
             raise KafkaException(message.error())
         event, last = decode(message.value()), seen[message.partition()]
-        offsets[message.partition()], place = message.offset() + 1, [event["seq"], event["part"]]
-        if place > last.get(event["spool"], [0, 0]):
-            last[event["spool"]] = place
+        offsets[message.partition()], position = message.offset() + 1, [event["seq"], event["part"]]
+        if position > last.get(event["spool"], [0, 0]):
+            last[event["spool"]] = position
             if event["group_id"] is not None and (event["kind"] or "").startswith(("group.", "members.")):
                 apply(event)
     for number, offset in offsets.items():
@@ -89,12 +89,12 @@ def take(messages):
 sql = Connection(environ.get("PGUSER", "postgres"), environ.get("PGHOST", "localhost"), environ.get("PGDATABASE"),
                  int(environ.get("PGPORT", 5432)), environ.get("PGPASSWORD")).run
 decode = AvroDeserializer(SchemaRegistryClient({"url": environ.get("REGISTRY", "http://localhost:8081")}))
-# The places are in the database. One that Kafka has no more is a fault: the copy lacks events, and must be built anew.
+# Offsets are in the database. If Kafka has deleted an offset, the copy lacks events: it ends, and must be rebuilt.
 consumer = Consumer({"bootstrap.servers": environ.get("KAFKA", "localhost:9092"), "group.id": "sync-groups",
                      "enable.auto.commit": False, "auto.offset.reset": "error"})
 while not (partitions := consumer.list_topics(TOPIC, 10).topics[TOPIC].partitions):
-    consumer.poll(1)  # The topic comes with the first event.
+    consumer.poll(1)  # The topic is created for the first event.
 sql("INSERT INTO positions SELECT unnest(CAST(:numbers AS int[])) ON CONFLICT DO NOTHING", numbers=list(partitions))
-consumer.assign([TopicPartition(TOPIC, *place) for place in sql("SELECT partition, next_offset FROM positions")])
+consumer.assign([TopicPartition(TOPIC, *row) for row in sql("SELECT partition, next_offset FROM positions")])
 while True:
     take(consumer.consume(1, 1.0) + consumer.consume(999, 0))

@@ -1,5 +1,6 @@
-//! A command on the first line, or none, and a body: it is refused only when it is no JSON or nothing names a command;
-//! else it is answered in JSON of a bounded size, comes back from the spool's record as it was, and gives events that are JSON.
+//! Input: a command on the first line, or none, and a body. The body is refused only if it is not JSON or nothing names a
+//! command. Otherwise the answer is JSON of a bounded size, the spool's record gives back the same callback, and the events
+//! are JSON.
 
 use bytes::Bytes;
 use imbridge::callback::{Callback, Provider};
@@ -20,7 +21,7 @@ fn run(provider: Provider, data: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     match WORLD.providers.read(sender(provider, command), body.clone(), NOW_MS) {
         Ok(callback) => {
-            assert!(is_json(&body), "accepted, and no JSON");
+            assert!(is_json(&body), "accepted, but not JSON");
             assert_eq!(callback.body, body);
             accepted(&callback);
         }
@@ -31,7 +32,7 @@ fn run(provider: Provider, data: &[u8]) {
             match refusal.reason {
                 "no_command" => assert!(is_json(&body) && command.is_empty(), "{refusal:?}"),
                 "not_json" => assert!(!is_json(&body), "{refusal:?}"),
-                other => panic!("{other} is no reason to refuse a body"),
+                other => panic!("a body must not be refused for {other}"),
             }
             assert!(is_json(&refusal.body()));
         }
@@ -79,7 +80,7 @@ fn accepted(callback: &Callback) {
             assert!(is_json(&event.body), "{}", String::from_utf8_lossy(&event.body));
             bytes += event.body.len();
         }
-        // Names are written anew, so that a raw control byte may take six.
+        // Names are encoded again, so one raw control byte may become six bytes.
         assert!(bytes <= 6 * size + 16, "{bytes} bytes of events in {size}");
     }
 }

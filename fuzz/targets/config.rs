@@ -1,5 +1,5 @@
-//! A configuration file, and behind a line `%%` variables of the environment: it is refused in words that name a place, or
-//! it can be used - every part finds it good, and no duration in it is beyond what a clock can add.
+//! Input: a configuration file and, behind a line `%%`, environment variables. It is refused with an error that names the
+//! file or the variable. Otherwise every part accepts it, and the clock can add every duration in it.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use imbridge::app::Config;
 
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // A secret's file may be anywhere; a device is read for ever, and is the operator's own doing.
+    // The file of a secret may be any path. Reading a device may never end; only an operator could configure that.
     if text.contains("file:") && text.contains("dev") {
         return;
     }
@@ -16,15 +16,15 @@ pub fn run(data: &[u8]) {
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     match Config::parse("fuzzed.toml", file, variables) {
         Err(cause) => {
-            let words = cause.to_string();
+            let error = cause.to_string();
             assert!(
-                words.starts_with("fuzzed.toml") || words.contains("IMBRIDGE_"),
-                "{words}"
+                error.starts_with("fuzzed.toml") || error.contains("IMBRIDGE_"),
+                "{error}"
             );
             assert!(
-                words.len() <= 16 * text.len() + 1024,
+                error.len() <= 16 * text.len() + 1024,
                 "{} bytes of error for {}",
-                words.len(),
+                error.len(),
                 text.len()
             );
         }

@@ -1,5 +1,5 @@
-//! A command on the first line and a body: a JSON object always encodes, the record is read by the schema's own decoder,
-//! every value of the body is in it (by the judge of the encoder's own tests), and what fails leaves nothing behind.
+//! Input: a command on the first line, and a body. A JSON object always encodes. The record can be decoded and contains every
+//! value of the body, as the check of the encoder's own tests finds. An error leaves the output unchanged.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ static SCHEMAS: LazyLock<HashMap<&str, Value>> = LazyLock::new(|| {
 });
 
 thread_local! {
-    /// One for all inputs, so that nothing of one may linger for the next.
+    /// All inputs use one encoder: nothing of an input may remain for the next.
     static ENCODER: RefCell<Encoder> = RefCell::default();
 }
 
@@ -48,8 +48,8 @@ pub fn run(data: &[u8]) {
     let name = command.name();
     match encoded {
         Err(cause) => {
-            assert_eq!(out, b"before", "{name}: {cause} leaves half a record");
-            // What was acknowledged is JSON, and is buried for another reason only.
+            assert_eq!(out, b"before", "{name}: {cause} leaves a partial record");
+            // Acknowledged bodies are JSON, so none is dead-lettered as `not_json`.
             assert!(
                 cause.reason() != "not_json" || !is_json(body),
                 "{name}: {cause}: {}",
@@ -63,8 +63,8 @@ pub fn run(data: &[u8]) {
             );
         }
         Ok(_) => {
-            assert!(is_json(body), "{name}: encoded, and no JSON");
-            let body = std::str::from_utf8(body).expect("what encodes is text");
+            assert!(is_json(body), "{name}: encoded, but not JSON");
+            let body = std::str::from_utf8(body).expect("an encoded body is text");
             let record = &out[b"before".len()..];
             let decoded = WORLD
                 .catalogue
@@ -76,7 +76,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// The command of this name, or one of all by what the bytes add up to.
+/// The command of this name. If there is none, the sum of the bytes selects one.
 fn choose(name: &[u8]) -> &'static Command {
     let sum: usize = name.iter().map(|byte| usize::from(*byte)).sum();
     let mut commands = WORLD.catalogue.commands();

@@ -1,5 +1,5 @@
-//! What hostile bytes may never do, one module for each kind of bytes. A target takes any bytes and panics when a promise
-//! about them is broken. libFuzzer feeds them, and so does `tests/regressions.rs`, which knows no libFuzzer.
+//! The fuzz targets, one module for each kind of input. A target accepts any bytes and panics if a promise about them is
+//! broken. libFuzzer calls them, and so does `tests/regressions.rs`, which does not need libFuzzer.
 
 mod body;
 mod config;
@@ -15,7 +15,7 @@ use imbridge::provider::Providers;
 use imbridge::schema::Catalogue;
 use serde::de::IgnoredAny;
 
-/// What takes any bytes.
+/// A target. It accepts any bytes.
 pub type Target = fn(&[u8]);
 
 /// The targets by name.
@@ -28,17 +28,17 @@ pub const ALL: [(&str, Target); 6] = [
     ("config", config::run),
 ];
 
-/// A target by its name.
+/// The target with this name.
 pub fn find(name: &str) -> Option<Target> {
     ALL.iter().find(|(found, _)| *found == name).map(|(_, target)| *target)
 }
 
-/// The time of every input: replies never depend on when an input is replayed.
+/// The time of every input, so that a result does not depend on when an input is replayed.
 const NOW_MS: i64 = 1_700_000_000_000;
-/// What stands in `fuzz/secret.txt`.
+/// The content of `fuzz/secret.txt`.
 const SECRET: &str = "fuzzed-secret";
 
-/// An app with a signature and one without, an OpenIM server behind a secret and one without.
+/// An app with a signature and one without, an OpenIM server with a secret and one without.
 const SENDERS: &str = r#"
 [[tencent]]
 sdk_app_id = 1400000000
@@ -52,7 +52,7 @@ name = "hidden"
 secret = "file:fuzz/secret.txt"
 "#;
 
-/// The bridge's parts with the schemas that are shipped; the working directory is the repository.
+/// The bridge's parts with the shipped schemas. The working directory must be the repository.
 struct World {
     catalogue: Arc<Catalogue>,
     commands: Arc<CommandTable>,
@@ -75,7 +75,7 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// The first line and what stands behind it; without a line feed, nothing and everything.
+/// The first line, and the rest behind it. Without a line feed, the first line is empty.
 fn first_line(data: &[u8]) -> (&[u8], &[u8]) {
     match data.iter().position(|byte| *byte == b'\n') {
         Some(end) => (&data[..end], &data[end + 1..]),

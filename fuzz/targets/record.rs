@@ -1,5 +1,5 @@
-//! A record of the spool, with any bytes: it becomes at least one message, of a known topic and within its limit, with its copy in
-//! the timeline behind it, and what is buried is all there.
+//! Input: the bytes of a spool's record. It becomes at least one message, in a known topic and within the topic's limit. An
+//! event's copy in the timeline follows its own message. A dead letter contains the whole record.
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -11,7 +11,7 @@ use prometheus::Registry;
 
 use super::{NOW_MS, WORLD};
 
-/// Room for a dead letter's headers, and little beside: long inputs come in parts.
+/// Little more than a dead letter's headers, so that long inputs need several parts.
 const LIMIT: usize = 20 << 10;
 
 static COMPOSER: LazyLock<Mutex<(Composer, Vec<String>, String)>> = LazyLock::new(|| {
@@ -35,7 +35,7 @@ pub fn run(data: &[u8]) {
     let (composer, topics, timeline) = &mut *composer;
     let messages = composer
         .compose(&record, &|_| LIMIT)
-        .expect("nothing waits without a registry");
+        .expect("without a registry, nothing has to wait");
     assert!(!messages.is_empty(), "a record is lost");
     let mut last = None;
     for message in &messages {
@@ -61,11 +61,11 @@ pub fn run(data: &[u8]) {
         );
         last = Some(place);
     }
-    buried(data, &messages);
+    check_dead_letter(data, &messages);
 }
 
-/// Parts of a letter of the record itself, put together, are the record.
-fn buried(data: &[u8], messages: &[Message]) {
+/// If the record itself is dead-lettered, the parts of the letter together are the record.
+fn check_dead_letter(data: &[u8], messages: &[Message]) {
     let whole = |message: &Message| message.headers.contains(&("imbridge-reason", "unknown_record".into()));
     if messages.iter().any(whole) {
         let payload: Vec<u8> = messages.iter().flat_map(|message| message.payload.clone()).collect();

@@ -1,5 +1,5 @@
-//! Method, path, query, `Authorization` and `Operationid`, each on a line: a sender is verified or refused, nobody comes in
-//! without the secret of his instance, and no refusal tells one.
+//! Input: method, path, query, `Authorization` and `Operationid`, each on a line. A sender is verified or refused. Without the
+//! instance's secret it is never accepted, and no refusal contains a secret.
 
 use bytes::Bytes;
 use imbridge::callback::{Callback, Provider};
@@ -8,7 +8,7 @@ use imbridge::provider::{Refusal, RequestLine, Verified};
 use super::{NOW_MS, SECRET, WORLD, is_json};
 
 pub fn run(data: &[u8]) {
-    // The server hands on texts only.
+    // The HTTP server passes only texts.
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut lines = text.splitn(5, '\n');
     let mut next = || lines.next().unwrap_or_default();
@@ -43,7 +43,7 @@ fn accepted(line: &RequestLine<'_>, sender: Verified) {
         (Provider::OpenIm, "hidden") => {
             assert!(line.path.split('/').any(|segment| segment == SECRET), "{}", line.path);
         }
-        other => panic!("nobody configured {other:?}"),
+        other => panic!("{other:?} is not configured"),
     }
     let (label, rule) = WORLD.providers.known(head);
     assert!(label == "unknown" || head.command.as_deref() == Some(label));

@@ -1,11 +1,11 @@
-//! The few pieces of Avro's binary encoding that a plan writes. Knows no schema.
+//! The parts of Avro's binary encoding that the encoder writes. Knows no schema.
 
-/// The branch of `["null", T]` that holds nothing.
+/// The index of the branch `null` in `["null", T]`.
 pub(super) const NULL: u8 = 0;
-/// The branch of `["null", T]` that holds a value.
+/// The index of the branch `T` in `["null", T]`.
 pub(super) const PRESENT: u8 = 2;
 
-/// Longest encoding of a `long`.
+/// The longest encoding of a `long`.
 const LONG_MAX_BYTES: usize = 10;
 
 #[inline]
@@ -24,35 +24,26 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-pub(super) fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) {
-    match text {
-        None => out.push(NULL),
-        Some(text) => {
-            out.push(PRESENT);
-            put_text(out, text);
-        }
-    }
-}
-
-pub(super) fn put_optional_long(out: &mut Vec<u8>, value: Option<i64>) {
+/// Writes a `["null", T]`; `put` writes the value.
+pub(super) fn put_optional<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
     match value {
         None => out.push(NULL),
         Some(value) => {
             out.push(PRESENT);
-            put_long(out, value);
+            put(out, value);
         }
     }
 }
 
-/// Opens an array whose length is not known yet, and returns where.
+/// Opens an array whose length is not known yet. Returns its position for [`close_array`].
 #[inline]
 pub(super) fn open_array(out: &mut Vec<u8>) -> usize {
     out.push(0);
     out.len() - 1
 }
 
-/// Closes the array opened at `at`, whose items have been written behind it. Only a count of 64 or more needs room
-/// that was not reserved, and moves the items.
+/// Closes the array opened at `at`, after its items have been written. One byte was reserved for the count: a count of 64
+/// or more needs more bytes, so the items are moved.
 pub(super) fn close_array(out: &mut Vec<u8>, at: usize, count: usize) {
     if count == 0 {
         return;

@@ -1,23 +1,31 @@
-//! Values that a body yields on the way: the parts of its key, its time, its identity, its number, its meaning. They are noted while the text is read,
-//! so that no path is looked up twice. Does not know what they are used for.
+//! Values that are captured while a body is encoded: the parts of its key, its time, its identity, its number, its meaning.
+//! They are captured in the same pass, so that no path is looked up in the body again. Does not know how they are used.
 
 use std::ops::Range;
 
 use super::exact;
 use super::unmapped::KEPT_BYTES_MAX;
 
-/// What to keep of the value of a field or of an array's items; of the first one only, but for the meaning.
+/// What to capture of a field's value or of an array's items. Text and time are captured of the first item only, the
+/// meaning of all items.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Capture {
-    /// The text, in this slot.
+    /// The slot for the value's text.
     pub text: Option<usize>,
-    /// The number times the second: milliseconds since 1970, for the first, an alternative of the time.
-    pub time: Option<(usize, i64)>,
-    /// The text of every item, under this mark, for what the event means.
+    pub time: Option<TimeCapture>,
+    /// The slot for the text of every item, for the meaning of the event.
     pub meaning: Option<usize>,
 }
 
-/// Alternatives that the time of a command may have.
+/// A value that is one alternative of the event's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TimeCapture {
+    pub alternative: usize,
+    /// The unit in which the value counts the time since 1970.
+    pub unit_ms: i64,
+}
+
+/// How many alternatives the time of a command may have.
 pub(super) const TIMES_MAX: usize = 4;
 
 /// What was captured from one body.
@@ -26,16 +34,18 @@ pub(super) struct Captures {
     text: String,
     slots: Vec<Option<Range<usize>>>,
     times_ms: [Option<i64>; TIMES_MAX],
-    /// Whether somebody will ask for what the event means.
-    pub meant: bool,
-    meanings: Vec<Meant>,
+    /// Whether values are captured for the meaning of the event.
+    pub with_meanings: bool,
+    meanings: Vec<MeaningValue>,
 }
 
-/// A value for what the event means: its mark, where its text is, and whether each array on the way was at its first item.
+/// A value for the meaning of the event.
 #[derive(Debug)]
-struct Meant {
-    mark: usize,
+struct MeaningValue {
+    slot: usize,
+    /// Whether each array on the path to the value was at its first item.
     first: bool,
+    /// Where the value's text is.
     text: Range<usize>,
 }
 
@@ -47,14 +57,14 @@ impl Captures {
         self.slots.resize(slots, None);
         self.times_ms = [None; TIMES_MAX];
         self.meanings.clear();
-        self.meanings.shrink_to(KEPT_BYTES_MAX / size_of::<Meant>());
+        self.meanings.shrink_to(KEPT_BYTES_MAX / size_of::<MeaningValue>());
     }
 
-    /// Keeps a value; `first` says whether each array on the way to it is at its first item.
+    /// Captures a value. `first` is whether each array on the path to it is at its first item.
     pub fn keep(&mut self, capture: Capture, first: bool, text: &str) {
-        if let Some(mark) = capture.meaning.filter(|_| self.meant) {
+        if let Some(slot) = capture.meaning.filter(|_| self.with_meanings) {
             let text = self.add(text);
-            self.meanings.push(Meant { mark, first, text });
+            self.meanings.push(MeaningValue { slot, first, text });
         }
         if !first {
             return;
@@ -62,8 +72,8 @@ impl Captures {
         if let Some(slot) = capture.text {
             self.keep_text(slot, text);
         }
-        if let Some((alternative, scale)) = capture.time {
-            self.times_ms[alternative] = exact::instant_ms(text, scale);
+        if let Some(TimeCapture { alternative, unit_ms }) = capture.time {
+            self.times_ms[alternative] = exact::instant_ms(text, unit_ms);
         }
     }
 
@@ -77,7 +87,7 @@ impl Captures {
         start..self.text.len()
     }
 
-    /// The first alternative that yields a time. Both providers write 0 where they have none.
+    /// The first alternative that has a time. Both providers write 0 if they have no time.
     pub fn time_ms(&self) -> Option<i64> {
         self.times_ms.iter().flatten().copied().find(|time_ms| *time_ms > 0)
     }
@@ -86,10 +96,11 @@ impl Captures {
         self.slots[slot].clone().map(|range| &self.text[range])
     }
 
-    /// The texts that were kept under a mark, in the body's order, each with whether it is of first items only.
-    pub fn meant(&self, mark: usize) -> impl Iterator<Item = (bool, &str)> {
-        let own = self.meanings.iter().filter(move |meant| meant.mark == mark);
-        own.map(|meant| (meant.first, &self.text[meant.text.clone()]))
+    /// The texts in a slot for meanings, in the body's order. Each has a flag: whether every array on the path to it was at
+    /// its first item.
+    pub fn meanings(&self, slot: usize) -> impl Iterator<Item = (bool, &str)> {
+        let values = self.meanings.iter().filter(move |value| value.slot == slot);
+        values.map(|value| (value.first, &self.text[value.text.clone()]))
     }
 }
 
@@ -98,22 +109,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_event_means_is_kept_only_where_somebody_will_ask() {
+    fn values_for_the_meaning_are_captured_only_with_meanings() {
         let capture = Capture {
             meaning: Some(0),
             ..Capture::default()
         };
-        for meant in [false, true] {
+        for with_meanings in [false, true] {
             let mut captures = Captures {
-                meant,
+                with_meanings,
                 ..Captures::default()
             };
             captures.reset(0);
             captures.keep(capture, false, "a");
             captures.keep(capture, true, "b");
-            let kept: Vec<_> = captures.meant(0).collect();
-            assert_eq!(kept, [(false, "a"), (true, "b")][..if meant { 2 } else { 0 }]);
-            assert_eq!(captures.text.is_empty(), !meant);
+            let kept: Vec<_> = captures.meanings(0).collect();
+            assert_eq!(kept, [(false, "a"), (true, "b")][..if with_meanings { 2 } else { 0 }]);
+            assert_eq!(captures.text.is_empty(), !with_meanings);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Every command that the schemas folder describes, in all its versions. Loaded once at start and never changed.
+//! All commands of the schemas folder, each in all its versions. Loaded as a whole and never changed after that.
 
-use foldhash::HashMap;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,25 +10,28 @@ use super::command::Command;
 use super::decode::{self, DecodeError, Decoded};
 use super::error::LoadError;
 use super::file::{Compiled, SchemaFile};
-use super::fingerprint::{OWN_ID, same_id};
+use super::fingerprint::{UNIQUE_ID, id_collision};
 use super::framing::Framing;
-use super::published::entry_name;
+use super::published::version_name;
 use super::source::{self, CommandFolder};
 use super::timeline;
 
-/// The commands, by provider and name; and every version ever published, by fingerprint and by the id made of it.
+/// The commands by provider and name, and every version by its fingerprint and by the id that is computed from it.
 #[derive(Debug, Default)]
 pub struct Catalogue {
+    /// The newest version of each command, sorted by provider and name.
     commands: Vec<Arc<Compiled>>,
-    /// What the timeline's records are written with; it is there once the folder is loaded.
+    /// The schema of the timeline's records. It is set by [`load`](Self::load).
     timeline: Option<Arc<Compiled>>,
-    by_name: HashMap<String, HashMap<String, usize>>,
     versions: HashMap<u64, Arc<Compiled>>,
     by_id: HashMap<u32, u64>,
 }
 
 impl Catalogue {
-    /// Reads and checks the whole folder. The error names the file, the place in it, and what is allowed there.
+    /// Reads and checks the whole folder.
+    ///
+    /// # Errors
+    /// The first fault, with the file, the place in it, and what is allowed there.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let mut catalogue = Self::default();
         for version in timeline::built_in() {
@@ -40,13 +43,10 @@ impl Catalogue {
             catalogue.add(&folder)?;
         }
         let versions = || catalogue.versions.values().map(|version| &version.command);
-        if let Some((one, other)) = same_id(versions().map(|command| (command, command.id()))) {
-            let name = |command: &Command| entry_name(&command.provider, &command.name, command.version);
-            return Err(LoadError::Layout {
-                path: dir.to_owned(),
-                found: format!("{} and {} with one schema id, {}", name(one), name(other), one.id()),
-                allowed: OWN_ID.to_owned(),
-            });
+        if let Some((one, other)) = id_collision(versions().map(|command| (command, command.id()))) {
+            let name = |command: &Command| version_name(&command.provider, &command.name, command.version);
+            let found = format!("{} and {} with one schema id, {}", name(one), name(other), one.id());
+            return Err(LoadError::layout(dir, found, UNIQUE_ID));
         }
         catalogue.by_id = versions()
             .map(|command| (command.id(), command.fingerprint()))
@@ -54,16 +54,16 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// What the timeline's records are written with, as if it were a command: its text, its fingerprint, its
-    /// [`history`](Self::history). It is none of the [`commands`](Self::commands).
+    /// The schema of the timeline's records, in the form of a command: its text, its fingerprint, its
+    /// [`history`](Self::history). It is not among the [`commands`](Self::commands).
     pub fn timeline(&self) -> &Command {
         &self.timeline.as_ref().expect("every loaded catalogue has one").command
     }
 
-    /// The command that `provider` calls `command`.
+    /// The command with this name of this provider.
     pub fn command(&self, provider: &str, command: &str) -> Option<&Command> {
-        let index = *self.by_name.get(provider)?.get(command)?;
-        Some(&self.commands[index].command)
+        let order = |newest: &Arc<Compiled>| newest.command.names().cmp(&(provider, command));
+        Some(&self.commands[self.commands.binary_search_by(order).ok()?].command)
     }
 
     /// All commands, sorted by provider and name.
@@ -74,13 +74,12 @@ impl Catalogue {
     /// Every version of a command, the oldest first.
     pub fn history(&self, command: &Command) -> Vec<&Command> {
         let versions = self.versions.values().map(|version| &version.command);
-        let own = versions.filter(|other| (&other.provider, &other.name) == (&command.provider, &command.name));
-        let mut versions: Vec<_> = own.collect();
+        let mut versions: Vec<_> = versions.filter(|other| other.names() == command.names()).collect();
         versions.sort_by_key(|version| version.version);
         versions
     }
 
-    /// Reads a record back, whichever version it was written with.
+    /// Decodes a record that was written with any version of any command.
     pub fn decode(&self, framed: &[u8]) -> Result<Decoded, DecodeError> {
         let (framing, record) = Framing::split(framed).ok_or(DecodeError::NotFramed)?;
         let fingerprint = match framing {
@@ -96,33 +95,27 @@ impl Catalogue {
         for (number, path) in &folder.versions {
             let file = SchemaFile::read(path)?;
             let compiled = Arc::new(file.compile(folder, *number).map_err(first)?);
-            let broken = newest.map_or_else(Vec::new, |(_, before)| file.breaks(&before));
-            if let Some(error) = broken.into_iter().next() {
-                return Err(error);
+            let findings = newest.map_or_else(Vec::new, |(_, before)| file.compare(&before));
+            if let Some(finding) = findings.into_iter().next() {
+                return Err(LoadError::Rule(finding));
             }
             let replaced = self.versions.insert(compiled.command.fingerprint, compiled.clone());
             if let Some(Command { provider, name, .. }) = replaced.as_ref().map(|other| &other.command)
                 && (provider, name) != (&folder.provider, &folder.name)
             {
-                return Err(LoadError::Layout {
-                    path: path.clone(),
-                    found: format!("the same record as that of {provider}/{name}"),
-                    allowed: "a record of its own for each command".to_owned(),
-                });
+                let found = format!("the same record as that of {provider}/{name}");
+                return Err(LoadError::layout(path, found, "a record of its own for each command"));
             }
             newest = Some((compiled, file.json));
         }
-        if timeline::is_meant(folder) {
-            return Ok(());
+        if !timeline::is_timeline(folder) {
+            self.commands.extend(newest.map(|(compiled, _)| compiled));
         }
-        let names = self.by_name.entry(folder.provider.clone()).or_default();
-        names.insert(folder.name.clone(), self.commands.len());
-        self.commands.extend(newest.map(|(compiled, _)| compiled));
         Ok(())
     }
 }
 
-/// What the folder is refused for; `imbridge schemas lint` tells the rest.
+/// The error that loading returns. `imbridge schemas lint` reports the others too.
 fn first(errors: Vec<LoadError>) -> LoadError {
-    errors.into_iter().next().expect("a refusal has a reason")
+    errors.into_iter().next().expect("a failure has at least one error")
 }

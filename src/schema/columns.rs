@@ -1,4 +1,4 @@
-//! A record as the columns of a table: what its fields hold, in no tool's own words.
+//! A record as the columns of a table, in terms that are independent of the tool that makes the table.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use super::Command;
 /// A column, or a field of a record within one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// As in the schema: letters, digits and underscores.
+    /// The field's name in the schema: letters, digits and underscores.
     pub name: String,
     /// Whether it can be null.
     pub optional: bool,
     pub shape: Shape,
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
     Text,
@@ -26,14 +26,14 @@ pub enum Shape {
     Boolean,
     /// Milliseconds since 1970.
     Instant,
-    /// Texts by their names.
+    /// Strings by name.
     Map,
     List(Box<Shape>),
     Record(Vec<Column>),
 }
 
 impl Command {
-    /// The columns of its records, in the order of the newest schema.
+    /// The columns of the command's records, in the order of the newest schema.
     pub fn columns(&self) -> Vec<Column> {
         match shape(&self.parsed(), &mut HashMap::new()) {
             Shape::Record(columns) => columns,
@@ -42,10 +42,10 @@ impl Command {
     }
 }
 
-/// `named` are the records that stood before this place: Avro writes each out once.
+/// `named` has the records that were defined before this place. Avro defines each record once, then uses its name.
 fn shape(avro: &Value, named: &mut HashMap<String, Shape>) -> Shape {
     let kind = avro["logicalType"].as_str().or(avro["type"].as_str());
-    match kind.or(avro.as_str()).expect("what is loaded has a type") {
+    match kind.or(avro.as_str()).expect("a loaded schema has types") {
         "string" => Shape::Text,
         "int" => Shape::Int,
         "long" => Shape::Long,
@@ -57,12 +57,12 @@ fn shape(avro: &Value, named: &mut HashMap<String, Shape>) -> Shape {
         "record" => {
             let fields = avro["fields"].as_array().into_iter().flatten();
             let record = Shape::Record(fields.map(|field| column(field, named)).collect());
-            named.insert(simple(avro["name"].as_str().unwrap_or_default()), record.clone());
+            named.insert(simple_name(avro["name"].as_str().unwrap_or_default()), record.clone());
             record
         }
         name => named
-            .get(&simple(name))
-            .expect("a name stands behind its record")
+            .get(&simple_name(name))
+            .expect("a record is defined before its name is used")
             .clone(),
     }
 }
@@ -80,6 +80,6 @@ fn column(field: &Value, named: &mut HashMap<String, Shape>) -> Column {
 }
 
 /// A name without its namespace.
-fn simple(name: &str) -> String {
+fn simple_name(name: &str) -> String {
     name.rsplit('.').next().unwrap_or(name).to_owned()
 }

@@ -1,5 +1,5 @@
-//! One command of the catalogue: its names, its attributes, and the plan of one version. What other parts ask of it is
-//! plain; how it encodes stays inside `schema`.
+//! One command of the catalogue in one version of its schema: its names, its attributes, its plan. The plan is not visible
+//! outside of `schema`.
 
 use super::attributes::Attributes;
 use super::fingerprint::id_of;
@@ -21,7 +21,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// The folder of the provider: `tencent`.
+    pub(super) fn names(&self) -> (&str, &str) {
+        (&self.provider, &self.name)
+    }
+
+    /// The name of the provider's folder: `tencent`.
     pub fn provider(&self) -> &str {
         &self.provider
     }
@@ -31,7 +35,7 @@ impl Command {
         &self.name
     }
 
-    /// The version of the schema that records are written with.
+    /// The version of the schema with which records are written.
     pub fn version(&self) -> u32 {
         self.version
     }
@@ -41,7 +45,7 @@ impl Command {
         &self.attributes.rule
     }
 
-    /// Whether its events carry a number that rises by one within their group.
+    /// Whether its events carry a number that increases by one within their group.
     pub fn is_numbered(&self) -> bool {
         self.attributes.sequence.is_some()
     }
@@ -56,12 +60,12 @@ impl Command {
         self.fingerprint
     }
 
-    /// The schema's id where the bridge is its own registry.
+    /// The schema's id if the bridge is its own registry.
     pub fn id(&self) -> u32 {
         id_of(self.fingerprint)
     }
 
-    /// What stands before each record, with the id where a registry gives none.
+    /// The framing of each record, with the bridge's own id.
     pub fn framing(&self, style: Style) -> Framing {
         match style {
             Style::Confluent => Framing::Confluent { id: self.id() },
@@ -71,7 +75,7 @@ impl Command {
         }
     }
 
-    /// Whether a body can carry an identity of its own; [`super::Encoded::identified`] says whether it does.
+    /// Whether a body can have an identity of its own. [`super::Encoded::identified`] is whether a body has one.
     pub fn has_identity(&self) -> bool {
         !self.attributes.identity.is_empty()
     }

@@ -1,70 +1,70 @@
-//! From one schema file to a plan. Every rule of `schemas/README.md` about a record is checked here, so that what
-//! encodes and decodes can rely on it. Does not know where the file lies.
+//! Compiles a schema into a plan. Checks every rule of `schemas/README.md` about a record, so that encoding and decoding
+//! can rely on them. Does not know where the file is.
 
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use super::error::Finding;
 use super::fingerprint::strip;
-use super::location::{Fault, Faults, Located};
+use super::location::{Findings, Located};
 use super::plan::{FieldPlan, Kind, RecordPlan};
 
-/// What a value may be, in the words of a complaint.
+/// The types that a value may have, for error messages.
 const KINDS: &str =
     "\"string\", \"long\", \"int\", \"double\", \"boolean\", timestamp-millis, a record, an array of one of these";
 
-/// The fields that the bridge itself fills, with which every record ends.
-const OWN: [&str; 5] = ["spool", "spool_seq", "spool_part", "meta", "unmapped"];
+/// The fields that the bridge itself fills. Every record ends with them.
+const BRIDGE_FIELDS: [&str; 5] = ["spool", "spool_seq", "spool_part", "meta", "unmapped"];
 
-/// Ids that callers choose, and may choose again.
-const CALLERS: [&str; 3] = ["operationID", "clientMsgID", "MsgRandom"];
+/// Ids that the caller of the IM server chooses and may reuse.
+const CALLER_CHOSEN: [&str; 3] = ["operationID", "clientMsgID", "MsgRandom"];
 
-/// Compiles a command's record, which must be called `name` in `namespace`. The plan is of the body only: the last
-/// fields, [`OWN`], are checked and left out. It is good for use only where no fault was noted.
-pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, faults: &mut Faults) -> RecordPlan {
+/// Compiles a command's record, which must have this name and namespace. The plan is for the body only: the last fields,
+/// [`BRIDGE_FIELDS`], are checked and left out. The plan may be used only if no fault was noted.
+pub(super) fn compile(record: &Located<'_>, namespace: &str, name: &str, findings: &mut Findings) -> RecordPlan {
     let head = |need: &str, expected: &str| record.need(need, expected)?.expect(&json!(expected));
-    faults.note(record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"]));
-    faults.note(head("type", "record"));
-    faults.note(head("name", name));
-    faults.note(head("namespace", namespace));
-    faults.note(documented(record, "what the record means"));
+    findings.note(record.only(&["type", "name", "namespace", "doc", "imbridge", "fields"]));
+    findings.note(head("type", "record"));
+    findings.note(head("name", name));
+    findings.note(head("namespace", namespace));
+    findings.note(documented(record, "what the record means"));
     let fields = record.need("fields", "an array of fields");
-    let Some((fields, items)) = faults.note(fields.and_then(|fields| fields.items().map(|items| (fields, items))))
+    let Some((fields, mut body)) = findings.note(fields.and_then(|fields| fields.items().map(|items| (fields, items))))
     else {
         return RecordPlan::default();
     };
-    let (mut body, own) = (items, own_fields());
-    let end = body.len().saturating_sub(own.len());
-    if body[end..].iter().map(|field| &field.value["name"]).eq(OWN) {
-        for (field, own) in body.split_off(end).iter().zip(&own) {
-            faults.note(check_bridge_field(field, own));
+    let end = body.len().saturating_sub(BRIDGE_FIELDS.len());
+    if body[end..].iter().map(|field| &field.value["name"]).eq(BRIDGE_FIELDS) {
+        for (field, expected) in body.split_off(end).iter().zip(bridge_fields()) {
+            findings.note(check_bridge_field(field, expected));
         }
         for field in &body {
-            faults.note(not_own(field));
+            findings.note(check_free_name(field));
         }
     } else {
         let allowed = format!(
             "at the end, in this order, what the bridge writes: {}; take these fields from a schema that loads",
-            OWN.join(", ")
+            BRIDGE_FIELDS.join(", ")
         );
-        faults.note::<()>(Err(fields.fault(allowed)));
-        body.retain(|field| not_own(field).is_ok());
+        findings.push(fields.finding(allowed));
+        body.retain(|field| check_free_name(field).is_ok());
     }
     let mut compiler = Compiler {
         records: HashMap::new(),
-        faults,
+        findings,
     };
     compiler.fields(&body, namespace)
 }
 
-fn documented(node: &Located<'_>, what: &str) -> Result<(), Fault> {
+fn documented(node: &Located<'_>, what: &str) -> Result<(), Finding> {
     node.need("doc", what)?.text().map(drop)
 }
 
 struct Compiler<'f> {
-    /// Records that are complete, by full name, for fields that only name theirs.
+    /// The records that have been compiled, by full name. Later fields may use a record by its name.
     records: HashMap<String, RecordPlan>,
-    faults: &'f mut Faults,
+    findings: &'f mut Findings,
 }
 
 impl Compiler<'_> {
@@ -72,34 +72,33 @@ impl Compiler<'_> {
         let mut plan = RecordPlan::default();
         let mut names = HashSet::new();
         for field in fields {
-            self.faults
+            self.findings
                 .note(field.only(&["name", "type", "default", "doc", "spellings", "unit", "json", "unique"]));
             let name = field.need("name", "the name on the wire").and_then(|name| name.text());
-            let Some(name) = self.faults.note(name) else {
+            let Some(name) = self.findings.note(name) else {
                 continue;
             };
-            let spellings = field.get("spellings");
-            let others = spellings.as_ref().map_or_else(|| Ok(Vec::new()), Located::texts);
-            let others = self.faults.note(others).unwrap_or_default();
-            for spelling in std::iter::once(name).chain(others.iter().copied()) {
+            let spellings = field.get("spellings").as_ref().map(Located::texts).transpose();
+            let spellings = self.findings.note(spellings).flatten().unwrap_or_default();
+            for spelling in std::iter::once(name).chain(spellings.iter().copied()) {
                 if !names.insert(spelling) {
                     let differ = format!("names and spellings that differ; `{spelling}` is there twice");
-                    self.faults.note::<()>(Err(field.fault(differ)));
+                    self.findings.push(field.finding(differ));
                 }
             }
-            self.faults.note(documented(field, "what the field means"));
+            self.findings.note(documented(field, "what the field means"));
             let null = field
                 .need("default", "null")
                 .and_then(|default| default.expect(&Value::Null));
-            self.faults.note(null);
+            self.findings.note(null);
             let kind = self.field(field, namespace);
-            let unique = self.faults.note(unique(field, name)).unwrap_or_default();
+            let unique = self.findings.note(unique(field, name)).unwrap_or_default();
             let index = plan.fields.len();
             plan.spellings
-                .extend(others.iter().map(|other| (Box::from(*other), index)));
+                .extend(spellings.iter().map(|spelling| (Box::from(*spelling), index)));
             plan.fields.push(FieldPlan {
                 name: name.into(),
-                kind: self.faults.note(kind).unwrap_or(Kind::Text),
+                kind: self.findings.note(kind).unwrap_or(Kind::Text),
                 capture: None,
                 unique,
             });
@@ -107,30 +106,30 @@ impl Compiler<'_> {
         plan
     }
 
-    fn field(&mut self, field: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
+    fn field(&mut self, field: &Located<'_>, namespace: &str) -> Result<Kind, Finding> {
         let union = field.need("type", "[\"null\", T]")?;
-        let branches = union.items().map_err(|_| union.fault("[\"null\", T]"))?;
+        let branches = union.items().map_err(|_| union.finding("[\"null\", T]"))?;
         let [null, branch] = branches.as_slice() else {
-            return Err(union.fault("[\"null\", T]"));
+            return Err(union.finding("[\"null\", T]"));
         };
         null.expect(&json!("null"))?;
         let mut kind = self.kind(branch, namespace)?;
         if let Some(unit) = field.get("unit") {
             match kind {
                 Kind::Long if unit.value == "s" => kind = Kind::Seconds,
-                _ => return Err(unit.fault("\"s\", on a long field only")),
+                _ => return Err(unit.finding("\"s\", on a long field only")),
             }
         }
         if let Some(any) = field.get("json") {
             match kind {
                 Kind::Text if any.value == &Value::Bool(true) => kind = Kind::Json,
-                _ => return Err(any.fault("true, on a string field only")),
+                _ => return Err(any.finding("true, on a string field only")),
             }
         }
         Ok(kind)
     }
 
-    fn kind(&mut self, node: &Located<'_>, namespace: &str) -> Result<Kind, Fault> {
+    fn kind(&mut self, node: &Located<'_>, namespace: &str) -> Result<Kind, Finding> {
         if let Some(name) = node.value.as_str() {
             return match name {
                 "string" => Ok(Kind::Text),
@@ -140,7 +139,7 @@ impl Compiler<'_> {
                 "boolean" => Ok(Kind::Boolean),
                 name => match self.records.get(&full_name(name, namespace)) {
                     Some(plan) => Ok(Kind::Record(plan.clone())),
-                    None => Err(node.fault(format!("{KINDS}, or the name of a record that stands before"))),
+                    None => Err(node.finding(format!("{KINDS}, or the name of a record that stands before"))),
                 },
             };
         }
@@ -150,7 +149,7 @@ impl Compiler<'_> {
                 node.only(&["type", "items"])?;
                 let items = node.need("items", KINDS)?;
                 match self.kind(&items, namespace)? {
-                    Kind::Array(_) => Err(items.fault("anything but another array")),
+                    Kind::Array(_) => Err(items.finding("anything but another array")),
                     kind => Ok(Kind::Array(Box::new(FieldPlan {
                         name: "".into(),
                         kind,
@@ -162,14 +161,14 @@ impl Compiler<'_> {
             Some("long") if *node.value == json!({"type": "long", "logicalType": "timestamp-millis"}) => {
                 Ok(Kind::Millis)
             }
-            _ => Err(node.fault(KINDS)),
+            _ => Err(node.finding(KINDS)),
         }
     }
 
-    fn record(&mut self, node: &Located<'_>, namespace: &str) -> Result<RecordPlan, Fault> {
-        self.faults
+    fn record(&mut self, node: &Located<'_>, namespace: &str) -> Result<RecordPlan, Finding> {
+        self.findings
             .note(node.only(&["type", "name", "namespace", "doc", "fields"]));
-        self.faults.note(documented(node, "what the record means"));
+        self.findings.note(documented(node, "what the record means"));
         let name = node.need("name", "a name")?.text()?;
         let own = node.get("namespace").map(|own| own.text()).transpose()?;
         let namespace = own.unwrap_or(namespace);
@@ -179,11 +178,14 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether the IM server makes the field's value and gives it to one event alone. That cannot be said of what callers choose.
-fn unique(field: &Located<'_>, name: &str) -> Result<bool, Fault> {
+/// Whether the field is declared unique: the IM server generates its value, a new one for each event. An id that the caller
+/// chooses cannot be declared so.
+fn unique(field: &Located<'_>, name: &str) -> Result<bool, Finding> {
     match field.get("unique") {
         None => Ok(false),
-        Some(_) if CALLERS.contains(&name) => Err(field.fault(format!("no unique: {name} is the caller's choice"))),
+        Some(_) if CALLER_CHOSEN.contains(&name) => {
+            Err(field.finding(format!("no unique: {name} is the caller's choice")))
+        }
         Some(unique) => unique.expect(&Value::Bool(true)).map(|()| true),
     }
 }
@@ -196,18 +198,19 @@ fn full_name(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Compares a field that the bridge fills with its one allowed form, apart from documentation, which must be there.
-fn check_bridge_field(field: &Located<'_>, expected: &Value) -> Result<(), Fault> {
+/// Checks that a field which the bridge fills has its one allowed form, apart from its documentation, which must be there.
+fn check_bridge_field(field: &Located<'_>, mut expected: Value) -> Result<(), Finding> {
     check_docs(field)?;
     let mut found = field.value.clone();
     strip(&["doc"], &mut found);
-    if found == *expected {
+    strip(&["doc"], &mut expected);
+    if found == expected {
         return Ok(());
     }
-    Err(field.fault(format!("{expected}, documented")))
+    Err(field.finding(format!("{expected}, documented")))
 }
 
-fn check_docs(node: &Located<'_>) -> Result<(), Fault> {
+fn check_docs(node: &Located<'_>) -> Result<(), Finding> {
     if node.get("name").is_some() {
         node.need("doc", "what it means")?.text()?;
     }
@@ -220,41 +223,46 @@ fn check_docs(node: &Located<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Whether a field of this name is the bridge's own, for readers to whom case is nothing too.
-pub(super) fn is_own(name: &str) -> bool {
-    OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
+/// Whether this is the name of one of [`BRIDGE_FIELDS`]. Case is ignored, since some readers ignore it.
+pub(super) fn is_bridge_field(name: &str) -> bool {
+    BRIDGE_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-fn not_own(field: &Located<'_>) -> Result<(), Fault> {
+fn check_free_name(field: &Located<'_>) -> Result<(), Finding> {
     let name = field.value["name"].as_str().unwrap_or_default();
-    if !is_own(name) {
+    if !is_bridge_field(name) {
         return Ok(());
     }
-    Err(field.fault(format!(
+    Err(field.finding(format!(
         "another name, as {name}_ with \"spellings\": [\"{name}\"]: {}, in any case, are the bridge's own, each once, at the end",
-        OWN.join(", ")
+        BRIDGE_FIELDS.join(", ")
     )))
 }
 
-/// [`OWN`] without their documentation.
-pub(super) fn own_fields() -> [Value; 5] {
-    let optional = |name| json!({"name": name, "type": ["null", "string"], "default": null});
-    let meta = json!({"type": "record", "name": "Meta", "namespace": "im", "fields": [
-        {"name": "event_id", "type": "string"},
-        {"name": "event_time", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}], "default": null},
-        {"name": "received_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-        {"name": "app", "type": "string"},
-        optional("client_ip"),
-        optional("platform"),
-        optional("request_id"),
+/// The schema of [`BRIDGE_FIELDS`], with the documentation that every schema has.
+pub(super) fn bridge_fields() -> [Value; 5] {
+    let string = json!("string");
+    let millis = json!({"type": "long", "logicalType": "timestamp-millis"});
+    let field = |name, kind: &Value, doc| json!({"name": name, "type": kind, "doc": doc});
+    let optional = |name, kind: &Value, doc| json!({"name": name, "type": ["null", kind], "default": null, "doc": doc});
+    let meta = json!({"type": "record", "name": "Meta", "namespace": "im",
+        "doc": "Where and when a callback arrived; the same in every record.", "fields": [
+        field("event_id", &string, "Names this event; equal only in copies of the same one."),
+        optional("event_time", &millis, "When it happened, milliseconds since 1970, where the body says so in whatever unit."),
+        field("received_at", &millis, "When the bridge received the callback, milliseconds since 1970."),
+        field("app", &string, "The app (Tencent's SdkAppid) or the instance that sent the callback."),
+        optional("client_ip", &string, "Address of the user's device, where the sender names it."),
+        optional("platform", &string, "What the user acted from (iOS, Web, RESTAPI and others), where the sender names it."),
+        optional("request_id", &string, "The sender's own id of the request, where it has one."),
     ]});
-    let kinds = [
-        "string".into(),
-        "long".into(),
-        "int".into(),
-        meta,
-        json!({"type": "map", "values": "string"}),
+    let map = json!({"type": "map", "values": "string"});
+    let kinds = [string, json!("long"), json!("int"), meta, map];
+    let docs = [
+        "The spool of the bridge that published it. Positions are compared within one spool only.",
+        "The callback's number in the spool. It rises, and within a spool no two callbacks have the same.",
+        "The event's place in its callback, from 0: a batch has several events.",
+        "What the bridge knows of the callback.",
+        "What no field holds exactly, as JSON text by its path in the body.",
     ];
-    let mut kinds = kinds.into_iter();
-    OWN.map(|name| json!({"name": name, "type": kinds.next()}))
+    std::array::from_fn(|index| field(BRIDGE_FIELDS[index], &kinds[index], docs[index]))
 }

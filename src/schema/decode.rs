@@ -1,4 +1,4 @@
-//! From a framed record back to JSON, by apache-avro. For people who look and for tests; no part of the way to Kafka.
+//! Decodes a record to JSON with apache-avro. Used by the command line and by tests, not by publishing.
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::file::Compiled;
 
-/// A record, and what it was written with.
+/// A record, and the schema version with which it was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     pub command: String,
@@ -15,7 +15,7 @@ pub struct Decoded {
     pub record: Value,
 }
 
-/// Why bytes could not be read as a record.
+/// Why bytes could not be decoded as a record.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -23,7 +23,7 @@ pub enum DecodeError {
     NotFramed,
     #[error("no schema here has the fingerprint {fingerprint:016x}")]
     UnknownSchema { fingerprint: u64 },
-    #[error("no schema here has the id {id}, and no registry is asked")]
+    #[error("no schema here has the id {id}, and no registry is configured")]
     UnknownId { id: u32 },
     #[error("schema {id} of the registry: {cause}")]
     Registry { id: u32, cause: String },

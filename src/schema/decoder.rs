@@ -1,5 +1,5 @@
-//! Reads records back in either framing: by the fingerprints and ids of a schemas folder, or by a registry's numbers, which
-//! are asked for once. For people who look; no part of the way to Kafka.
+//! Decodes records in either framing, with the schemas of a folder or of a registry. A registry is asked once for each id.
+//! Used by the command line, not by publishing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,62 +13,62 @@ use super::decode::{self, DecodeError};
 use super::framing::Framing;
 use super::registry::Client;
 
-/// A registry that did not answer is not asked again for the same number before this.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// After a failed look-up, the registry is not asked again for the same id during this time.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Where schemas are found.
+/// Decodes records, and caches the schemas that a registry has.
 pub struct Decoder {
     catalogue: Arc<Catalogue>,
     registry: Option<Client>,
-    known: HashMap<u32, Answer>,
+    looked_up: HashMap<u32, LookUp>,
 }
 
-/// The schema; or why there is none, and since when.
-type Answer = Result<Schema, (String, Instant)>;
+/// The schema, or the cause and the time of the failure.
+type LookUp = Result<Schema, (String, Instant)>;
 
 impl Decoder {
-    /// A decoder; without a registry, ids are those that the bridge makes.
+    /// A decoder. Without a registry, ids are those that the bridge computes.
     pub fn new(catalogue: Arc<Catalogue>, registry: Option<Client>) -> Decoder {
         Decoder {
             catalogue,
             registry,
-            known: HashMap::new(),
+            looked_up: HashMap::new(),
         }
     }
 
-    /// The record in these bytes.
+    /// Decodes the record in these bytes.
     ///
     /// # Errors
-    /// [`DecodeError`] when it is none, or its schema is not to be had.
+    /// [`DecodeError`] if they are not a record, or if its schema cannot be found.
     pub fn decode(&mut self, framed: &[u8]) -> Result<Value, DecodeError> {
-        match Framing::split(framed) {
-            Some((Framing::Confluent { id }, record)) if self.registry.is_some() => {
-                // A topic can hold records from before there was a registry.
-                let read = self.decode_numbered(id, record);
-                read.or_else(|cause| Ok(self.catalogue.decode(framed).map_err(|_| cause)?.record))
+        if let (Some(registry), Some((Framing::Confluent { id }, record))) = (&self.registry, Framing::split(framed)) {
+            let is_stale = |known: &LookUp| matches!(known, Err((_, at)) if at.elapsed() > RETRY_AFTER);
+            if self.looked_up.get(&id).is_none_or(is_stale) {
+                self.looked_up.insert(id, look_up(registry, id));
             }
-            _ => Ok(self.catalogue.decode(framed)?.record),
+            return match decode_with(&self.looked_up[&id], record) {
+                Ok(value) => Ok(value),
+                // The topic may have records that were written without a registry, with the bridge's own ids.
+                Err(cause) => match self.catalogue.decode(framed) {
+                    Ok(decoded) => Ok(decoded.record),
+                    Err(_) => Err(DecodeError::Registry { id, cause }),
+                },
+            };
         }
-    }
-
-    fn decode_numbered(&mut self, id: u32, mut record: &[u8]) -> Result<Value, DecodeError> {
-        let registry = self.registry.as_ref().expect("it is asked only where it is");
-        let failed = |cause: String| DecodeError::Registry { id, cause };
-        let stale = |answer: &Answer| matches!(answer, Err((_, at)) if at.elapsed() > ASK_AGAIN);
-        if self.known.get(&id).is_none_or(stale) {
-            self.known.insert(id, ask(registry, id));
-        }
-        let schema = self.known[&id].as_ref().map_err(|(cause, _)| failed(cause.clone()))?;
-        let value = decode::read(schema, &mut record).map_err(|cause| failed(cause.to_string()))?;
-        if record.is_empty() {
-            Ok(value)
-        } else {
-            Err(failed(format!("{} bytes behind the record", record.len())))
-        }
+        Ok(self.catalogue.decode(framed)?.record)
     }
 }
 
-fn ask(registry: &Client, id: u32) -> Answer {
+fn decode_with(schema: &LookUp, mut record: &[u8]) -> Result<Value, String> {
+    let schema = schema.as_ref().map_err(|(cause, _)| cause.clone())?;
+    let value = decode::read(schema, &mut record).map_err(|cause| cause.to_string())?;
+    match record.len() {
+        0 => Ok(value),
+        count => Err(format!("{count} bytes behind the record")),
+    }
+}
+
+fn look_up(registry: &Client, id: u32) -> LookUp {
     let text = registry.schema(id).map_err(|cause| cause.to_string());
     let schema = text.and_then(|text| Schema::parse_str(&text).map_err(|cause| cause.to_string()));
     schema.map_err(|cause| (cause, Instant::now()))

@@ -1,5 +1,5 @@
-//! From a JSON body to a framed record. One encoder for each thread: it owns the buffers, so that in the steady state
-//! only the output and the key are allocated. Does not know where the record goes.
+//! Encodes a JSON body as a framed record. Each thread has its own encoder. It reuses its buffers, so that in the steady
+//! state only the output and the key are allocated. Does not know where the record goes.
 
 use jiter::Jiter;
 
@@ -11,18 +11,19 @@ use super::identity::Numbered;
 use super::meaning::Meaning;
 use super::walk::{Scratch, Walk};
 
-/// Room for escaped strings kept from one body to the next.
+/// The capacity for escaped strings that is kept from one body to the next.
 const KEPT_TAPE_BYTES_MAX: usize = 256 * 1024;
 
-/// What the bridge itself knows of an event: the record's `spool`, `spool_seq`, `spool_part` and `meta`.
+/// The values of the record's `spool`, `spool_seq`, `spool_part` and `meta`.
 #[derive(Debug, Clone, Copy)]
 pub struct Meta<'a> {
     pub spool: &'a str,
     pub seq: u64,
     pub part: u32,
     pub event_id: &'a str,
-    /// The `event_id` instead, where the body turns out to have an identity of its own.
+    /// Used in place of `event_id` if the body has an identity of its own.
     pub content_id: Option<&'a str>,
+    /// Unix milliseconds.
     pub received_at_ms: i64,
     pub app: &'a str,
     pub client_ip: Option<&'a str>,
@@ -30,21 +31,21 @@ pub struct Meta<'a> {
     pub request_id: Option<&'a str>,
 }
 
-/// What encoding found out on the way.
+/// What the encoder found in a body, beside the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// None where no alternative of the command's key expression yielded a value.
+    /// None if no alternative of the command's key expression has a value.
     pub key: Option<String>,
     /// Whether the key is a group's id.
     pub of_group: bool,
-    /// When the event happened, where the body says so.
+    /// When the event happened, in Unix milliseconds, if the body has the time.
     pub time_ms: Option<i64>,
-    /// The body has an identity of its own: an equal one is the same event, sent again.
+    /// Whether the body has an identity of its own. An equal body is then the same event, sent again.
     pub identified: bool,
-    /// The event's number in its group, for a command that numbers them.
+    /// The event's number in its group, if the command numbers its events.
     pub numbered: Option<Numbered>,
-    /// The distinct paths of what went into the record's `unmapped` map, array indexes and counts of repetition replaced
-    /// by `*`; the first 16.
+    /// The distinct paths in the record's `unmapped` map, at most 16. Array indexes and repetition counts are replaced by
+    /// `*`.
     pub unmapped: Vec<String>,
 }
 
@@ -56,27 +57,30 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder with empty buffers, good for every command.
+    /// An encoder with empty buffers. It serves all commands.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An encoder that can also be asked for what events mean; it keeps a body's accounts for that.
+    /// An encoder that also captures the values for [`meaning`](Self::meaning).
     pub fn with_meanings() -> Self {
         let mut encoder = Self::default();
-        encoder.scratch.captures.meant = true;
+        encoder.scratch.captures.with_meanings = true;
         encoder
     }
 
-    /// What the event means whose body was encoded last, without a fault and as this command's. Of an encoder that is not
-    /// [`with_meanings`](Self::with_meanings), nothing.
+    /// The meaning of the last body, which must have been encoded for this command and without an error. It is empty unless
+    /// the encoder was made by [`with_meanings`](Self::with_meanings).
     pub fn meaning<'c>(&self, command: &'c Command) -> Meaning<'c> {
-        let rule = command.attributes.meaning.as_ref();
-        let rule = rule.filter(|_| self.scratch.captures.meant);
-        rule.map_or_else(Meaning::default, |rule| rule.evaluate(&self.scratch.captures))
+        let captures = &self.scratch.captures;
+        let rule = command.attributes.meaning.as_ref().filter(|_| captures.with_meanings);
+        rule.map_or_else(Meaning::default, |rule| rule.evaluate(captures))
     }
 
-    /// Appends the record of `body` to `out`, framed with the bridge's own id. After an error `out` is as it was.
+    /// Appends the record of `body` to `out`, framed with the bridge's own id.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the body cannot become a record; `out` is then unchanged.
     pub fn encode(
         &mut self,
         command: &Command,
@@ -90,7 +94,10 @@ impl Encoder {
             .inspect_err(|_| out.truncate(start))
     }
 
-    /// Appends the record of `body` to `out`, behind whatever framing the caller wrote. After an error `out` is as it was.
+    /// Appends the record of `body` to `out`, behind the framing, which the caller has written.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the body cannot become a record; `out` is then unchanged.
     pub fn record(
         &mut self,
         command: &Command,
@@ -101,7 +108,7 @@ impl Encoder {
         let (start, attributes) = (out.len(), &command.attributes);
         let mut walked = self.walk(command, body, None, out);
         if matches!(walked, Err(EncodeError::NotText { .. }))
-            && let Some(readable) = without_half_pairs(body)
+            && let Some(readable) = without_unpaired_surrogates(body)
         {
             out.truncate(start);
             walked = self.walk(command, &readable, Some(body), out);
@@ -126,7 +133,7 @@ impl Encoder {
         })
     }
 
-    /// Writes the fields of `body`; of `sent`, where that is the same but for halves of surrogate pairs.
+    /// Writes the fields of `body`. If `body` is a copy without unpaired surrogates, `sent` is the original.
     fn walk(
         &mut self,
         command: &Command,
@@ -149,16 +156,16 @@ impl Encoder {
     }
 }
 
-/// The body with U+FFFD in the place of each escape that is half of a surrogate pair: equally long, and Unicode text. Nothing
-/// where there is no half.
-fn without_half_pairs(body: &[u8]) -> Option<Vec<u8>> {
+/// A copy of the body with U+FFFD in place of each escape of an unpaired surrogate. It has the same length, and its strings
+/// are Unicode text. None if there is no such escape.
+fn without_unpaired_surrogates(body: &[u8]) -> Option<Vec<u8>> {
     let unit = |at: usize| {
         let digits = body.get(at..at + 6)?.strip_prefix(b"\\u")?;
         u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     };
     let mut readable = None;
     let mut at = 0;
-    // In JSON, a backslash stands in strings only.
+    // In JSON, backslashes occur only in strings.
     while let Some(distance) = body[at..].iter().position(|byte| *byte == b'\\') {
         at += distance;
         at += match (unit(at), unit(at + 6)) {
@@ -167,7 +174,7 @@ fn without_half_pairs(body: &[u8]) -> Option<Vec<u8>> {
                 readable.get_or_insert_with(|| body.to_vec())[at..at + 6].copy_from_slice(b"\\ufffd");
                 6
             }
-            // The second of two backslashes begins nothing.
+            // Another escape. The second of two backslashes begins no escape.
             _ => 2,
         };
         at = at.min(body.len());
@@ -180,10 +187,10 @@ fn write_meta(out: &mut Vec<u8>, event_id: &str, meta: &Meta<'_>, time_ms: Optio
     avro::put_long(out, meta.seq.cast_signed());
     avro::put_long(out, meta.part.into());
     avro::put_text(out, event_id);
-    avro::put_optional_long(out, time_ms);
+    avro::put_optional(out, time_ms, avro::put_long);
     avro::put_long(out, meta.received_at_ms);
     avro::put_text(out, meta.app);
-    avro::put_optional_text(out, meta.client_ip);
-    avro::put_optional_text(out, meta.platform);
-    avro::put_optional_text(out, meta.request_id);
+    avro::put_optional(out, meta.client_ip, avro::put_text);
+    avro::put_optional(out, meta.platform, avro::put_text);
+    avro::put_optional(out, meta.request_id, avro::put_text);
 }

@@ -1,13 +1,14 @@
-//! What can go wrong: a folder that breaks a rule, a body that is not a JSON object. Knows no remedy; the caller does.
+//! The errors of this part: a folder that breaks a rule, and a body that cannot become a record. The caller decides what to
+//! do about them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiter::{JiterError, JiterErrorType, JsonErrorType};
 use serde::Serialize;
 use thiserror::Error;
 
-/// Why a schemas folder was refused. Every variant is for the folder's author to mend.
+/// Why a schemas folder was refused. The folder's author must correct every one of these.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -15,7 +16,7 @@ pub enum LoadError {
     Read { path: PathBuf, cause: io::Error },
     #[error("cannot write {}: {cause}", path.display())]
     Write { path: PathBuf, cause: io::Error },
-    /// Something in the folder that has no place there, or something missing.
+    /// A file or folder that does not belong there, or one that is missing.
     #[error("{}: {found}; allowed: {allowed}", path.display())]
     Layout {
         path: PathBuf,
@@ -33,42 +34,68 @@ pub enum LoadError {
     },
 }
 
-/// A rule that is broken: where, by what, and what is allowed.
+/// A rule that is broken: the place, what was found there, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Error)]
 #[error("{} at {place}: found {found}; allowed: {allowed}", path.display())]
 pub struct Finding {
     /// The file or folder.
     pub path: PathBuf,
-    /// The place in the file (`$.fields[3].type`); `$` is the whole of it.
+    /// The place in the file (`$.fields[3].type`). `$` is the whole file.
     pub place: String,
     /// What was found there.
     pub found: String,
-    /// What may stand there.
+    /// What is allowed there.
     pub allowed: String,
 }
 
-impl From<LoadError> for Finding {
-    fn from(error: LoadError) -> Self {
-        let (path, found, allowed) = match error {
-            LoadError::Rule(finding) => return finding,
-            LoadError::Layout { path, found, allowed } => (path, found, allowed),
-            LoadError::Read { path, cause } => {
-                (path, cause.to_string(), "a file or folder that can be read".to_owned())
-            }
-            LoadError::Write { path, cause } => (path, cause.to_string(), "a file that can be written".to_owned()),
-            LoadError::Json { path, cause } => (path, cause.to_string(), "JSON".to_owned()),
-            LoadError::Avro { path, cause } => (path, cause.to_string(), "an Avro schema".to_owned()),
-        };
-        Self {
-            path,
-            place: "$".to_owned(),
-            found,
-            allowed,
+impl LoadError {
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Read { path, cause }
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::Write { path, cause }
+    }
+
+    pub(super) fn layout(path: &Path, found: impl Into<String>, allowed: &str) -> Self {
+        Self::Layout {
+            path: path.to_owned(),
+            found: found.into(),
+            allowed: allowed.to_owned(),
         }
     }
 }
 
-/// Why a body cannot become a record. All are properties of the body: trying again gives the same.
+impl Finding {
+    /// A finding about a file or folder as a whole.
+    pub(super) fn of_file(path: PathBuf, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self {
+            path,
+            place: "$".to_owned(),
+            found: found.into(),
+            allowed: allowed.into(),
+        }
+    }
+}
+
+impl From<LoadError> for Finding {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Rule(finding) => finding,
+            LoadError::Layout { path, found, allowed } => Self::of_file(path, found, allowed),
+            LoadError::Read { path, cause } => {
+                Self::of_file(path, cause.to_string(), "a file or folder that can be read")
+            }
+            LoadError::Write { path, cause } => Self::of_file(path, cause.to_string(), "a file that can be written"),
+            LoadError::Json { path, cause } => Self::of_file(path, cause.to_string(), "JSON"),
+            LoadError::Avro { path, cause } => Self::of_file(path, cause.to_string(), "an Avro schema"),
+        }
+    }
+}
+
+/// Why a body cannot become a record. The reason is always in the body, so a retry gives the same error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -78,13 +105,13 @@ pub enum EncodeError {
     NotAnObject,
     #[error("nested deeper than {DEPTH_MAX} levels at byte {position}")]
     TooDeep { position: usize },
-    #[error("a string that is no Unicode text at byte {position}")]
+    #[error("a string that is not Unicode text at byte {position}")]
     NotText { position: usize },
     #[error("a number of more than 4300 digits at byte {position}")]
     NumberTooLong { position: usize },
 }
 
-/// Levels of objects and arrays that a body may have, the body included.
+/// How many levels of objects and arrays a body may have, the body included.
 pub(super) const DEPTH_MAX: u32 = 128;
 
 impl EncodeError {

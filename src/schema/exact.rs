@@ -1,12 +1,11 @@
-//! Whether a field holds a value exactly. An integer must be in canonical text, a double must name the very number
-//! that was sent; otherwise the value is left as it came. Knows text only, neither JSON nor Avro.
+//! Whether a field can hold a value exactly. An integer must be in canonical form. A double must be exactly the number that
+//! was sent. Other values go into `unmapped` as they were sent. Knows text only, neither JSON nor Avro.
 
 use std::io::Write;
-use std::iter::repeat;
 use std::num::IntErrorKind;
 use std::ops::RangeInclusive;
 
-/// The integer, if `text` is the one way to write it: no `+`, no leading zero, no `-0`.
+/// The integer, if `text` is its canonical form: no `+`, no leading zero, no `-0`.
 pub(super) fn integer(text: &str) -> Option<i64> {
     match text.as_bytes() {
         [b'0'] => Some(0),
@@ -15,35 +14,35 @@ pub(super) fn integer(text: &str) -> Option<i64> {
     }
 }
 
-/// Milliseconds since 1970 of the years 1 to 9999. Beyond them Python's `datetime`, Spark and others have no instant, and one
-/// such value ends the whole query.
+/// The years 1 to 9999 in milliseconds since 1970. Python's `datetime`, Spark and others cannot represent other instants,
+/// and a query fails at the first one.
 const MILLIS: RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
-/// The instant in milliseconds since 1970, if `text` is an integer that counts it by `unit_ms`, and every reader has it.
+/// The instant in milliseconds since 1970, if `text` is an integer in units of `unit_ms` and within [`MILLIS`].
 pub(super) fn instant_ms(text: &str, unit_ms: i64) -> Option<i64> {
     integer(text)?
         .checked_mul(unit_ms)
         .filter(|at_ms| MILLIS.contains(at_ms))
 }
 
-/// The double, if `text` is a JSON number and the double's shortest decimal form is that same number. `0.1` and `1e3` are held,
-/// `144115225971632501` and `0.1000000000000000000001` are not.
+/// The double, if `text` is a JSON number and the double's shortest decimal form is the same number. This is so for `0.1`
+/// and `1e3`, not for `144115225971632501` and `0.1000000000000000000001`.
 pub(super) fn double(text: &str) -> Option<f64> {
     let sent = Decimal::parse(text.as_bytes())?;
     let value: f64 = text.parse().ok()?;
     if !value.is_finite() {
         return None;
     }
-    // In `e` notation, 24 characters are enough for every double.
+    // In `e` notation, every double fits into 24 characters.
     let mut shortest = [0; 32];
     let mut room = &mut shortest[..];
     write!(room, "{value:e}").ok()?;
     let unused = room.len();
     let held = Decimal::parse(&shortest[..shortest.len() - unused])?;
-    (sent.negative == held.negative && sent.same_magnitude(&held)).then_some(value)
+    sent.equals(&held).then_some(value)
 }
 
-/// A JSON number taken apart, without reading its value.
+/// The parts of a JSON number, as text.
 struct Decimal<'t> {
     negative: bool,
     whole: &'t [u8],
@@ -82,37 +81,28 @@ impl<'t> Decimal<'t> {
         })
     }
 
-    fn digits(&self) -> impl Iterator<Item = u8> + '_ {
+    fn digits(&self) -> impl DoubleEndedIterator<Item = u8> + '_ {
         self.whole.iter().chain(self.fraction).copied()
     }
 
-    fn leading_zeros(&self) -> usize {
-        self.digits().take_while(|digit| *digit == b'0').count()
+    /// Its digits without leading and trailing zeros. Zero has none.
+    fn significant(&self) -> impl Iterator<Item = u8> + '_ {
+        let trailing = self.digits().rev().take_while(|digit| *digit == b'0').count();
+        let kept = self.whole.len() + self.fraction.len() - trailing;
+        self.digits().take(kept).skip_while(|digit| *digit == b'0')
     }
 
-    /// Its digits from the first that is not zero, then zeros without an end.
-    fn padded(&self) -> impl Iterator<Item = u8> + '_ {
-        self.digits().skip(self.leading_zeros()).chain(repeat(b'0'))
+    /// The power of ten of the first digit that is not zero. None for zero.
+    fn magnitude(&self) -> Option<i64> {
+        let first = self.digits().position(|digit| digit != b'0')?;
+        Some((self.whole.len() as i64 - first as i64).saturating_add(self.exponent))
     }
 
-    fn is_zero(&self) -> bool {
-        self.digits().all(|digit| digit == b'0')
-    }
-
-    /// The power of ten of the first digit that is not zero.
-    fn magnitude(&self) -> i64 {
-        (self.whole.len() as i64 - self.leading_zeros() as i64).saturating_add(self.exponent)
-    }
-
-    fn same_magnitude(&self, other: &Decimal<'_>) -> bool {
-        if self.is_zero() || other.is_zero() {
-            return self.is_zero() && other.is_zero();
-        }
-        if self.magnitude() != other.magnitude() {
-            return false;
-        }
-        let length = self.digits().count().max(other.digits().count());
-        self.padded().zip(other.padded()).take(length).all(|(a, b)| a == b)
+    /// Whether both are the same number with the same sign.
+    fn equals(&self, other: &Decimal<'_>) -> bool {
+        self.negative == other.negative
+            && self.magnitude() == other.magnitude()
+            && self.significant().eq(other.significant())
     }
 }
 
@@ -120,7 +110,7 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
 }
 
-/// Saturates: a double is infinite or zero long before that.
+/// The exponent. It saturates, since a double is infinite or zero long before that.
 fn exponent(text: &[u8]) -> Option<i64> {
     match std::str::from_utf8(text).ok()?.parse::<i64>() {
         Ok(exponent) => Some(exponent),

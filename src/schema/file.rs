@@ -1,5 +1,5 @@
-//! One version's file: read, and checked by every rule that a file must keep by itself or beside the version before it.
-//! Does not know which other files there are.
+//! Reads and compiles the file of one version. Checks the rules for a single file and for its predecessor. Does not know
+//! which other files there are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use super::compile::compile;
 use super::error::{Finding, LoadError};
 use super::evolution;
 use super::fingerprint::Fingerprint;
-use super::location::{Fault, Faults, Located};
+use super::location::{Findings, Located};
 use super::source::CommandFolder;
 use super::timeline;
 
-/// A file that is JSON.
+/// A version's file, which is JSON.
 #[derive(Debug)]
 pub(super) struct SchemaFile {
     pub path: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct SchemaFile {
     pub json: Value,
 }
 
-/// What a file without a fault gives.
+/// The result for a file without a fault.
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub command: Command,
@@ -35,26 +35,24 @@ pub(super) struct Compiled {
 impl SchemaFile {
     pub fn read(path: &Path) -> Result<Self, LoadError> {
         let path = path.to_owned();
-        match fs::read_to_string(&path) {
-            Err(cause) => Err(LoadError::Read { path, cause }),
-            Ok(text) => match serde_json::from_str(&text) {
-                Err(cause) => Err(LoadError::Json { path, cause }),
-                Ok(json) => Ok(Self { path, text, json }),
-            },
+        let text = fs::read_to_string(&path).map_err(LoadError::read(&path))?;
+        match serde_json::from_str(&text) {
+            Ok(json) => Ok(Self { path, text, json }),
+            Err(cause) => Err(LoadError::Json { path, cause }),
         }
     }
 
-    /// Compiles the file as this version of a command, or says everything that is wrong with it.
+    /// Compiles the file as this version of a command, or returns everything that is wrong with it.
     pub fn compile(&self, folder: &CommandFolder, version: u32) -> Result<Compiled, Vec<LoadError>> {
-        if timeline::is_meant(folder) {
+        if timeline::is_timeline(folder) {
             return timeline::compile(self, version);
         }
         let (namespace, name) = record_name(&folder.provider, &folder.name);
-        let record = Located::root(&self.json);
-        let mut faults = Faults::default();
-        let mut plan = compile(&record, &namespace, name, &mut faults);
-        let attributes = Attributes::read(&record, &mut plan, &mut faults);
-        let mut errors = self.blame(faults);
+        let record = self.root();
+        let mut findings = Findings::default();
+        let mut plan = compile(&record, &namespace, name, &mut findings);
+        let attributes = Attributes::read(&record, &mut plan, &mut findings);
+        let mut errors: Vec<_> = findings.0.into_iter().map(LoadError::Rule).collect();
         let schema = self.schema();
         let fingerprint = self.fingerprint();
         match (attributes, schema, fingerprint) {
@@ -77,37 +75,29 @@ impl SchemaFile {
         }
     }
 
-    /// What the file does beyond adding to a version before it.
-    pub fn breaks(&self, before: &Value) -> Vec<LoadError> {
-        let mut faults = Faults::default();
-        evolution::check(before, &Located::root(&self.json), &mut faults);
-        self.blame(faults)
+    /// Where the file does more than add fields to an earlier version.
+    pub fn compare(&self, before: &Value) -> Vec<Finding> {
+        let mut findings = Findings::default();
+        evolution::check(before, &self.root(), &mut findings);
+        findings.0
+    }
+
+    /// The record that the file contains.
+    pub fn root(&self) -> Located<'_> {
+        Located::root(&self.path, &self.json)
     }
 
     pub fn schema(&self) -> Result<Schema, LoadError> {
-        Schema::parse(&self.json).map_err(|source| self.no_schema(source.into()))
+        Schema::parse(&self.json).map_err(|cause| self.avro_error(cause.into()))
     }
 
     pub fn fingerprint(&self) -> Result<Fingerprint, LoadError> {
-        Fingerprint::of(&self.json).map_err(|cause| self.no_schema(cause))
+        Fingerprint::of(&self.json).map_err(|cause| self.avro_error(cause))
     }
 
-    fn no_schema(&self, cause: Box<apache_avro::Error>) -> LoadError {
+    fn avro_error(&self, cause: Box<apache_avro::Error>) -> LoadError {
         let path = self.path.clone();
         LoadError::Avro { path, cause }
-    }
-
-    /// What is wrong with the file, from what is wrong in it.
-    pub fn blame(&self, faults: Faults) -> Vec<LoadError> {
-        let rule = |Fault { place, found, allowed }| {
-            LoadError::Rule(Finding {
-                path: self.path.clone(),
-                place,
-                found,
-                allowed,
-            })
-        };
-        faults.0.into_iter().map(rule).collect()
     }
 }
 

@@ -1,5 +1,5 @@
-//! Fingerprints of a schema's Parsing Canonical Form, as Java and Python compute them
-//! (`fingerprints_are_those_of_java`), and the digest of what the canonical form leaves out. Knows no files.
+//! Fingerprints of a schema's Parsing Canonical Form, as Java and Python compute them (`fingerprints_are_those_of_fastavro`),
+//! and a digest that also covers the attributes which the canonical form leaves out. Knows no files.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// Both fingerprints of one schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// CRC-64-AVRO. As a signed number it is what Java prints; in little-endian order it stands in the header.
+    /// CRC-64-AVRO. Java prints it as a signed number. The header has it in little-endian order.
     pub crc64: u64,
     /// SHA-256.
     pub sha256: [u8; 32],
@@ -20,8 +20,8 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprints of the schema in `json`.
     ///
-    /// apache-avro 0.22 keeps `{"type":"long"}` where the canonical form has `"long"` if a logical type stood there, so
-    /// logical types are taken out before it sees the schema.
+    /// For a type with a logical type, apache-avro 0.22 keeps `{"type":"long"}` where the canonical form has `"long"`. So
+    /// logical types are removed before it parses the schema.
     pub(super) fn of(json: &Value) -> Result<Self, Box<apache_avro::Error>> {
         let mut plain = json.clone();
         strip(&["logicalType"], &mut plain);
@@ -34,12 +34,12 @@ impl Fingerprint {
         })
     }
 
-    /// The schema's id where there is no registry to give one.
+    /// The schema's id if no registry gives one.
     pub fn id(&self) -> u32 {
         id_of(self.crc64)
     }
 
-    /// The bytes as they stand in the header of a single object, in hex.
+    /// The bytes in the header of a single object, in hex.
     pub fn header_hex(&self) -> String {
         hex::encode(self.crc64.to_le_bytes())
     }
@@ -50,45 +50,45 @@ impl Fingerprint {
     }
 }
 
-/// What a schema file says about its records without changing them: words, and what an event means.
-const WORDS: [&str; 5] = ["doc", "kind", "actor", "targets", "lacks"];
+/// Attributes that describe records and do not change them: documentation, and what an event means.
+const DOCUMENTATION: [&str; 5] = ["doc", "kind", "actor", "targets", "lacks"];
 
-/// The low 31 bits of CRC-64-AVRO: every replica gives a schema the same id without asking anyone. Readers hold ids in a signed
-/// `int`, hence no more bits; and 0 is what some take for none, so it becomes 1.
+/// The low 31 bits of CRC-64-AVRO. Every replica computes the same id for a schema, without communication. Readers hold
+/// ids in a signed `int`, so there are 31 bits. Some readers take 0 for "no id", so 0 becomes 1.
 pub(super) fn id_of(crc64: u64) -> u32 {
     let low = u32::try_from(crc64 & 0x7fff_ffff).expect("31 bits");
     low.max(1)
 }
 
-/// The id of the schema in `text`: the same for all ways to write it that read the same bytes.
+/// The id of the schema in `text`. All texts with the same Parsing Canonical Form have the same id.
 ///
 /// # Errors
-/// Why it is none.
+/// Why the text is not a schema.
 pub fn id_of_schema(text: &str) -> Result<u32, String> {
     let json = serde_json::from_str(text).map_err(|cause| cause.to_string())?;
     Ok(Fingerprint::of(&json).map_err(|cause| cause.to_string())?.id())
 }
 
-/// What a folder in which two versions have one id is told.
-pub(super) const OWN_ID: &str =
-    "an id of its own for each version: change the one that is not published, be it the order of its fields";
+/// What is allowed, in the error for two versions that have the same id.
+pub(super) const UNIQUE_ID: &str =
+    "a different id for each version: change the one that is not published, for example the order of its fields";
 
-/// The names of two schemas that have one id.
-pub(super) fn same_id<N: Copy>(ids: impl IntoIterator<Item = (N, u32)>) -> Option<(N, N)> {
+/// The names of two schemas that have the same id, if there are any.
+pub(super) fn id_collision<N: Copy>(ids: impl IntoIterator<Item = (N, u32)>) -> Option<(N, N)> {
     let mut owners = HashMap::new();
     ids.into_iter()
         .find_map(|(name, id)| owners.insert(id, name).map(|other| (other, name)))
 }
 
-/// SHA-256, in hex, of everything that a schema file says apart from such words: names are sorted, blanks gone.
+/// SHA-256, in hex, of a schema file without [`DOCUMENTATION`], without white space, and with sorted names.
 pub(super) fn digest_without_docs(json: &Value) -> String {
     let mut plain = json.clone();
-    strip(&WORDS, &mut plain);
+    strip(&DOCUMENTATION, &mut plain);
     plain.sort_all_objects();
     hex::encode(Sha256::digest(plain.to_string()))
 }
 
-/// Takes the attributes of these names out, at every depth.
+/// Removes the attributes with these names, at every depth.
 pub(super) fn strip(names: &[&str], json: &mut Value) {
     match json {
         Value::Object(entries) => {
@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn two_schemas_with_one_id_are_both_named() {
-        assert_eq!(same_id([("a", 1), ("b", 2), ("c", 1), ("d", 2)]), Some(("a", "c")));
-        assert_eq!(same_id([("a", 1), ("b", 2)]), None);
+        assert_eq!(id_collision([("a", 1), ("b", 2), ("c", 1), ("d", 2)]), Some(("a", "c")));
+        assert_eq!(id_collision([("a", 1), ("b", 2)]), None);
     }
 
     #[test]

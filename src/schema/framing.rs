@@ -1,20 +1,20 @@
-//! What stands in front of a record, so that a reader finds the schema it was written with. Knows no schema.
+//! The bytes before a record, by which a reader finds the schema with which it was written. Knows no schema.
 
 use serde::Deserialize;
 
 /// Marks Avro's single-object encoding, version 1.
 const SINGLE_OBJECT_MARKER: [u8; 2] = [0xC3, 0x01];
-/// Marks a record whose schema a registry knows by number, in the format of Confluent's serializers.
+/// Marks Confluent's wire format: the schema is named by its id in a registry.
 const CONFLUENT_MARKER: [u8; 1] = [0];
 
-/// Which of the two stands in front: `schemas.framing`.
+/// Which framing is written: `schemas.framing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
-    /// What stock readers know, with the id that a registry has for the schema, the bridge's own or another.
+    /// The framing of stock readers. The id is from a registry, the bridge's own or another one.
     #[default]
     Confluent,
-    /// What names its schema without a registry.
+    /// Avro's single-object encoding, which needs no registry.
     SingleObject,
 }
 
@@ -24,12 +24,12 @@ pub enum Style {
 pub enum Framing {
     /// Avro single-object encoding: the marker, then the CRC-64-AVRO of the schema's Parsing Canonical Form.
     SingleObject { fingerprint: u64 },
-    /// Confluent's wire format: a zero, then the schema's number in a registry.
+    /// Confluent's wire format: a zero byte, then the schema's id in a registry.
     Confluent { id: u32 },
 }
 
 impl Framing {
-    /// Appends the bytes that go before the record.
+    /// Appends the bytes that precede the record.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::SingleObject { fingerprint } => {
@@ -43,7 +43,7 @@ impl Framing {
         }
     }
 
-    /// Takes a framed record apart; None if no known framing begins it.
+    /// Splits a framed record into its framing and the record. None if it begins with no known framing.
     pub fn split(framed: &[u8]) -> Option<(Self, &[u8])> {
         if let Some(rest) = framed.strip_prefix(&CONFLUENT_MARKER) {
             let (id, record) = rest.split_first_chunk()?;

@@ -1,15 +1,15 @@
-//! The key expression: how a command's Kafka key comes from its body. Parsed once, evaluated on what the walk has
-//! captured. Does not know what keys are good for; the grammar is in `schemas/README.md`.
+//! The key expression: how a command's Kafka key is made from its body. It is parsed once and evaluated on the captures of
+//! each body. Does not know how keys are used. The grammar is in `schemas/README.md`.
 
 use super::capture::Captures;
 
-/// Finds the place of a path's text among those that a body yields; the error says what is wrong with the path.
+/// Finds the slot of a path. The error is what is wrong with the path.
 pub(super) type SlotOf<'s> = dyn FnMut(&str) -> Result<usize, String> + 's;
 
-/// What Tencent writes where there is no sender: as a key it would gather unrelated events.
+/// What Tencent writes if there is no sender. As a key it would put unrelated events into one partition.
 const NOBODY: &str = "@TLS#NOT_FOUND";
 
-/// A parsed expression; paths are slots of what is captured.
+/// A parsed expression. Its paths are slots of the captures.
 #[derive(Debug, Default)]
 pub(super) struct KeyRule {
     alternatives: Vec<Alternative>,
@@ -26,7 +26,7 @@ enum Alternative {
 }
 
 impl KeyRule {
-    /// Reads an expression; the error says what is wrong with it.
+    /// Parses an expression. The error is what is wrong with it.
     pub fn parse(expression: &str, slot_of: &mut SlotOf<'_>) -> Result<Self, String> {
         let alternatives = expression.split(" | ");
         let alternatives = alternatives.map(|alternative| Alternative::parse(alternative.trim(), slot_of));
@@ -35,7 +35,7 @@ impl KeyRule {
         })
     }
 
-    /// The first alternative that yields a value, and whether that is a group's id.
+    /// The key: the first alternative that has a value, and whether it is a group's id.
     pub fn evaluate(&self, captures: &Captures, app: &str) -> Option<(String, bool)> {
         let value = |slot: usize| captures.text(slot).filter(|text| is_value(text));
         self.alternatives.iter().find_map(|alternative| match *alternative {
@@ -70,19 +70,20 @@ impl Alternative {
     }
 }
 
-/// Whether a text names somebody or something.
+/// Whether a text is an id, and not a placeholder for none.
 pub(super) fn is_value(text: &str) -> bool {
     !text.is_empty() && text != NOBODY
 }
 
-/// The same for both directions of a one-to-one conversation.
+/// The key of a one-to-one conversation, which is the same in both directions.
 fn pair(a: &str, b: &str) -> String {
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     [low, ":", high].concat()
 }
 
-/// The group or the pair of accounts that an OpenIM conversation id names. Account ids may hold underscores too; the two
-/// of a pair are taken to hold equally many, so that the middle one parts them. An id that has no middle is itself.
+/// The key of an OpenIM conversation id: its group, or its pair of accounts. Account ids may contain underscores too. Both
+/// ids of a pair are assumed to contain the same number, so the middle underscore separates them. An id without a middle
+/// underscore is itself the key.
 fn conversation(id: &str) -> String {
     if let Some(group) = group_in(id) {
         return group.to_owned();
@@ -97,7 +98,7 @@ fn group_in(id: &str) -> Option<&str> {
     id.strip_prefix("sg_").filter(|group| is_value(group))
 }
 
-/// Whether a path's last name says that a group's id stands there: `GroupId`, `groupID`, `Item.ToGroupId`.
+/// Whether a path's last name is that of a group's id: `GroupId`, `groupID`, `Item.ToGroupId`.
 fn names_a_group(path: &str) -> bool {
     path.to_ascii_lowercase().ends_with("groupid")
 }

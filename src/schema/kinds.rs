@@ -1,25 +1,24 @@
-//! The vocabulary `kinds.json`: which kinds of events there are, and what each of them says. Data for people and for lint;
-//! nothing on the way to Kafka looks here.
+//! The vocabulary `kinds.json`: the kinds of events and their definitions. Only documents and lint use it; publishing does
+//! not.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::{fs, io};
 
 use serde::Deserialize;
 
 use super::error::{Finding, LoadError};
-use super::location::{Faults, Located};
+use super::location::{Findings, Located};
 use super::source;
 
-/// What a kind says.
+/// The definition of a kind.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Definition {
     /// What happened.
     pub means: String,
-    /// Who the actor is; none where there never is one.
+    /// Who the actor is. None if the kind never has an actor.
     pub actor: Option<String>,
-    /// Who the targets are; none where there never are any.
+    /// Who the targets are. None if the kind never has targets.
     pub targets: Option<String>,
 }
 
@@ -28,32 +27,28 @@ pub(super) struct Definition {
 pub(super) struct Kinds(pub BTreeMap<String, Definition>);
 
 impl Kinds {
-    /// Reads the vocabulary of a schemas folder; a folder without one has no kinds.
+    /// Reads the vocabulary of a schemas folder. A folder without one has no kinds.
     pub fn read(dir: &Path) -> Result<Self, LoadError> {
         let path = dir.join(source::KINDS);
-        let kinds: BTreeMap<String, Definition> = match fs::read_to_string(&path) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(cause) => return Err(LoadError::Read { path, cause }),
-            Ok(text) => match serde_json::from_str(&text) {
-                Ok(kinds) => kinds,
-                Err(cause) => return Err(LoadError::Json { path, cause }),
-            },
+        let kinds: BTreeMap<String, Definition> = source::read_json(path.clone())?;
+        let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let is_name = |name: &str| {
+            name.split_once('.')
+                .is_some_and(|(what, how)| is_word(what) && is_word(how))
         };
-        let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        let is_name = |name: &str| name.split_once('.').is_some_and(|(what, how)| word(what) && word(how));
         match kinds.keys().find(|name| !is_name(name)) {
             None => Ok(Self(kinds)),
-            Some(name) => Err(LoadError::Rule(Finding {
+            Some(name) => Err(LoadError::Rule(Finding::of_file(
                 path,
-                place: "$".to_owned(),
-                found: format!("the kind {name:?}"),
-                allowed: "two words of a-z and _ with a dot between them".to_owned(),
-            })),
+                format!("the kind {name:?}"),
+                "two words of a-z and _ with a dot between them",
+            ))),
         }
     }
 
-    /// Whether a command's record declares kinds that are there, and no more about them than they say.
-    pub fn check(&self, record: &Located<'_>, faults: &mut Faults) {
+    /// Checks that the kinds which a command's record declares are defined. A record may declare an actor or targets only
+    /// if one of its kinds has them.
+    pub fn check(&self, record: &Located<'_>, findings: &mut Findings) {
         let Some(attributes) = record.get("imbridge") else {
             return;
         };
@@ -63,27 +58,26 @@ impl Kinds {
                 && !self.0.contains_key(name)
             {
                 let names: Vec<_> = self.0.keys().map(String::as_str).collect();
-                let fault = kind.fault(format!("a kind that {} defines: {}", source::KINDS, names.join(", ")));
-                faults.note::<()>(Err(fault));
+                findings.push(kind.finding(format!("a kind that {} defines: {}", source::KINDS, names.join(", "))));
             }
         }
-        let own: Vec<_> = declared
+        let definitions: Vec<_> = declared
             .iter()
             .filter_map(|kind| self.0.get(kind.value.as_str()?))
             .collect();
-        for (name, is_said) in [
-            ("actor", own.iter().any(|kind| kind.actor.is_some())),
-            ("targets", own.iter().any(|kind| kind.targets.is_some())),
+        for (name, is_defined) in [
+            ("actor", definitions.iter().any(|kind| kind.actor.is_some())),
+            ("targets", definitions.iter().any(|kind| kind.targets.is_some())),
         ] {
-            if let Some(said) = attributes.get(name).filter(|_| !own.is_empty() && !is_said) {
-                faults.note::<()>(Err(said.fault(format!("nothing: the kind has no {name}"))));
+            if let Some(attribute) = attributes.get(name).filter(|_| !definitions.is_empty() && !is_defined) {
+                findings.push(attribute.finding(format!("nothing: the kind has no {name}")));
             }
         }
     }
 }
 
 /// The kinds that a command's attributes name.
-pub(super) fn declared<'a>(attributes: &Located<'a>) -> Vec<Located<'a>> {
+fn declared<'a>(attributes: &Located<'a>) -> Vec<Located<'a>> {
     let Some(kind) = attributes.get("kind") else {
         return Vec::new();
     };

@@ -1,112 +1,111 @@
-//! A value of a schema file together with its place, so that every complaint can say where. Knows JSON, no Avro.
+//! A value of a schema file together with its place in the file, so that every finding names the place. Knows JSON, not
+//! Avro.
+
+use std::path::Path;
 
 use serde_json::Value;
 
-/// How much of a wrong value is shown.
-const SHOWN_CHARS_MAX: usize = 80;
+use super::error::Finding;
 
-/// A rule that a schema file breaks.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub place: String,
-    pub found: String,
-    pub allowed: String,
-}
+/// How many characters of a wrong value are shown.
+const SHOWN_CHARS_MAX: usize = 80;
 
 /// The rules that a file breaks, in the order in which they were found.
 #[derive(Debug, Default)]
-pub(super) struct Faults(pub Vec<Fault>);
+pub(super) struct Findings(pub Vec<Finding>);
 
-impl Faults {
-    /// The value, or none and a fault more.
-    pub fn note<T>(&mut self, outcome: Result<T, Fault>) -> Option<T> {
-        outcome.map_err(|fault| self.0.push(fault)).ok()
+impl Findings {
+    pub fn push(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+
+    /// Returns the value, or adds the finding.
+    pub fn note<T>(&mut self, outcome: Result<T, Finding>) -> Option<T> {
+        outcome.map_err(|finding| self.push(finding)).ok()
     }
 }
 
-/// A JSON value and the path to it (`$.fields[3].type`).
+/// A JSON value, its file, and the path to it in the file (`$.fields[3].type`).
 #[derive(Debug, Clone)]
 pub(super) struct Located<'a> {
     pub value: &'a Value,
+    file: &'a Path,
     place: String,
 }
 
 impl<'a> Located<'a> {
-    pub fn root(value: &'a Value) -> Self {
-        Self {
-            value,
-            place: "$".to_owned(),
-        }
+    pub fn root(file: &'a Path, value: &'a Value) -> Self {
+        let place = "$".to_owned();
+        Self { value, file, place }
     }
 
     pub fn get(&self, name: &str) -> Option<Self> {
+        let place = format!("{}.{name}", self.place);
         let value = self.value.get(name)?;
-        Some(Self {
-            value,
+        Some(Self { value, place, ..*self })
+    }
+
+    pub fn need(&self, name: &str, allowed: &str) -> Result<Self, Finding> {
+        self.get(name).ok_or_else(|| Finding {
             place: format!("{}.{name}", self.place),
+            ..Finding::of_file(self.file.to_owned(), "nothing", allowed)
         })
     }
 
-    pub fn need(&self, name: &str, allowed: &str) -> Result<Self, Fault> {
-        self.get(name).ok_or_else(|| Fault {
-            place: format!("{}.{name}", self.place),
-            found: "nothing".to_owned(),
-            allowed: allowed.to_owned(),
-        })
-    }
-
-    /// The object, if it has no other attributes than these.
-    pub fn only(&self, allowed: &[&str]) -> Result<(), Fault> {
-        let object = self.value.as_object().ok_or_else(|| self.fault("an object"))?;
+    /// An error unless the value is an object with no other attributes than these.
+    pub fn only(&self, allowed: &[&str]) -> Result<(), Finding> {
+        let object = self.value.as_object().ok_or_else(|| self.finding("an object"))?;
         let others: Vec<_> = object.keys().filter(|name| !allowed.contains(&name.as_str())).collect();
         if others.is_empty() {
             return Ok(());
         }
-        Err(Fault {
-            place: self.place.clone(),
-            found: format!("the attribute {others:?}").replace(['[', ']'], ""),
-            allowed: allowed.join(", "),
-        })
+        let found = format!("the attribute {others:?}").replace(['[', ']'], "");
+        Err(self.found(found, allowed.join(", ")))
     }
 
-    pub fn items(&self) -> Result<Vec<Self>, Fault> {
-        let items = self.value.as_array().ok_or_else(|| self.fault("an array"))?;
+    pub fn items(&self) -> Result<Vec<Self>, Finding> {
+        let items = self.value.as_array().ok_or_else(|| self.finding("an array"))?;
         let located = |(index, value)| Self {
             value,
             place: format!("{}[{index}]", self.place),
+            ..*self
         };
         Ok(items.iter().enumerate().map(located).collect())
     }
 
-    pub fn text(&self) -> Result<&'a str, Fault> {
+    pub fn text(&self) -> Result<&'a str, Finding> {
         match self.value.as_str() {
             Some(text) if !text.trim().is_empty() => Ok(text),
-            _ => Err(self.fault("a string that is not empty")),
+            _ => Err(self.finding("a string that is not empty")),
         }
     }
 
-    pub fn texts(&self) -> Result<Vec<&'a str>, Fault> {
+    pub fn texts(&self) -> Result<Vec<&'a str>, Finding> {
         self.items()?.iter().map(Located::text).collect()
     }
 
-    pub fn expect(&self, expected: &Value) -> Result<(), Fault> {
+    pub fn expect(&self, expected: &Value) -> Result<(), Finding> {
         if self.value == expected {
             Ok(())
         } else {
-            Err(self.fault(expected.to_string()))
+            Err(self.finding(expected.to_string()))
         }
     }
 
-    pub fn fault(&self, allowed: impl Into<String>) -> Fault {
+    /// The finding that this value is not what is allowed.
+    pub fn finding(&self, allowed: impl Into<String>) -> Finding {
         let text = self.value.to_string();
         let mut found: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         if found.len() < text.len() {
             found.push_str("...");
         }
-        Fault {
+        self.found(found, allowed)
+    }
+
+    fn found(&self, found: String, allowed: impl Into<String>) -> Finding {
+        Finding {
             place: self.place.clone(),
-            found,
-            allowed: allowed.into(),
+            ..Finding::of_file(self.file.to_owned(), found, allowed)
         }
     }
 }

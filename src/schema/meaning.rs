@@ -1,31 +1,33 @@
-//! What an event means, in the one vocabulary for all providers: its kind, who did it, to whom. The schema says where
-//! that stands. Does not know which kinds there are, nor who asks.
+//! The meaning of an event, in one vocabulary for all providers: its kind, its actor, its targets. The schema declares
+//! where the body has them. Does not know which kinds there are, nor how the meaning is used.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::capture::Captures;
+use super::error::Finding;
 use super::key::is_value;
-use super::location::{Fault, Faults, Located};
-use super::path::{EVERY, FIRST, Path};
-use super::plan::{FieldPlan, Kind, RecordPlan};
+use super::location::{Findings, Located};
+use super::path::{EVERY, FIRST, FieldTest, Path, STRING_OR_INTEGER};
+use super::plan::{Kind, RecordPlan};
 use crate::callback::Phase;
 
-/// What one event means. All of it is empty where the event has no kind.
+/// The meaning of one event. It is empty if the event has no kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Meaning<'c> {
-    /// One of `schemas/kinds.json`, which defines it.
+    /// One of the kinds that `schemas/kinds.json` defines.
     pub kind: Option<&'c str>,
-    /// The account that did it, where the body says so.
+    /// The account that did it, if the body names it.
     pub actor: Option<String>,
-    /// The accounts to which it was done, each once, in the declaration's order and within a list in the body's.
+    /// The accounts to which it was done, each once. They are in the order of the declaration; within a list, in the order
+    /// of the body.
     pub targets: Vec<String>,
 }
 
-/// Where a body says what it means.
+/// How the meaning of a body is found.
 #[derive(Debug)]
 pub(super) struct MeaningRule {
     kind: KindRule,
-    /// Marks of the alternatives.
+    /// The slots of the alternatives.
     actor: Vec<usize>,
     targets: Vec<Target>,
 }
@@ -33,46 +35,53 @@ pub(super) struct MeaningRule {
 #[derive(Debug)]
 enum KindRule {
     Always(String),
-    /// The mark of the field, and the kind for each of its values.
+    /// The slot of a field, and the kind for each of its values.
     By(usize, BTreeMap<String, String>),
 }
 
 #[derive(Debug)]
 struct Target {
-    mark: usize,
-    /// It leads to no list, and others follow: it keeps its place, also without a value.
-    placed: bool,
+    slot: usize,
+    /// If there is no value, an empty string takes its place. This is so for a path that does not lead into an array and is
+    /// not the last.
+    keeps_place: bool,
 }
 
-/// Reads `kind`, `actor` and `targets`, and marks their fields in the plan. None where the command has no kind.
+const STRING: FieldTest = FieldTest {
+    accepts: |field| matches!(field.kind, Kind::Text),
+    wanted: "a string",
+};
+const STRINGS: FieldTest = FieldTest {
+    wanted: "a string, or a list of them",
+    ..STRING
+};
+
+/// Reads `kind`, `actor` and `targets`, and adds their captures to the plan. None if the command has no kind.
 pub(super) fn read(
     attributes: &Located<'_>,
     phase: Option<Phase>,
     plan: &mut RecordPlan,
-    faults: &mut Faults,
+    findings: &mut Findings,
 ) -> Option<MeaningRule> {
-    let mut marks = Marks { plan, count: 0 };
+    let mut slots = Slots { plan, count: 0 };
     let Some(kind) = attributes.get("kind") else {
         for name in ["actor", "targets", "lacks"] {
             if let Some(other) = attributes.get(name) {
-                faults.note::<()>(Err(other.fault("nothing where there is no kind")));
+                findings.push(other.finding("nothing where there is no kind"));
             }
         }
         return None;
     };
     if phase == Some(Phase::Before) {
-        let fault =
-            kind.fault("nothing: a before-command asks whether something may happen, and a kind says that it has");
-        faults.note::<()>(Err(fault));
+        findings
+            .push(kind.finding("nothing: a before-command asks whether something may happen, a kind is what happened"));
     }
-    let kind = faults.note(marks.kind(&kind));
-    let actor = attributes
-        .get("actor")
-        .map_or(Ok(Vec::new()), |actor| marks.actor(&actor));
-    let actor = faults.note(actor);
+    let kind = findings.note(slots.kind(&kind));
+    let actor = attributes.get("actor");
+    let actor = findings.note(actor.map_or(Ok(Vec::new()), |actor| slots.actor(&actor)));
     let targets = attributes.get("targets");
-    let targets = faults.note(targets.map_or(Ok(Vec::new()), |targets| marks.targets(&targets)));
-    faults.note(attributes.get("lacks").map_or(Ok(""), |lacks| lacks.text()));
+    let targets = findings.note(targets.map_or(Ok(Vec::new()), |targets| slots.targets(&targets)));
+    findings.note(attributes.get("lacks").map_or(Ok(""), |lacks| lacks.text()));
     Some(MeaningRule {
         kind: kind?,
         actor: actor?,
@@ -80,93 +89,81 @@ pub(super) fn read(
     })
 }
 
-struct Marks<'p> {
+/// Gives the fields their slots.
+struct Slots<'p> {
     plan: &'p mut RecordPlan,
     count: usize,
 }
 
-impl Marks<'_> {
-    fn kind(&mut self, kind: &Located<'_>) -> Result<KindRule, Fault> {
+impl Slots<'_> {
+    fn kind(&mut self, kind: &Located<'_>) -> Result<KindRule, Finding> {
         let allowed = "a kind, or {\"by\": path, \"is\": {value: kind, ...}}";
         if kind.value.is_string() {
             return Ok(KindRule::Always(kind.text()?.to_owned()));
         }
-        kind.only(&["by", "is"]).map_err(|_| kind.fault(allowed))?;
+        kind.only(&["by", "is"]).map_err(|_| kind.finding(allowed))?;
         let by = kind.need("by", "the path of a string or an integer field")?;
         let is = kind.need("is", "an object of kinds by the field's values")?;
         let kinds = is.value.as_object().filter(|kinds| !kinds.is_empty());
-        let kinds = kinds.ok_or_else(|| is.fault("an object of kinds by the field's values"))?;
+        let kinds = kinds.ok_or_else(|| is.finding("an object of kinds by the field's values"))?;
         let kinds = kinds
             .keys()
             .map(|value| Ok((value.clone(), is.need(value, allowed)?.text()?.to_owned())));
-        let kinds = kinds.collect::<Result<_, Fault>>()?;
-        let fits = |field: &FieldPlan| matches!(field.kind, Kind::Text | Kind::Long | Kind::Int);
-        let path = by.text()?;
-        let mark = self.mark(path, FIRST, (fits, "a string or an integer"));
-        let (mark, _) = mark.map_err(|why| by.fault(format!("a path of the record's fields ({why})")))?;
-        Ok(KindRule::By(mark, kinds))
+        let kinds = kinds.collect::<Result<_, Finding>>()?;
+        let slot = Path::parse(by.text()?, FIRST).and_then(|path| self.slot(&path, &STRING_OR_INTEGER));
+        let slot = slot.map_err(|cause| by.finding(format!("a path of the record's fields ({cause})")))?;
+        Ok(KindRule::By(slot, kinds))
     }
 
-    fn actor(&mut self, actor: &Located<'_>) -> Result<Vec<usize>, Fault> {
-        let blame = |why: String| actor.fault(format!("paths of string fields, joined by ` | ` ({why})"));
+    fn actor(&mut self, actor: &Located<'_>) -> Result<Vec<usize>, Finding> {
         let alternatives = actor.text()?.split(" | ");
-        let marks = alternatives.map(|path| Ok(self.mark(path, FIRST, (is_text, "a string"))?.0));
-        marks.collect::<Result<_, String>>().map_err(blame)
+        let slots = alternatives.map(|path| self.slot(&Path::parse(path, FIRST)?, &STRING));
+        slots
+            .collect::<Result<_, String>>()
+            .map_err(|cause| actor.finding(format!("paths of string fields, joined by ` | ` ({cause})")))
     }
 
-    fn targets(&mut self, targets: &Located<'_>) -> Result<Vec<Target>, Fault> {
+    fn targets(&mut self, targets: &Located<'_>) -> Result<Vec<Target>, Finding> {
         let allowed = "the path of string fields, or a list of such paths";
         let paths = if targets.value.is_array() {
             targets.texts()?
         } else {
-            vec![targets.text().map_err(|_| targets.fault(allowed))?]
+            vec![targets.text().map_err(|_| targets.finding(allowed))?]
         };
-        let mark = |(at, path): (usize, &&str)| {
-            let (mark, listed) = self.mark(path, EVERY, (is_text, "a string, or a list of them"))?;
-            let placed = !listed && at + 1 < paths.len();
-            Ok(Target { mark, placed })
+        let target = |(at, path): (usize, &&str)| {
+            let path = Path::parse(path, EVERY)?;
+            let keeps_place = !path.leads_into_array() && at + 1 < paths.len();
+            let slot = self.slot(&path, &STRINGS)?;
+            Ok(Target { slot, keeps_place })
         };
-        let marks: Result<_, String> = paths.iter().enumerate().map(mark).collect();
-        marks.map_err(|why| targets.fault(format!("{allowed} ({why})")))
+        let found: Result<_, String> = paths.iter().enumerate().map(target).collect();
+        found.map_err(|cause| targets.finding(format!("{allowed} ({cause})")))
     }
 
-    /// The mark of a path's field, where it `fits`, and whether the path leads into an array.
-    fn mark(
-        &mut self,
-        path: &str,
-        items: &'static str,
-        (fits, wanted): (fn(&FieldPlan) -> bool, &str),
-    ) -> Result<(usize, bool), String> {
-        let parsed = Path::parse(path, items)?;
-        let field = parsed.enter(self.plan)?;
-        if !fits(field) {
-            return Err(format!("`{path}` is not {wanted}"));
-        }
-        let mark = *field.capture.get_or_insert_default().meaning.get_or_insert(self.count);
-        self.count = self.count.max(mark + 1);
-        Ok((mark, parsed.leads_into_array()))
+    /// The slot for the values of a path's field.
+    fn slot(&mut self, path: &Path, test: &FieldTest) -> Result<usize, String> {
+        let capture = path.field(self.plan, test)?.capture.get_or_insert_default();
+        let slot = *capture.meaning.get_or_insert(self.count);
+        self.count = self.count.max(slot + 1);
+        Ok(slot)
     }
-}
-
-fn is_text(field: &FieldPlan) -> bool {
-    matches!(field.kind, Kind::Text)
 }
 
 impl MeaningRule {
-    /// What a body means whose values were captured.
+    /// The meaning of the body that was captured.
     pub fn evaluate(&self, captures: &Captures) -> Meaning<'_> {
-        let first = |mark: usize| captures.meant(mark).find_map(|(first, text)| first.then_some(text));
+        let first = |slot: usize| captures.meanings(slot).find_map(|(first, text)| first.then_some(text));
         let kind = match &self.kind {
             KindRule::Always(kind) => Some(kind),
-            KindRule::By(mark, kinds) => kinds.get(first(*mark).unwrap_or_default()),
+            KindRule::By(slot, kinds) => kinds.get(first(*slot).unwrap_or_default()),
         };
         let Some(kind) = kind else {
             return Meaning::default();
         };
-        let values = self.actor.iter().filter_map(|mark| first(*mark));
+        let mut actors = self.actor.iter().filter_map(|slot| first(*slot));
         Meaning {
             kind: Some(kind),
-            actor: values.filter(|text| is_value(text)).map(str::to_owned).next(),
+            actor: actors.find(|text| is_value(text)).map(str::to_owned),
             targets: self.targets(captures).into_iter().map(str::to_owned).collect(),
         }
     }
@@ -174,14 +171,11 @@ impl MeaningRule {
     fn targets<'t>(&self, captures: &'t Captures) -> Vec<&'t str> {
         let mut targets = Vec::new();
         let mut known = HashSet::new();
-        for Target { mark, placed } in &self.targets {
+        for Target { slot, keeps_place } in &self.targets {
             let before = targets.len();
-            let values = captures
-                .meant(*mark)
-                .map(|(_, text)| text)
-                .filter(|text| is_value(text));
-            targets.extend(values.filter(|text| known.insert(*text)));
-            if *placed && targets.len() == before {
+            let values = captures.meanings(*slot).map(|(_, text)| text);
+            targets.extend(values.filter(|text| is_value(text) && known.insert(*text)));
+            if *keeps_place && targets.len() == before {
                 targets.push("");
             }
         }

@@ -1,15 +1,16 @@
-//! The schemas folder, and what it makes of a callback: `<provider>/<Command>/v<N>.avsc` becomes a plan, and the plan
-//! turns a JSON body into framed Avro bytes in one pass over the text. The rules are in `schemas/README.md`.
+//! Loads the schemas folder and encodes callbacks with it. Each `<provider>/<Command>/v<N>.avsc` is compiled into a plan.
+//! The plan turns a JSON body into framed Avro bytes in one pass over the text. The rules are in `schemas/README.md`.
 //!
 //! ```text
 //! load:    folder -> compile (checks every rule) -> Command { attributes, plan, key rule, framing }
-//! encode:  body -> walk (fields, captures, what does not fit) -> assembly in schema order -> meta -> unmapped
+//! encode:  body -> walk (fields, captures, values that do not fit) -> schema order -> meta -> unmapped
 //! decode:  framing -> version -> apache-avro -> JSON
-//! folder:  lint (every fault at once), publish (the lock), fingerprints, summaries, drafts
+//! folder:  lint (all faults at once), publish (the lock), fingerprints, summaries, drafts
 //! ```
 //!
-//! Absent here: Kafka, HTTP as a server (`registry` is a client of one), the spool, what a provider's answer looks like. Encoding never builds a tree, and fails
-//! only for what is not a JSON object in UTF-8 (`a_json_object_always_encodes_and_nothing_is_lost`).
+//! Absent here: Kafka, HTTP servers (`registry` is an HTTP client), the spool, the form of a provider's answer. Encoding
+//! never builds a tree. It fails only if the body is not a JSON object in UTF-8
+//! (`a_json_object_always_encodes_and_nothing_is_lost`).
 
 mod attributes;
 mod avro;
@@ -45,7 +46,6 @@ mod summary;
 mod text;
 mod timeline;
 mod unmapped;
-mod versions;
 mod walk;
 mod wording;
 
@@ -57,7 +57,7 @@ pub use columns::{Column, Shape};
 pub use command::Command;
 pub use decode::{DecodeError, Decoded};
 pub use decoder::Decoder;
-pub use draft::{Draft, DraftError, Drafted, Sample, draft};
+pub use draft::{Draft, DraftError, Drafted, OrderedJson, draft};
 pub use encoder::{Encoded, Encoder, Meta};
 pub use error::{EncodeError, Finding, LoadError};
 pub use fingerprint::{Fingerprint, id_of_schema};
@@ -66,8 +66,7 @@ pub use identity::Numbered;
 pub use kinds_page::kinds_page;
 pub use lint::{Report, lint};
 pub use meaning::Meaning;
-pub use published::publish;
+pub use published::{VersionPrint, fingerprints, publish};
 pub use reference::reference;
 pub use summary::Summary;
 pub use timeline::TimelineEvent;
-pub use versions::{VersionPrint, fingerprints};

@@ -1,26 +1,45 @@
-//! Ways into a record, as attributes name them, and the marks they leave in the plan: where the walk has to keep a
-//! value. Knows neither keys nor times nor identities, only which kinds of field each can use.
+//! Paths of fields, as attributes write them, and the captures that they put into the plan. The walk keeps the value of a
+//! field with a capture. Knows which types of field an attribute may name, not what the values are used for.
 
+use super::capture::TimeCapture;
 use super::plan::{FieldPlan, Kind, RecordPlan};
 
-/// A way into a record: names, those of arrays followed by a mark that says which items are meant.
+/// A path into a record: the names of fields. The name of an array has a suffix that selects its items.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
-    strides: Vec<Stride>,
-    mark: &'static str,
+    text: String,
+    names: Vec<PathName>,
+    suffix: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stride {
+struct PathName {
     name: String,
     into_array: bool,
 }
 
-/// The mark of an array's first item, and that of all its items.
+/// The suffix that selects an array's first item.
 pub(super) const FIRST: &str = "[0]";
+/// The suffix that selects all items of an array.
 pub(super) const EVERY: &str = "[]";
 
-/// The paths whose texts a body yields; each has a slot, however many attributes name it.
+/// Which fields an attribute may name.
+pub(super) struct FieldTest {
+    pub accepts: fn(&FieldPlan) -> bool,
+    /// The fields that it accepts, for error messages.
+    pub wanted: &'static str,
+}
+
+pub(super) const INTEGER: FieldTest = FieldTest {
+    accepts: |field| matches!(field.kind, Kind::Long | Kind::Int),
+    wanted: "an integer",
+};
+pub(super) const STRING_OR_INTEGER: FieldTest = FieldTest {
+    accepts: |field| matches!(field.kind, Kind::Text | Kind::Long | Kind::Int),
+    wanted: "a string or an integer",
+};
+
+/// The paths whose text is captured from a body. Each has a slot, even if several attributes name it.
 #[derive(Debug, Default)]
 pub(super) struct Paths(Vec<Path>);
 
@@ -35,18 +54,10 @@ impl Paths {
         Ok(self.0.len() - 1)
     }
 
-    /// The slot of a path whose text is kept from now on, where its field `fits`; `wanted` says which do.
-    pub fn keep(
-        &mut self,
-        text: &str,
-        plan: &mut RecordPlan,
-        (fits, wanted): (fn(&FieldPlan) -> bool, &str),
-    ) -> Result<(usize, Kind), String> {
+    /// The slot and the type of a path's field. From now on the field's text is captured.
+    pub fn keep(&mut self, text: &str, plan: &mut RecordPlan, test: &FieldTest) -> Result<(usize, Kind), String> {
         let slot = self.slot(text)?;
-        let field = self.0[slot].enter(plan)?;
-        if !fits(field) {
-            return Err(format!("`{text}` is not {wanted}"));
-        }
+        let field = self.0[slot].field(plan, test)?;
         field.capture.get_or_insert_default().text = Some(slot);
         Ok((slot, field.kind.clone()))
     }
@@ -58,75 +69,83 @@ impl Paths {
 }
 
 impl Path {
-    /// Reads `Info.To_Account` or, with the mark of the items that are meant, `PairList[0].From_Account`.
-    pub fn parse(text: &str, mark: &'static str) -> Result<Self, String> {
-        let strides = text.split('.').map(|part| {
-            let (name, into_array) = match part.strip_suffix(mark) {
+    /// Parses `Info.To_Account` or, with the suffix behind the name of an array, `PairList[0].From_Account`.
+    pub fn parse(text: &str, suffix: &'static str) -> Result<Self, String> {
+        let names = text.split('.').map(|part| {
+            let (name, into_array) = match part.strip_suffix(suffix) {
                 Some(name) => (name, true),
                 None => (part, false),
             };
             if name.is_empty() || name.contains(|c: char| "()[]|, ".contains(c)) {
                 return Err(format!(
-                    "`{text}` is no path: names joined by `.`, `{mark}` behind an array's"
+                    "`{text}` is not a path: names joined by `.`, `{suffix}` behind the name of an array"
                 ));
             }
-            Ok(Stride {
+            Ok(PathName {
                 name: name.to_owned(),
                 into_array,
             })
         });
         Ok(Self {
-            strides: strides.collect::<Result<_, _>>()?,
-            mark,
+            text: text.to_owned(),
+            names: names.collect::<Result<_, _>>()?,
+            suffix,
         })
     }
 
-    /// Whether it leads into an array.
+    /// Whether the path leads into an array.
     pub fn leads_into_array(&self) -> bool {
-        self.strides.iter().any(|stride| stride.into_array)
+        self.names.iter().any(|name| name.into_array)
     }
 
-    /// Marks the field at this path for one alternative of the time.
+    /// Captures the field at this path as one alternative of the time.
     pub fn keep_time(&self, plan: &mut RecordPlan, alternative: usize) -> Result<(), String> {
-        let name = self.strides.last().map_or("", |last| &last.name);
-        let field = self.enter(plan)?;
-        let scale = match field.kind {
+        let name = self.names.last().map_or("", |last| &last.name);
+        let field = self.find(plan)?;
+        let unit_ms = match field.kind {
             Kind::Millis => 1,
             Kind::Seconds => 1000,
             _ => return Err(format!("`{name}` is neither timestamp-millis nor a long of unit s")),
         };
-        let capture = field.capture.get_or_insert_default();
-        match capture.time.replace((alternative, scale)) {
+        let time = &mut field.capture.get_or_insert_default().time;
+        match time.replace(TimeCapture { alternative, unit_ms }) {
             None => Ok(()),
             Some(_) => Err(format!("`{name}` is there twice")),
         }
     }
 
-    /// The field at this path.
-    pub fn enter<'p>(&self, plan: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
-        let (last, way) = self.strides.split_last().expect("split yields at least one part");
+    /// The field at this path, if it passes the test.
+    pub fn field<'p>(&self, plan: &'p mut RecordPlan, test: &FieldTest) -> Result<&'p mut FieldPlan, String> {
+        match self.find(plan)? {
+            field if (test.accepts)(field) => Ok(field),
+            _ => Err(format!("`{}` is not {}", self.text, test.wanted)),
+        }
+    }
+
+    fn find<'p>(&self, plan: &'p mut RecordPlan) -> Result<&'p mut FieldPlan, String> {
+        let (last, parents) = self.names.split_last().expect("split yields at least one part");
         let mut record = plan;
-        for stride in way {
-            let Kind::Record(inner) = &mut stride.enter(record, self.mark)?.kind else {
-                return Err(format!("`{}` is no record", stride.name));
+        for parent in parents {
+            let Kind::Record(inner) = &mut parent.find(record, self.suffix)?.kind else {
+                return Err(format!("`{}` is not a record", parent.name));
             };
             record = inner;
         }
-        last.enter(record, self.mark)
+        last.find(record, self.suffix)
     }
 }
 
-impl Stride {
-    fn enter<'p>(&self, record: &'p mut RecordPlan, mark: &str) -> Result<&'p mut FieldPlan, String> {
+impl PathName {
+    fn find<'p>(&self, record: &'p mut RecordPlan, suffix: &str) -> Result<&'p mut FieldPlan, String> {
         let name = &self.name;
         let field = record.fields.iter_mut().find(|field| *field.name == **name);
         let field = field.ok_or_else(|| format!("there is no field `{name}`"))?;
         match (&field.kind, self.into_array) {
-            (Kind::Array(_), false) => Err(format!("`{name}` is an array: write `{name}{mark}`")),
+            (Kind::Array(_), false) => Err(format!("`{name}` is an array: write `{name}{suffix}`")),
             (_, false) => Ok(field),
             (_, true) => match &mut field.kind {
                 Kind::Array(item) => Ok(item),
-                _ => Err(format!("`{name}` is no array")),
+                _ => Err(format!("`{name}` is not an array")),
             },
         }
     }

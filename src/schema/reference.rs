@@ -1,18 +1,18 @@
-//! The commands as a Markdown document for readers of the topics. Made from the schemas alone; what a topic is called
-//! is the caller's to say.
+//! Writes the commands as a Markdown document for readers of the topics. Uses the schemas only; the caller gives the
+//! topics' names.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::compile::is_own;
+use super::compile::is_bridge_field;
 use super::{Catalogue, Command};
 
 /// Writes the document; `topic` gives the topic of a provider's command.
 pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) -> String {
     let mut page = String::from(
-        "# Commands\n\nMade from the schemas by `imbridge schemas docs`; change those, not this.\n\n\
-         Every field may be absent, but for those that the bridge itself fills and with which every record ends:\n\n",
+        "# Commands\n\nThis page is generated from the schemas by `imbridge schemas docs`. Change the schemas, not this page.\n\n\
+         Every field may be null, except for the fields that the bridge itself fills. Every record ends with these:\n\n",
     );
     if let Some(command) = catalogue.commands().next() {
         fields(&mut page, &only(command.parsed(), true), 0);
@@ -32,7 +32,7 @@ pub fn reference(catalogue: &Catalogue, topic: impl Fn(&str, &str) -> String) ->
     page
 }
 
-/// What a page makes of a heading to link to it.
+/// The anchor that Markdown renderers make from a heading.
 fn anchor(name: &str) -> String {
     let kept = name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
     kept.collect::<String>().to_lowercase()
@@ -66,15 +66,15 @@ fn section(page: &mut String, command: &Command, topic: &str) {
     fields(page, &only(schema, false), 0);
 }
 
-/// The record with the bridge's own fields alone, or with all others.
-fn only(mut record: Value, own: bool) -> Value {
+/// The record with the bridge's own fields only, or with all others only.
+fn only(mut record: Value, bridge_fields: bool) -> Value {
     if let Some(fields) = record["fields"].as_array_mut() {
-        fields.retain(|field| field["name"].as_str().is_some_and(is_own) == own);
+        fields.retain(|field| field["name"].as_str().is_some_and(is_bridge_field) == bridge_fields);
     }
     record
 }
 
-/// A line for each field of a record, and below it, indented, those of the record it holds.
+/// Writes a line for each field of a record, and below it, indented, the fields of the record inside.
 fn fields(page: &mut String, record: &Value, depth: usize) {
     for field in record["fields"].as_array().into_iter().flatten() {
         let (name, doc) = (&field["name"], field["doc"].as_str().unwrap_or_default());
@@ -106,7 +106,7 @@ fn kind_name(kind: &Value) -> String {
     }
 }
 
-/// Words that Markdown leaves as they are.
+/// Escapes text so that Markdown shows it as it is.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('*', "\\*").replace('_', "\\_")
 }

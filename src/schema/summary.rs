@@ -1,4 +1,4 @@
-//! What a command's newest schema says of the command, in the schema's own words: for listings. Knows the text only.
+//! A command's attributes as its newest schema spells them, for listings. Reads the schema's text only.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,31 +9,28 @@ use crate::callback::Phase;
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// The provider's folder.
     pub provider: String,
-    /// The name on the wire.
     pub command: String,
-    /// The newest version.
     pub version: u32,
     /// `after` or `before`.
     pub phase: &'static str,
     /// The key expression.
     pub key: String,
-    /// Where the event's time stands.
+    /// The paths of the event's time.
     pub time: Option<String>,
     /// What a success answer carries: `echo groupID`, `result_item FriendItem`, `ignore`.
     pub answer: Option<String>,
     /// The array whose elements are the events.
     pub expand: Option<String>,
-    /// The fields of which one makes equal bodies one event.
+    /// The fields that give a body an identity: equal bodies with a value in one of them are the same event.
     pub identity: Option<String>,
-    /// The field that numbers a group's events, and the fields that name the group: `MsgSeq of GroupId, TopicId`.
+    /// The field with an event's number in its group, and the fields that name the group: `MsgSeq of GroupId, TopicId`.
     pub sequence: Option<String>,
-    /// What its events mean: `group.created`, or `user.online, user.offline by Info.Action`.
+    /// The kind of its events: `group.created`, or `user.online, user.offline by Info.Action`.
     pub kind: Option<String>,
-    /// Where the account stands that did it.
+    /// The paths of the account that did it.
     pub actor: Option<String>,
-    /// Where the accounts stand to which it was done.
+    /// The paths of the accounts to which it was done.
     pub targets: Option<String>,
     /// CRC-64-AVRO of the newest version, in hex as in the header.
     pub fingerprint: String,
@@ -43,10 +40,10 @@ pub struct Summary {
 
 impl Command {
     pub(super) fn parsed(&self) -> Value {
-        serde_json::from_str(self.schema()).expect("it was loaded")
+        serde_json::from_str(self.schema()).expect("a loaded schema is JSON")
     }
 
-    /// The command as a line of a listing.
+    /// The command as one line of a listing.
     pub fn summary(&self) -> Summary {
         let schema = self.parsed();
         let attributes = &schema["imbridge"];

@@ -1,8 +1,8 @@
-//! A schema as text, laid out as the files of the folder are: a line for each field, records inside fields indented.
+//! Writes a schema as text in the layout of the folder's files: one line for each field, inner records indented.
 
 use serde_json::Value;
 
-/// The attributes of records and fields, in the order in which they are written; others follow.
+/// The attributes of records and fields, in the order in which they are written. Other attributes follow them.
 const ORDER: [&str; 15] = [
     "name",
     "logicalType",
@@ -23,32 +23,25 @@ const ORDER: [&str; 15] = [
 
 /// The text of a schema file.
 pub(super) fn render(schema: &Value) -> String {
-    let mut out = String::from("{\n  \"type\": \"record\",\n");
-    for name in ["name", "namespace", "doc", "imbridge"] {
-        if let Some(value) = schema.get(name) {
-            out.push_str(&format!("  \"{name}\": "));
-            put(value, 1, &mut out);
-            out.push_str(",\n");
-        }
-    }
-    out.push_str("  \"fields\": ");
-    put_fields(&schema["fields"], 1, &mut out);
-    out.push_str("\n}\n");
-    out
+    let line = |name: &str| Some(format!("  \"{name}\": {},\n", text(schema.get(name)?, 1)));
+    let attributes = ["name", "namespace", "doc", "imbridge"].into_iter().filter_map(line);
+    format!(
+        "{{\n  \"type\": \"record\",\n{}  \"fields\": {}\n}}\n",
+        attributes.collect::<String>(),
+        fields_text(&schema["fields"], 1)
+    )
 }
 
-fn put_fields(fields: &Value, depth: usize, out: &mut String) {
+fn fields_text(fields: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
-    out.push('[');
-    for (index, field) in fields.as_array().into_iter().flatten().enumerate() {
-        out.push_str(if index == 0 { "\n" } else { ",\n" });
-        out.push_str(&format!("{indent}  "));
-        put(field, depth + 1, out);
-    }
-    out.push_str(&format!("\n{indent}]"));
+    let fields = fields.as_array().into_iter().flatten();
+    let lines: Vec<_> = fields
+        .map(|field| format!("{indent}  {}", text(field, depth + 1)))
+        .collect();
+    format!("[\n{}\n{indent}]", lines.join(",\n"))
 }
 
-fn put(value: &Value, depth: usize, out: &mut String) {
+fn text(value: &Value, depth: usize) -> String {
     match value {
         Value::Object(entries) => {
             let is_type = entries.contains_key("fields") || !entries.contains_key("name");
@@ -57,27 +50,18 @@ fn put(value: &Value, depth: usize, out: &mut String) {
                 "fields" => usize::MAX,
                 _ => ORDER.iter().position(|known| *known == name).map_or(99, |at| at + 1),
             };
-            let mut names: Vec<_> = entries.keys().collect();
-            names.sort_by_key(|name| rank(name));
-            out.push('{');
-            for (index, name) in names.into_iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { ", " });
-                out.push_str(&format!("{}: ", Value::from(name.as_str())));
-                match name.as_str() {
-                    "fields" => put_fields(&entries[name], depth, out),
-                    _ => put(&entries[name], depth, out),
-                }
-            }
-            out.push('}');
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_by_key(|(name, _)| rank(name));
+            let entry = |(name, value): (&String, &Value)| match name.as_str() {
+                "fields" => format!("\"fields\": {}", fields_text(value, depth)),
+                name => format!("{}: {}", Value::from(name), text(value, depth)),
+            };
+            format!("{{{}}}", entries.into_iter().map(entry).collect::<Vec<_>>().join(", "))
         }
         Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(if index == 0 { "" } else { ", " });
-                put(item, depth, out);
-            }
-            out.push(']');
+            let items: Vec<_> = items.iter().map(|item| text(item, depth)).collect();
+            format!("[{}]", items.join(", "))
         }
-        other => out.push_str(&other.to_string()),
+        other => other.to_string(),
     }
 }

@@ -1,5 +1,5 @@
-//! The record that all commands have in common: one flat schema, which the bridge itself fills. The folder has its versions
-//! beside the commands', for readers; what they say is the bridge's, so that a folder without them will do.
+//! The timeline's record: one flat schema for the events of all commands, which the bridge itself fills. Its versions are
+//! compiled into the bridge. The folder has copies of them for readers; a folder without them is accepted too.
 
 use std::path::PathBuf;
 
@@ -13,19 +13,18 @@ use super::file::{Compiled, SchemaFile};
 use super::fingerprint::digest_without_docs;
 use super::identity::IdentityRule;
 use super::key::KeyRule;
-use super::location::{Faults, Located};
 use super::meaning::Meaning;
 use super::path::Paths;
 use super::plan::RecordPlan;
 use super::source::CommandFolder;
 use crate::callback::{Answer, CommandRule, Phase};
 
-/// The provider's folder and the command's, as it were.
+/// The folder of the timeline's schema, where others have a provider's and a command's name.
 const NAMES: (&str, &str) = ("bridge", "Timeline");
-/// Every version; records are written with the last.
+/// All versions. Records are written with the last.
 const VERSIONS: [&str; 1] = [include_str!("../../schemas/bridge/Timeline/v1.avsc")];
 
-/// One event for the timeline. The schema's documentation says what each field means.
+/// An event in the timeline. The schema documents each field.
 #[derive(Debug, Clone, Copy)]
 pub struct TimelineEvent<'a> {
     pub ordering_key: &'a str,
@@ -48,20 +47,20 @@ pub struct TimelineEvent<'a> {
 }
 
 impl TimelineEvent<'_> {
-    /// Appends the record to `out`, behind whatever framing the caller wrote.
+    /// Appends the record to `out`, behind the framing, which the caller has written.
     pub fn write(&self, out: &mut Vec<u8>) {
         let phase = self.phase.map(|phase| match phase {
             Phase::Before => "before",
             Phase::After => "after",
         });
         avro::put_text(out, self.ordering_key);
-        avro::put_optional_text(out, self.of_group.then_some(self.ordering_key));
+        avro::put_optional(out, self.of_group.then_some(self.ordering_key), avro::put_text);
         avro::put_text(out, self.app);
         avro::put_text(out, self.provider);
         avro::put_text(out, self.command);
-        avro::put_optional_text(out, phase);
-        avro::put_optional_text(out, self.meaning.kind);
-        avro::put_optional_text(out, self.meaning.actor.as_deref());
+        avro::put_optional(out, phase, avro::put_text);
+        avro::put_optional(out, self.meaning.kind, avro::put_text);
+        avro::put_optional(out, self.meaning.actor.as_deref(), avro::put_text);
         let (targets, opened) = (&self.meaning.targets, avro::open_array(out));
         targets.iter().for_each(|target| avro::put_text(out, target));
         avro::close_array(out, opened, targets.len());
@@ -69,18 +68,18 @@ impl TimelineEvent<'_> {
         avro::put_text(out, self.spool);
         avro::put_long(out, self.seq.cast_signed());
         avro::put_long(out, self.part.into());
-        avro::put_optional_long(out, self.event_time_ms);
+        avro::put_optional(out, self.event_time_ms, avro::put_long);
         avro::put_long(out, self.received_at_ms);
-        avro::put_optional_text(out, self.body);
+        avro::put_optional(out, self.body, avro::put_text);
     }
 }
 
-/// Whether a folder's files are the timeline's.
-pub(super) fn is_meant(folder: &CommandFolder) -> bool {
+/// Whether this is the folder of the timeline's schema.
+pub(super) fn is_timeline(folder: &CommandFolder) -> bool {
     (folder.provider.as_str(), folder.name.as_str()) == NAMES
 }
 
-/// The versions that this bridge knows.
+/// All versions, compiled.
 pub(super) fn built_in() -> Vec<Compiled> {
     let version = |(index, text): (usize, &&str)| {
         let number = index as u32 + 1;
@@ -89,22 +88,20 @@ pub(super) fn built_in() -> Vec<Compiled> {
             text: (*text).to_owned(),
             json: json_of(text),
         };
-        compile(&file, number).expect("what is built in loads")
+        compile(&file, number).expect("the built-in schema loads")
     };
     VERSIONS.iter().enumerate().map(version).collect()
 }
 
-/// Compiles a version, which must be the one that is built in but for its documentation.
+/// Compiles a version. Apart from its documentation, it must be equal to the built-in one.
 pub(super) fn compile(file: &SchemaFile, version: u32) -> Result<Compiled, Vec<LoadError>> {
     let known = VERSIONS.get(version as usize - 1);
     if known.is_none_or(|text| digest_without_docs(&json_of(text)) != digest_without_docs(&file.json)) {
-        let mut faults = Faults::default();
         let allowed = format!(
-            "the {} versions of the timeline's record that this bridge writes, as it came with them",
+            "one of the {} versions that are part of this bridge, unchanged",
             VERSIONS.len()
         );
-        faults.note::<()>(Err(Located::root(&file.json).fault(allowed)));
-        return Err(file.blame(faults));
+        return Err(vec![LoadError::Rule(file.root().finding(allowed))]);
     }
     let schema = file.schema().map_err(|error| vec![error])?;
     let fingerprint = file.fingerprint().map_err(|error| vec![error])?;
@@ -132,5 +129,5 @@ pub(super) fn compile(file: &SchemaFile, version: u32) -> Result<Compiled, Vec<L
 }
 
 fn json_of(text: &str) -> Value {
-    serde_json::from_str(text).expect("what is built in is JSON")
+    serde_json::from_str(text).expect("the built-in schema is JSON")
 }

@@ -1,5 +1,5 @@
-//! Values that no field holds, kept as their JSON text under their path: the record's `unmapped` map, already in Avro.
-//! Does not know why a value did not fit.
+//! Collects the values that no field holds, as JSON text by their path, and writes them as the record's `unmapped` map. Does
+//! not know why a value did not fit.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -7,21 +7,21 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::avro;
 
-/// Distinct paths reported for one body; more are stored all the same, only not listed.
+/// How many distinct paths are reported for one body. Further values are stored too, but their paths are not reported.
 const LISTED_PATHS_MAX: usize = 16;
-/// Room kept from one body to the next.
+/// The capacity of a buffer that is kept from one body to the next.
 pub(super) const KEPT_BYTES_MAX: usize = 256 * 1024;
 const KEPT_NAMES_MAX: usize = 4096;
 
-/// Where a value stands in the body; a list from the inside out, on the stack of the walk.
+/// The path of a value in the body: a linked list from the value to the root, on the stack of the walk.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub parent: Option<&'a Place<'a>>,
-    pub step: Step<'a>,
+pub(super) struct BodyPath<'a> {
+    pub parent: Option<&'a BodyPath<'a>>,
+    pub segment: Segment<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step<'a> {
+pub(super) enum Segment<'a> {
     Name(&'a str),
     Index(usize),
 }
@@ -32,8 +32,8 @@ pub(super) struct Unmapped {
     entries: Vec<u8>,
     count: usize,
     key: String,
-    /// Hashes of the keys in use, with the highest number tried behind `#`. A hash that two keys share would only
-    /// cost the later one a needless `#2`.
+    /// The hashes of the keys in use, with the highest number tried behind `#`. If two keys have the same hash, the later
+    /// one only gets a `#2` that it does not need.
     taken: HashMap<u64, u32>,
     hasher: RandomState,
     paths: Vec<String>,
@@ -51,18 +51,18 @@ impl Unmapped {
         self.paths.clear();
     }
 
-    /// Keeps `text`, the JSON of the value at `place`. `repeated` says that an equal name came before it.
-    pub fn keep(&mut self, place: &Place<'_>, text: &str, repeated: bool) {
-        self.list(place, repeated);
+    /// Keeps the value at `path`; `text` is its JSON. `repeated` is whether an equal name came before it in the same object.
+    pub fn keep(&mut self, path: &BodyPath<'_>, text: &str, repeated: bool) {
+        self.list(path, repeated);
         self.key.clear();
-        write_path(&mut self.key, place, false);
+        write_path(&mut self.key, path, false);
         self.make_unique(repeated);
         avro::put_text(&mut self.entries, &self.key);
         avro::put_text(&mut self.entries, text);
         self.count += 1;
     }
 
-    /// Writes the map, and hands out the paths of what it holds.
+    /// Writes the map, and returns the paths of its values.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Vec<String> {
         if self.count > 0 {
             avro::put_long(out, self.count as i64);
@@ -72,7 +72,8 @@ impl Unmapped {
         std::mem::take(&mut self.paths)
     }
 
-    /// A map cannot hold two equal keys, and a name may itself look like a repeated one (`Foo#2`).
+    /// Adds a number to the key if it is in use: a map cannot have two equal keys. A name in the body may itself look like a
+    /// key with a number (`Foo#2`).
     fn make_unique(&mut self, repeated: bool) {
         let base_len = self.key.len();
         let base = self.hasher.hash_one(self.key.as_str());
@@ -97,12 +98,12 @@ impl Unmapped {
         }
     }
 
-    fn list(&mut self, place: &Place<'_>, repeated: bool) {
+    fn list(&mut self, path: &BodyPath<'_>, repeated: bool) {
         if self.paths.len() == LISTED_PATHS_MAX {
             return;
         }
         self.key.clear();
-        write_path(&mut self.key, place, true);
+        write_path(&mut self.key, path, true);
         if repeated {
             self.key.push_str("#*");
         }
@@ -112,28 +113,25 @@ impl Unmapped {
     }
 }
 
-fn write_path(out: &mut String, place: &Place<'_>, any_index: bool) {
-    if let Some(parent) = place.parent {
+fn write_path(out: &mut String, path: &BodyPath<'_>, any_index: bool) {
+    if let Some(parent) = path.parent {
         write_path(out, parent, any_index);
         out.push('/');
     }
-    match place.step {
-        Step::Index(_) if any_index => out.push('*'),
-        Step::Index(index) => write!(out, "{index}").expect("a String takes any text"),
-        Step::Name(name) => write_name(out, name),
+    match path.segment {
+        Segment::Index(_) if any_index => out.push('*'),
+        Segment::Index(index) => write!(out, "{index}").expect("a String takes any text"),
+        Segment::Name(name) => write_name(out, name),
     }
 }
 
+/// Writes a name with `~` as `~0` and `/` as `~1`, as in JSON pointers.
 fn write_name(out: &mut String, name: &str) {
-    for part in name.split_inclusive(['~', '/']) {
-        if let Some(plain) = part.strip_suffix('~') {
-            out.push_str(plain);
-            out.push_str("~0");
-        } else if let Some(plain) = part.strip_suffix('/') {
-            out.push_str(plain);
-            out.push_str("~1");
-        } else {
-            out.push_str(part);
-        }
+    let mut rest = name;
+    while let Some(at) = rest.find(['~', '/']) {
+        out.push_str(&rest[..at]);
+        out.push_str(if rest.as_bytes()[at] == b'~' { "~0" } else { "~1" });
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
 }

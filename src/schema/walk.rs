@@ -1,6 +1,6 @@
-//! One pass over a body: each value is written as Avro, noted for the key, or left in `unmapped`. A record whose
-//! fields come in schema order is final as it is written; otherwise its pieces are put in order at its end, in place.
-//! Knows the plan and the JSON text; not the framing, not the meta record.
+//! The single pass over a body. Each value is written as Avro or kept in `unmapped`, and captured if the plan says so. If a
+//! record's fields do not come in schema order, they are put in order at the end of the record, in place. Knows the plan and
+//! the JSON text, not the framing and not the meta record.
 
 use jiter::{Jiter, Peek};
 
@@ -9,14 +9,14 @@ use super::capture::{Capture, Captures};
 use super::error::{DEPTH_MAX, EncodeError};
 use super::exact;
 use super::plan::{FieldPlan, Kind, RecordPlan};
-use super::unmapped::{KEPT_BYTES_MAX, Place, Step, Unmapped};
+use super::unmapped::{BodyPath, KEPT_BYTES_MAX, Segment, Unmapped};
 
-/// What a walk fills beside the output; kept from one body to the next for its room.
+/// What a walk fills beside the output. It is reused, so that its buffers keep their capacity.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     pub captures: Captures,
     pub unmapped: Unmapped,
-    /// Where each field's bytes are, for the records that are open.
+    /// Where the bytes of each field are, for all records that are open.
     spans: Vec<Span>,
     name: String,
 }
@@ -37,29 +37,38 @@ struct Span {
     end: usize,
 }
 
-/// No field's bytes are empty, not even those of null.
-const UNSEEN: Span = Span { start: 0, end: 0 };
+/// A field that has not arrived. The bytes of a field are never empty, not even those of null.
+const ABSENT: Span = Span { start: 0, end: 0 };
 
 pub(super) struct Walk<'w, 'j> {
     pub json: Jiter<'j>,
-    /// The body as it came, where `json` reads a copy without its halves of surrogate pairs.
+    /// The body as it was sent, if `json` reads a copy without unpaired surrogates.
     pub sent: Option<&'j [u8]>,
     pub out: &'w mut Vec<u8>,
     pub scratch: &'w mut Scratch,
 }
 
-/// Where the walk is: the path, how many objects and arrays are open, and whether each array among them is at its first item.
+/// Where the walk is.
 #[derive(Clone, Copy)]
 struct At<'a> {
-    place: Option<&'a Place<'a>>,
+    path: Option<&'a BodyPath<'a>>,
+    /// How many objects and arrays are open.
     depth: u32,
+    /// Whether each open array is at its first item.
     first: bool,
 }
 
 impl<'a> At<'a> {
-    fn under(&self, place: &'a Place<'a>) -> At<'a> {
+    fn child(&self, segment: Segment<'a>) -> BodyPath<'a> {
+        BodyPath {
+            parent: self.path,
+            segment,
+        }
+    }
+
+    fn inside(&self, path: &'a BodyPath<'a>) -> At<'a> {
         At {
-            place: Some(place),
+            path: Some(path),
             depth: self.depth + 1,
             first: self.first,
         }
@@ -71,14 +80,12 @@ impl<'j> Walk<'_, 'j> {
     pub fn body(&mut self, plan: &RecordPlan) -> Result<(), EncodeError> {
         let peek = self.json.peek()?;
         if peek == Peek::Object {
-            self.record(
-                plan,
-                At {
-                    place: None,
-                    depth: 1,
-                    first: true,
-                },
-            )?;
+            let root = At {
+                path: None,
+                depth: 1,
+                first: true,
+            };
+            self.record(plan, root)?;
             return Ok(self.json.finish()?);
         }
         self.skip(peek, 0)?;
@@ -89,7 +96,7 @@ impl<'j> Walk<'_, 'j> {
     fn record(&mut self, plan: &RecordPlan, at: At<'_>) -> Result<(), EncodeError> {
         let start = self.out.len();
         let base = self.scratch.spans.len();
-        self.scratch.spans.resize(base + plan.fields.len(), UNSEEN);
+        self.scratch.spans.resize(base + plan.fields.len(), ABSENT);
         let mut expected = 0;
         let mut in_order = true;
         let mut key = self.json.known_object()?;
@@ -109,17 +116,11 @@ impl<'j> Walk<'_, 'j> {
                         end: self.out.len(),
                     };
                 }
-                Some((_, name)) => {
-                    let place = Place {
-                        parent: at.place,
-                        step: Step::Name(name),
-                    };
-                    self.leave(&place, at.depth, true)?;
-                }
+                Some((_, name)) => self.keep_next(&at.child(Segment::Name(name)), at.depth, true)?,
                 None => {
                     self.scratch.name.clear();
                     self.scratch.name.push_str(name);
-                    self.undeclared(at)?;
+                    self.keep_undeclared(at)?;
                 }
             }
             key = self.json.next_key()?;
@@ -134,7 +135,7 @@ impl<'j> Walk<'_, 'j> {
         Ok(())
     }
 
-    /// Lays the pieces written since `start` in schema order.
+    /// Puts the fields written since `start` into schema order.
     fn reorder(&mut self, start: usize, base: usize) {
         let end = self.out.len();
         for span in &self.scratch.spans[base..] {
@@ -157,214 +158,162 @@ impl<'j> Walk<'_, 'j> {
         let written = self.out.len();
         let value_start = self.json.current_index();
         self.out.push(avro::PRESENT);
-        let place = Place {
-            parent: at.place,
-            step: Step::Name(name),
-        };
-        if !self.value(&field.kind, field.capture, peek, at.under(&place))? {
+        let path = at.child(Segment::Name(name));
+        if !self.value(&field.kind, field.capture, peek, at.inside(&path))? {
             self.out.truncate(written);
             self.out.push(avro::NULL);
-            self.keep(&place, value_start, false)?;
+            self.keep(&path, value_start, false)?;
         }
         Ok(())
     }
 
     fn array(&mut self, items: &FieldPlan, at: At<'_>) -> Result<(), EncodeError> {
         let opened = avro::open_array(self.out);
-        let mut held = 0;
+        let mut count = 0;
         let mut index = 0;
         let mut next = self.json.known_array()?;
         while let Some(peek) = next {
             let value_start = self.json.current_index();
-            let place = Place {
-                parent: at.place,
-                step: Step::Index(index),
-            };
+            let path = at.child(Segment::Index(index));
             let inside = At {
                 first: at.first && index == 0,
-                ..at.under(&place)
+                ..at.inside(&path)
             };
             if self.value(&items.kind, items.capture, peek, inside)? {
-                held += 1;
+                count += 1;
             } else {
-                self.keep(&place, value_start, false)?;
+                self.keep(&path, value_start, false)?;
             }
             index += 1;
             next = self.json.array_step()?;
         }
-        avro::close_array(self.out, opened, held);
+        avro::close_array(self.out, opened, count);
         Ok(())
     }
 
-    /// Consumes one value. Says whether `kind` holds it exactly; if not, nothing was written.
+    /// Consumes one value. Returns whether `kind` holds it exactly. If it does not, nothing was written.
     fn value(&mut self, kind: &Kind, capture: Option<Capture>, peek: Peek, at: At<'_>) -> Result<bool, EncodeError> {
-        let written = match (kind, peek) {
-            (Kind::Record(plan), Peek::Object) => self.record(plan, at).map(|()| true)?,
-            (Kind::Array(items), Peek::Array) => self.array(items, at).map(|()| true)?,
+        match (kind, peek) {
+            (Kind::Record(plan), Peek::Object) => self.record(plan, at)?,
+            (Kind::Array(items), Peek::Array) => self.array(items, at)?,
             (Kind::Boolean, Peek::True | Peek::False) => {
                 let value = self.json.known_bool(peek)?;
                 self.out.push(u8::from(value));
-                true
             }
             (Kind::Json, _) => {
                 let start = self.json.current_index();
                 self.skip(peek, at.depth - 1)?;
                 let text = self.text_since(start)?;
                 avro::put_text(self.out, text);
-                true
             }
-            (Kind::Record(_) | Kind::Array(_) | Kind::Boolean, _) => {
-                self.skip(peek, at.depth - 1)?;
-                false
-            }
-            (_, Peek::String) if self.is_half_text(peek)? => {
-                self.json.known_skip(peek)?;
-                false
-            }
-            (_, peek) if peek == Peek::String || peek.is_num() => {
+            _ if kind.is_scalar()
+                && (peek.is_num() || peek == Peek::String && !self.has_unpaired_surrogate(peek)?) =>
+            {
                 let text = if peek == Peek::String {
                     self.json.known_str()?
                 } else {
                     let number = self.json.known_number_bytes(peek)?;
                     std::str::from_utf8(number).expect("a JSON number is ASCII")
                 };
-                let held = scalar(kind, text, self.out);
-                if let Some(capture) = capture.filter(|_| held) {
+                if !put_scalar(kind, text, self.out) {
+                    return Ok(false);
+                }
+                if let Some(capture) = capture {
                     self.scratch.captures.keep(capture, at.first, text);
                 }
-                held
             }
             _ => {
                 self.skip(peek, at.depth - 1)?;
-                false
+                return Ok(false);
             }
-        };
-        Ok(written)
+        }
+        Ok(true)
     }
 
-    /// Whether the string ahead has half of a surrogate pair: no Avro string holds it.
-    fn is_half_text(&self, peek: Peek) -> Result<bool, EncodeError> {
+    /// Whether the string ahead has an unpaired surrogate. An Avro string cannot hold it.
+    fn has_unpaired_surrogate(&self, peek: Peek) -> Result<bool, EncodeError> {
         let Some(sent) = self.sent else { return Ok(false) };
         let (start, mut ahead) = (self.json.current_index(), self.json.clone());
         ahead.known_skip(peek)?;
         Ok(ahead.slice_to_current(start) != &sent[start..ahead.current_index()])
     }
 
-    /// The text that was sent from `start` to where the walk is.
+    /// The text that was sent, from `start` to the current position.
     fn text_since(&self, start: usize) -> Result<&'j str, EncodeError> {
         let read = self.json.slice_to_current(start);
         let sent = self.sent.map_or(read, |sent| &sent[start..][..read.len()]);
-        // Skipping does not check that strings are UTF-8.
+        // `skip` does not check that strings are UTF-8.
         std::str::from_utf8(sent).map_err(|error| EncodeError::NotText {
             position: start + error.valid_up_to(),
         })
     }
 
-    /// Keeps a value whose name, in the scratch, no field has.
-    fn undeclared(&mut self, at: At<'_>) -> Result<(), EncodeError> {
+    /// Keeps the next value, whose name is in the scratch and belongs to no field.
+    fn keep_undeclared(&mut self, at: At<'_>) -> Result<(), EncodeError> {
         let name = std::mem::take(&mut self.scratch.name);
-        let place = Place {
-            parent: at.place,
-            step: Step::Name(&name),
-        };
-        let left = self.leave(&place, at.depth, false);
+        let kept = self.keep_next(&at.child(Segment::Name(&name)), at.depth, false);
         self.scratch.name = name;
-        left
+        kept
     }
 
-    /// Keeps the next value unread.
-    fn leave(&mut self, place: &Place<'_>, depth: u32, repeated: bool) -> Result<(), EncodeError> {
+    /// Consumes the next value and keeps it in `unmapped`.
+    fn keep_next(&mut self, path: &BodyPath<'_>, depth: u32, repeated: bool) -> Result<(), EncodeError> {
         let peek = self.json.peek()?;
         let start = self.json.current_index();
         self.skip(peek, depth)?;
-        self.keep(place, start, repeated)
+        self.keep(path, start, repeated)
     }
 
-    /// Keeps the value that has just been consumed.
-    fn keep(&mut self, place: &Place<'_>, start: usize, repeated: bool) -> Result<(), EncodeError> {
+    /// Keeps in `unmapped` the value that was consumed since `start`.
+    fn keep(&mut self, path: &BodyPath<'_>, start: usize, repeated: bool) -> Result<(), EncodeError> {
         let text = self.text_since(start)?;
-        self.scratch.unmapped.keep(place, text, repeated);
+        self.scratch.unmapped.keep(path, text, repeated);
         Ok(())
     }
 
-    /// Consumes a value inside `depth` open objects and arrays.
+    /// Consumes a value that is inside `depth` open objects and arrays.
     fn skip(&mut self, peek: Peek, depth: u32) -> Result<(), EncodeError> {
-        let mut open = Open { objects: 0, count: 0 };
-        let mut next = Some(peek);
-        loop {
-            match next {
-                Some(container @ (Peek::Object | Peek::Array)) => {
-                    if depth + open.count == DEPTH_MAX {
-                        let position = self.json.current_index();
-                        return Err(EncodeError::TooDeep { position });
-                    }
-                    open.push(container == Peek::Object);
-                    next = if container == Peek::Array {
-                        self.json.known_array()?
-                    } else if self.json.known_object()?.is_some() {
-                        Some(self.json.peek()?)
-                    } else {
-                        None
-                    };
-                    continue;
-                }
-                Some(scalar) => self.json.known_skip(scalar)?,
-                None => open.pop(),
-            }
-            if open.count == 0 {
-                return Ok(());
-            }
-            next = if !open.in_object() {
-                self.json.array_step()?
-            } else if self.json.next_key()?.is_some() {
-                Some(self.json.peek()?)
-            } else {
-                None
-            };
+        if !matches!(peek, Peek::Object | Peek::Array) {
+            return Ok(self.json.known_skip(peek)?);
         }
+        if depth == DEPTH_MAX {
+            let position = self.json.current_index();
+            return Err(EncodeError::TooDeep { position });
+        }
+        if peek == Peek::Array {
+            let mut next = self.json.known_array()?;
+            while let Some(item) = next {
+                self.skip(item, depth + 1)?;
+                next = self.json.array_step()?;
+            }
+        } else {
+            let mut has_next = self.json.known_object()?.is_some();
+            while has_next {
+                let value = self.json.peek()?;
+                self.skip(value, depth + 1)?;
+                has_next = self.json.next_key()?.is_some();
+            }
+        }
+        Ok(())
     }
 }
 
-/// The containers that a skip is in: one bit for each, set for an object.
-struct Open {
-    objects: u128,
-    count: u32,
-}
-
-impl Open {
-    fn push(&mut self, is_object: bool) {
-        self.objects = self.objects << 1 | u128::from(is_object);
-        self.count += 1;
-    }
-
-    fn pop(&mut self) {
-        self.objects >>= 1;
-        self.count -= 1;
-    }
-
-    fn in_object(&self) -> bool {
-        self.objects & 1 == 1
-    }
-}
-
-/// Writes a number or a string, which a sender may use for one another, by its text.
-fn scalar(kind: &Kind, text: &str, out: &mut Vec<u8>) -> bool {
-    match kind {
+/// Writes the text of a number or a string, if `kind` holds it exactly. Senders use numbers and strings interchangeably, so
+/// the JSON type does not matter.
+fn put_scalar(kind: &Kind, text: &str, out: &mut Vec<u8>) -> bool {
+    let long = match kind {
         Kind::Text => {
             avro::put_text(out, text);
-            true
+            return true;
         }
-        Kind::Long | Kind::Seconds => exact::integer(text).map(|value| avro::put_long(out, value)).is_some(),
-        Kind::Millis => exact::instant_ms(text, 1)
-            .map(|value| avro::put_long(out, value))
-            .is_some(),
-        Kind::Int => exact::integer(text)
-            .filter(|value| i32::try_from(*value).is_ok())
-            .map(|value| avro::put_long(out, value))
-            .is_some(),
-        Kind::Double => exact::double(text)
-            .map(|value| out.extend_from_slice(&value.to_le_bytes()))
-            .is_some(),
-        Kind::Json | Kind::Boolean | Kind::Record(_) | Kind::Array(_) => false,
-    }
+        Kind::Double => {
+            let value = exact::double(text);
+            return value.map(|value| out.extend(value.to_le_bytes())).is_some();
+        }
+        Kind::Long | Kind::Seconds => exact::integer(text),
+        Kind::Millis => exact::instant_ms(text, 1),
+        Kind::Int => exact::integer(text).filter(|value| i32::try_from(*value).is_ok()),
+        Kind::Json | Kind::Boolean | Kind::Record(_) | Kind::Array(_) => None,
+    };
+    long.map(|value| avro::put_long(out, value)).is_some()
 }

@@ -1,40 +1,42 @@
-//! Whether documentation says something: not a note to write it, not two words, not the name once more. Knows no Avro
-//! beyond names and docs; that a doc is there at all is the loader's rule.
+//! Checks that a `doc` text is useful: not a TODO, not shorter than three words, not only the name again. That a `doc` is
+//! there at all is checked by the loader.
 
-use super::location::{Faults, Located};
+use super::location::{Findings, Located};
 
 const WORDS_MIN: usize = 3;
-/// Words that add nothing to a name.
+/// Words that add nothing to the words of a name.
 const FILLERS: [&str; 7] = ["a", "an", "the", "of", "its", "this", "one"];
 
 /// Checks every `doc` below `node`.
-pub(super) fn check(node: &Located<'_>, faults: &mut Faults) {
+pub(super) fn check(node: &Located<'_>, findings: &mut Findings) {
     if let (Some(name), Some(doc)) = (node.get("name"), node.get("doc"))
         && let (Some(name), Some(text)) = (name.value.as_str(), doc.value.as_str())
-        && let Some(allowed) = complaint(name, text)
+        && let Some(allowed) = problem(name, text)
     {
-        faults.note::<()>(Err(doc.fault(allowed)));
+        findings.push(doc.finding(allowed));
     }
     for inner in ["type", "items", "fields"] {
         let Some(inner) = node.get(inner) else { continue };
         match inner.items() {
-            Ok(items) => items.iter().for_each(|item| check(item, faults)),
-            Err(_) => check(&inner, faults),
+            Ok(items) => items.iter().for_each(|item| check(item, findings)),
+            Err(_) => check(&inner, findings),
         }
     }
 }
 
-fn complaint(name: &str, doc: &str) -> Option<&'static str> {
-    let said: Vec<String> = words(doc);
-    if said.first().is_some_and(|first| first == "todo") {
+/// What is allowed in place of a text that is not useful.
+fn problem(name: &str, doc: &str) -> Option<&'static str> {
+    let doc_words = words(doc);
+    if doc_words.first().is_some_and(|first| first == "todo") {
         return Some("what it means, in place of the TODO");
     }
-    if said.len() < WORDS_MIN {
+    if doc_words.len() < WORDS_MIN {
         return Some("what it means, in at least three words");
     }
-    let named = split_name(name);
-    said.iter()
-        .all(|word| FILLERS.contains(&word.as_str()) || named.contains(word))
+    let name_words = split_name(name);
+    doc_words
+        .iter()
+        .all(|word| FILLERS.contains(&word.as_str()) || name_words.contains(word))
         .then_some("more than the name says already")
 }
 
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn documentation_that_says_nothing_is_told_from_what_says_something() {
+    fn documentation_that_is_only_a_name_or_a_todo_is_refused() {
         for (name, doc) in [
             ("groupID", "The group."),
             ("GroupId", "The id of the group."),
@@ -72,10 +74,10 @@ mod tests {
             ("faceURL", "TODO: say where the picture is."),
             ("URL", "..."),
         ] {
-            assert!(complaint(name, doc).is_some(), "{name}: {doc}");
+            assert!(problem(name, doc).is_some(), "{name}: {doc}");
         }
         for (name, doc) in [("groupID", "The group concerned."), ("Time", "Seconds since 1970.")] {
-            assert_eq!(complaint(name, doc), None, "{name}: {doc}");
+            assert_eq!(problem(name, doc), None, "{name}: {doc}");
         }
     }
 }

@@ -94,14 +94,14 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
     );
     assert!(bridge.terminate().success());
 
-    // A broken cache is no cache: it is set aside, and the registry is asked.
+    // A cache that is not valid is renamed, and the registry is asked.
     let ids = home.path().join("spool/registry-ids.json");
     std::fs::write(&ids, "{").expect("a temporary folder is writable");
     gate.open();
     let bridge = home.start();
     samples::post(&bridge, &FOUR);
     bridge.settle();
-    bridge.logged("set aside");
+    bridge.logged("it is renamed to *.json.bad");
     let text = std::fs::read_to_string(&ids).expect("it was written anew");
     assert_eq!(
         text.matches(".Group.CallbackAfterCreateGroup-value").count(),

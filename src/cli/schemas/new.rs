@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::load;
 use crate::publish;
-use crate::schema::{Draft, Sample, draft};
+use crate::schema::{Draft, OrderedJson, draft};
 
 /// The command, and what it is drafted from.
 #[derive(Args)]
@@ -93,7 +93,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
     Ok(values)
 }
 
-fn samples(values: &[Box<RawValue>]) -> Result<Vec<Sample>> {
+fn samples(values: &[Box<RawValue>]) -> Result<Vec<OrderedJson>> {
     let parsed = values.iter().map(|value| serde_json::from_str(value.get()));
     Ok(parsed.collect::<Result<_, _>>()?)
 }

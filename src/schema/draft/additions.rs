@@ -1,24 +1,24 @@
-//! Fields that were seen at the top of bodies and that a schema does not declare. What is new further inside can only be noted:
-//! records inside the record never change. Knows no files.
+//! Finds the fields at the top of sample bodies that a schema does not declare. New fields in inner records are only noted,
+//! because inner records never change. Knows no files.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::naming::Names;
-use super::sample::Sample;
-use super::shape::Shape;
+use super::observed::Observed;
+use super::ordered_json::OrderedJson;
 
-/// What is to be added to a schema.
+/// The fields to add to a schema.
 pub(super) struct Additions<'s> {
     root: &'s Value,
-    /// Records by the name that fields use.
+    /// The schema's records by name.
     records: HashMap<String, &'s Value>,
-    seen: Shape,
+    observed: Observed,
     notes: Vec<String>,
 }
 
-/// What a value is declared as.
+/// The declaration of a value.
 enum Declared<'s> {
     Record(&'s Value),
     List(&'s Value),
@@ -32,51 +32,51 @@ impl<'s> Additions<'s> {
         Self {
             root,
             records,
-            seen: Shape::default(),
+            observed: Observed::default(),
             notes: Vec::new(),
         }
     }
 
-    /// Looks for undeclared fields in a whole body.
-    pub fn body(&mut self, body: &Sample) {
+    /// Adds the undeclared fields of a body.
+    pub fn body(&mut self, body: &OrderedJson) {
         self.record(self.root, body);
     }
 
-    /// Takes the map `unmapped` of a record: every entry is undeclared, or does not fit.
-    pub fn unmapped(&mut self, map: &Sample) {
-        let Sample::Object(entries) = map else { return };
+    /// Adds the undeclared fields of a record's `unmapped` map. An entry is undeclared, or its value does not fit.
+    pub fn unmapped(&mut self, map: &OrderedJson) {
+        let OrderedJson::Object(entries) = map else { return };
         for (path, value) in entries {
-            // A record holds JSON as its text.
-            let held = match value {
-                Sample::Scalar(Value::String(text)) => serde_json::from_str(text).ok(),
+            // In a record, the value is JSON text.
+            let parsed = match value {
+                OrderedJson::Scalar(Value::String(text)) => serde_json::from_str(text).ok(),
                 _ => None,
             };
-            self.entry(path, held.as_ref().unwrap_or(value));
+            self.entry(path, parsed.as_ref().unwrap_or(value));
         }
     }
 
-    /// The schema with the fields added, if there are any, and what could not be.
+    /// The schema with the added fields, if there are any, and notes about what could not be added.
     pub fn finish(mut self) -> (Option<Value>, Vec<String>) {
         self.notes.sort();
         self.notes.dedup();
         let mut names = Names(self.records.keys().cloned().collect());
         let owner = self.root["name"].as_str().unwrap_or_default();
-        let added = self.seen.avro_fields(owner, &mut names);
+        let added = self.observed.avro_fields(owner, &mut names);
         if added.is_empty() {
             return (None, self.notes);
         }
         let mut schema = self.root.clone();
         if let Some(fields) = schema["fields"].as_array_mut() {
-            // In front of the bridge's own, the first that is no union.
-            let own = fields.iter().position(|field| !field["type"].is_array());
-            let at = own.unwrap_or(fields.len());
+            // Before the bridge's own fields. The first of them is the first field that is not a union.
+            let position = fields.iter().position(|field| !field["type"].is_array());
+            let at = position.unwrap_or(fields.len());
             fields.splice(at..at, added);
         }
         (Some(schema), self.notes)
     }
 
-    fn record(&mut self, record: &'s Value, body: &Sample) {
-        let Sample::Object(entries) = body else { return };
+    fn record(&mut self, record: &'s Value, body: &OrderedJson) {
+        let OrderedJson::Object(entries) = body else { return };
         for (name, value) in entries {
             match find(record, name) {
                 Some(field) => self.value(&field["type"][1], value),
@@ -85,18 +85,18 @@ impl<'s> Additions<'s> {
         }
     }
 
-    fn value(&mut self, kind: &'s Value, value: &Sample) {
+    fn value(&mut self, kind: &'s Value, value: &OrderedJson) {
         match self.declared(kind) {
             Declared::Record(record) => self.record(record, value),
             Declared::List(items) => {
-                let Sample::List(values) = value else { return };
+                let OrderedJson::List(values) = value else { return };
                 values.iter().for_each(|value| self.value(items, value));
             }
             Declared::Scalar => {}
         }
     }
 
-    fn entry(&mut self, path: &str, value: &Sample) {
+    fn entry(&mut self, path: &str, value: &OrderedJson) {
         let mut kind = self.root;
         for part in path.split('/') {
             let part = part.replace("~1", "/").replace("~0", "~");
@@ -114,17 +114,17 @@ impl<'s> Additions<'s> {
             }
         }
         self.notes.push(format!(
-            "{path} is declared and does not hold what was sent; types never change"
+            "{path} is declared, but its type does not hold what was sent; types never change"
         ));
     }
 
-    fn add(&mut self, record: &Value, name: &str, value: &Sample) {
+    fn add(&mut self, record: &Value, name: &str, value: &OrderedJson) {
         if std::ptr::eq(record, self.root) {
-            return self.seen.field(name).add(value);
+            return self.observed.field(name).add(value);
         }
         let owner = record["name"].as_str().unwrap_or_default();
         self.notes.push(format!(
-            "{name} of {owner} stays in unmapped: a record inside the record never gets a field"
+            "{name} of {owner} stays in unmapped: an inner record never gets a new field"
         ));
     }
 
@@ -150,7 +150,7 @@ fn find<'s>(record: &'s Value, name: &str) -> Option<&'s Value> {
     })
 }
 
-/// Notes the records below a schema by name.
+/// Collects the records of a schema by name.
 fn collect<'s>(node: &'s Value, records: &mut HashMap<String, &'s Value>) {
     if node["type"] == "record"
         && let Some(name) = node["name"].as_str()

@@ -1,10 +1,10 @@
-//! Drafts of schemas from bodies that were seen: a first version for a new command, or the next one with the fields
-//! that no version declares. What the fields mean is left to a person: the drafts say TODO, which lint refuses.
+//! Drafts schemas from sample bodies: the first version for a new command, or the next version with the fields that no
+//! version declares. A person must write what the fields mean: drafts contain TODO, which lint refuses.
 
 mod additions;
 mod naming;
-mod sample;
-mod shape;
+mod observed;
+mod ordered_json;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,37 +14,36 @@ use thiserror::Error;
 
 use self::additions::Additions;
 use self::naming::Names;
-pub use self::sample::Sample;
-use self::shape::Shape;
-use super::compile::own_fields;
+use self::observed::Observed;
+pub use self::ordered_json::OrderedJson;
+use super::compile::bridge_fields;
 use super::error::LoadError;
 use super::file::{SchemaFile, record_name};
 use super::source;
 use super::text;
 
-/// What a draft is made of.
+/// The input of a draft.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
-    /// The provider's folder.
     pub provider: String,
     /// The name on the wire.
     pub command: String,
-    /// The key expression of a first version; the app where there is none.
+    /// The key expression of a first version. If there is none, the key is the app.
     pub key: Option<String>,
-    /// `after` or `before`, of a first version.
+    /// The phase of a first version: `after` or `before`.
     pub phase: String,
-    /// Bodies as they came over the wire.
-    pub bodies: Vec<Sample>,
-    /// The first of them as text: the `sample.json` of a first version.
+    /// Bodies as they were sent.
+    pub bodies: Vec<OrderedJson>,
+    /// The first body as text: the `sample.json` of a first version.
     pub sample: String,
-    /// Maps `unmapped` of records: JSON, or its text, by path.
-    pub unmapped: Vec<Sample>,
+    /// The `unmapped` maps of records: JSON, or its text, by path.
+    pub unmapped: Vec<OrderedJson>,
 }
 
-/// What was written, and what a person should know.
+/// The result of a draft.
 #[derive(Debug, Default)]
 pub struct Drafted {
-    /// The files.
+    /// The files that were written.
     pub files: Vec<PathBuf>,
     /// What could not be declared.
     pub notes: Vec<String>,
@@ -54,24 +53,21 @@ pub struct Drafted {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DraftError {
-    /// The folder, or what is there of the command, is at fault.
+    /// The folder or the command's schema cannot be read or written, or has a fault.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A name that the folder does not allow.
     #[error("{0:?}: not a name for a folder; allowed: [a-z][a-z0-9_]* for providers, [a-zA-Z0-9._-]+ for commands")]
     Name(String),
-    /// A first version needs bodies.
     #[error("the command has no version yet: at least one body, a JSON object, is needed")]
     NoBody,
-    /// The samples hold nothing that is not declared.
-    #[error("nothing to add: v{0} declares every field that was seen and that a version can add{1}")]
+    #[error("nothing to add: v{0} declares every field of the samples that a version can add{1}")]
     NothingNew(u32, String),
 }
 
 /// Writes the draft into the folder.
 ///
 /// # Errors
-/// When there is nothing to draft from, or files cannot be read or written.
+/// If there is nothing to draft from, or if files cannot be read or written.
 pub fn draft(dir: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
     for (name, good) in [
         (&draft.provider, source::is_provider(&draft.provider)),
@@ -92,14 +88,14 @@ pub fn draft(dir: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
 }
 
 fn first(folder: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
-    let mut shape = Shape::default();
-    let is_object = |body: &Sample| matches!(body, Sample::Object(_));
+    let is_object = |body: &OrderedJson| matches!(body, OrderedJson::Object(_));
     if draft.bodies.is_empty() || !draft.bodies.iter().all(is_object) {
         return Err(DraftError::NoBody);
     }
-    draft.bodies.iter().for_each(|body| shape.add(body));
+    let mut observed = Observed::default();
+    draft.bodies.iter().for_each(|body| observed.add(body));
     let (namespace, name) = record_name(&draft.provider, &draft.command);
-    let mut fields = shape.avro_fields(name, &mut Names::default());
+    let mut fields = observed.avro_fields(name, &mut Names::default());
     let key = draft.key.clone().unwrap_or_else(|| "app".to_owned());
     let mut imbridge = json!({"phase": draft.phase, "key": key});
     let is_time = |field: &&Value| field["type"][1]["logicalType"] == "timestamp-millis";
@@ -112,17 +108,14 @@ fn first(folder: &Path, draft: &Draft) -> Result<Drafted, DraftError> {
         "doc": "TODO: say when the command is sent.",
     });
     let mut drafted = Drafted::default();
-    fs::create_dir_all(folder).map_err(|cause| LoadError::Write {
-        path: folder.to_owned(),
-        cause,
-    })?;
+    fs::create_dir_all(folder).map_err(LoadError::write(folder))?;
     write(folder.join("v1.avsc"), text::render(&schema), &mut drafted)?;
     let sample = draft.sample.trim_end().to_owned() + "\n";
     write(folder.join("sample.json"), sample, &mut drafted)?;
     if draft.key.is_none() {
         drafted
             .notes
-            .push("the key is the app; --key names a better one".to_owned());
+            .push("the key is the app; give a better one by --key".to_owned());
     }
     Ok(drafted)
 }
@@ -146,39 +139,7 @@ fn next(folder: &Path, newest: u32, file: &SchemaFile, draft: &Draft) -> Result<
 }
 
 fn write(path: PathBuf, text: String, drafted: &mut Drafted) -> Result<(), DraftError> {
-    match fs::write(&path, text) {
-        Ok(()) => drafted.files.push(path),
-        Err(cause) => return Err(LoadError::Write { path, cause }.into()),
-    }
+    fs::write(&path, text).map_err(LoadError::write(&path))?;
+    drafted.files.push(path);
     Ok(())
-}
-
-/// The bridge's own fields, documented as in every schema.
-pub(super) fn bridge_fields() -> [Value; 5] {
-    let mut own = own_fields();
-    let docs = [
-        "The spool of the bridge that published it. Positions are compared within one spool only.",
-        "The callback's number in the spool. It rises, and within a spool no two callbacks have the same.",
-        "The event's place in its callback, from 0: a batch has several events.",
-        "What the bridge knows of the callback.",
-        "What no field holds exactly, as JSON text by its path in the body.",
-    ];
-    for (field, doc) in own.iter_mut().zip(docs) {
-        field["doc"] = json!(doc);
-    }
-    let record = &mut own[3]["type"];
-    record["doc"] = json!("Where and when a callback arrived; the same in every record.");
-    let docs = [
-        "Names this event; equal only in copies of the same one.",
-        "When it happened, milliseconds since 1970, where the body says so in whatever unit.",
-        "When the bridge received the callback, milliseconds since 1970.",
-        "The app (Tencent's SdkAppid) or the instance that sent the callback.",
-        "Address of the user's device, where the sender names it.",
-        "What the user acted from (iOS, Web, RESTAPI and others), where the sender names it.",
-        "The sender's own id of the request, where it has one.",
-    ];
-    for (index, doc) in docs.into_iter().enumerate() {
-        record["fields"][index]["doc"] = json!(doc);
-    }
-    own
 }

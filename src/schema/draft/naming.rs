@@ -1,33 +1,34 @@
-//! Names for what a draft declares: Avro allows fewer than JSON does.
+//! Names for the fields and records of a draft. Avro allows fewer names than JSON.
 
 use std::collections::HashSet;
 
-use super::super::compile::is_own;
+use super::super::compile::is_bridge_field;
 
-/// Whether values of this name are ids, which are strings even where the wire sends numbers.
+/// Whether this is the name of an id. Ids are declared as strings, even if numbers are sent.
 pub(super) fn is_id(wire: &str) -> bool {
     ["Id", "ID", "Account"].iter().any(|end| wire.ends_with(end)) || wire == "id"
 }
 
-/// The name itself where Avro and the bridge allow it; its field lists the other as a spelling.
+/// The name itself if Avro and the bridge allow it, else one that they allow. The field then lists the original name as a
+/// spelling.
 pub(super) fn field_name(wire: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let mut name: String = wire.chars().map(plain).collect();
     if !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
         name.insert(0, '_');
     }
-    if is_own(&name) {
+    if is_bridge_field(&name) {
         name.push('_');
     }
     name
 }
 
-/// The records' names that are taken.
+/// The names of records that are in use.
 #[derive(Debug, Default)]
 pub(super) struct Names(pub HashSet<String>);
 
 impl Names {
-    /// A free name for the record in the field `wire` of `owner`; an item is called by its list.
+    /// A free name for the record in the field `wire` of `owner`. The record in a list is named after the list.
     pub fn record(&mut self, owner: &str, wire: &str) -> String {
         let field = field_name(wire);
         let stem = field.strip_suffix("List").filter(|stem| !stem.is_empty());

@@ -1,5 +1,5 @@
-//! The numbers that a registry has given, in a file that outlives the process. A number never changes, so the file only
-//! grows, by one entry for each schema. Knows no registry: what is not here is asked elsewhere.
+//! A file with the ids that registries have given to schemas. An id never changes, so entries are only added, one for each
+//! schema. Does not ask a registry.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use tracing::warn;
 
 const FORMAT: u32 = 1;
 
-/// The file, and what is in it.
+/// The file and its content.
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
@@ -22,13 +22,13 @@ pub(super) struct Cache {
 #[serde(deny_unknown_fields)]
 struct Document {
     format: u32,
-    ids: BTreeSet<Entry>,
+    ids: BTreeSet<CachedId>,
 }
 
-/// A schema's number in one registry.
+/// The id of a schema in one registry.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct CachedId {
     pub registry: String,
     pub subject: String,
     #[serde(with = "hex::serde")]
@@ -37,19 +37,18 @@ pub(super) struct Entry {
 }
 
 impl Cache {
-    /// Reads the file. One that cannot be understood is set aside, and everything is asked anew.
+    /// Reads the file. A file that is not valid is renamed to `*.json.bad`, and all ids are looked up again.
     pub fn open(path: PathBuf) -> Cache {
         let document = match fs::read(&path) {
             Ok(bytes) => parse(&bytes)
                 .inspect_err(|problem| {
-                    let aside = path.with_extension("json.bad");
-                    let moved = fs::rename(&path, &aside).is_ok();
-                    warn!(path = %path.display(), problem, moved, "the registry's ids are not readable: the file is set aside, they are looked up again");
+                    let moved = fs::rename(&path, path.with_extension("json.bad")).is_ok();
+                    warn!(path = %path.display(), problem, moved, "the file of registry ids is not valid: it is renamed to *.json.bad, and the ids are looked up again");
                 })
                 .ok(),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => None,
             Err(cause) => {
-                warn!(path = %path.display(), %cause, "the registry's ids cannot be read: they are looked up again");
+                warn!(path = %path.display(), %cause, "cannot read the file of registry ids: they are looked up again");
                 None
             }
         };
@@ -61,15 +60,15 @@ impl Cache {
     }
 
     pub fn get(&self, registry: &str, subject: &str, fingerprint: u64) -> Option<u32> {
-        let place = (registry, subject, fingerprint.to_be_bytes());
+        let wanted = (registry, subject, fingerprint.to_be_bytes());
         let mut ids = self.document.ids.iter();
-        let found = ids.find(|entry| (&*entry.registry, &*entry.subject, entry.fingerprint) == place);
-        found.map(|entry| entry.id)
+        let found = ids.find(|cached| (&*cached.registry, &*cached.subject, cached.fingerprint) == wanted);
+        found.map(|cached| cached.id)
     }
 
-    /// Adds a number and writes the file: the new one is whole on disk before it takes the old one's name.
-    pub fn put(&mut self, entry: Entry) -> io::Result<()> {
-        self.document.ids.insert(entry);
+    /// Adds an id and writes the file. The new file is written and synced before it replaces the old one.
+    pub fn put(&mut self, id: CachedId) -> io::Result<()> {
+        self.document.ids.insert(id);
         let part = self.path.with_extension("json.part");
         let mut file = File::create(&part)?;
         file.write_all(&serde_json::to_vec_pretty(&self.document)?)?;
@@ -82,7 +81,7 @@ impl Cache {
 fn parse(bytes: &[u8]) -> Result<Document, String> {
     let document: Document = serde_json::from_slice(bytes).map_err(|cause| cause.to_string())?;
     if document.format != FORMAT {
-        return Err(format!("format {}, known is {FORMAT}", document.format));
+        return Err(format!("format {}, expected {FORMAT}", document.format));
     }
     Ok(document)
 }
@@ -91,8 +90,8 @@ fn parse(bytes: &[u8]) -> Result<Document, String> {
 mod tests {
     use super::*;
 
-    fn entry(registry: &str, fingerprint: u64, id: u32) -> Entry {
-        Entry {
+    fn entry(registry: &str, fingerprint: u64, id: u32) -> CachedId {
+        CachedId {
             registry: registry.into(),
             subject: "s".into(),
             fingerprint: fingerprint.to_be_bytes(),
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_outlive_the_process_and_belong_to_one_registry() {
+    fn ids_are_kept_on_disk_for_each_registry() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ids.json");
         Cache::open(path.clone()).put(entry("a", u64::MAX, 7)).unwrap();
@@ -110,15 +109,11 @@ mod tests {
         assert_eq!(cache.get("a", "s", u64::MAX), Some(7));
         assert_eq!(cache.get("b", "s", 1), Some(8));
         assert_eq!(cache.get("b", "s", u64::MAX), None);
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "nothing is left beside it"
-        );
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
     }
 
     #[test]
-    fn a_file_that_is_not_understood_is_set_aside() {
+    fn a_file_that_is_not_valid_is_renamed() {
         for text in ["", "{", r#"{"format":2,"ids":[]}"#, r#"{"format":1,"ids":[{"id":1}]}"#] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("ids.json");

@@ -1,4 +1,4 @@
-//! The registry's API: the few calls of it that the bridge needs. Knows no cache and waits for nothing but an answer.
+//! A client for the calls of a registry's API that the bridge needs. Does not cache and does not retry.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,39 +12,40 @@ use ureq::http::Request;
 
 use super::{Config, RegistryError, tls};
 
-/// What the bridge promises of its subjects (`schemas/README.md`), and sets on those that it creates.
+/// The compatibility of the bridge's subjects (`schemas/README.md`). It is set on each subject that the client creates.
 pub const SUBJECT_COMPATIBILITY: &str = "FULL_TRANSITIVE";
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
-/// The API's own numbers, beside the status.
+/// The API's error codes, beside the status.
 const NO_SUBJECT: u32 = 40401;
 const NO_VERSION: u32 = 40402;
 const NO_SUBJECT_LEVEL: u32 = 40408;
 
-/// A schema as the registry has it.
+/// A schema that the registry has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Found {
-    /// Its number, the same under every subject.
+    /// Its id, the same under every subject.
     pub id: u32,
-    /// Its place among the subject's.
+    /// Its version under the subject.
     pub version: u32,
 }
 
-/// A registry.
+/// A client of one registry.
 pub struct Client {
     agent: Agent,
     urls: Vec<String>,
     authorization: Option<String>,
-    /// The address that answered last: a dead first one does not cost every call its timeout.
+    /// The index of the address that answered last. It is tried first, so that a dead address does not cost each call its
+    /// timeout.
     good: AtomicUsize,
 }
 
 impl Client {
-    /// A client; nothing is called yet.
+    /// A client. It calls nothing yet.
     ///
     /// # Errors
-    /// When the authorities to trust cannot be read.
+    /// If the trusted authorities cannot be read.
     pub fn new(config: &Config) -> io::Result<Client> {
         let mut agent = Agent::config_builder()
             .timeout_global(Some(config.timeout))
@@ -63,7 +64,7 @@ impl Client {
         })
     }
 
-    /// How many subjects there are: the least that a living registry answers.
+    /// How many subjects there are. This call shows whether the registry is up.
     ///
     /// # Errors
     /// [`RegistryError`], as from every call here.
@@ -75,38 +76,38 @@ impl Client {
     /// A schema under a subject.
     ///
     /// # Errors
-    /// [`RegistryError::NoSubject`] and [`RegistryError::NoSchema`] when it is not there.
+    /// [`RegistryError::NoSubject`] or [`RegistryError::NoSchema`] if it is not there.
     pub fn look_up(&self, subject: &str, schema: &str) -> Result<Found, RegistryError> {
         let path = format!("/subjects/{subject}?normalize=true");
         self.call("POST", &path, subject, Some(&json!({ "schema": schema })))
     }
 
-    /// The text of the schema with this number.
+    /// The text of the schema with this id.
     ///
     /// # Errors
-    /// [`RegistryError::NoSchema`] when the registry has given the number to none.
+    /// [`RegistryError::NoSchema`] if no schema has the id.
     pub fn schema(&self, id: u32) -> Result<String, RegistryError> {
         #[derive(Deserialize)]
         struct Text {
             schema: String,
         }
-        let text: Text = self.call("GET", &format!("/schemas/ids/{id}"), &format!("number {id}"), None)?;
+        let text: Text = self.call("GET", &format!("/schemas/ids/{id}"), &format!("id {id}"), None)?;
         Ok(text.schema)
     }
 
     /// The newest version of a subject.
     ///
     /// # Errors
-    /// [`RegistryError::NoSubject`] when there is none.
+    /// [`RegistryError::NoSubject`] if there is none.
     pub fn latest(&self, subject: &str) -> Result<Found, RegistryError> {
         self.call("GET", &format!("/subjects/{subject}/versions/latest"), subject, None)
     }
 
-    /// Makes sure that a schema is there: looks it up, else adds it as the subject's next version. A new subject gets
-    /// [`SUBJECT_COMPATIBILITY`] first. Gives the number, and whether anything was added.
+    /// Looks up a schema, and adds it as the subject's next version if it is not there. For a new subject,
+    /// [`SUBJECT_COMPATIBILITY`] is set first. Returns the id, and whether the schema was added.
     ///
     /// # Errors
-    /// [`RegistryError::Incompatible`] when the subject's versions do not allow it.
+    /// [`RegistryError::Incompatible`] if the subject's versions do not allow it.
     pub fn register(&self, subject: &str, schema: &str) -> Result<(u32, bool), RegistryError> {
         match self.look_up(subject, schema) {
             Ok(found) => return Ok((found.id, false)),
@@ -126,7 +127,7 @@ impl Client {
         Ok((added.id, true))
     }
 
-    /// The compatibility level that holds for a subject, its own or the registry's.
+    /// The compatibility level of a subject: its own, or the registry's if it has none.
     ///
     /// # Errors
     /// [`RegistryError`].
@@ -144,7 +145,7 @@ impl Client {
         Ok(level.compatibility_level)
     }
 
-    /// Calls the addresses in turn, until one has something to say.
+    /// Calls the addresses in turn, until one gives an answer that does not depend on the address.
     fn call<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -185,21 +186,18 @@ impl Client {
         }
         let mut response = match body {
             Some(body) => {
-                let request = request.header("content-type", CONTENT_TYPE).body(body.to_string())?;
-                self.agent.run(request)?
+                let request = request.header("content-type", CONTENT_TYPE);
+                self.agent.run(request.body(body.to_string())?)?
             }
             None => self.agent.run(request.body(())?)?,
         };
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(ANSWER_BYTES_MAX)
-            .read_to_string()?;
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        let text = body.read_to_string()?;
         Ok((response.status().as_u16(), text))
     }
 }
 
-/// What an answer says.
+/// The result of an HTTP response.
 fn read<T: DeserializeOwned>(url: &str, subject: &str, status: u16, text: &str) -> Result<T, RegistryError> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -207,29 +205,22 @@ fn read<T: DeserializeOwned>(url: &str, subject: &str, status: u16, text: &str) 
         error_code: u32,
         message: String,
     }
-    let answer = |message: String| RegistryError::Answer {
-        url: url.to_owned(),
-        status,
-        message,
-    };
+    let (url, subject) = (url.to_owned(), subject.to_owned());
+    let answer = |url, message| RegistryError::Answer { url, status, message };
     if (200..300).contains(&status) {
-        return serde_json::from_str(text).map_err(|cause| answer(format!("not the answer of a registry: {cause}")));
+        return serde_json::from_str(text)
+            .map_err(|cause| answer(url, format!("not the answer of a registry: {cause}")));
     }
-    let refusal: Option<Refusal> = serde_json::from_str(text).ok();
-    let subject = subject.to_owned();
-    Err(match (status, refusal) {
-        (401 | 403, _) => RegistryError::Unauthorized {
-            url: url.to_owned(),
-            status,
-        },
+    Err(match (status, serde_json::from_str(text).ok()) {
+        (401 | 403, _) => RegistryError::Unauthorized { url, status },
         (404, Some(Refusal { error_code, .. })) if [NO_SUBJECT, NO_VERSION, NO_SUBJECT_LEVEL].contains(&error_code) => {
             RegistryError::NoSubject(subject)
         }
-        // Any other 404 in the registry's own words; a 404 of some other server is no answer of a registry.
+        // The code shows that this 404 is from a registry and not from another server.
         (404, Some(Refusal { error_code, .. })) if error_code / 100 == 404 => RegistryError::NoSchema(subject),
         (409 | 422, Some(Refusal { message, .. })) => RegistryError::Incompatible { subject, message },
-        (_, Some(Refusal { message, .. })) if !message.is_empty() => answer(message),
-        _ => answer(text.chars().take(200).collect()),
+        (_, Some(Refusal { message, .. })) if !message.is_empty() => answer(url, message),
+        _ => answer(url, text.chars().take(200).collect()),
     })
 }
 
@@ -238,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_apart_by_status_and_by_the_registrys_own_number() {
+    fn an_error_is_classified_by_the_status_and_the_registrys_error_code() {
         for (status, text, reason) in [
             (
                 404,

@@ -1,34 +1,34 @@
-//! What a client of the registry is told. Knows no file of configuration; the keys are its caller's.
+//! The settings of a registry's client. Does not know the configuration file; the caller maps its keys.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the registry is, and how to speak with it.
+/// The registry's addresses and how to call it.
 #[derive(Clone)]
 pub struct Config {
-    /// Addresses of one registry, tried in turn; without a slash at the end.
+    /// The addresses of one registry, tried in turn. They do not end with a slash.
     pub urls: Vec<String>,
     /// `user:password`.
     pub auth: Option<String>,
-    /// The authorities to trust instead of the machine's, a PEM file.
+    /// A PEM file with the authorities to trust. If there is none, those of the machine are trusted.
     pub ca: Option<PathBuf>,
-    /// Register what is missing instead of waiting for someone to do it.
+    /// Whether missing schemas are registered. If not, publishing waits until they are.
     pub auto_register: bool,
-    /// How long one call may take.
+    /// The time limit of one call.
     pub timeout: Duration,
 }
 
 impl Config {
-    /// Takes `http://a:8081, http://b:8081/` apart.
+    /// Parses `http://a:8081, http://b:8081/`.
     ///
     /// # Errors
-    /// The address that is none.
+    /// The first address that is not valid.
     pub fn addresses(text: &str) -> Result<Vec<String>, String> {
         text.split(',').map(|url| address(url.trim())).collect()
     }
 
-    /// Which registry it is, for what is remembered of it.
+    /// The registry's name in the file of ids.
     pub(super) fn name(&self) -> String {
         self.urls.join(",")
     }
@@ -37,7 +37,7 @@ impl Config {
 fn address(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
-    // Who it is stands in a secret of its own: this one is printed.
+    // An address is printed, so it must not contain a user and a password.
     if host.is_empty() || host.contains('@') || url.contains(['?', '#', ' ']) {
         return Err(url.to_owned());
     }

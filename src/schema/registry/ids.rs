@@ -1,8 +1,8 @@
-//! The number of each schema, for a publisher that must not block: what is not known yet is asked by a thread of its own,
-//! again and again, until the registry has an answer.
+//! The registry's id of each schema, for a publisher that must not block. A thread looks up the ids that are not known yet,
+//! and retries until the registry has them.
 //!
-//! A question is asked once and stays until it is answered, or until its schema is no longer in use. Nothing fails: a registry that is down, or does not have the
-//! schema, makes the publisher wait, which is counted and told.
+//! A schema is requested once. Its look-up ends when the registry has the id or when the schema is no longer in use. If the
+//! registry is down or does not have the schema, publishing waits; this is counted and logged.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -12,58 +12,58 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tracing::{info, warn};
 
-use super::cache::{Cache, Entry};
+use super::cache::{Cache, CachedId};
 use super::{Client, Config, Metrics, RegistryError, published, subject_of};
 use crate::lifecycle::Backoff;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Which schema is meant.
+/// A schema whose id is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The topic that its records go to.
+    /// The topic of its records.
     pub topic: &'a str,
-    /// CRC-64-AVRO; one for each command's newest version.
+    /// CRC-64-AVRO.
     pub fingerprint: u64,
     /// The file's text.
     pub schema: &'a str,
 }
 
-/// What is known of the registry's numbers, and who asks for more. Dropping it ends the thread.
+/// The ids that are known, by fingerprint, and the thread that looks up others. Dropping it ends the thread.
 pub struct Ids {
     known: HashMap<u64, u32>,
-    asked: HashSet<u64>,
-    // One for each command at most, so neither channel grows beyond the catalogue.
-    orders: Sender<Order>,
+    requested: HashSet<u64>,
+    // At most one message for each command, so neither channel grows beyond the catalogue.
+    requests: Sender<Request>,
     answers: Receiver<(u64, u32)>,
 }
 
-/// What the thread is told.
-enum Order {
-    Ask(Asked),
-    /// Of the questions, only those about these schemas are still asked.
+/// A message to the thread.
+enum Request {
+    LookUp(LookUp),
+    /// Give up the look-ups of all schemas but these.
     Retain(HashSet<u64>),
 }
 
-struct Asked {
+struct LookUp {
     fingerprint: u64,
     subject: String,
     schema: String,
-    /// How often it failed for the same reason.
+    /// How often in a row it failed for the same reason.
     failures: u64,
     reason: &'static str,
 }
 
 impl Ids {
-    /// Starts the thread; `cache` is the file that remembers.
+    /// Starts the thread. `cache` is the file in which ids are kept.
     ///
     /// # Errors
-    /// When the authorities to trust cannot be read. The registry may be absent.
+    /// If the trusted authorities cannot be read. It is no error if the registry does not answer.
     pub fn start(config: &Config, cache: PathBuf, metrics: Metrics) -> io::Result<Ids> {
-        let (orders, received) = unbounded();
+        let (requests, received) = unbounded();
         let (answer, answers) = unbounded();
-        let mut desk = Desk {
+        let mut worker = Worker {
             client: Client::new(config)?,
             registry: config.name(),
             auto_register: config.auto_register,
@@ -73,94 +73,96 @@ impl Ids {
         };
         std::thread::Builder::new()
             .name("registry".into())
-            .spawn(move || desk.serve(&received, &answer))?;
+            .spawn(move || worker.serve(&received, &answer))?;
         Ok(Ids {
             known: HashMap::new(),
-            asked: HashSet::new(),
-            orders,
+            requested: HashSet::new(),
+            requests,
             answers,
         })
     }
 
-    /// The number, if it is known; if not, it is being asked for, and the caller comes again.
+    /// The id, if it is known. If it is not, the thread looks it up, and the caller must ask again later.
     pub fn id(&mut self, question: Question<'_>) -> Option<u32> {
         if let Some(id) = self.known.get(&question.fingerprint) {
             return Some(*id);
         }
         self.known.extend(self.answers.try_iter());
-        if self.asked.insert(question.fingerprint) {
-            let asked = Asked {
+        if self.requested.insert(question.fingerprint) {
+            let look_up = LookUp {
                 fingerprint: question.fingerprint,
                 subject: subject_of(question.topic),
                 schema: published(question.schema).expect("a catalogue's schemas are JSON"),
                 failures: 0,
                 reason: "",
             };
-            self.send(Order::Ask(asked));
+            self.send(Request::LookUp(look_up));
         }
         self.known.get(&question.fingerprint).copied()
     }
 
-    /// New schemas are in use, known by their fingerprints: questions about others end, whatever the registry says.
+    /// Ends the look-ups of all schemas but these, which are in use from now on.
     pub fn retain(&mut self, fingerprints: impl IntoIterator<Item = u64>) {
         let kept: HashSet<u64> = fingerprints.into_iter().collect();
-        let asked = self.asked.len();
-        self.asked
+        let requested = self.requested.len();
+        self.requested
             .retain(|fingerprint| kept.contains(fingerprint) || self.known.contains_key(fingerprint));
-        if self.asked.len() < asked {
-            self.send(Order::Retain(kept));
+        if self.requested.len() < requested {
+            self.send(Request::Retain(kept));
         }
     }
 
-    fn send(&self, order: Order) {
-        self.orders.send(order).expect("the thread lives as long as this");
+    fn send(&self, request: Request) {
+        self.requests
+            .send(request)
+            .expect("the thread ends only after this is dropped");
     }
 }
 
-/// The thread's side.
-struct Desk {
+/// The state of the thread.
+struct Worker {
     client: Client,
     registry: String,
     auto_register: bool,
     cache: Cache,
     metrics: Metrics,
-    /// Questions without an answer.
-    open: VecDeque<Asked>,
+    /// Look-ups without a result.
+    open: VecDeque<LookUp>,
 }
 
-impl Desk {
-    fn serve(&mut self, orders: &Receiver<Order>, answers: &Sender<(u64, u32)>) {
+impl Worker {
+    fn serve(&mut self, requests: &Receiver<Request>, answers: &Sender<(u64, u32)>) {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
-            orders.try_iter().for_each(|order| self.take(order));
-            let Some(mut asked) = self.open.pop_front() else {
-                match orders.recv() {
-                    Ok(order) => self.take(order),
+            requests.try_iter().for_each(|request| self.take(request));
+            let Some(mut look_up) = self.open.pop_front() else {
+                match requests.recv() {
+                    Ok(request) => self.take(request),
                     Err(_) => return,
                 }
                 continue;
             };
-            match self.answer(&asked) {
+            match self.id(&look_up) {
                 Ok(id) => {
                     backoff.reset();
                     self.metrics.waiting.set(i64::from(!self.open.is_empty()));
-                    if answers.send((asked.fingerprint, id)).is_err() {
+                    if answers.send((look_up.fingerprint, id)).is_err() {
                         return;
                     }
                 }
                 Err(cause) => {
                     self.metrics.waiting.set(1);
                     self.metrics.errors.with_label_values(&[cause.reason()]).inc();
-                    asked.failures = if asked.reason == cause.reason() {
-                        asked.failures + 1
+                    look_up.failures = if look_up.reason == cause.reason() {
+                        look_up.failures + 1
                     } else {
                         1
                     };
-                    asked.reason = cause.reason();
-                    tell(&asked, &cause);
-                    self.open.push_back(asked);
-                    match orders.recv_timeout(backoff.wait()) {
-                        Ok(order) => self.take(order),
+                    look_up.reason = cause.reason();
+                    log_failure(&look_up, &cause);
+                    self.open.push_back(look_up);
+                    match requests.recv_timeout(backoff.wait()) {
+                        Ok(request) => self.take(request),
                         Err(RecvTimeoutError::Timeout) => {}
                         Err(RecvTimeoutError::Disconnected) => return,
                     }
@@ -169,12 +171,12 @@ impl Desk {
         }
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            // A new one may have an answer where the others have none.
-            Order::Ask(asked) => self.open.push_front(asked),
-            Order::Retain(kept) => {
-                self.open.retain(|asked| kept.contains(&asked.fingerprint));
+    fn take(&mut self, request: Request) {
+        match request {
+            // It goes first: it may succeed, while the others have failed before.
+            Request::LookUp(look_up) => self.open.push_front(look_up),
+            Request::Retain(kept) => {
+                self.open.retain(|look_up| kept.contains(&look_up.fingerprint));
                 if self.open.is_empty() {
                     self.metrics.waiting.set(0);
                 }
@@ -182,36 +184,36 @@ impl Desk {
         }
     }
 
-    fn answer(&mut self, asked: &Asked) -> Result<u32, RegistryError> {
-        if let Some(id) = self.cache.get(&self.registry, &asked.subject, asked.fingerprint) {
+    fn id(&mut self, look_up: &LookUp) -> Result<u32, RegistryError> {
+        if let Some(id) = self.cache.get(&self.registry, &look_up.subject, look_up.fingerprint) {
             return Ok(id);
         }
         let id = if self.auto_register {
-            let (id, added) = self.client.register(&asked.subject, &asked.schema)?;
+            let (id, added) = self.client.register(&look_up.subject, &look_up.schema)?;
             if added {
-                info!(subject = asked.subject, id, "registered a schema");
+                info!(subject = look_up.subject, id, "registered a schema");
             }
             id
         } else {
-            self.client.look_up(&asked.subject, &asked.schema)?.id
+            self.client.look_up(&look_up.subject, &look_up.schema)?.id
         };
-        let entry = Entry {
+        let entry = CachedId {
             registry: self.registry.clone(),
-            subject: asked.subject.clone(),
-            fingerprint: asked.fingerprint.to_be_bytes(),
+            subject: look_up.subject.clone(),
+            fingerprint: look_up.fingerprint.to_be_bytes(),
             id,
         };
-        // The number is good without the file too; it is only asked for again after the next start.
+        // Without the file, the id is looked up again after the next start.
         if let Err(cause) = self.cache.put(entry) {
-            warn!(subject = asked.subject, %cause, "cannot write down the registry's ids");
+            warn!(subject = look_up.subject, %cause, "cannot write the file of registry ids");
         }
         Ok(id)
     }
 }
 
-/// An outage of hours is one line a minute, not a flood.
-fn tell(asked: &Asked, cause: &RegistryError) {
-    let Asked { subject, failures, .. } = asked;
+/// Logs the failures number 1, 2, 4, 8 and so on, and each twelfth: one line a minute in a long outage.
+fn log_failure(look_up: &LookUp, cause: &RegistryError) {
+    let LookUp { subject, failures, .. } = look_up;
     if !failures.is_power_of_two() && !failures.is_multiple_of(12) {
         return;
     }
@@ -219,10 +221,10 @@ fn tell(asked: &Asked, cause: &RegistryError) {
         warn!(
             subject,
             attempts = failures,
-            "the schema is not in the registry: publishing waits; run imbridge schemas register"
+            "the schema is not in the registry: publishing waits until it is registered; run imbridge schemas register"
         );
     } else {
-        warn!(subject, attempts = failures, %cause, "no schema id from the registry: publishing waits, callbacks are kept in the spool");
+        warn!(subject, attempts = failures, %cause, "cannot get a schema id from the registry: publishing waits, callbacks stay in the spool");
     }
 }
 
@@ -233,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_about_a_schema_that_is_no_longer_in_use_ends_and_can_be_asked_again() {
+    fn a_look_up_of_a_schema_that_is_no_longer_in_use_ends_and_can_be_requested_again() {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             urls: vec!["http://127.0.0.1:1".into()],
@@ -262,9 +264,9 @@ mod tests {
         for _ in 0..2 {
             assert_eq!((ids.id(question(1)), ids.id(question(2))), (None, None));
             until(1);
-            // One of the two goes on waiting.
+            // One of the two still waits.
             ids.retain([2, 3]);
-            assert_eq!(ids.asked, HashSet::from([2]));
+            assert_eq!(ids.requested, HashSet::from([2]));
             until(1);
             ids.retain([3]);
             until(0);

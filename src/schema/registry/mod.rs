@@ -1,9 +1,8 @@
-//! A schema registry with Confluent's API: which number it has for a schema, so that any stock client can read.
+//! A schema registry with Confluent's API: finds the registry's id of a schema, so that stock clients can read the records.
 //!
-//! [`Ids`] is what publishing asks: it never blocks, a thread of its own looks up, retries, and remembers on disk, so that
-//! a registry that is down holds up nothing but a schema that was never looked up before. [`Client`] is the API itself,
-//! for commands that a person runs. Absent here: Kafka, HTTP as a server, the spool, providers. A subject comes from
-//! the caller.
+//! Publishing uses [`Ids`], which never blocks: a thread looks up ids, retries, and keeps them on disk. If the registry is
+//! down, only schemas that were never looked up before have to wait. The command line uses [`Client`], the API itself.
+//! Absent here: Kafka, HTTP servers, the spool, providers. The caller gives the subjects.
 
 mod cache;
 mod client;
@@ -25,48 +24,42 @@ pub fn subject_of(topic: &str) -> String {
     format!("{topic}-value")
 }
 
-/// Why there is no number for a schema. Every kind can pass: the caller waits and asks again.
+/// Why there is no id for a schema. Every cause can be temporary, so the caller waits and retries.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// None of the addresses gave an answer.
+    /// No address answered.
     #[error("no answer from {url}: {cause}")]
     Unreachable {
         /// The last address that was tried.
         url: String,
-        /// What happened.
         cause: String,
     },
-    /// It wants other credentials.
+    /// The registry refuses the credentials.
     #[error("{url} refuses schemas.registry_auth with status {status}")]
     Unauthorized {
-        /// The address.
         url: String,
         /// 401 or 403.
         status: u16,
     },
-    /// It knows no such subject.
     #[error("the registry has no subject {0}")]
     NoSubject(String),
-    /// It knows the subject, and not this schema under it.
+    /// The registry has the subject, but not this schema under it.
     #[error("the registry does not have this schema under {0}")]
     NoSchema(String),
-    /// The schema does not go with what is there.
+    /// The schema is not compatible with the subject's versions.
     #[error("{subject} does not take this schema: {message}")]
     Incompatible {
-        /// The subject.
         subject: String,
-        /// The registry's words.
+        /// The registry's error message.
         message: String,
     },
-    /// An answer that is none of those.
+    /// Any other answer.
     #[error("{url} answers with status {status}: {message}")]
     Answer {
-        /// The address.
         url: String,
-        /// Its status.
         status: u16,
-        /// The registry's words, or what is wrong with them.
+        /// The registry's error message, or why the answer is not valid.
         message: String,
     },
 }
@@ -83,12 +76,12 @@ impl RegistryError {
         }
     }
 
-    /// The schema is not there, and registering it is the remedy.
+    /// Whether the schema must be registered.
     pub fn is_unregistered(&self) -> bool {
         matches!(self, Self::NoSubject(_) | Self::NoSchema(_))
     }
 
-    /// Another address may do better.
+    /// Whether another address may give a better answer.
     fn is_of_the_address(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,

@@ -1,20 +1,19 @@
-//! The text of a schema as a registry gets it. Knows attributes by name, not what they mean.
+//! The text of a schema that is sent to a registry. Knows attributes by name, not their meaning.
 
 use serde_json::Value;
 
 use super::super::fingerprint::strip;
 
-/// The bridge's own attributes (`schemas/README.md`).
+/// The attributes that only the bridge reads (`schemas/README.md`).
 const OWN: [&str; 5] = ["imbridge", "spellings", "unit", "json", "unique"];
 
-/// The schema without the attributes that only the bridge reads, on one line.
+/// The schema on one line, without the attributes that only the bridge reads.
 ///
-/// A registry's normalisation keeps attributes that it does not know, so a changed key expression or one more spelling,
-/// which no reader can see, would be a new version there, with a new number. Documentation and logical types stay: they
-/// are for readers.
+/// A registry's normalisation keeps unknown attributes. So with them, a changed key expression or a new spelling would be a
+/// new version with a new id, although readers see no difference. Documentation and logical types stay: readers use them.
 ///
 /// # Errors
-/// When the text is not JSON; a catalogue holds none such.
+/// If the text is not JSON. The schemas of a catalogue always are.
 pub fn published(schema: &str) -> serde_json::Result<String> {
     let mut json: Value = serde_json::from_str(schema)?;
     strip(&OWN, &mut json);

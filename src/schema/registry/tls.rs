@@ -1,4 +1,4 @@
-//! Whom a client trusts. Knows no request.
+//! The TLS settings of HTTP clients: which authorities they trust. Knows no request.
 
 use std::io;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-/// The authorities of a PEM file, or this machine's where there is none.
+/// Trusts the authorities of a PEM file. Without a file, trusts those of this machine.
 ///
 /// # Errors
-/// When the file cannot be read or holds no certificate.
+/// If the file cannot be read or contains no certificate.
 pub fn tls(ca: Option<&Path>) -> io::Result<TlsConfig> {
     let roots = match ca {
         Some(path) => read(path)?,
@@ -42,7 +42,8 @@ fn read(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
     Ok(found)
 }
 
-/// What of the machine's store cannot be read is left out: a certificate that is missing then says so in its turn.
+/// The authorities of this machine. Those that cannot be read are left out: a server that needs one is then not trusted,
+/// and the error says so.
 fn machine() -> Vec<Certificate<'static>> {
     let found = rustls_native_certs::load_native_certs().certs;
     found.iter().map(|der| Certificate::from_der(der).to_owned()).collect()

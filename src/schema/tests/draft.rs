@@ -1,12 +1,12 @@
-//! Drafts: what is inferred from bodies, and that what comes out is a schema once a person has written the words.
+//! Drafts: the types that are inferred from bodies, and that a draft is a valid schema once its documentation is written.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::says;
-use crate::schema::{Catalogue, Draft, DraftError, Drafted, Sample, draft, lint};
+use super::assert_contains;
+use crate::schema::{Catalogue, Draft, DraftError, Drafted, OrderedJson, draft, lint};
 
 fn from(bodies: &[Value], unmapped: &[Value]) -> Draft {
     Draft {
@@ -20,7 +20,7 @@ fn from(bodies: &[Value], unmapped: &[Value]) -> Draft {
     }
 }
 
-fn sample(body: &Value) -> Sample {
+fn sample(body: &Value) -> OrderedJson {
     serde_json::from_str(&body.to_string()).expect("JSON")
 }
 
@@ -53,11 +53,11 @@ fn names(record: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Does a person's part.
-fn write_words(dir: &Path, number: u32) {
+/// Writes the documentation, as a person must.
+fn write_docs(dir: &Path, number: u32) {
     let path = dir.join(format!("test/All.Kinds/v{number}.avsc"));
     let text = std::fs::read_to_string(&path).expect("a draft");
-    std::fs::write(path, text.replace("TODO: say", "Words that say")).expect("written");
+    std::fs::write(path, text.replace("TODO: say", "Documentation that assert_contains")).expect("written");
 }
 
 fn drafted(draft_of: &Draft) -> (TempDir, Drafted) {
@@ -102,7 +102,7 @@ fn types_are_inferred_from_all_bodies_by_the_rules_of_the_folder() {
 }
 
 #[test]
-fn fields_and_the_sample_stand_as_they_were_sent() {
+fn fields_keep_their_order_and_the_sample_keeps_its_text() {
     let text = r#"{"Zebra": 1.50, "Ant": {"b": 1, "a": 2}}"#;
     let mut of = from(&[], &[]);
     of.key = None;
@@ -117,11 +117,11 @@ fn fields_and_the_sample_stand_as_they_were_sent() {
     assert_eq!(names(&field(&schema, "Ant")["type"][1]), ["b", "a"]);
     let sample = std::fs::read_to_string(dir.path().join("test/All.Kinds/sample.json")).expect("a sample");
     assert_eq!(sample, format!("{text}\n"));
-    says(&drafted.notes.join("\n"), &["the key is the app"]);
+    assert_contains(&drafted.notes.join("\n"), &["the key is the app"]);
 }
 
 #[test]
-fn a_draft_loads_and_lint_wants_only_the_words() {
+fn a_draft_loads_and_lint_asks_only_for_documentation() {
     let (dir, _) = drafted(&two_bodies());
     assert!(Catalogue::load(dir.path()).is_ok());
     let report = lint(dir.path());
@@ -130,18 +130,18 @@ fn a_draft_loads_and_lint_wants_only_the_words() {
         report.findings.iter().all(|finding| finding.found.contains("TODO")),
         "{report:?}"
     );
-    write_words(dir.path(), 1);
+    write_docs(dir.path(), 1);
     assert_eq!(lint(dir.path()).findings, []);
 }
 
 #[test]
 fn the_next_version_adds_what_no_version_declares() {
     let (dir, _) = drafted(&two_bodies());
-    write_words(dir.path(), 1);
+    write_docs(dir.path(), 1);
     let bodies = [json!({"Seq": 1, "New": 1, "Odd-Name": "x", "List": [{"Added": 1}, {"Added": 2}]})];
     let unmapped = [json!({"List/0/Other": "{\"a\": 1}", "Newer#2": "{\"a\": 1}", "EventTime": "\"x\""})];
     let next = draft(dir.path(), &from(&bodies, &unmapped)).expect("a draft");
-    says(
+    assert_contains(
         &next.notes.join("\n"),
         &[
             "EventTime is declared",
@@ -154,14 +154,14 @@ fn the_next_version_adds_what_no_version_declares() {
     assert_eq!(names[names.len() - 7..names.len() - 4], ["New", "Newer", "spool"]);
     assert_eq!(field(&field(&schema, "Newer")["type"][1], "a")["type"][1], "long");
     assert_eq!(field(&schema, "List"), field(&version(dir.path(), 1), "List"));
-    write_words(dir.path(), 2);
+    write_docs(dir.path(), 2);
     assert_eq!(lint(dir.path()).findings, []);
     let again = draft(dir.path(), &from(&bodies, &unmapped)).expect_err("nothing new");
     assert!(matches!(again, DraftError::NothingNew(2, _)), "{again}");
 }
 
 #[test]
-fn without_a_body_or_a_good_name_there_is_no_draft() {
+fn a_draft_needs_a_body_and_a_valid_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for bodies in [&[][..], &[json!(1)]] {
         let error = draft(dir.path(), &from(bodies, &[])).expect_err("no body");

@@ -1,11 +1,11 @@
-//! What goes into which field, in which order, and what a body yields beside its record.
+//! Which value goes into which field, in which order, and what a body yields beside its record.
 
 use serde_json::{Value, json};
 
 use super::{Bench, kinds};
 use crate::schema::EncodeError;
 
-/// The field's value after the body `{"<field>": <sent>}`, and what was left over.
+/// The field's value and the `unmapped` map for the body `{"<field>": <sent>}`.
 fn field(name: &str, sent: &str) -> (Value, Value) {
     let (record, _) = Bench::new(kinds()).record(&format!("{{\"{name}\": {sent} }}"));
     (record[name].clone(), record["unmapped"].clone())
@@ -72,7 +72,7 @@ fn an_instant_that_readers_do_not_have_is_left_over() {
     for sent in ["9223372036854775807", "253402300800000", "-62135596800001"] {
         leaves("Time", sent);
         leaves("Time", &format!("\"{sent}\""));
-        // A count of seconds is a plain long to every reader.
+        // For readers, a count of seconds is only a long.
         holds("Seconds", sent, json!(sent.parse::<i64>().expect("an integer")));
     }
 }
@@ -100,7 +100,7 @@ fn the_events_time_is_the_first_alternative_above_zero_in_milliseconds() {
 }
 
 #[test]
-fn a_double_field_holds_numbers_that_a_double_names() {
+fn a_double_field_holds_numbers_that_a_double_represents_exactly() {
     holds("Double", "0.1", json!(0.1));
     holds("Double", r#""2.50""#, json!(2.5));
     holds("Double", "1e3", json!(1000.0));
@@ -230,7 +230,7 @@ fn key_and_time_come_from_the_body() {
 }
 
 #[test]
-fn what_is_no_json_object_is_refused_with_its_reason() {
+fn a_body_that_is_not_a_json_object_is_refused_with_its_reason() {
     let mut bench = Bench::new(kinds());
     let deep = |levels: usize| format!("{}{}", r#"{"x":"#.repeat(levels), "1".to_owned() + &"}".repeat(levels));
     for (body, reason) in [

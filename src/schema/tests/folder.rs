@@ -1,19 +1,19 @@
-//! Which folders and schemas are accepted, and what is said about the others.
+//! Which folders and schemas are accepted, and the errors for the others.
 
 use serde_json::{Value, json};
 
-use super::{Bench, META, folder, kinds, load, optional, says, schema, shipped, with, without, write};
+use super::{Bench, META, assert_contains, folder, kinds, load, optional, schema, shipped, with, without, write};
 use crate::callback::{Answer, CommandRule, Phase};
 use crate::schema::{Catalogue, DecodeError, LoadError};
 
-/// What is said of a schema that breaks a rule.
-fn complaint(schema: Value) -> String {
+/// The error for a schema that breaks a rule.
+fn error_of(schema: Value) -> String {
     load(&[schema]).expect_err("a broken rule").to_string()
 }
 
-/// The usual schema with another value at a place is refused, and each of these is said.
+/// The schema with another value at this place is refused, with an error that contains these parts.
 fn refused(at: &str, value: Value, parts: &[&str]) {
-    says(&complaint(with(kinds(), at, value)), parts);
+    assert_contains(&error_of(with(kinds(), at, value)), parts);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn attributes_are_read() {
 }
 
 #[test]
-fn a_complaint_names_the_file_the_place_the_value_and_what_is_allowed() {
+fn an_error_names_the_file_the_place_the_value_and_what_is_allowed() {
     let file = "test/All.Kinds/v1.avsc";
     let parts = [file, "$.fields[1].type[1]", "\"float\"", "\"string\", \"long\""];
     refused("/fields/1/type", json!(["null", "float"]), &parts);
@@ -103,8 +103,8 @@ fn unions_other_than_null_first_with_null_as_default_are_refused() {
     }
     let default = "/fields/0/default";
     refused(default, json!(""), &["$.fields[0].default", "null"]);
-    let missing = complaint(without(kinds(), default));
-    says(&missing, &["$.fields[0].default", "nothing"]);
+    let missing = error_of(without(kinds(), default));
+    assert_contains(&missing, &["$.fields[0].default", "nothing"]);
 }
 
 #[test]
@@ -122,13 +122,13 @@ fn the_bridges_own_fields_must_be_there_last_and_in_their_one_shape() {
     let all =
         "at the end, in this order, what the bridge writes: spool, spool_seq, spool_part, meta, unmapped; take these";
     for missing in 13..18 {
-        let complaint = complaint(without(kinds(), &format!("/fields/{missing}")));
-        says(&complaint, &["$.fields:", all]);
+        let error = error_of(without(kinds(), &format!("/fields/{missing}")));
+        assert_contains(&error, &["$.fields:", all]);
     }
     for (one, other) in [(12, 13), (13, 14), (16, 17)] {
         let mut swapped = kinds();
         swapped["fields"].as_array_mut().expect("fields").swap(one, other);
-        says(&complaint(swapped), &["$.fields:", all]);
+        assert_contains(&error_of(swapped), &["$.fields:", all]);
     }
     refused(
         "/fields/13/type",
@@ -183,7 +183,7 @@ fn attributes_of_the_bridge_are_checked() {
         ("identity", json!(["Nowhere"])),
         ("identity", json!(["Flag"])),
         ("identity", json!(["Seconds"])),
-        // Not said to be the IM server's own.
+        // Not declared unique.
         ("identity", json!(["Text"])),
         ("identity", json!(["Time", "One.Id"])),
         ("sequence", json!("Long")),
@@ -200,7 +200,7 @@ fn attributes_of_the_bridge_are_checked() {
         ("/imbridge/key", "key"),
         ("/imbridge", "$.imbridge"),
     ] {
-        says(&complaint(without(kinds(), at)), &[named, "nothing"]);
+        assert_contains(&error_of(without(kinds(), at)), &[named, "nothing"]);
     }
 }
 
@@ -221,8 +221,8 @@ fn attributes_of_a_field_are_checked() {
     }
     refused("/fields/1/name", json!("Text"), &["Text", "twice"]);
     let chosen = with(kinds(), "/fields/1/name", json!("operationID"));
-    says(
-        &complaint(with(chosen, "/fields/1/unique", json!(true))),
+    assert_contains(
+        &error_of(with(chosen, "/fields/1/unique", json!(true))),
         &["$.fields[1]", "operationID is the caller's choice"],
     );
 }
@@ -234,7 +234,7 @@ fn the_records_name_must_be_that_of_its_folder() {
 }
 
 #[test]
-fn nothing_else_may_lie_in_the_folder() {
+fn other_files_in_the_folder_are_refused() {
     let good = kinds().to_string();
     let beside = |path: &str, text: &str| {
         let dir = folder(&[kinds()]);
@@ -258,14 +258,14 @@ fn nothing_else_may_lie_in_the_folder() {
         assert!(matches!(error, LoadError::Layout { .. }), "{stray}: {error}");
     }
     let bad_name = good.replace("\"Inner\"", "\"In ner\"");
-    for (text, said) in [("{", "not JSON"), (&bad_name, "Avro")] {
-        let error = beside("test/All.Kinds/v1.avsc", text).expect_err(said);
-        says(&error.to_string(), &["v1.avsc", said]);
+    for (text, cause) in [("{", "not JSON"), (&bad_name, "Avro")] {
+        let error = beside("test/All.Kinds/v1.avsc", text).expect_err(cause);
+        assert_contains(&error.to_string(), &["v1.avsc", cause]);
     }
 }
 
 #[test]
-fn what_is_no_whole_record_is_not_decoded() {
+fn incomplete_and_overlong_records_are_not_decoded() {
     let mut bench = super::Bench::new(kinds());
     let (mut bytes, _) = bench.bytes("{}").expect("a good body");
     assert!(matches!(bench.catalogue.decode(b"{}"), Err(DecodeError::NotFramed)));

@@ -1,4 +1,4 @@
-//! What other implementations must agree with: fingerprints, and the bytes of one record.
+//! Values on which other implementations must agree: fingerprints, and the shipped samples.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{META, lossless, shipped};
 use crate::schema::{Command, Encoder};
 
-/// Made with Python's fastavro 1.13.1: `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`, which writes
-/// the eight bytes in little-endian order, as they stand in the header.
+/// Computed with Python's fastavro 1.13.1: `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`. It writes the
+/// eight bytes in little-endian order, as in the header.
 const FINGERPRINTS: [(&str, &str, &str); 4] = [
     ("openim", "callbackAfterTransferGroupOwnerCommand", "0b8dab9b5ff427f9"),
     ("tencent", "Group.CallbackAfterChangeGroupOwner", "bd3c5275b7bfd8da"),
@@ -25,7 +25,7 @@ fn fingerprints_are_those_of_fastavro() {
     }
 }
 
-/// What a sample has that its schema cannot hold: this one quotes a boolean.
+/// The values of a sample that its schema cannot hold: this sample has a boolean in quotes.
 fn left_over(command: &str) -> &'static [&'static str] {
     match command {
         "Room.CallbackAfterUpdateRoomInfo" => &["RoomInfo/IsCloudRecordingDisabled"],
@@ -33,7 +33,7 @@ fn left_over(command: &str) -> &'static [&'static str] {
     }
 }
 
-/// The events of a body: itself, or the elements of its batch.
+/// The events of a body: the elements of a batch, or the body itself.
 fn events_of(command: &Command, body: &str) -> Vec<String> {
     let Some(list) = &command.rule().expand else {
         return vec![body.to_owned()];
@@ -48,7 +48,7 @@ fn events_of(command: &Command, body: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_shipped_sample_is_encoded_whole_and_read_back() {
+fn every_shipped_sample_is_encoded_completely_and_decoded() {
     let catalogue = shipped();
     let mut encoder = Encoder::new();
     for command in catalogue.commands() {
@@ -86,7 +86,7 @@ fn every_shipped_sample_is_encoded_whole_and_read_back() {
 }
 
 #[test]
-fn a_live_room_that_is_closed_or_changed_is_the_key_wherever_it_stands() {
+fn the_room_is_the_key_of_a_live_rooms_event_at_both_paths() {
     let catalogue = shipped();
     for name in ["Live.CallbackAfterDestroyRoom", "Live.CallbackAfterUpdateRoomInfo"] {
         let command = catalogue.command("tencent", name).expect(name);

@@ -1,11 +1,11 @@
-//! What makes equal bodies one event, and the number of an event in its group.
+//! The identity of a body, and the number of an event in its group.
 
 use serde_json::{Value, json};
 
 use super::{Bench, META, kinds};
 use crate::schema::{Encoder, Meta, Numbered};
 
-/// `kinds`, with ids that the IM server makes.
+/// `kinds`, with ids that are declared unique.
 fn unique() -> Value {
     let mut schema = kinds();
     for id in ["/fields/0", "/fields/1", "/fields/8/type/1/fields/0"] {
@@ -32,7 +32,7 @@ fn a_body_is_identified_by_one_field_with_a_value() {
         (r#"{"Text": "", "Long": 0, "Time": 0}"#, false),
         (r#"{"Text": "0"}"#, false),
         (r#"{"Text": null, "Long": [7]}"#, false),
-        // Seconds, and a clock that knows nothing finer.
+        // Seconds, and a clock with a resolution of one second.
         (r#"{"Time": 1670574414}"#, false),
         (r#"{"Time": 1670574414000}"#, false),
         (r#"{"Seconds": 1670574414}"#, false),
@@ -45,7 +45,7 @@ fn a_body_is_identified_by_one_field_with_a_value() {
 }
 
 #[test]
-fn the_event_is_named_by_its_content_only_where_the_body_has_an_identity() {
+fn the_event_id_is_the_content_id_only_if_the_body_has_an_identity() {
     let bench = bench();
     let command = bench.catalogue.command("test", "All.Kinds").expect("it is there");
     let meta = Meta {

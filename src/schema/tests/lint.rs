@@ -1,10 +1,10 @@
-//! What lint finds: each finding has a case, and the shipped folder has none.
+//! The findings of lint: each has a case here, and the shipped folder has none.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{adding, folder, kinds, optional, says, with, without, write};
+use super::{adding, assert_contains, folder, kinds, optional, with, without, write};
 use crate::schema::{Report, lint, publish};
 
 fn texts(report: &Report) -> String {
@@ -37,7 +37,7 @@ fn every_fault_of_every_file_is_found() {
     write(&dir, "test/Gap/v2.avsc", "{}");
     write(&dir, "notes.txt", "");
     let report = lint(dir.path());
-    says(
+    assert_contains(
         &texts(&report),
         &[
             "notes.txt at $: found not a provider's folder",
@@ -55,23 +55,23 @@ fn every_fault_of_every_file_is_found() {
 }
 
 #[test]
-fn two_commands_of_the_same_record_are_found() {
+fn two_commands_with_the_same_record_are_found() {
     let dir = folder(&[kinds()]);
     write(&dir, "test/ALL.Kinds/v1.avsc", &kinds().to_string());
-    says(
+    assert_contains(
         &texts(&lint(dir.path())),
         &["the same record as that of test/ALL.Kinds"],
     );
 }
 
 #[test]
-fn documentation_that_says_nothing_is_found_at_every_depth() {
+fn documentation_that_is_not_useful_is_found_at_every_depth() {
     let deep = "/fields/8/type/1/fields/2/type/1/items/fields/0/doc";
     let schema = with(kinds(), deep, json!("An id."));
     let schema = with(schema, "/fields/0/doc", json!("The text."));
     let found = texts(&lint(folder(&[with(schema, "/doc", json!("TODO: say when."))]).path()));
     let deep = "$.fields[8].type[1].fields[2].type[1].items.fields[0].doc: found \"An id.\"";
-    says(
+    assert_contains(
         &found,
         &["$.doc: found \"TODO", "$.fields[0].doc: found \"The text.\"", deep],
     );
@@ -87,10 +87,10 @@ fn a_version_that_adds_a_field_is_clean() {
 }
 
 #[test]
-fn versions_that_cannot_read_each_other_are_found_also_when_they_are_not_neighbours() {
+fn versions_that_cannot_read_each_other_are_found_even_if_others_are_between_them() {
     let other = with(kinds(), "/fields/1/type/1", json!("string"));
     let found = texts(&lint(folder(&[kinds(), without(kinds(), "/fields/1"), other]).path()));
-    says(
+    assert_contains(
         &found,
         &[
             "v3.avsc at $: found records that v1 cannot read",
@@ -128,7 +128,7 @@ fn kinds_that_are_not_defined_and_paths_that_lead_nowhere_are_found_all_at_once(
             json!({"kind": "a.b", "targets": "List[].Level"}),
             &["is not a string, or a list of them"],
         ),
-        (json!({"kind": "a.b", "targets": "List[0].Id"}), &["is no path"]),
+        (json!({"kind": "a.b", "targets": "List[0].Id"}), &["is not a path"]),
         (json!({"kind": "a.b", "targets": []}), &[]),
         (
             json!({"kind": "a.b", "targets": ""}),
@@ -173,7 +173,7 @@ fn kinds_that_are_not_defined_and_paths_that_lead_nowhere_are_found_all_at_once(
             r#"{"a.b": {"means": "B.", "actor": "Who.", "targets": "Whom."}, "a.c": {"means": "C.", "actor": null, "targets": null}}"#,
         );
         let report = lint(dir.path());
-        says(&texts(&report), expected);
+        assert_contains(&texts(&report), expected);
         assert_eq!(report.findings.len(), expected.len(), "{declared}: {}", texts(&report));
     }
     let dir = folder(&[kinds()]);
@@ -186,12 +186,12 @@ fn kinds_that_are_not_defined_and_paths_that_lead_nowhere_are_found_all_at_once(
         ),
     ] {
         write(&dir, "kinds.json", text);
-        says(&texts(&lint(dir.path())), &[expected]);
+        assert_contains(&texts(&lint(dir.path())), &[expected]);
     }
 }
 
 #[test]
-fn what_a_published_version_means_may_be_said_later() {
+fn the_kind_of_a_published_version_may_be_added_later() {
     let dir = folder(&[kinds()]);
     publish(dir.path()).expect("a good folder");
     write(&dir, "kinds.json", r#"{"a.b": {"means": "B.", "actor": "Who."}}"#);
@@ -205,7 +205,7 @@ fn what_a_published_version_means_may_be_said_later() {
 }
 
 #[test]
-fn a_published_version_must_stay_as_it_is_but_for_its_words() {
+fn a_published_version_must_not_change_except_for_its_documentation() {
     let dir = folder(&[kinds()]);
     assert_eq!(publish(dir.path()).expect("a good folder"), ["test/All.Kinds/v1"]);
     assert_eq!(publish(dir.path()).expect("a good folder"), Vec::<String>::new());
@@ -224,15 +224,15 @@ fn a_published_version_must_stay_as_it_is_but_for_its_words() {
     ] {
         write(&dir, "test/All.Kinds/v1.avsc", &changed.to_string());
         let report = lint(dir.path());
-        says(&texts(&report), &[expected]);
+        assert_contains(&texts(&report), &[expected]);
         assert_eq!(report.findings.len(), usize::from(!expected.is_empty()), "{expected}");
         assert!(report.not_published.is_empty());
     }
     std::fs::rename(dir.path().join("test/All.Kinds"), dir.path().join("test/All.Sorts")).expect("renamed");
-    says(
+    assert_contains(
         &texts(&lint(dir.path())),
-        &["published.json at $[\"test/All.Kinds/v1\"]: found an entry whose file is gone"],
+        &["published.json at $[\"test/All.Kinds/v1\"]: found an entry without its file"],
     );
     write(&dir, "published.json", "[");
-    says(&texts(&lint(dir.path())), &["published.json at $"]);
+    assert_contains(&texts(&lint(dir.path())), &["published.json at $"]);
 }

@@ -1,6 +1,6 @@
-//! An independent judge: every leaf of a body is in the record or in its `unmapped` map, exactly, and the record holds
-//! nothing else. Reads the body by serde_json, keeping order, repetitions and the text of every value, and knows
-//! nothing of plans.
+//! An independent check: every leaf of a body is exactly in the record or in its `unmapped` map, and the record contains
+//! nothing else. It reads the body with serde_json, keeps the order, the repetitions and the text of every value, and does
+//! not use plans.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// Panics unless `record`, written with `schema`, holds all of `body` and no more.
+/// Panics unless `record`, written with `schema`, contains all of `body` and nothing else.
 pub fn check(body: &str, schema: &Value, record: &Value) {
     let unmapped = record["unmapped"].as_object().expect("a map");
     let repetitions_max = unmapped.len() + 1;
@@ -31,14 +31,14 @@ pub fn check(body: &str, schema: &Value, record: &Value) {
 
 struct Judge<'b> {
     body: &'b str,
-    /// What has not been accounted for yet.
+    /// The entries that have not been found in the body yet.
     unmapped: Map<String, Value>,
     repetitions_max: usize,
     records: HashMap<String, Value>,
 }
 
 impl Judge<'_> {
-    /// Remembers the records that a schema defines, for fields that name them.
+    /// Collects the records that a schema defines, for fields that use their names.
     fn learn(&mut self, node: &Value) {
         match node {
             Value::Object(entries) => {
@@ -93,7 +93,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether the value is in the record: as itself, or piece by piece.
+    /// Whether the value is in the record, as a whole or in its parts.
     fn value(&mut self, raw: &RawValue, kind: &Value, held: &Value, path: &str) -> bool {
         let sent = raw.get();
         if sent == "null" || held.is_null() {
@@ -135,7 +135,7 @@ impl Judge<'_> {
         assert_eq!(rest.next(), None, "{path} has too many items\n{}", self.body);
     }
 
-    /// Finds the text under the path or, for a repeated name, under the path and a number.
+    /// Removes the entry with this text: under the path or, for a repeated name, under the path with a number.
     fn take(&mut self, path: &str, raw: &RawValue) -> bool {
         let repetitions = (2..=self.repetitions_max).map(|number| format!("{path}#{number}"));
         let key = std::iter::once(path.to_owned())
@@ -149,7 +149,7 @@ fn is_sent(text: &Value, readable_text: &str) -> bool {
     text.as_str().is_some_and(|text| readable(text) == readable_text)
 }
 
-/// The same JSON, with U+FFFD in the place of each half of a surrogate pair: serde_json reads no string with one, and no name.
+/// The same JSON with U+FFFD in place of each unpaired surrogate, which serde_json cannot read in strings and names.
 fn readable(json: &str) -> String {
     let unit = |escape: &str| escape.get(2..6).and_then(|digits| u16::from_str_radix(digits, 16).ok());
     let (mut text, mut rest) = (String::with_capacity(json.len()), json);
@@ -199,7 +199,7 @@ fn same_scalar(sent: &str, held: &Value) -> bool {
     }
 }
 
-/// An object's entries as they were sent.
+/// An object's entries, in the order in which they were sent.
 struct Entries(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Entries {

@@ -1,4 +1,4 @@
-//! What events mean: found on the way through a body, and only for who asks.
+//! The meaning of events: it is found while a body is encoded, and only if the encoder was made for it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{META, kinds, load, shipped, with};
 use crate::schema::kinds::Kinds;
 use crate::schema::{Catalogue, Encoder, Meaning};
 
-/// A catalogue of one command that declares this.
+/// A catalogue of one command with this declaration.
 fn declaring(declared: Value) -> Catalogue {
     let mut imbridge = json!({"phase": "after", "key": "Text | List[0].Id"});
     let entries = declared.as_object().expect("an object").clone();
@@ -24,10 +24,10 @@ fn meaning<'c>(catalogue: &'c Catalogue, encoder: &mut Encoder, body: &str) -> M
     encoder.meaning(command)
 }
 
-/// A body, and the kind, the actor and the targets that it has.
+/// A body, and its kind, actor and targets.
 type Case<'c> = (&'c str, Option<&'c str>, Option<&'c str>, &'c [&'c str]);
 
-/// One encoder for all bodies: what one left behind must not be seen with the next.
+/// All bodies use one encoder: the values of one body must not appear in the next.
 fn means(declared: Value, cases: &[Case<'_>]) {
     let catalogue = declaring(declared);
     let mut encoder = Encoder::with_meanings();
@@ -122,7 +122,7 @@ fn a_single_target_keeps_its_place_in_front_of_others() {
 }
 
 #[test]
-fn a_kind_can_depend_on_a_value_and_without_one_nothing_is_said() {
+fn a_kind_can_depend_on_a_value_and_other_values_give_no_kind() {
     means(
         json!({"kind": {"by": "One.Level", "is": {"1": "a.one", "2": "a.two"}}, "actor": "Text"}),
         &[
@@ -145,13 +145,13 @@ fn a_kind_can_depend_on_a_value_and_without_one_nothing_is_said() {
 }
 
 #[test]
-fn an_encoder_that_was_not_asked_keeps_and_says_nothing() {
+fn an_encoder_without_meanings_gives_an_empty_meaning() {
     let catalogue = declaring(json!({"kind": "a.b", "actor": "Text"}));
-    let said = meaning(&catalogue, &mut Encoder::new(), r#"{"Text": "a"}"#);
-    assert_eq!(said, Meaning::default());
+    let found = meaning(&catalogue, &mut Encoder::new(), r#"{"Text": "a"}"#);
+    assert_eq!(found, Meaning::default());
 }
 
-/// `kinds.json` is made by `kinds.py` beside it from the same declarations.
+/// `kinds.py` generates `kinds.json`, which is in the same folder, from the same declarations.
 #[test]
 fn each_sample_means_what_python_finds_in_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -159,7 +159,7 @@ fn each_sample_means_what_python_finds_in_it() {
     let golden: Value = serde_json::from_str(&golden).expect("JSON");
     let catalogue = shipped();
     let mut encoder = Encoder::with_meanings();
-    let mut said = serde_json::Map::new();
+    let mut found = serde_json::Map::new();
     for command in catalogue.commands() {
         let name = format!("{}/{}", command.provider(), command.name());
         let body = std::fs::read(root.join("schemas").join(&name).join("sample.json")).expect("it has a sample");
@@ -167,10 +167,10 @@ fn each_sample_means_what_python_finds_in_it() {
         encoded.unwrap_or_else(|error| panic!("{error}: {name}"));
         let Meaning { kind, actor, targets } = encoder.meaning(command);
         if kind.is_some() {
-            said.insert(name, json!({"kind": kind, "actor": actor, "targets": targets}));
+            found.insert(name, json!({"kind": kind, "actor": actor, "targets": targets}));
         }
     }
-    assert_eq!(Value::Object(said), golden);
+    assert_eq!(Value::Object(found), golden);
 }
 
 #[test]

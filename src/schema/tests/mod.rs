@@ -1,4 +1,4 @@
-//! Tests of the part as a whole, and what they share: a schema with every kind of field, and a folder to load it from.
+//! Tests of the part as a whole. Shared by them: a schema with every type of field, and a folder to load it from.
 
 mod draft;
 mod encoding;
@@ -18,7 +18,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::draft::bridge_fields;
+use super::compile::bridge_fields;
 use super::{Catalogue, EncodeError, Encoded, Encoder, LoadError, Meta};
 
 const META: Meta<'static> = Meta {
@@ -43,7 +43,7 @@ fn optional(name: &str, kind: Value) -> Value {
     json!({"name": name, "doc": "What is known about it.", "type": ["null", kind], "default": null})
 }
 
-/// A schema with this value at a place that is there, or in an object that is.
+/// The schema with this value at a JSON pointer, whose parent must exist.
 fn with(mut schema: Value, at: &str, value: Value) -> Value {
     match schema.pointer_mut(at) {
         Some(there) => *there = value,
@@ -55,7 +55,7 @@ fn with(mut schema: Value, at: &str, value: Value) -> Value {
     schema
 }
 
-/// A schema without what is at this place.
+/// The schema without the value at a JSON pointer.
 fn without(mut schema: Value, at: &str) -> Value {
     let (parent, last) = at.rsplit_once('/').expect("a JSON pointer");
     match schema.pointer_mut(parent).expect(at) {
@@ -65,7 +65,7 @@ fn without(mut schema: Value, at: &str) -> Value {
     schema
 }
 
-/// A record with one more field, in front of the others.
+/// The record with one more field, before the others.
 fn adding(mut record: Value, field: Value) -> Value {
     record["fields"].as_array_mut().expect("fields").insert(0, field);
     record
@@ -92,7 +92,7 @@ fn schema(imbridge: Value, mut fields: Vec<Value>) -> Value {
     root
 }
 
-/// A record with every kind of field, also inside records and arrays.
+/// A record with every type of field, also inside records and arrays.
 fn kinds() -> Value {
     let inner = record(
         "Inner",
@@ -135,7 +135,7 @@ fn write(dir: &TempDir, path: &str, text: &str) {
     std::fs::write(path, text).expect("a file");
 }
 
-/// A folder that holds these versions of one command.
+/// A folder with these versions of one command.
 fn folder(versions: &[Value]) -> TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     for (number, schema) in (1..).zip(versions) {
@@ -148,13 +148,13 @@ fn load(versions: &[Value]) -> Result<Catalogue, LoadError> {
     Catalogue::load(folder(versions).path())
 }
 
-fn says(complaint: &str, parts: &[&str]) {
+fn assert_contains(text: &str, parts: &[&str]) {
     for part in parts {
-        assert!(complaint.contains(part), "{part:?} is not in: {complaint}");
+        assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }
 
-/// A schema and all that is needed to encode with it and to read the result.
+/// A schema with its catalogue and an encoder.
 struct Bench {
     schema: Value,
     catalogue: Catalogue,
@@ -171,7 +171,7 @@ impl Bench {
         }
     }
 
-    /// Encodes behind other bytes, which must stay as they are.
+    /// Encodes behind other bytes, which must not change.
     fn bytes(&mut self, body: impl AsRef<[u8]>) -> Result<(Vec<u8>, Encoded), EncodeError> {
         let command = self.catalogue.command("test", "All.Kinds").expect("it is there");
         let mut out = b"before".to_vec();

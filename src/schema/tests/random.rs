@@ -1,5 +1,5 @@
-//! Random bodies, made from a schema: fields in any order, of the right type and of wrong ones, repeated, unknown,
-//! nested, with odd names and odd white space. Every one must encode, and the judge must find every leaf again.
+//! Random bodies, generated from a schema: fields in any order, with right and wrong types, repeated, unknown, nested, with
+//! unusual names and white space. Every body must encode, and the check must find every leaf in the record.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{Bench, META, kinds, lossless, shipped};
 use crate::schema::Encoder;
 
-/// Decisions, drawn from bytes so that proptest can shrink them; 0 when they run out.
+/// Decisions, taken from bytes so that proptest can shrink them. After the last byte, each decision is 0.
 struct Dice<'b> {
     bytes: std::slice::Iter<'b, u8>,
     out: String,
@@ -188,7 +188,7 @@ fn body(bytes: &[u8], schema: &Value) -> String {
     dice.out
 }
 
-/// Runs `check` on random bytes, at most so many, in so many cases.
+/// Runs `check` in this many cases, each with at most `most` random bytes.
 fn for_random_bytes(cases: u32, most: usize, check: impl Fn(&[u8])) {
     let config = ProptestConfig {
         cases,
@@ -204,7 +204,7 @@ fn for_random_bytes(cases: u32, most: usize, check: impl Fn(&[u8])) {
     }
 }
 
-// One bench, and one encoder, for all cases: nothing of a body may linger for the next.
+// All cases use one bench and one encoder: nothing of a body may remain for the next.
 
 #[test]
 fn a_json_object_always_encodes_and_nothing_is_lost() {
@@ -218,7 +218,7 @@ fn a_json_object_always_encodes_and_nothing_is_lost() {
 }
 
 #[test]
-fn arbitrary_bytes_never_panic_and_never_leave_half_a_record() {
+fn arbitrary_bytes_never_panic_and_never_leave_a_partial_record() {
     let bench = RefCell::new(Bench::new(kinds()));
     for_random_bytes(2000, 400, |bytes| {
         let mut bench = bench.borrow_mut();

@@ -1,4 +1,4 @@
-//! The timeline's schema: what stands in the folder is what is written, and SQL can name each of its fields.
+//! The timeline's schema: the folder has the schema that is written, and SQL can use the name of each field.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::schema::Catalogue;
 
 const V1: &str = include_str!("../../../schemas/bridge/Timeline/v1.avsc");
 
-/// Words that ClickHouse, Flink, Spark (ANSI) or PostgreSQL keep for themselves and that a field might be called.
+/// Reserved words of ClickHouse, Flink, Spark (ANSI) or PostgreSQL that could be names of fields.
 const RESERVED: [&str; 24] = [
     "all",
     "any",
@@ -36,7 +36,7 @@ const RESERVED: [&str; 24] = [
 ];
 
 #[test]
-fn the_schema_is_flat_and_its_names_are_no_words_of_sql() {
+fn the_schema_is_flat_and_its_names_are_not_reserved_in_sql() {
     let schema: Value = serde_json::from_str(V1).unwrap();
     for field in schema["fields"].as_array().unwrap() {
         let name = field["name"].as_str().unwrap();
@@ -46,7 +46,7 @@ fn the_schema_is_flat_and_its_names_are_no_words_of_sql() {
 }
 
 #[test]
-fn a_folder_without_the_schema_has_the_one_that_is_built_in() {
+fn a_folder_without_the_timelines_schema_uses_the_built_in_one() {
     let dir = folder(&[kinds()]);
     let without = Catalogue::load(dir.path()).unwrap();
     assert_eq!(without.timeline().schema(), V1);
@@ -57,20 +57,20 @@ fn a_folder_without_the_schema_has_the_one_that_is_built_in() {
         .map(|version| (version.version(), version.schema()))
         .collect();
     assert_eq!(history, [(1, V1)]);
-    assert_eq!(without.commands().len(), 1, "it is no command");
+    assert_eq!(without.commands().len(), 1, "it is not a command");
 }
 
 #[test]
-fn a_folder_with_another_one_is_refused_but_for_its_documentation() {
+fn the_folders_timeline_schema_may_differ_only_in_its_documentation() {
     let dir = folder(&[kinds()]);
     write(
         &dir,
         "bridge/Timeline/v1.avsc",
         &V1.replace("The Kafka key:", "Kafka's key:"),
     );
-    Catalogue::load(dir.path()).expect("only words differ");
+    Catalogue::load(dir.path()).expect("only the documentation differs");
     write(&dir, "bridge/Timeline/v1.avsc", &V1.replace("\"seq\"", "\"number\""));
     let refused = Catalogue::load(dir.path()).unwrap_err().to_string();
     assert!(refused.contains("bridge/Timeline/v1.avsc"), "{refused}");
-    assert!(refused.contains("that this bridge writes"), "{refused}");
+    assert!(refused.contains("that are part of this bridge"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! What no field holds: where it is kept, under which name, and what a metric hears of it.
+//! Values that no field holds: where they are kept, under which name, and which paths are reported for the metric.
 
 use serde_json::{Map, Value, json};
 
@@ -53,7 +53,7 @@ fn a_second_spelling_of_a_filled_field_is_kept() {
 }
 
 #[test]
-fn a_name_that_looks_like_a_repetition_takes_nothing_away() {
+fn a_name_that_looks_like_a_numbered_key_overwrites_nothing() {
     assert_eq!(
         unmapped(r#"{"N": 1, "N": 2, "N#2": 3}"#),
         json!({"N": "1", "N#2": "2", "N#2#2": "3"})
@@ -72,7 +72,7 @@ fn separators_in_names_are_escaped() {
 }
 
 #[test]
-fn a_string_with_half_of_a_surrogate_pair_is_kept_as_ascii_json_and_the_others_stay_exact() {
+fn a_string_with_an_unpaired_surrogate_is_kept_as_ascii_json_and_the_others_stay_exact() {
     let body = r#"{"Text": "\ud83d", "Long": 7, "Longs": [1, "\udc00", 2], "Any": ["a\ud83d"], "One": {"Id": "x\uD83D\u0041", "New": {"a": "\ud83dz"}},
         "List": [{"Id": "\ud83d\ude00 \ufffd \\ud83d"}]}"#;
     let (record, _) = Bench::new(kinds()).record(body);
@@ -92,7 +92,7 @@ fn a_string_with_half_of_a_surrogate_pair_is_kept_as_ascii_json_and_the_others_s
 }
 
 #[test]
-fn a_name_with_half_of_a_surrogate_pair_has_a_replacement_character_in_its_path() {
+fn a_name_with_an_unpaired_surrogate_has_a_replacement_character_in_its_path() {
     let mut bench = Bench::new(kinds());
     let (bytes, _) = bench
         .bytes(r#"{"\udead": 1, "One": {"\ud83dx": "\ud83d"}}"#)
@@ -103,14 +103,14 @@ fn a_name_with_half_of_a_surrogate_pair_has_a_replacement_character_in_its_path(
 }
 
 #[test]
-fn names_of_the_bridges_own_fields_are_nothing_special_in_a_body() {
+fn names_of_the_bridges_own_fields_in_a_body_go_into_unmapped() {
     let (record, _) = Bench::new(kinds()).record(r#"{"meta": 1, "unmapped": {"x": 2}}"#);
     assert_eq!(record["unmapped"], json!({"meta": "1", "unmapped": r#"{"x": 2}"#}));
     assert_eq!(record["meta"]["event_id"], "e-1");
 }
 
 #[test]
-fn the_listed_paths_are_few_and_have_no_index() {
+fn at_most_16_paths_without_indexes_are_listed() {
     let count = |record: &Value| record["unmapped"].as_object().map(Map::len);
     let (record, encoded) = Bench::new(kinds())
         .record(r#"{"List": [{"New": 1}, {"New": 2}, null], "Text": "a", "Text": 1, "Text": 2, "X": 0}"#);

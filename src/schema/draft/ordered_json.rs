@@ -1,4 +1,4 @@
-//! A body as it was sent: its names in the order of the text, which a draft keeps. Knows JSON only.
+//! A JSON value that keeps the order of its names, so that a draft has it too. Knows JSON only.
 
 use std::fmt;
 
@@ -9,23 +9,21 @@ use serde_json::Value;
 /// A JSON value whose objects keep their order.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
-pub enum Sample {
-    /// An object.
-    Object(#[serde(deserialize_with = "entries")] Vec<(String, Sample)>),
-    /// An array.
-    List(Vec<Sample>),
-    /// Anything that holds no other values.
+pub enum OrderedJson {
+    Object(#[serde(deserialize_with = "entries")] Vec<(String, OrderedJson)>),
+    List(Vec<OrderedJson>),
+    /// A value that contains no other values.
     Scalar(Value),
 }
 
-fn entries<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(String, Sample)>, D::Error> {
+fn entries<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(String, OrderedJson)>, D::Error> {
     input.deserialize_map(Entries)
 }
 
 struct Entries;
 
 impl<'de> Visitor<'de> for Entries {
-    type Value = Vec<(String, Sample)>;
+    type Value = Vec<(String, OrderedJson)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("an object")

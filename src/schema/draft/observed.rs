@@ -1,41 +1,41 @@
-//! What values a field was seen with, and the Avro type that holds them by the rules of `schemas/README.md`. Knows no
-//! files and no command.
+//! The values that a field had in the samples, and the Avro type that holds them by the rules of `schemas/README.md`. Knows
+//! no files and no command.
 
 use serde_json::{Value, json};
 
 use super::naming::{self, Names};
-use super::sample::Sample;
+use super::ordered_json::OrderedJson;
 
-/// Everything that was seen in one place.
+/// The types of all values at one path of the samples.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shape {
+pub(super) struct Observed {
     text: bool,
     integer: bool,
     fraction: bool,
     boolean: bool,
-    /// A value had not the 13 digits that milliseconds since 1970 have.
+    /// A value did not have 13 digits, as milliseconds since 1970 have.
     not_millis: bool,
-    /// An integer that a `long` cannot hold, or an array in an array.
+    /// There was an integer that a `long` cannot hold, or an array in an array.
     outside: bool,
-    fields: Vec<(String, Shape)>,
-    items: Option<Box<Shape>>,
+    fields: Vec<(String, Observed)>,
+    items: Option<Box<Observed>>,
 }
 
-impl Shape {
-    /// Takes one more value into account.
-    pub fn add(&mut self, sample: &Sample) {
+impl Observed {
+    /// Adds a value.
+    pub fn add(&mut self, sample: &OrderedJson) {
         let value = match sample {
-            Sample::Object(entries) => {
+            OrderedJson::Object(entries) => {
                 entries.iter().for_each(|(name, value)| self.field(name).add(value));
                 return;
             }
-            Sample::List(values) => {
-                self.outside |= values.iter().any(|value| matches!(value, Sample::List(_)));
+            OrderedJson::List(values) => {
+                self.outside |= values.iter().any(|value| matches!(value, OrderedJson::List(_)));
                 let items = self.items.get_or_insert_default();
                 values.iter().for_each(|value| items.add(value));
                 return;
             }
-            Sample::Scalar(value) => value,
+            OrderedJson::Scalar(value) => value,
         };
         match value {
             Value::Null => return,
@@ -49,11 +49,11 @@ impl Shape {
         self.not_millis |= digits.len() != 13 || !digits.bytes().all(|byte| byte.is_ascii_digit());
     }
 
-    /// The shape of a field, new if it was not seen before.
-    pub fn field(&mut self, name: &str) -> &mut Shape {
+    /// The values of a field. They are empty if the field was not there before.
+    pub fn field(&mut self, name: &str) -> &mut Observed {
         let at = self.fields.iter().position(|(known, _)| known == name);
         let at = at.unwrap_or_else(|| {
-            self.fields.push((name.to_owned(), Shape::default()));
+            self.fields.push((name.to_owned(), Observed::default()));
             self.fields.len() - 1
         });
         &mut self.fields[at].1
@@ -63,11 +63,11 @@ impl Shape {
     pub fn avro_fields(&self, owner: &str, names: &mut Names) -> Vec<Value> {
         let fields = self.fields.iter();
         fields
-            .map(|(name, shape)| shape.avro_field(name, owner, names))
+            .map(|(name, observed)| observed.avro_field(name, owner, names))
             .collect()
     }
 
-    /// An optional field; its documentation is left for a person to write.
+    /// An optional Avro field. A person must write its documentation.
     pub fn avro_field(&self, wire: &str, owner: &str, names: &mut Names) -> Value {
         let name = naming::field_name(wire);
         let kind = self.kind(wire, owner, names);
@@ -87,7 +87,7 @@ impl Shape {
         field
     }
 
-    /// The one type that holds all that was seen, if there is one.
+    /// The type that holds all values, if there is one.
     fn kind(&self, wire: &str, owner: &str, names: &mut Names) -> Option<Value> {
         let scalar = self.text || self.integer || self.fraction || self.boolean;
         if self.outside {
