@@ -1,4 +1,4 @@
-//! imbridge: from the webhooks of an IM server to Kafka, durably and in order. The binary is a thin shell around this.
+//! imbridge publishes the webhooks of an IM server to Kafka, durably and in order. The binary is a thin shell around this library.
 
 pub mod admin;
 pub mod app;

@@ -1,5 +1,5 @@
-//! From an accepted connection to the handler: HTTP/1.1, plain or over TLS. The server library's own way has no place for a
-//! watch over its connections, so its parts are put together here.
+//! Leads an accepted connection to the handler: HTTP/1.1, plain or over TLS. The HTTP server of actix-web cannot watch over its
+//! connections, so this file combines its parts.
 
 use std::future::ready;
 use std::net::SocketAddr;
@@ -24,15 +24,15 @@ use super::handler::{self, Worker};
 use super::places::Connection;
 use super::watched::Watched;
 
-/// For a peer that has been told to go.
+/// How long a peer may take to close a connection after the bridge has closed its side.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What every connection of a port gets; each of the server's threads makes a service of it.
+/// The settings of a port's connections. Each thread of the server makes a service of it.
 #[derive(Clone)]
 pub(super) struct Port<W> {
-    /// Makes what a thread's requests share.
+    /// Makes the state that a thread's requests share.
     pub worker: W,
-    /// Connections of a thread, of both ports together.
+    /// Connections of a thread, both ports together.
     pub room: usize,
     pub keep_alive: Duration,
     pub head_timeout: Duration,
@@ -47,13 +47,13 @@ impl<W: Fn() -> Worker> Port<W> {
         fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
             .map(|mut watched: Watched| {
                 let peer = watched.peer();
-                watched.greeted = false;
+                watched.is_recognised = false;
                 (watched, peer)
             })
             .and_then(self.requests(|watched: &Watched| &watched.connection))
     }
 
-    /// The same over TLS; counts handshakes.
+    /// HTTP over TLS. Counts handshakes.
     pub fn https(
         &self,
         mut config: ServerConfig,
@@ -72,7 +72,7 @@ impl<W: Fn() -> Worker> Port<W> {
             .map(move |connection: TlsStream<Watched>| {
                 done.inc();
                 let watched = connection.get_ref().0;
-                watched.connection.rest();
+                watched.connection.finish();
                 let peer = watched.peer();
                 (connection, peer)
             })
@@ -82,7 +82,7 @@ impl<W: Fn() -> Worker> Port<W> {
             )
     }
 
-    /// Gives a connection its place.
+    /// Registers a connection, and watches over it.
     fn watch(&self) -> impl Fn(TcpStream) -> Watched + Clone + use<W> {
         let (room, metrics, head_timeout) = (self.room, self.metrics.clone(), self.head_timeout);
         move |stream| {
@@ -96,14 +96,14 @@ impl<W: Fn() -> Worker> Port<W> {
         connection: fn(&T) -> &Rc<Connection>,
     ) -> impl ServiceFactory<(T, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
     + use<T, W> {
-        // A worker's state stays in its thread; actix wants it behind its own pointer.
+        // The state of a worker stays in its thread. actix-web requires its own pointer type.
         let app = App::new()
             .app_data(web::Data::new((self.worker)()))
             .default_service(web::to(handler::handle));
         let stop = self.stop.clone();
         actix_web::rt::spawn(async move {
             stop.notified().await;
-            Connection::close_idle_strangers();
+            Connection::close_idle_unverified();
         });
         let stop = self.stop.clone();
         HttpService::build()
