@@ -7,6 +7,7 @@ pub mod cli;
 pub mod forward;
 pub mod ingress;
 pub mod lifecycle;
+pub mod private_port;
 pub mod provider;
 pub mod publish;
 pub mod registry_api;

@@ -1,11 +1,11 @@
-//! The metrics as plain numbers, for the status page: what Prometheus would read, by name and labels.
+//! The metrics as numbers, by name and labels, for the status page: the same values that Prometheus reads.
 
 use std::collections::BTreeMap;
 
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 
-/// Every counter and gauge at one moment; of a histogram, its number of observations under `<name>_count`.
+/// Every counter and gauge at one moment. For a histogram, its number of observations, as `<name>_count`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Readings(Vec<Reading>);
 
@@ -40,14 +40,14 @@ impl Readings {
         Readings(readings)
     }
 
-    /// Those of one name.
+    /// The readings of one name.
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Reading> {
         self.0.iter().filter(move |reading| reading.name == name)
     }
 
     /// Their sum.
     pub fn sum(&self, name: &str) -> f64 {
-        // An empty `sum` of floats is -0.
+        // `Iterator::sum` of no floats is -0.
         self.named(name).fold(0.0, |sum, reading| sum + reading.value)
     }
 
@@ -62,7 +62,7 @@ impl Readings {
 }
 
 impl Reading {
-    /// A label's value, empty where there is none.
+    /// A label's value, or an empty string.
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }

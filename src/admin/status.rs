@@ -1,5 +1,5 @@
-//! What the status page shows, as JSON: whether it accepts, whether Kafka is there, how far behind it is, and the rest of
-//! what its users ask first. Made of the metrics and of views that other parts offer; no bodies, no secrets.
+//! The data of the status page, as JSON: whether the bridge accepts callbacks, whether it is connected to Kafka, how far behind it is,
+//! and more. It is made of the metrics and of views that other parts provide. It contains no bodies and no secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::State;
-use super::history::History;
+use super::history::PlotHistory;
 use super::readings::Readings;
 use crate::callback::{SHOWN_BYTES_MAX, clip};
 use crate::lifecycle::unix_ms;
 
-/// Something that another part shows on the page: its name in the JSON, and what to ask.
+/// Data of another part for the page.
 #[derive(Clone)]
 pub struct View {
-    /// A member of the status.
+    /// Its name in the JSON.
     pub name: &'static str,
-    /// Gives its value; must not block.
+    /// Returns its value. Must not block.
     pub read: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
-/// The whole of it, as JSON text.
+/// The largest size of the JSON text.
 const STATUS_BYTES_MAX: usize = 256 << 10;
-/// Topics that Kafka refuses and that are named.
+/// The most topics that are listed as refused by Kafka.
 const TOPICS_MAX: usize = 200;
 
-pub(super) fn status(state: &State, history: &History) -> Value {
+pub(super) fn status(state: &State, history: &PlotHistory) -> Value {
     let readings = Readings::of(&state.registry);
     let now_ms = unix_ms();
     let refusal = state.appender.unready();
@@ -73,7 +73,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
     status
 }
 
-/// Cuts off the ends of the longest lists until the whole is within its limit, and says how much is missing.
+/// Halves the longest list until the JSON is within its limit. `left_out` has the number of missing elements.
 fn shorten(status: &mut Map<String, Value>) {
     let bytes = |value: &Value| value.to_string().len();
     let mut left_out = Map::new();
@@ -97,7 +97,7 @@ fn shorten(status: &mut Map<String, Value>) {
     status.insert("left_out".into(), left_out.into());
 }
 
-/// Each command that has come, the latest first: how often, how often not answered with success, its rate now, its last arrival.
+/// Each command that has arrived, the latest first: callbacks answered, callbacks failed, the current rate, the last arrival.
 fn commands(readings: &Readings, earlier: Option<(Instant, &Readings)>) -> Vec<Value> {
     let counts = |readings: &Readings| {
         let mut counts: BTreeMap<(String, String), (f64, f64)> = BTreeMap::new();
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_bounded_whatever_is_in_it_and_what_comes_first_stays() {
+    fn the_status_is_bounded_and_the_first_elements_of_lists_stay() {
         let row = |number: usize| json!({"number": number, "name": "\u{1}".repeat(200)});
         let list = |rows: usize| Value::from_iter((0..rows).map(row));
         let mut status = json!({"version": "1", "commands": list(2000), "groups": list(100), "few": list(3)});

@@ -1,5 +1,5 @@
-//! From a request to its answer, in the words and error codes of Confluent's API
-//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). No I/O here.
+//! Answers a request with the messages and error codes of Confluent's API
+//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). It does no I/O.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use super::subjects::{Subjects, Version};
 use crate::schema::id_of_schema;
 use crate::schema::registry::SUBJECT_COMPATIBILITY;
 
-/// A request, as far as it matters.
-pub(super) struct Asked<'a> {
+/// The parts of a request that an answer depends on.
+pub(super) struct Query<'a> {
     pub method: &'a str,
     pub path: &'a str,
-    /// Of `GET /subjects`: only those that begin with it.
+    /// For `GET /subjects` and `/schemas`: only subjects that begin with it.
     pub subject_prefix: &'a str,
     pub body: &'a [u8],
 }
 
-/// Why there is no answer: the API's own number, whose first three digits are the status, and a sentence.
+/// An error of the API: its error code, whose first three digits are the HTTP status, and a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     code: u32,
@@ -45,15 +45,15 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The answer's text.
-pub(super) fn answer(subjects: &Subjects, asked: &Asked<'_>) -> Result<String, Refusal> {
-    let path: Vec<&str> = asked.path.split('/').filter(|part| !part.is_empty()).collect();
-    match (asked.method, &path[..]) {
-        ("GET" | "HEAD", path) => read(subjects, path, asked.subject_prefix),
-        ("POST", ["subjects", subject]) => look_up(subjects, subject, asked.body),
+/// The body of the answer.
+pub(super) fn answer(subjects: &Subjects, query: &Query<'_>) -> Result<String, Refusal> {
+    let path: Vec<&str> = query.path.split('/').filter(|part| !part.is_empty()).collect();
+    match (query.method, &path[..]) {
+        ("GET" | "HEAD", path) => read(subjects, path, query.subject_prefix),
+        ("POST", ["subjects", subject]) => look_up(subjects, subject, query.body),
         _ => Err(Refusal::new(
             40501,
-            "the bridge's registry is read only: add a version to the schemas folder",
+            "the bridge's registry is read-only: add a version to the schemas folder",
         )),
     }
 }
@@ -62,7 +62,7 @@ fn read(subjects: &Subjects, path: &[&str], prefix: &str) -> Result<String, Refu
     let answer = match path {
         [] => json!({}),
         ["subjects"] => {
-            // `:*:` stands for all contexts, of which there is one.
+            // `:*:` means all contexts. There is only one.
             let prefix = prefix.trim_start_matches(":*:");
             subjects.names().filter(|name| name.starts_with(prefix)).collect()
         }
@@ -110,7 +110,7 @@ fn by_id(subjects: &Subjects, id: &str, of: &[&str]) -> Result<String, Refusal> 
     Ok(answer.to_string())
 }
 
-/// Equal ids are equal schemas, however they are written.
+/// Schemas with equal ids are equal, also if they are formatted differently.
 fn look_up(subjects: &Subjects, subject: &str, body: &[u8]) -> Result<String, Refusal> {
     #[derive(Deserialize)]
     struct Sent {
