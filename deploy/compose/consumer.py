@@ -32,10 +32,10 @@ def run(options):
         "group.id": options.group,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "topic.metadata.refresh.interval.ms": 10_000,  # the bridge may make its topics later
+        "topic.metadata.refresh.interval.ms": 10_000,  # the bridge may create its topics later
         "enable.auto.offset.store": False,
     })
-    # Not the timeline, which has each event once more.
+    # Without the timeline, which has each event once more.
     consumer.subscribe([f"^{options.topic_prefix}\\.(tencent\\..*|openim\\..*|dead-letter)$"])
     printed = 0
     try:
