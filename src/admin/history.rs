@@ -13,32 +13,24 @@ pub(super) const STEP: Duration = Duration::from_secs(10);
 /// The points of an hour.
 const POINTS: usize = 360;
 
-/// A line of the plots.
-struct Column {
-    /// Its name in `/status.json`.
-    name: &'static str,
-    metric: &'static str,
-    /// Whether it is the increase of the metric a second.
-    is_rate: bool,
-}
-
-const COLUMNS: [Column; 4] = [
-    column("spool_records", "imbridge_spool_records", false),
-    column("oldest_age_s", "imbridge_spool_oldest_age_seconds", false),
-    column("accepted_per_s", "imbridge_requests_total", true),
-    column("published_per_s", "imbridge_messages_published_total", true),
+/// The plotted gauges, by their names in `/status.json`.
+const GAUGES: [(&str, &str); 2] = [
+    ("spool_records", "imbridge_spool_records"),
+    ("oldest_age_s", "imbridge_spool_oldest_age_seconds"),
 ];
-
-const fn column(name: &'static str, metric: &'static str, is_rate: bool) -> Column {
-    Column { name, metric, is_rate }
-}
+/// The counters of which the increase a second is plotted.
+const RATES: [(&str, &str); 2] = [
+    ("accepted_per_s", "imbridge_requests_total"),
+    ("published_per_s", "imbridge_messages_published_total"),
+];
 
 #[derive(Debug)]
 struct Point {
     at_ms: i64,
     /// For rates: a change of the machine's clock must not change them.
     at: Instant,
-    sums: [f64; COLUMNS.len()],
+    /// The values of `GAUGES`, then of `RATES`.
+    sums: Vec<f64>,
 }
 
 /// The points of the plots, and the last two readings.
@@ -58,7 +50,8 @@ impl PlotHistory {
         if self.points.len() == POINTS {
             self.points.pop_front();
         }
-        let sums = COLUMNS.map(|column| readings.sum(column.metric));
+        let metrics = GAUGES.iter().chain(&RATES);
+        let sums = metrics.map(|(_, metric)| readings.sum(metric)).collect();
         self.points.push_back(Point { at_ms, at, sums });
         self.before = self.last.replace((at, readings));
     }
@@ -72,12 +65,12 @@ impl PlotHistory {
     /// The points, column by column. For counters, the increase a second since the previous point.
     pub fn columns(&self) -> Value {
         let mut columns = json!({"at_ms": Value::from_iter(self.points.iter().map(|point| point.at_ms))});
-        for (index, Column { name, is_rate, .. }) in (0..).zip(COLUMNS) {
+        for (index, (name, _)) in GAUGES.iter().chain(&RATES).enumerate() {
             let rates = self.points.iter().zip(self.points.iter().skip(1)).map(|(a, b)| {
                 let seconds = (b.at - a.at).as_secs_f64().max(0.001);
                 (b.sums[index] - a.sums[index]).max(0.0) / seconds
             });
-            columns[name] = if is_rate {
+            columns[name] = if index >= GAUGES.len() {
                 std::iter::once(0.0).chain(rates).collect()
             } else {
                 self.points.iter().map(|point| point.sums[index]).collect()

@@ -77,7 +77,7 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let Config { listen, .. } = self;
+        let listen = &self.listen;
         if listen.parse::<SocketAddr>().is_ok() {
             return None;
         }

@@ -129,22 +129,13 @@ impl Shutdown {
     /// What is wrong with a value: the key and what is allowed.
     fn problem(&self) -> Option<(&'static str, String)> {
         const DAY_S: u64 = 24 * 3600;
-        let Shutdown {
-            drain_timeout_s,
-            leave_s,
-        } = self;
-        if *drain_timeout_s > DAY_S {
-            return Some((
-                "drain_timeout_s",
-                format!("{drain_timeout_s}: at most {DAY_S} is allowed"),
-            ));
+        let (drain_timeout_s, leave_s) = (self.drain_timeout_s, self.leave_s);
+        if drain_timeout_s > DAY_S {
+            let problem = format!("{drain_timeout_s}: at most {DAY_S} is allowed");
+            return Some(("drain_timeout_s", problem));
         }
-        (leave_s > drain_timeout_s).then(|| {
-            (
-                "leave_s",
-                format!("{leave_s}: at most drain_timeout_s is allowed, because it is part of that time"),
-            )
-        })
+        let problem = || format!("{leave_s}: at most drain_timeout_s is allowed, because it is part of that time");
+        (leave_s > drain_timeout_s).then(|| ("leave_s", problem()))
     }
 }
 

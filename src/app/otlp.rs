@@ -21,6 +21,8 @@ const QUEUE: usize = 8192;
 const BATCH: usize = 512;
 /// The longest time that a span waits for others.
 const LINGER: Duration = Duration::from_millis(500);
+/// The time between two checks whether to stop.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// `SpanKind` of OTLP.
 const SERVER: u8 = 2;
@@ -107,14 +109,10 @@ impl Worker {
     fn batch(&self) -> Vec<Span> {
         let mut batch = Vec::new();
         let deadline = Instant::now() + LINGER;
-        while batch.len() < BATCH && !self.stop.is_raised() {
-            match self
-                .queue
-                .recv_timeout(Duration::from_millis(50).min(deadline - Instant::now().min(deadline)))
-            {
+        while batch.len() < BATCH && Instant::now() < deadline && !self.stop.is_raised() {
+            match self.queue.recv_timeout(STOP_CHECK) {
                 Ok(span) => batch.push(span),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(RecvTimeoutError::Timeout) => return batch,
+                Err(RecvTimeoutError::Timeout) => {}
                 // Every sender of spans is dropped.
                 Err(RecvTimeoutError::Disconnected) => self.stop.raise(),
             }

@@ -8,7 +8,7 @@ use super::{ProxyHeader, tls};
 use crate::provider::Networks;
 
 /// The HTTP server reads at most this much of an HTTP/1 head.
-const HEAD_BYTES_MAX: usize = 128 << 10;
+const HEAD_BYTES_MAX: u64 = 128 << 10;
 /// Every clock can add a year without an overflow.
 const YEAR_S: u64 = 366 * 24 * 3600;
 
@@ -98,27 +98,19 @@ impl Config {
 
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let Config {
-            listen,
-            max_head_bytes,
-            max_body_bytes,
-            max_held_bytes,
-            ..
-        } = self;
+        let listen = &self.listen;
         let tls_alone = listen.is_empty() && self.tls.is_some();
         if !tls_alone && listen.parse::<std::net::SocketAddr>().is_err() {
             let allowed = "an address and a port are needed, like \"0.0.0.0:8080\", or \"\" with a [server.tls]";
             return Some(("listen", format!("{listen:?}: {allowed}")));
         }
-        if !(1024..=HEAD_BYTES_MAX).contains(max_head_bytes) {
-            let problem = format!("{max_head_bytes}: 1024 to {HEAD_BYTES_MAX} is allowed");
-            return Some(("max_head_bytes", problem));
-        }
-        if *max_body_bytes < 1024 || max_body_bytes > max_held_bytes {
+        let (max_body_bytes, max_held_bytes) = (self.max_body_bytes, self.max_held_bytes);
+        if !(1024..=max_held_bytes).contains(&max_body_bytes) {
             let problem = format!("{max_body_bytes}: 1024 to server.max_held_bytes ({max_held_bytes}) is allowed");
             return Some(("max_body_bytes", problem));
         }
         let bounds = [
+            ("max_head_bytes", self.max_head_bytes as u64, 1024, HEAD_BYTES_MAX),
             ("max_connections", self.max_connections as u64, 1, 1 << 30),
             ("keep_alive_s", self.keep_alive_s, 1, YEAR_S),
             ("head_timeout_s", self.head_timeout_s, 1, YEAR_S),

@@ -14,7 +14,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
-use super::body::{self, BodyError, CODINGS, HeldBytes};
+use super::body::{self, BodyError, CODINGS, Held, HeldBytes};
 use super::client::client;
 use super::config::AnswerAfter;
 use super::metrics::CommandMetrics;
@@ -154,7 +154,7 @@ impl Serving<'_> {
         }
     }
 
-    /// Makes a verified sender's callback durable.
+    /// Reads a verified sender's callback, and accepts it.
     async fn receive(
         &self,
         sender: Verified,
@@ -183,11 +183,22 @@ impl Serving<'_> {
                 };
             }
         };
-        let mut callback = match self.providers.read(sender, body, unix_ms()) {
-            Ok(callback) => callback,
-            Err(unreadable) if over_rate => return Err(unreadable.refusal),
-            Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
-        };
+        match self.providers.read(sender, body, unix_ms()) {
+            Ok(callback) => self.accept(callback, share, over_rate, started).await,
+            Err(unreadable) if over_rate => Err(unreadable.refusal),
+            Err(unreadable) => Err(self.keep_unreadable(*unreadable).await),
+        }
+    }
+
+    /// Makes a callback durable, and returns its answer.
+    async fn accept(
+        &self,
+        mut callback: Callback,
+        share: Held<'_>,
+        over_rate: bool,
+        started: Instant,
+    ) -> Result<Bytes, Refusal> {
+        let provider = callback.head.provider;
         let (command, rule) = self.providers.known(&callback.head);
         let before = rule.is_some_and(CommandRule::is_before);
         let answer = self.providers.success(&callback, rule);
@@ -200,14 +211,13 @@ impl Serving<'_> {
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
         if let Err(reason) = outcome {
-            let provider_name = provider.as_str();
             if !before {
                 metrics.rejected.inc();
                 return Err(Refusal::new(provider, 503, reason, NOT_DURABLE));
             }
             self.metrics
                 .failed_open
-                .with_label_values(&[provider_name, command, reason])
+                .with_label_values(&[provider.as_str(), command, reason])
                 .inc();
         }
         self.trace(&callback, command, started);
@@ -318,14 +328,10 @@ impl Serving<'_> {
             BodyError::UnknownCoding => (415, "content_encoding"),
             BodyError::Broken(_) => (400, "body_broken"),
         };
-        let Config {
-            max_body_bytes,
-            body_timeout_s,
-            ..
-        } = self.config;
+        let (bytes, seconds) = (self.config.max_body_bytes, self.config.body_timeout_s);
         let message = match cause {
-            BodyError::TooLarge => format!("the body is larger than server.max_body_bytes, {max_body_bytes} bytes"),
-            BodyError::TooSlow => format!("the body did not arrive within {body_timeout_s} s"),
+            BodyError::TooLarge => format!("the body is larger than server.max_body_bytes, {bytes} bytes"),
+            BodyError::TooSlow => format!("the body did not arrive within {seconds} s"),
             BodyError::Overloaded => "the bridge holds as many bytes as it may; send it again later".to_owned(),
             BodyError::UnknownCoding => {
                 format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are supported")
