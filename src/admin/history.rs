@@ -1,12 +1,12 @@
-//! The last hour of the metrics that the status page plots, one point every ten seconds, and the last two readings of all metrics, from
-//! which rates are computed.
+//! The last hour of the metrics that the status page plots, one point every ten seconds. Of the last two points it keeps all metrics, from
+//! which other rates are computed.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::readings::Readings;
+use super::readings::MetricValues;
 
 /// The time between two points.
 pub(super) const STEP: Duration = Duration::from_secs(10);
@@ -33,17 +33,17 @@ struct Point {
     sums: Vec<f64>,
 }
 
-/// The points of the plots, and the last two readings.
+/// The points of the plots, and all metrics at the last two.
 #[derive(Debug, Default)]
 pub(super) struct PlotHistory {
     points: VecDeque<Point>,
-    before: Option<(Instant, Readings)>,
-    last: Option<(Instant, Readings)>,
+    before: Option<(Instant, MetricValues)>,
+    last: Option<(Instant, MetricValues)>,
 }
 
 impl PlotHistory {
     /// Adds a point. If the machine's clock was set back, the point replaces those that seem to be later, so that `at_ms` ascends.
-    pub fn add(&mut self, at_ms: i64, at: Instant, readings: Readings) {
+    pub fn add(&mut self, at_ms: i64, at: Instant, values: MetricValues) {
         while self.points.back().is_some_and(|point| point.at_ms >= at_ms) {
             self.points.pop_back();
         }
@@ -51,15 +51,15 @@ impl PlotHistory {
             self.points.pop_front();
         }
         let metrics = GAUGES.iter().chain(&RATES);
-        let sums = metrics.map(|(_, metric)| readings.sum(metric)).collect();
+        let sums = metrics.map(|(_, metric)| values.sum(metric)).collect();
         self.points.push_back(Point { at_ms, at, sums });
-        self.before = self.last.replace((at, readings));
+        self.before = self.last.replace((at, values));
     }
 
-    /// Readings to compute rates from. They are ten to twenty seconds old, or younger just after the start.
-    pub fn earlier(&self) -> Option<(Instant, &Readings)> {
-        let (at, readings) = self.before.as_ref().or(self.last.as_ref())?;
-        Some((*at, readings))
+    /// MetricValues to compute rates from. They are ten to twenty seconds old, or younger just after the start.
+    pub fn earlier(&self) -> Option<(Instant, &MetricValues)> {
+        let (at, values) = self.before.as_ref().or(self.last.as_ref())?;
+        Some((*at, values))
     }
 
     /// The points, column by column. For counters, the increase a second since the previous point.
@@ -96,7 +96,7 @@ mod tests {
             history.add(
                 clock_s * 1000,
                 start + Duration::from_secs(at_s),
-                Readings::of(&registry),
+                MetricValues::of(&registry),
             );
         }
         let columns = history.columns();

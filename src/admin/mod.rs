@@ -38,7 +38,7 @@ use crate::private_port;
 use crate::secret::{Secrets, basic_credentials, credentials};
 use crate::spool::Appender;
 use history::PlotHistory;
-use readings::Readings;
+use readings::MetricValues;
 
 /// The files of the status page: path, subtype of `text/`, content. The first file loads the others.
 const PAGE: [(&str, &str, &str); 5] = [
@@ -116,8 +116,8 @@ pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<Socke
     .map_err(std::io::Error::other)?;
     let history = Arc::new(Mutex::new(PlotHistory::default()));
     let sampling = sample(state.registry.clone(), Arc::clone(&history));
-    let configure = move |config: &mut ServiceConfig| {
-        config
+    let configure = move |service: &mut ServiceConfig| {
+        service
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
@@ -199,9 +199,9 @@ async fn sample(registry: Registry, history: Arc<Mutex<PlotHistory>>) {
     let mut ticks = tokio::time::interval(history::STEP);
     loop {
         ticks.tick().await;
-        let readings = Readings::of(&registry);
+        let values = MetricValues::of(&registry);
         let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.add(unix_ms(), Instant::now(), readings);
+        history.add(unix_ms(), Instant::now(), values);
     }
 }
 

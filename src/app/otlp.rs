@@ -52,7 +52,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
     let Metrics { dropped, exported } = Metrics::new(registry)?;
     let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
     let stop = Stop::default();
-    let worker = Worker {
+    let sender = BatchSender {
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
         agent: Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -66,7 +66,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
     };
     let thread = std::thread::Builder::new()
         .name("otlp".into())
-        .spawn(move || worker.run())?;
+        .spawn(move || sender.run())?;
     Ok((spans, Some(Exporter { thread, stop })))
 }
 
@@ -81,7 +81,7 @@ impl Exporter {
 }
 
 /// The state of the thread.
-struct Worker {
+struct BatchSender {
     url: String,
     agent: Agent,
     queue: Receiver<Span>,
@@ -92,7 +92,7 @@ struct Worker {
     failures: u64,
 }
 
-impl Worker {
+impl BatchSender {
     fn run(mut self) {
         loop {
             let batch = self.batch();

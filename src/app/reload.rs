@@ -73,7 +73,7 @@ impl Reloader {
     pub(super) fn at_start(
         config: &Config,
         levels: Levels,
-        (catalogue, commands): (&Catalogue, &Arc<CommandTable>),
+        (catalogue, commands): (&Arc<Catalogue>, &Arc<CommandTable>),
         registry: &Registry,
         draining: &Stop,
     ) -> Result<Reloader> {

@@ -94,12 +94,12 @@ impl HeldBytes {
 }
 
 /// The bytes that one body holds. They are released when it is dropped.
-pub(super) struct Held<'a> {
+pub(super) struct BodyShare<'a> {
     held: &'a HeldBytes,
     bytes: usize,
 }
 
-impl Held<'_> {
+impl BodyShare<'_> {
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
         self.held.gauge.add(bytes as i64);
@@ -111,7 +111,7 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for BodyShare<'_> {
     fn drop(&mut self) {
         self.held.gauge.sub(self.bytes as i64);
         self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -133,7 +133,7 @@ pub(super) async fn read<'a>(
     payload: Payload,
     headers: &HeaderMap,
     limits: &Limits<'a>,
-) -> Result<(Bytes, Held<'a>), BodyError> {
+) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let coding = Coding::of(headers).ok_or(BodyError::UnknownCoding)?;
     let whole = async {
         let (body, share) = collect(payload, limits).await?;
@@ -152,9 +152,9 @@ async fn decompress<'a>(
     compressed: &[u8],
     coding: Coding,
     limits: &Limits<'a>,
-) -> Result<(Bytes, Held<'a>), BodyError> {
+) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let (held, bytes) = (limits.held, 0);
-    let mut share = Held { held, bytes };
+    let mut share = BodyShare { held, bytes };
     let mut body = Vec::new();
     let mut reader = coding.reader(compressed);
     loop {
@@ -188,9 +188,9 @@ fn next(
     Pin::new(payload).poll_next(context)
 }
 
-async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
+async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let (held, bytes) = (limits.held, 0);
-    let (mut share, mut read) = (Some(Held { held, bytes }), 0);
+    let (mut share, mut read) = (Some(BodyShare { held, bytes }), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
     let mut first_poll = true;

@@ -14,7 +14,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
-use super::body::{self, BodyError, CODINGS, Held, HeldBytes};
+use super::body::{self, BodyError, CODINGS, BodyShare, HeldBytes};
 use super::client::client;
 use super::config::AnswerAfter;
 use super::metrics::CommandMetrics;
@@ -194,7 +194,7 @@ impl Serving<'_> {
     async fn accept(
         &self,
         mut callback: Callback,
-        share: Held<'_>,
+        share: BodyShare<'_>,
         over_rate: bool,
         started: Instant,
     ) -> Result<Bytes, Refusal> {

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Metrics;
 use super::handler::{self, Worker};
 use super::places::Connection;
-use super::watched::Watched;
+use super::watched::WatchedStream;
 
 /// How long a peer may take to close a connection after the bridge has closed its side.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,12 +45,12 @@ impl<W: Fn() -> Worker> Port<W> {
     pub fn http(&self) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
         let watch = self.watch();
         fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
-            .map(|mut watched: Watched| {
+            .map(|mut watched: WatchedStream| {
                 let peer = watched.peer();
                 watched.is_recognised = false;
                 (watched, peer)
             })
-            .and_then(self.requests(|watched: &Watched| &watched.connection))
+            .and_then(self.requests(|watched: &WatchedStream| &watched.connection))
     }
 
     /// HTTP over TLS. Counts handshakes.
@@ -69,7 +69,7 @@ impl<W: Fn() -> Worker> Port<W> {
                 failed.inc();
                 TlsError::into_service_error(failure)
             }))
-            .map(move |connection: TlsStream<Watched>| {
+            .map(move |connection: TlsStream<WatchedStream>| {
                 done.inc();
                 let watched = connection.get_ref().0;
                 watched.connection.finish();
@@ -77,17 +77,17 @@ impl<W: Fn() -> Worker> Port<W> {
                 (connection, peer)
             })
             .and_then(
-                self.requests(|stream: &TlsStream<Watched>| &stream.get_ref().0.connection)
+                self.requests(|stream: &TlsStream<WatchedStream>| &stream.get_ref().0.connection)
                     .map_err(TlsError::Service),
             )
     }
 
     /// Registers a connection, and watches over it.
-    fn watch(&self) -> impl Fn(TcpStream) -> Watched + Clone + use<W> {
+    fn watch(&self) -> impl Fn(TcpStream) -> WatchedStream + Clone + use<W> {
         let (room, metrics, head_timeout) = (self.room, self.metrics.clone(), self.head_timeout);
         move |stream| {
             stream.set_nodelay(true).ok();
-            Watched::new(stream, Connection::accept(room, &metrics), head_timeout)
+            WatchedStream::new(stream, Connection::accept(room, &metrics), head_timeout)
         }
     }
 

@@ -17,7 +17,7 @@ use super::hello;
 use super::places::Connection;
 
 /// A stream with its state.
-pub(super) struct Watched {
+pub(super) struct WatchedStream {
     stream: TcpStream,
     pub connection: Rc<Connection>,
     head_timeout: Duration,
@@ -27,9 +27,9 @@ pub(super) struct Watched {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
-    pub fn new(stream: TcpStream, connection: Rc<Connection>, head_timeout: Duration) -> Watched {
-        Watched {
+impl WatchedStream {
+    pub fn new(stream: TcpStream, connection: Rc<Connection>, head_timeout: Duration) -> WatchedStream {
+        WatchedStream {
             stream,
             connection,
             head_timeout,
@@ -80,7 +80,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check_open(context)?;
         let before = read.filled().len();
@@ -97,7 +97,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
@@ -125,7 +125,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl ActixStream for Watched {
+impl ActixStream for WatchedStream {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(&self.stream, context)
     }

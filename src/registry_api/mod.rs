@@ -28,7 +28,7 @@ pub use subjects::Subjects;
 
 use crate::lifecycle::Stop;
 use crate::private_port;
-use answer::{Query, answer};
+use answer::{ApiRequest, answer};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
@@ -37,8 +37,8 @@ const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 /// # Errors
 /// If the address cannot be bound.
 pub fn start(listen: &str, subjects: Arc<ArcSwap<Subjects>>, stop: Stop) -> io::Result<SocketAddr> {
-    let routes = move |config: &mut ServiceConfig| {
-        config
+    let routes = move |service: &mut ServiceConfig| {
+        service
             .app_data(web::Data::from(Arc::clone(&subjects)))
             .default_service(web::to(serve));
     };
@@ -51,17 +51,17 @@ async fn serve(
     body: web::Bytes,
     subjects: web::Data<ArcSwap<Subjects>>,
 ) -> HttpResponse {
-    let query = Query {
+    let asked = ApiRequest {
         method: request.method().as_str(),
         path: request.path(),
         subject_prefix: parameters.get("subjectPrefix").map_or("", String::as_str),
         body: &body,
     };
-    let (status, text) = match answer(&subjects.load(), &query) {
+    let (status, text) = match answer(&subjects.load(), &asked) {
         Ok(text) => (StatusCode::OK, text),
-        Err(refusal) => (
-            StatusCode::from_u16(refusal.status()).expect("refusals have valid statuses"),
-            refusal.to_string(),
+        Err(error) => (
+            StatusCode::from_u16(error.status()).expect("errors have valid statuses"),
+            error.to_string(),
         ),
     };
     HttpResponse::build(status).content_type(CONTENT_TYPE).body(text)

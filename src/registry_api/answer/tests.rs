@@ -33,15 +33,15 @@ fn subjects() -> Subjects {
 }
 
 fn ask(subjects: &Subjects, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let query = Query {
+    let request = ApiRequest {
         method,
         path,
         subject_prefix: "",
         body: body.as_bytes(),
     };
-    let (status, text) = match answer(subjects, &query) {
+    let (status, text) = match answer(subjects, &request) {
         Ok(text) => (200, text),
-        Err(refusal) => (refusal.status(), refusal.to_string()),
+        Err(error) => (error.status(), error.to_string()),
     };
     (status, serde_json::from_str(&text).unwrap())
 }
