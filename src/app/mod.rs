@@ -175,7 +175,7 @@ impl Ports {
             Arc::clone(&reloader.providers),
             state.appender.clone(),
             ingress::Metrics::new(&state.registry)?.with_spans(spans),
-            reloader.certificates.as_deref(),
+            reloader.certificates.clone(),
         )?;
         let registry = start_registry_api(config, &reloader.subjects, stop)?;
         // The admin port opens after the public port is bound: a client that finds the bridge ready sends callbacks there next.

@@ -58,7 +58,7 @@ pub fn bind(
     providers: Arc<ArcSwap<Providers>>,
     appender: Appender,
     metrics: Metrics,
-    certificates: Option<&Certificates>,
+    certificates: Option<Arc<Certificates>>,
 ) -> std::io::Result<Bound> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -77,8 +77,6 @@ pub fn bind(
         echoes: HeldBytes::new(metrics.held.clone()),
     };
     let room = connections::room(config.max_connections, workers);
-    // A handshake that does not end counts as a connection. A lower limit for handshakes would stop both ports earlier.
-    actix_tls::accept::max_concurrent_tls_connect(room + places::NEW_CONNECTIONS);
     let mut server = Server::build()
         .workers(workers)
         .max_concurrent_connections(room + places::NEW_CONNECTIONS)
@@ -102,12 +100,10 @@ pub fn bind(
     if let Some(certificates) = certificates {
         let listener = listen("server.tls.listen", &certificates.config.listen)?;
         https = Some(listener.local_addr()?);
-        let tls = certificates.server_config();
-        let handshakes = &certificates.metrics.handshakes;
-        let [done, failed] = ["done", "failed"].map(|outcome| handshakes.with_label_values(&[outcome]));
-        server = server.listen("https", listener, move || {
-            port.https(tls.clone(), done.clone(), failed.clone())
-        })?;
+        for outcome in ["done", "failed"] {
+            certificates.metrics.handshakes.with_label_values(&[outcome]);
+        }
+        server = server.listen("https", listener, move || port.https(Arc::clone(&certificates)))?;
     }
     let server = server.run();
     Ok(Bound { server, http, https })

@@ -4,24 +4,24 @@
 use std::future::ready;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_server::GracefulShutdownSignal;
 use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_tls::accept::TlsError;
-use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, web};
-use prometheus::IntCounter;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::Metrics;
 use super::handler::{self, Worker};
 use super::places::Connection;
+use super::tls::Certificates;
 use super::watched::WatchedStream;
 
 /// How long a peer may take to close a connection after the bridge has closed its side.
@@ -56,30 +56,24 @@ impl<W: Fn() -> Worker> Port<W> {
     /// HTTP over TLS. Counts handshakes.
     pub fn https(
         &self,
-        mut config: ServerConfig,
-        done: IntCounter,
-        failed: IntCounter,
+        certificates: Arc<Certificates>,
     ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), InitError = ()> + use<W> {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let mut acceptor = Acceptor::new(config);
-        acceptor.set_handshake_timeout(self.head_timeout);
-        let watch = self.watch();
-        fn_service(move |stream: TcpStream| ready(Ok(watch(stream))))
-            .and_then(acceptor.map_err(move |failure| {
-                failed.inc();
-                TlsError::into_service_error(failure)
-            }))
-            .map(move |connection: TlsStream<WatchedStream>| {
-                done.inc();
-                let watched = connection.get_ref().0;
-                watched.connection.finish();
-                let peer = watched.peer();
-                (connection, peer)
-            })
-            .and_then(
-                self.requests(|stream: &TlsStream<WatchedStream>| &stream.get_ref().0.connection)
-                    .map_err(TlsError::Service),
-            )
+        let (watch, timeout) = (self.watch(), self.head_timeout);
+        let handshake = move |stream: TcpStream| {
+            let (watched, certificates) = (watch(stream), Arc::clone(&certificates));
+            async move {
+                let (peer, connection) = (watched.peer(), Rc::clone(&watched.connection));
+                let accept = TlsAcceptor::from(certificates.current.load_full()).accept(watched);
+                let accepted = tokio::time::timeout(timeout, accept).await;
+                let accepted = accepted.unwrap_or_else(|late| Err(late.into()));
+                let outcome = if accepted.is_ok() { "done" } else { "failed" };
+                let handshakes = &certificates.metrics.handshakes;
+                handshakes.with_label_values(&[outcome]).inc();
+                connection.finish();
+                accepted.map(|stream| (stream, peer)).map_err(DispatchError::Io)
+            }
+        };
+        fn_service(handshake).and_then(self.requests(|stream: &TlsStream<WatchedStream>| &stream.get_ref().0.connection))
     }
 
     /// Registers a connection, and watches over it.

@@ -1,16 +1,15 @@
-//! Reads and compares the files of `[server.tls]`, and makes the identity for handshakes. No message contains their content.
+//! Reads and compares the files of `[server.tls]`, and makes the configuration for handshakes. No message contains their content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -34,11 +33,9 @@ pub(super) struct Files {
     client_ca: Option<(PathBuf, Vec<u8>)>,
 }
 
-/// The data for a handshake.
+/// The configuration for handshakes, and when its certificate expires.
 pub(super) struct Identity {
-    pub certified: Arc<CertifiedKey>,
-    /// Verifies client certificates, if `client_ca` is set.
-    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub config: Arc<ServerConfig>,
     pub not_after: SystemTime,
 }
 
@@ -64,27 +61,32 @@ impl Files {
     }
 
     pub fn identity(&self) -> Result<Identity, TlsError> {
-        let provider = provider();
+        let provider = Arc::new(ring::default_provider());
         let chain = certificates("tls.cert", &self.cert)?;
         let (path, content) = &self.key;
         let key = PrivateKeyDer::from_pem_slice(content)
             .map_err(|_| fault("tls.key", path, "no private key in it; a PEM file with one is needed"))?;
         let problem = "is not a readable X.509 certificate with an expiry time; one is needed";
         let not_after = not_after(&chain[0]).ok_or_else(|| fault("tls.cert", &self.cert.0, problem))?;
-        let certified = CertifiedKey::from_der(chain, key, &provider)
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the algorithms of both versions");
+        let builder = match &self.client_ca {
+            Some(file) => builder.with_client_cert_verifier(verifier(file, provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
             .map_err(|cause| fault("tls.key", path, format!("{cause}; the key of tls.cert is needed")))?;
-        let verifier = self.client_ca.as_ref().map(|file| verifier(file, provider));
-        Ok(Identity {
-            certified: Arc::new(certified),
-            verifier: verifier.transpose()?,
-            not_after,
-        })
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if self.client_ca.is_some() {
+            // A resumed session does not send its client certificate again, so it would outlive a removed authority.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        let config = Arc::new(config);
+        Ok(Identity { config, not_after })
     }
-}
-
-/// The implementation of TLS algorithms that the whole program uses.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 fn certificates(
@@ -110,7 +112,9 @@ fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<
     for authority in certificates("tls.client_ca", file)? {
         roots.add(authority).map_err(|cause| unusable(cause.to_string()))?;
     }
-    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    // Clients have one certificate for this bridge, so they need no hint which one to send.
+    let built = builder.clear_root_hint_subjects().build();
     built.map_err(|cause| unusable(cause.to_string()))
 }
 

@@ -7,17 +7,12 @@
 mod config;
 mod files;
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use prometheus::{Gauge, IntCounterVec};
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::ServerConfig;
 use tracing::{error, info};
 
 pub use config::Config;
@@ -42,7 +37,8 @@ metrics! {
 pub struct Certificates {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
-    current: Arc<Current>,
+    /// For the next handshake.
+    pub(super) current: ArcSwap<ServerConfig>,
     /// The digest of the last content that was read, or the error of reading it, so that each content is checked once.
     seen: Mutex<Result<[u8; 32], TlsError>>,
 }
@@ -65,7 +61,7 @@ impl Certificates {
         Ok(Certificates {
             config: config.clone(),
             metrics,
-            current: Arc::new(Current(RwLock::new(identity))),
+            current: ArcSwap::new(identity.config),
             seen: Mutex::new(Ok(files.digest())),
         })
     }
@@ -88,7 +84,7 @@ impl Certificates {
                 info!(%not_after, "the certificate's files have changed; new connections get the new certificate");
                 self.metrics.expires.set(unix_seconds(identity.not_after));
                 self.metrics.reloads.with_label_values(&["used"]).inc();
-                *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+                self.current.store(identity.config);
             }
             Err(cause) => {
                 self.metrics.reloads.with_label_values(&["refused"]).inc();
@@ -123,92 +119,9 @@ impl Certificates {
         };
         std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
     }
-
-    /// The configuration of rustls.
-    pub(super) fn server_config(&self) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(files::provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring has the algorithms of both versions");
-        let certificates: Arc<Current> = Arc::clone(&self.current);
-        if self.config.client_ca.is_none() {
-            return builder.with_no_client_auth().with_cert_resolver(certificates);
-        }
-        let builder = builder.with_client_cert_verifier(Arc::clone(&certificates) as Arc<dyn ClientCertVerifier>);
-        let mut config = builder.with_cert_resolver(certificates);
-        // A resumed session does not send its client certificate again, so it would outlive a removed authority.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config
-    }
 }
 
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// The identity for the next handshake.
-struct Current(RwLock<Identity>);
-
-impl Current {
-    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            identity
-                .verifier
-                .as_ref()
-                .expect("rustls asks for it only if client_ca is set"),
-        )
-    }
-}
-
-impl fmt::Debug for Current {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Current")
-    }
-}
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&identity.certified))
-    }
-}
-
-impl ClientCertVerifier for Current {
-    /// Empty. The hints would have to outlive a change of the authorities, and clients have one certificate for this bridge.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verifier().verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier().verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier().verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier().supported_verify_schemes()
-    }
 }
