@@ -331,11 +331,8 @@ fn without_value(message: &str) -> String {
 
 /// `7`, `true` and `["a"]` are read as TOML reads them; anything else is a string.
 fn typed(value: &str) -> Value {
-    let table: Result<Table, _> = format!("value = {value}").parse();
-    table
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()))
+    let parsed = value.trim().parse();
+    parsed.unwrap_or_else(|_| Value::String(value.to_owned()))
 }
 
 /// Sets the key of an environment variable, such as `SERVER__LISTEN` or `TENCENT__0__TOKEN`. Returns its path, `server.listen` or
