@@ -305,7 +305,10 @@ impl Config {
         names.extend(self.openim.iter().map(|instance| format!("openim {:?}", instance.name)));
         names.sort();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
-        Some(format!("{} is configured twice; each sender may be configured only once", twice[0]))
+        Some(format!(
+            "{} is configured twice; each sender may be configured only once",
+            twice[0]
+        ))
     }
 }
 
@@ -322,7 +325,11 @@ fn without_value(message: &str) -> String {
         .strip_prefix("invalid type: ")
         .and_then(|rest| rest.rsplit_once(", expected "))
         .map(|(_, expected)| expected)
-        .filter(|expected| ["struct ", "a map", "a sequence"].iter().any(|kind| expected.starts_with(kind)));
+        .filter(|expected| {
+            ["struct ", "a map", "a sequence"]
+                .iter()
+                .any(|kind| expected.starts_with(kind))
+        });
     expected.map_or_else(
         || message.to_owned(),
         |expected| format!("invalid type, expected {}", expected.replace("struct", "the table")),

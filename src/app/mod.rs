@@ -23,7 +23,7 @@ pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
 pub use reload::Reloader;
 
 use crate::callback::{CommandTable, Provider, Spans};
-use crate::forward::{self, Composer, Forwarder, Renewals};
+use crate::forward::{self, Composer, Forwarder};
 use crate::lifecycle::{Levels, Pulse, Stop, Watched};
 use crate::provider::Privacy;
 use crate::publish;

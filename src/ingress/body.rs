@@ -141,7 +141,11 @@ pub(super) async fn read<'a>(
             Coding::Identity => (body, share),
             _ => decompress(&body, coding, limits).await?,
         };
-        let start = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        let start = if body.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
         Ok((body.slice(start..), share))
     };
     let read = tokio::time::timeout(limits.timeout, whole).await;

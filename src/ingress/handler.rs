@@ -14,7 +14,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
-use super::body::{self, BodyError, CODINGS, BodyShare, HeldBytes};
+use super::body::{self, BodyError, BodyShare, CODINGS, HeldBytes};
 use super::client::client;
 use super::config::AnswerAfter;
 use super::metrics::CommandMetrics;

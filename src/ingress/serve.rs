@@ -73,7 +73,8 @@ impl<W: Fn() -> Worker> Port<W> {
                 accepted.map(|stream| (stream, peer)).map_err(DispatchError::Io)
             }
         };
-        fn_service(handshake).and_then(self.requests(|stream: &TlsStream<WatchedStream>| &stream.get_ref().0.connection))
+        fn_service(handshake)
+            .and_then(self.requests(|stream: &TlsStream<WatchedStream>| &stream.get_ref().0.connection))
     }
 
     /// Registers a connection, and watches over it.

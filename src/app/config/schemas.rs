@@ -74,7 +74,8 @@ impl Schemas {
             return Some(("listen", format!("{listen:?}: {allowed}")));
         }
         if self.framing == Style::SingleObject && self.registry_url.is_some() {
-            let problem = "\"single-object\" needs no registry, but schemas.registry_url is set: leave out one of the two";
+            let problem =
+                "\"single-object\" needs no registry, but schemas.registry_url is set: leave out one of the two";
             return Some(("framing", problem.into()));
         }
         let Some(url) = &self.registry_url else {
