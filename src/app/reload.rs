@@ -124,7 +124,10 @@ impl Reloader {
             .filter(|key| !is_reloaded(key));
         let fixed: Vec<String> = fixed.collect();
         if !fixed.is_empty() {
-            warn!(keys = fixed.join(", "), "these keys have changed, but need a restart");
+            warn!(
+                keys = fixed.join(", "),
+                "these keys have changed and take effect only after a restart"
+            );
         }
         // Consumers must find a schema before the first record that is written with it.
         self.subjects.store(subjects_of(&self.running, &catalogue));
