@@ -1,8 +1,8 @@
 # The bridge in a small image: no compiler, no root, nothing written outside /var/lib/imbridge.
-# Build and run on the same Debian, since librdkafka is linked with its OpenSSL and zlib.
+# Build and run on the same Debian, because librdkafka is linked with its OpenSSL and zlib.
 FROM rust:1.89-slim-bookworm AS build
 WORKDIR /src
-# On its own, so that a change of the source installs nothing anew.
+# In its own layer, so that a change of the source does not install the packages again.
 COPY scripts/setup scripts/setup
 RUN scripts/setup build
 COPY . .
@@ -25,8 +25,8 @@ WORKDIR /var/lib/imbridge
 VOLUME /var/lib/imbridge
 EXPOSE 8080 8081 9464
 STOPSIGNAL SIGTERM
-# Whether the process is there: who replaces containers that are not healthy must not replace one whose spool is full or repaired.
-# The image has no curl; bash speaks enough HTTP.
+# Checks /livez, not /readyz: a container whose spool is full or under repair must not be replaced.
+# The image has no curl, so bash sends the request.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9464 && printf 'GET /livez HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ status _ <&3 && [[ $status == 200 ]]"]
 ENTRYPOINT ["imbridge"]

@@ -1,11 +1,11 @@
-# Each target is a recipe that works from a clean clone. CI runs `make check`.
+# Each target works from a clean clone. CI runs `make check`.
 .DEFAULT_GOAL := help
 .PHONY: help dev test check bench torture fuzz consumers
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-# `make dev ARGS=...` passes them to `imbridge dev`, `make test ARGS=...` to `cargo test`.
+# `make dev ARGS=...` passes arguments to `imbridge dev`, `make test ARGS=...` to `cargo test`.
 ARGS =
 PROFILE = quick
 
@@ -17,7 +17,7 @@ dev: ## run the bridge with an embedded broker, no configuration needed
 test: ## all tests, against a real Kafka on loopback
 	scripts/test $(ARGS)
 
-check: ## the gate: format, lints, documents, dependencies, the same minute of each fuzz target, a bare Debian, tests
+check: ## the gate: format, lints, documents, dependencies, a minute of each fuzz target with a fixed seed, a bare Debian, tests
 	scripts/setup check
 	cargo fmt --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml

@@ -1,4 +1,4 @@
-//! The binary: an allocator and the command line. Everything else is the library's.
+//! The binary: it sets the allocator and runs the command line. Everything else is in the library.
 
 use std::process::ExitCode;
 

@@ -19,7 +19,7 @@ struct Part {
 }
 
 /// Top to bottom; `ARCHITECTURE.md` draws it.
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part(
@@ -69,12 +69,12 @@ const PARTS: [Part; 15] = [
     ),
     part(
         "admin",
-        &["spool", "callback", "lifecycle", "secret"],
+        &["spool", "callback", "lifecycle", "private_port", "secret"],
         &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(
         "registry_api",
-        &["schema", "callback", "lifecycle", "secret"],
+        &["schema", "callback", "lifecycle", "private_port", "secret"],
         &["rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
     part(
@@ -107,6 +107,7 @@ const PARTS: [Part; 15] = [
         &[],
         &["actix_web", "rdkafka", "apache_avro", "rusqlite", "anyhow"],
     ),
+    part("private_port", &[], &["rdkafka", "apache_avro", "rusqlite", "anyhow"]),
     part(
         "secret",
         &[],

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A sample consumer: prints every event of the bridge's topics as one line of JSON, decoded by what the schema registry says.
+"""A sample consumer: prints every event of the bridge's topics as one line of JSON, decoded with the schemas of the registry.
 
-It belongs to a group, so several share the partitions, and it commits what it has printed. An event that comes a second time, which
-a fault can cause in rare cases, has the same ce_id; a consumer that cannot have it twice compares that.
+It belongs to a consumer group, so several consumers share the partitions. It commits the offsets of what it has printed. In rare
+cases a fault causes an event to come twice, with the same ce_id. A consumer that cannot accept that must compare the ce_id.
 """
 
 import argparse
@@ -32,10 +32,10 @@ def run(options):
         "group.id": options.group,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
-        "topic.metadata.refresh.interval.ms": 10_000,  # the bridge may make its topics later
+        "topic.metadata.refresh.interval.ms": 10_000,  # the bridge may create its topics later
         "enable.auto.offset.store": False,
     })
-    # Not the timeline, which has each event once more.
+    # Without the timeline, which has each event once more.
     consumer.subscribe([f"^{options.topic_prefix}\\.(tencent\\..*|openim\\..*|dead-letter)$"])
     printed = 0
     try:

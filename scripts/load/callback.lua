@@ -1,4 +1,4 @@
--- wrk: 400-byte callbacks of Tencent, each request to one of 1000 groups, each with a time of its own: an equal one would be a copy.
+-- wrk: 400-byte callbacks of Tencent, each to one of 1000 groups. Each has a different time; equal bodies would be copies.
 local target = "/tencent?SdkAppid=1400000000&CallbackCommand=Group.CallbackAfterCreateGroup&contenttype=json&ClientIP=127.0.0.1&OptPlatform=RESTAPI"
 local headers = { ["Content-Type"] = "application/json" }
 local heads, tails = {}, {}

@@ -1,21 +1,21 @@
-//! The admin port, on a thread of its own so that it answers under load. It knows the spool's health and the metrics.
+//! The admin port. It knows the spool's health and the metrics.
 //!
 //! | path | what |
 //! |---|---|
 //! | `GET /`, and the `/page.*` and `/uPlot.*` that it loads | the status page, live, for people |
-//! | `GET /status.json` | what it shows |
-//! | `GET /metrics` | Prometheus' text format |
-//! | `GET /log/level`, `PUT /log/level` | the log's levels, as `log.level` has them |
-//! | `GET /livez` | 200 while the threads are there that the bridge cannot do without, else 503 with the dead one's name |
-//! | `GET /readyz` | 200 while a callback can be made durable, else 503 with the reason |
+//! | `GET /status.json` | the data of the status page |
+//! | `GET /metrics` | the metrics in Prometheus' text format |
+//! | `GET /log/level`, `PUT /log/level` | the log's levels, in the syntax of `log.level` |
+//! | `GET /livez` | 200 while all threads run that the bridge needs, otherwise 503 with the name of the one that panicked |
+//! | `GET /readyz` | 200 while a callback can be made durable, otherwise 503 with the reason |
 //!
-//! With `admin.token`, everything but the two probes needs it: `Authorization: Bearer`, or as the password that a browser asks for.
+//! With `admin.token`, every path except the two probes needs it: as `Authorization: Bearer`, or as a browser's password.
 
 mod history;
 mod readings;
 mod status;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -23,7 +23,8 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Scope};
 use arc_swap::ArcSwapOption;
 use prometheus::{IntGauge, Registry, TextEncoder, register_int_gauge_with_registry};
 use serde::Deserialize;
@@ -33,12 +34,13 @@ use tracing::info;
 pub use status::View;
 
 use crate::lifecycle::{Levels, Pulse, Stop, unix_ms};
+use crate::private_port;
 use crate::secret::{Secrets, basic_credentials, credentials};
 use crate::spool::Appender;
-use history::History;
-use readings::Readings;
+use history::PlotHistory;
+use readings::MetricValues;
 
-/// The files of the status page, the first of which loads the others: path, kind of text, content.
+/// The files of the status page: path, subtype of `text/`, content. The first file loads the others.
 const PAGE: [(&str, &str, &str); 5] = [
     ("/", "html", include_str!("page/page.html")),
     ("/page.css", "css", include_str!("page/page.css")),
@@ -50,7 +52,7 @@ const PAGE: [(&str, &str, &str); 5] = [
         include_str!("vendor/uPlot/uPlot.iife.min.js"),
     ),
 ];
-/// The page loads and asks this server only, runs nothing that stands in its HTML, and no other page may show it.
+/// The page loads files and data from this server only, runs no inline script, and may not be framed by another page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `[admin]` of the configuration.
@@ -59,12 +61,9 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub struct Config {
     /// `address:port` for metrics and probes.
     pub listen: String,
-    /// What `Authorization: Bearer` must hold for everything but the probes.
+    /// The token that every request except the probes must send as `Authorization: Bearer`.
     pub token: Option<Secrets>,
 }
-
-/// More connections than probes and scrapers have.
-const CONNECTIONS_MAX: usize = 256;
 
 impl Default for Config {
     fn default() -> Config {
@@ -78,7 +77,7 @@ impl Default for Config {
 impl Config {
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let Config { listen, .. } = self;
+        let listen = &self.listen;
         if listen.parse::<SocketAddr>().is_ok() {
             return None;
         }
@@ -87,7 +86,7 @@ impl Config {
     }
 }
 
-/// What the admin port tells of.
+/// The state that the admin port serves.
 #[derive(Clone)]
 pub struct State {
     /// Every part's metrics.
@@ -96,67 +95,54 @@ pub struct State {
     pub appender: Appender,
     /// The log's levels.
     pub levels: Levels,
-    /// `admin.token`; another takes its place at a reload.
+    /// `admin.token`, which a reload may replace.
     pub token: Arc<ArcSwapOption<Secrets>>,
-    /// What other parts show on the status page.
+    /// The data of other parts for the status page.
     pub views: Vec<View>,
-    /// Whether the threads that the bridge cannot do without are there.
+    /// Whether a thread that the bridge needs has panicked.
     pub pulse: Pulse,
 }
 
-/// Serves on a thread of its own until `stop` is raised; gives the address it got.
+/// Serves on a thread of its own until `stop` is raised, and returns the bound address.
 ///
 /// # Errors
-/// When the address is not to be had, or the metrics' registry has `imbridge_ready` already.
+/// If the address cannot be bound, or if the registry of metrics has `imbridge_ready` already.
 pub fn start(config: &Config, state: State, stop: Stop) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(&config.listen)?;
-    let address = listener.local_addr()?;
     let ready = register_int_gauge_with_registry!(
         "imbridge_ready",
-        "1 while a callback can be made durable, else 0: what /readyz answers.",
+        "1 while a callback can be made durable, otherwise 0, as /readyz answers.",
         state.registry
     )
     .map_err(std::io::Error::other)?;
-    let history = Arc::new(Mutex::new(History::default()));
-    let sampled = (state.registry.clone(), Arc::clone(&history));
-    let app = move || {
-        let app = App::new()
-            .wrap(from_fn(authorize))
+    let history = Arc::new(Mutex::new(PlotHistory::default()));
+    let sampling = sample(state.registry.clone(), Arc::clone(&history));
+    let configure = move |service: &mut ServiceConfig| {
+        service
             .app_data(web::Data::new(state.clone()))
             .app_data(web::Data::new(ready.clone()))
             .app_data(web::Data::from(Arc::clone(&history)))
-            .route("/status.json", web::get().to(status_json))
-            .route("/metrics", web::get().to(metrics))
-            .route("/log/level", web::get().to(level))
-            .route("/log/level", web::put().to(set_level))
-            .route("/livez", web::get().to(livez))
-            .route("/readyz", web::get().to(readyz));
-        PAGE.iter().fold(app, |app, (path, kind, content)| {
-            app.route(path, web::get().to(async || file_of_page(kind, content)))
-        })
+            .service(routes().wrap(from_fn(authorize)));
     };
-    let serve = move || {
-        actix_web::rt::System::new().block_on(async {
-            let server = HttpServer::new(app)
-                .workers(1)
-                .max_connections(CONNECTIONS_MAX)
-                .disable_signals()
-                .listen(listener)?
-                .run();
-            let handle = server.handle();
-            actix_web::rt::spawn(sample(sampled.0, sampled.1));
-            actix_web::rt::spawn(async move {
-                stop.raised().await;
-                handle.stop(false).await;
-            });
-            server.await
-        })
-    };
-    std::thread::Builder::new().name("admin".into()).spawn(serve)?;
-    Ok(address)
+    private_port::serve("admin", &config.listen, configure, async move {
+        actix_web::rt::spawn(sampling);
+        stop.raised().await;
+    })
 }
 
-/// The probes are everyone's: whoever asks them has no place for a token.
+fn routes() -> Scope {
+    let scope = web::scope("")
+        .route("/status.json", web::get().to(status_json))
+        .route("/metrics", web::get().to(metrics))
+        .route("/log/level", web::get().to(level))
+        .route("/log/level", web::put().to(set_level))
+        .route("/livez", web::get().to(livez))
+        .route("/readyz", web::get().to(readyz));
+    PAGE.iter().fold(scope, |scope, (path, kind, content)| {
+        scope.route(path, web::get().to(async || file_of_page(kind, content)))
+    })
+}
+
+/// Lets the probes pass without a token, because their clients often cannot send one.
 async fn authorize<B: MessageBody + 'static>(
     state: web::Data<State>,
     request: ServiceRequest,
@@ -174,7 +160,7 @@ async fn authorize<B: MessageBody + 'static>(
     Ok(request.into_response(refusal))
 }
 
-/// The token, where it stands by itself or as a password, for which a browser asks.
+/// The token that was sent, alone or as the password of a browser.
 fn sent_token(authorization: &str) -> Option<String> {
     if let Some(token) = credentials(authorization, "bearer") {
         return Some(token.to_owned());
@@ -208,13 +194,14 @@ async fn set_level(state: web::Data<State>, wanted: String) -> HttpResponse {
     }
 }
 
-async fn sample(registry: Registry, history: Arc<Mutex<History>>) {
+/// Adds a point to the history every [`history::STEP`].
+async fn sample(registry: Registry, history: Arc<Mutex<PlotHistory>>) {
     let mut ticks = tokio::time::interval(history::STEP);
     loop {
         ticks.tick().await;
-        let readings = Readings::of(&registry);
+        let values = MetricValues::of(&registry);
         let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.add(unix_ms(), Instant::now(), readings);
+        history.add(unix_ms(), Instant::now(), values);
     }
 }
 
@@ -226,21 +213,20 @@ fn file_of_page(kind: &'static str, content: &'static str) -> HttpResponse {
         .body(content)
 }
 
-async fn status_json(state: web::Data<State>, history: web::Data<Mutex<History>>) -> HttpResponse {
+async fn status_json(state: web::Data<State>, history: web::Data<Mutex<PlotHistory>>) -> HttpResponse {
     let history = history.lock().unwrap_or_else(PoisonError::into_inner);
     HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))
         .json(status::status(&state, &history))
 }
 
-/// Only a restart brings a thread back.
 async fn livez(state: web::Data<State>) -> HttpResponse {
     match state.pulse.dead() {
         None => HttpResponse::Ok().json(json!({"status": "ok"})),
         Some(thread) => HttpResponse::ServiceUnavailable().json(json!({
             "status": "dead",
             "thread": thread,
-            "message": "the thread has ended by a fault in the bridge itself; only a restart brings it back",
+            "message": "the thread was ended by a fault in the bridge itself; only a restart brings it back",
         })),
     }
 }
@@ -261,7 +247,7 @@ mod tests {
     use crate::spool::{self, Spool};
 
     #[test]
-    fn livez_is_red_once_a_thread_is_gone_and_names_it() {
+    fn livez_is_503_after_a_thread_has_panicked_and_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let config = spool::Config {
             dir: folder.path().to_owned(),

@@ -1,24 +1,24 @@
-//! The metrics as plain numbers, for the status page: what Prometheus would read, by name and labels.
+//! The metrics as numbers, by name and labels, for the status page: the same values that Prometheus reads.
 
 use std::collections::BTreeMap;
 
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 
-/// Every counter and gauge at one moment; of a histogram, its number of observations under `<name>_count`.
+/// Every counter and gauge at one moment. For a histogram, its number of observations, as `<name>_count`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Readings(Vec<Reading>);
+pub(super) struct MetricValues(Vec<MetricValue>);
 
 #[derive(Debug, Clone)]
-pub(super) struct Reading {
+pub(super) struct MetricValue {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub value: f64,
 }
 
-impl Readings {
-    pub fn of(registry: &Registry) -> Readings {
-        let mut readings = Vec::new();
+impl MetricValues {
+    pub fn of(registry: &Registry) -> MetricValues {
+        let mut values = Vec::new();
         for family in registry.gather() {
             for metric in family.get_metric() {
                 let (suffix, value) = match family.get_field_type() {
@@ -28,7 +28,7 @@ impl Readings {
                     _ => continue,
                 };
                 let pairs = metric.get_label().iter();
-                readings.push(Reading {
+                values.push(MetricValue {
                     name: format!("{}{suffix}", family.name()),
                     labels: pairs
                         .map(|pair| (pair.name().to_owned(), pair.value().to_owned()))
@@ -37,32 +37,37 @@ impl Readings {
                 });
             }
         }
-        Readings(readings)
+        MetricValues(values)
     }
 
-    /// Those of one name.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &Reading> {
-        self.0.iter().filter(move |reading| reading.name == name)
+    /// The values of one name.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &MetricValue> {
+        self.0.iter().filter(move |metric| metric.name == name)
     }
 
     /// Their sum.
     pub fn sum(&self, name: &str) -> f64 {
-        // An empty `sum` of floats is -0.
-        self.named(name).fold(0.0, |sum, reading| sum + reading.value)
+        // `Iterator::sum` of no floats is -0.
+        self.named(name).fold(0.0, |sum, metric| sum + metric.value)
     }
 
     /// Their sum by the value of one label.
     pub fn by(&self, name: &str, label: &str) -> BTreeMap<String, f64> {
         let mut sums = BTreeMap::new();
-        for reading in self.named(name) {
-            *sums.entry(reading.label(label).to_owned()).or_default() += reading.value;
+        for metric in self.named(name) {
+            *sums.entry(metric.label(label).to_owned()).or_default() += metric.value;
         }
         sums
     }
 }
 
-impl Reading {
-    /// A label's value, empty where there is none.
+impl MetricValue {
+    /// The labels `provider` and `command`.
+    pub fn command(&self) -> (&str, &str) {
+        (self.label("provider"), self.label("command"))
+    }
+
+    /// A label's value, or an empty string.
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }

@@ -1,5 +1,5 @@
-//! What the status page shows, as JSON: whether it accepts, whether Kafka is there, how far behind it is, and the rest of
-//! what its users ask first. Made of the metrics and of views that other parts offer; no bodies, no secrets.
+//! The data of the status page, as JSON: whether the bridge accepts callbacks, whether it is connected to Kafka, how far behind it is,
+//! and more. It is made of the metrics and of views that other parts provide. It contains no bodies and no secrets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::State;
-use super::history::History;
-use super::readings::Readings;
+use super::history::PlotHistory;
+use super::readings::MetricValues;
 use crate::callback::{SHOWN_BYTES_MAX, clip};
 use crate::lifecycle::unix_ms;
 
-/// Something that another part shows on the page: its name in the JSON, and what to ask.
+/// Data of another part for the page.
 #[derive(Clone)]
 pub struct View {
-    /// A member of the status.
+    /// Its name in the JSON.
     pub name: &'static str,
-    /// Gives its value; must not block.
+    /// Returns its value. Must not block.
     pub read: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
-/// The whole of it, as JSON text.
+/// The largest size of the JSON text.
 const STATUS_BYTES_MAX: usize = 256 << 10;
-/// Topics that Kafka refuses and that are named.
+/// The most topics that are listed as refused by Kafka.
 const TOPICS_MAX: usize = 200;
 
-pub(super) fn status(state: &State, history: &History) -> Value {
-    let readings = Readings::of(&state.registry);
+pub(super) fn status(state: &State, history: &PlotHistory) -> Value {
+    let values = MetricValues::of(&state.registry);
     let now_ms = unix_ms();
     let refusal = state.appender.unready();
-    let refused = readings.by("imbridge_refused_total", "topic");
+    let refused = values.by("imbridge_refused_total", "topic");
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now_ms": now_ms,
@@ -41,30 +41,30 @@ pub(super) fn status(state: &State, history: &History) -> Value {
             "message": refusal.as_ref().map(|(_, message)| clip(message, SHOWN_BYTES_MAX * 5)),
         },
         "kafka": {
-            "connected": readings.sum("imbridge_kafka_connected") > 0.0,
-            "published": readings.sum("imbridge_messages_published_total"),
-            "breaker_open": readings.sum("imbridge_answer_breaker_open") > 0.0,
-            "answered_early": readings.sum("imbridge_answered_early_total"),
-            "rebuilds": readings.by("imbridge_producer_rebuilds_total", "reason"),
+            "connected": values.sum("imbridge_kafka_connected") > 0.0,
+            "published": values.sum("imbridge_messages_published_total"),
+            "breaker_open": values.sum("imbridge_answer_breaker_open") > 0.0,
+            "answered_early": values.sum("imbridge_answered_early_total"),
+            "rebuilds": values.by("imbridge_producer_rebuilds_total", "reason"),
         },
         "spool": {
-            "records": readings.sum("imbridge_spool_records"),
-            "bytes": readings.sum("imbridge_spool_bytes"),
-            "oldest_age_s": readings.sum("imbridge_spool_oldest_age_seconds"),
-            "stalled_s": readings.sum("imbridge_delivery_stalled_seconds"),
-            "commit_errors": readings.sum("imbridge_spool_commit_errors_total"),
+            "records": values.sum("imbridge_spool_records"),
+            "bytes": values.sum("imbridge_spool_bytes"),
+            "oldest_age_s": values.sum("imbridge_spool_oldest_age_seconds"),
+            "stalled_s": values.sum("imbridge_delivery_stalled_seconds"),
+            "commit_errors": values.sum("imbridge_spool_commit_errors_total"),
         },
-        "commands": commands(&readings, history.earlier()),
-        "refused": readings.by("imbridge_requests_refused_total", "reason"),
-        "failed_open": readings.by("imbridge_failed_open_total", "reason"),
-        "dead_letters": readings.by("imbridge_dead_letters_total", "reason"),
+        "commands": commands(&values, history.earlier()),
+        "refused": values.by("imbridge_requests_refused_total", "reason"),
+        "failed_open": values.by("imbridge_failed_open_total", "reason"),
+        "dead_letters": values.by("imbridge_dead_letters_total", "reason"),
         "refused_by_kafka": refused.into_iter().take(TOPICS_MAX).collect::<BTreeMap<_, _>>(),
-        "duplicates_dropped": readings.sum("imbridge_duplicates_dropped_total"),
+        "duplicates_dropped": values.sum("imbridge_duplicates_dropped_total"),
         "sequence": {
-            "gaps": readings.sum("imbridge_sequence_gaps_total"),
-            "disorder": readings.sum("imbridge_sequence_disorder_total"),
+            "gaps": values.sum("imbridge_sequence_gaps_total"),
+            "disorder": values.sum("imbridge_sequence_disorder_total"),
         },
-        "unmapped_fields": readings.sum("imbridge_unmapped_fields_total"),
+        "unmapped_fields": values.sum("imbridge_unmapped_fields_total"),
         "history": history.columns(),
     });
     let members = status.as_object_mut().expect("it was made an object");
@@ -73,7 +73,7 @@ pub(super) fn status(state: &State, history: &History) -> Value {
     status
 }
 
-/// Cuts off the ends of the longest lists until the whole is within its limit, and says how much is missing.
+/// Halves the longest list until the JSON is within its limit. `left_out` has the number of missing elements.
 fn shorten(status: &mut Map<String, Value>) {
     let bytes = |value: &Value| value.to_string().len();
     let mut left_out = Map::new();
@@ -97,45 +97,36 @@ fn shorten(status: &mut Map<String, Value>) {
     status.insert("left_out".into(), left_out.into());
 }
 
-/// Each command that has come, the latest first: how often, how often not answered with success, its rate now, its last arrival.
-fn commands(readings: &Readings, earlier: Option<(Instant, &Readings)>) -> Vec<Value> {
-    let counts = |readings: &Readings| {
-        let mut counts: BTreeMap<(String, String), (f64, f64)> = BTreeMap::new();
-        for reading in readings.named("imbridge_requests_total") {
-            let command = (
-                reading.label("provider").to_owned(),
-                reading.label("command").to_owned(),
-            );
-            let (answered, failed) = counts.entry(command).or_default();
-            let success = reading.label("status").starts_with('2');
-            *(if success { answered } else { failed }) += reading.value;
-        }
-        counts
-    };
-    let then = earlier.map(|(at, readings)| (at.elapsed().as_secs_f64().max(0.001), counts(readings)));
-    let last: BTreeMap<_, _> = readings
-        .named("imbridge_last_arrival_timestamp_seconds")
-        .map(|reading| ((reading.label("provider"), reading.label("command")), reading.value))
-        .collect();
-    let row = |((provider, command), (answered, failed)): ((String, String), (f64, f64))| {
-        let rate = then.as_ref().map(|(seconds, counts)| {
-            let before = counts
-                .get(&(provider.clone(), command.clone()))
-                .copied()
-                .unwrap_or_default();
-            (answered + failed - before.0 - before.1).max(0.0) / seconds
+/// By provider and command: the callbacks that were answered, and those that failed.
+fn counts(values: &MetricValues) -> BTreeMap<(&str, &str), [f64; 2]> {
+    let mut counts = BTreeMap::<_, [f64; 2]>::new();
+    for metric in values.named("imbridge_requests_total") {
+        let failed = !metric.label("status").starts_with('2');
+        counts.entry(metric.command()).or_default()[usize::from(failed)] += metric.value;
+    }
+    counts
+}
+
+/// Each command that has arrived, the latest first: callbacks answered, callbacks failed, the current rate, the last arrival.
+fn commands(values: &MetricValues, earlier: Option<(Instant, &MetricValues)>) -> Vec<Value> {
+    let earlier = earlier.map(|(at, values)| (at.elapsed().as_secs_f64().max(0.001), counts(values)));
+    let arrivals = values.named("imbridge_last_arrival_timestamp_seconds");
+    let arrivals: BTreeMap<_, _> = arrivals.map(|metric| (metric.command(), metric.value)).collect();
+    let row = |(command, [answered, failed]): ((&str, &str), [f64; 2])| {
+        let rate = earlier.as_ref().map(|(seconds, counts)| {
+            let before: f64 = counts.get(&command).into_iter().flatten().sum();
+            (answered + failed - before).max(0.0) / seconds
         });
-        let arrival = last.get(&(provider.as_str(), command.as_str()));
         json!({
             "answered": answered,
             "failed": failed,
             "per_s": rate,
-            "last_arrival_ms": arrival.map(|seconds| seconds * 1000.0),
-            "provider": provider,
-            "command": command,
+            "last_arrival_ms": arrivals.get(&command).map(|seconds| seconds * 1000.0),
+            "provider": command.0,
+            "command": command.1,
         })
     };
-    let mut rows: Vec<Value> = counts(readings).into_iter().map(row).collect();
+    let mut rows: Vec<Value> = counts(values).into_iter().map(row).collect();
     rows.sort_by(|a, b| f64::total_cmp(&arrival_ms(b), &arrival_ms(a)));
     rows
 }
@@ -149,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_bounded_whatever_is_in_it_and_what_comes_first_stays() {
+    fn the_status_is_bounded_and_the_first_elements_of_lists_stay() {
         let row = |number: usize| json!({"number": number, "name": "\u{1}".repeat(200)});
         let list = |rows: usize| Value::from_iter((0..rows).map(row));
         let mut status = json!({"version": "1", "commands": list(2000), "groups": list(100), "few": list(3)});

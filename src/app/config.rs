@@ -1,5 +1,5 @@
-//! The whole configuration: one TOML file, each key of which an environment variable can override. Every part has its own
-//! table and its own checks; here they are read and put together.
+//! The whole configuration: one TOML file. An environment variable can override each key. Every part defines and checks its own
+//! table; this file reads and combines them.
 
 mod changes;
 mod origin;
@@ -20,7 +20,7 @@ use crate::provider::{OpenImConfig, PrivacyConfig, TencentConfig};
 use crate::secret::{Secret, without_user};
 use crate::{admin, forward, ingress, publish, spool};
 
-/// A callback can be in the spool this much later than it arrived.
+/// A callback may reach the spool this much later than it arrived.
 const KEEP_MORE_MS: i64 = 60_000;
 const PREFIX: &str = "IMBRIDGE_";
 
@@ -36,23 +36,23 @@ pub struct Config {
     pub tencent: Vec<TencentConfig>,
     /// The OpenIM servers.
     pub openim: Vec<OpenImConfig>,
-    /// What must not leave the bridge.
+    /// Rules for fields that must not leave the bridge.
     pub privacy: Vec<PrivacyConfig>,
     /// The spool.
     pub spool: spool::Config,
     /// Kafka.
     pub kafka: publish::Config,
-    /// The topic that has the events of all commands in order.
+    /// The topic with the events of all commands in order.
     pub timeline: publish::Timeline,
     /// The schemas folder and the registry.
     pub schemas: Schemas,
-    /// What is remembered of earlier events.
+    /// What the bridge remembers of earlier events.
     pub history: forward::Config,
     /// Logging.
     pub log: Log,
-    /// Shutting down.
+    /// The shutdown.
     pub shutdown: Shutdown,
-    /// The keys as they were written, to tell what a later reading changed.
+    /// The keys as they were written, to find what a reload changes.
     #[serde(skip)]
     written: Written,
 }
@@ -61,11 +61,11 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// A level, or levels by part, as `tracing` reads them: `info`, `warn,imbridge::forward=debug`.
+    /// A level, or levels by part, in the syntax of `tracing`: `info`, `warn,imbridge::forward=debug`.
     pub level: String,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
-    /// An OpenTelemetry collector that takes spans of sampled requests: `http://host:4318`.
+    /// An OpenTelemetry collector for the spans of sampled requests: `http://host:4318`.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -90,12 +90,12 @@ impl Log {
         if host.is_some_and(|host| !host.contains(['@', '?', '#', ' '])) {
             return None;
         }
-        let allowed = "http://host:port is allowed, of a collector that takes OTLP over HTTP";
+        let allowed = "http://host:port is allowed, the address of a collector that takes OTLP over HTTP";
         Some(("otlp_endpoint", format!("{:?}: {allowed}", without_user(endpoint))))
     }
 }
 
-/// How a log line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -109,10 +109,10 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shutdown {
-    /// Seconds to answer what is in progress and to deliver what is in the spool; the rest stays there for the next start.
+    /// Seconds to answer requests in progress and to deliver the spool. Undelivered records stay there for the next start.
     pub drain_timeout_s: u64,
-    /// Seconds of it in which callbacks are still taken while `/readyz` is red already, so that a load balancer that looks there sends none
-    /// to a closed port.
+    /// Seconds at its begin in which callbacks are still accepted while `/readyz` is already 503. A load balancer that checks it then
+    /// sends nothing to a closed port.
     pub leave_s: u64,
 }
 
@@ -129,26 +129,17 @@ impl Shutdown {
     /// What is wrong with a value: the key and what is allowed.
     fn problem(&self) -> Option<(&'static str, String)> {
         const DAY_S: u64 = 24 * 3600;
-        let Shutdown {
-            drain_timeout_s,
-            leave_s,
-        } = self;
-        if *drain_timeout_s > DAY_S {
-            return Some((
-                "drain_timeout_s",
-                format!("{drain_timeout_s}: at most {DAY_S} is allowed"),
-            ));
+        let (drain_timeout_s, leave_s) = (self.drain_timeout_s, self.leave_s);
+        if drain_timeout_s > DAY_S {
+            let problem = format!("{drain_timeout_s}: at most {DAY_S} is allowed");
+            return Some(("drain_timeout_s", problem));
         }
-        (leave_s > drain_timeout_s).then(|| {
-            (
-                "leave_s",
-                format!("{leave_s}: at most drain_timeout_s is allowed, which it is part of"),
-            )
-        })
+        let problem = || format!("{leave_s}: at most drain_timeout_s is allowed, because it is part of that time");
+        (leave_s > drain_timeout_s).then(|| ("leave_s", problem()))
     }
 }
 
-/// A configuration that cannot be used: where, what, and what is allowed.
+/// A configuration that cannot be used. The message names the place, the problem, and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {problem}")]
 pub struct ConfigError {
@@ -160,7 +151,7 @@ impl Config {
     /// Reads the file and the environment.
     ///
     /// # Errors
-    /// [`ConfigError`] with the file, the line, the key and what is allowed; a value only where it cannot be a secret.
+    /// [`ConfigError`] with the file, the line, the key and what is allowed. It repeats a value only if that cannot be a secret.
     pub fn load(path: &Path, environment: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| error(&file, cause))?;
@@ -179,7 +170,7 @@ impl Config {
         let mut origin = Origin::new(file, text);
         let mut table: Table = text.parse().map_err(|cause: toml::de::Error| {
             let place = origin.place(cause.span().map_or(0, |span| span.start));
-            error(&place, format!("no TOML: {}", cause.message()))
+            error(&place, format!("not valid TOML: {}", cause.message()))
         })?;
         for (name, value) in environment {
             if let Some(keys) = name.strip_prefix(PREFIX).filter(|keys| keys.contains("__")) {
@@ -194,19 +185,19 @@ impl Config {
         config.spool.keep = config.keep();
         config.spool.hold = config.server.hold();
         config.kafka.awaited = config.spool.hold.is_some();
-        // A replica sees some of a group's messages.
+        // With several replicas, each sees only some of a group's messages.
         config.history.count_gaps = config.spool.hold.is_none();
         Ok(config)
     }
 
-    /// Who may send.
+    /// The providers that have a configured sender.
     pub fn providers(&self) -> Vec<Provider> {
         let tencent = (!self.tencent.is_empty()).then_some(Provider::Tencent);
         let openim = (!self.openim.is_empty()).then_some(Provider::OpenIm);
         tencent.into_iter().chain(openim).collect()
     }
 
-    /// What is delivered stays in the spool for as long as a copy of it is looked for after a restart.
+    /// How long delivered records stay in the spool, so that repeated callbacks are recognised after a restart.
     fn keep(&self) -> Option<spool::Keep> {
         let window_ms = i64::from(self.history.window_s) * 1000;
         (window_ms > 0).then(|| spool::Keep {
@@ -227,17 +218,17 @@ impl Config {
             };
             let path = problem.path().to_string();
             match overrides.remove(&origin::plain(&path)) {
-                // A text that looks like a number, where a text is wanted: `IMBRIDGE_SPOOL__ID=7`.
+                // A string that looks like a number, for a key that needs a string: `IMBRIDGE_SPOOL__ID=7`.
                 Some((name, value)) if problem.inner().to_string().contains("expected a string") => {
                     let keys = name.strip_prefix(PREFIX).expect("overrides have the prefix");
                     set(&mut table, keys, Value::String(value)).map_err(|problem| error(&name, problem))?;
                 }
-                _ => return Err(error(&origin.of(&path), words(problem.inner().message()))),
+                _ => return Err(error(&origin.of(&path), without_value(problem.inner().message()))),
             }
         }
     }
 
-    /// Values of `kafka.properties` may be secrets.
+    /// Replaces references to secrets in `kafka.properties` by their values.
     fn resolve_property_secrets(&mut self, origin: &Origin<'_>) -> Result<(), ConfigError> {
         for (name, value) in self.kafka.properties.iter_mut() {
             if value.starts_with("env:") || value.starts_with("file:") {
@@ -273,14 +264,14 @@ impl Config {
     }
 
     fn sender_problem(&self) -> Option<String> {
-        let problems = |table: &str, place: usize, problem: Option<(&str, String)>| {
-            problem.map(|(key, problem)| format!("{table}[{place}].{key}: {problem}"))
+        let problem_of = |table: &str, index: usize, problem: Option<(&str, String)>| {
+            problem.map(|(key, problem)| format!("{table}[{index}].{key}: {problem}"))
         };
         let mut tencent = self.tencent.iter().enumerate();
         let mut openim = self.openim.iter().enumerate();
         let own = tencent
-            .find_map(|(place, app)| problems("tencent", place, app.problem()))
-            .or_else(|| openim.find_map(|(place, instance)| problems("openim", place, instance.problem())));
+            .find_map(|(index, app)| problem_of("tencent", index, app.problem()))
+            .or_else(|| openim.find_map(|(index, instance)| problem_of("openim", index, instance.problem())));
         if own.is_some() {
             return own;
         }
@@ -292,29 +283,32 @@ impl Config {
         let open = self.openim.iter().filter(|instance| instance.secret.is_none()).count();
         if open > 1 {
             return Some(format!(
-                "openim: {open} instances have no secret; at most one can, since their paths are the same"
+                "openim: {open} instances have no secret; at most one may have none, because their paths would be the same"
             ));
         }
         let shared = |one: &OpenImConfig, other: &OpenImConfig| match (&one.secret, &other.secret) {
             (Some(one), Some(other)) => one.any(|secret| other.matches(secret.expose())),
             _ => false,
         };
-        let twice = (1..self.openim.len()).find_map(|place| {
-            let mut before = self.openim[..place].iter();
+        let twice = (1..self.openim.len()).find_map(|index| {
+            let mut before = self.openim[..index].iter();
             before
-                .find(|other| shared(&self.openim[place], other))
-                .map(|other| (place, &other.name))
+                .find(|other| shared(&self.openim[index], other))
+                .map(|other| (index, &other.name))
         });
-        if let Some((place, name)) = twice {
+        if let Some((index, name)) = twice {
             return Some(format!(
-                "openim[{place}].secret: {name:?} has it too; each instance needs its own, by which it is known"
+                "openim[{index}].secret: {name:?} has it too; each instance needs its own secret, because the secret identifies it"
             ));
         }
         let mut names: Vec<String> = self.tencent.iter().map(|app| app.sdk_app_id.to_string()).collect();
         names.extend(self.openim.iter().map(|instance| format!("openim {:?}", instance.name)));
         names.sort();
         let twice = names.windows(2).find(|pair| pair[0] == pair[1])?;
-        Some(format!("{} is configured twice; each sender stands once", twice[0]))
+        Some(format!(
+            "{} is configured twice; each sender may be configured only once",
+            twice[0]
+        ))
     }
 }
 
@@ -325,33 +319,31 @@ fn error(place: &str, problem: impl ToString) -> ConfigError {
     }
 }
 
-/// serde's own words, without the value that stands where a table or a list is wanted: it can be a secret that belongs there.
-fn words(message: &str) -> String {
-    let wanted = message
+/// serde's error message. If a table or a list is expected, the message omits the value, which may be a secret.
+fn without_value(message: &str) -> String {
+    let expected = message
         .strip_prefix("invalid type: ")
-        .and_then(|rest| rest.rsplit_once(", expected "));
-    match wanted {
-        Some((_, wanted))
-            if ["struct ", "a map", "a sequence"]
+        .and_then(|rest| rest.rsplit_once(", expected "))
+        .map(|(_, expected)| expected)
+        .filter(|expected| {
+            ["struct ", "a map", "a sequence"]
                 .iter()
-                .any(|of| wanted.starts_with(of)) =>
-        {
-            format!("invalid type, expected {}", wanted.replace("struct", "the table"))
-        }
-        _ => message.to_owned(),
-    }
+                .any(|kind| expected.starts_with(kind))
+        });
+    expected.map_or_else(
+        || message.to_owned(),
+        |expected| format!("invalid type, expected {}", expected.replace("struct", "the table")),
+    )
 }
 
-/// `7`, `true` and `["a"]` are what TOML reads them as; anything else is a text.
+/// `7`, `true` and `["a"]` are read as TOML reads them; anything else is a string.
 fn typed(value: &str) -> Value {
-    let table: Result<Table, _> = format!("value = {value}").parse();
-    table
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(value.to_owned()))
+    let parsed = value.trim().parse();
+    parsed.unwrap_or_else(|_| Value::String(value.to_owned()))
 }
 
-/// Sets `SERVER__LISTEN` or `TENCENT__0__TOKEN` and gives the key's path, `server.listen` or `tencent.0.token`.
+/// Sets the key of an environment variable, such as `SERVER__LISTEN` or `TENCENT__0__TOKEN`. Returns its path, `server.listen` or
+/// `tencent.0.token`.
 fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
     let mut parts: Vec<String> = keys.split("__").map(str::to_lowercase).collect();
     if let [_, map, name] = &mut parts[..]
@@ -362,7 +354,7 @@ fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
     let last = parts
         .pop()
         .filter(|last| !last.is_empty())
-        .ok_or("ends with __: a key is missing")?;
+        .ok_or("the name ends with __: a key is missing")?;
     let path = parts.iter().chain([&last]).cloned().collect::<Vec<_>>().join(".");
     let mut names = parts.into_iter().peekable();
     let mut place = table;
@@ -386,10 +378,10 @@ fn set(table: &mut Table, keys: &str, value: Value) -> Result<String, String> {
                     .ok_or_else(|| format!("{name}__{index}: the next free number is {next}"))?;
                 element
                     .as_table_mut()
-                    .ok_or_else(|| format!("{name}.{index} is no table"))?
+                    .ok_or_else(|| format!("{name}.{index} is not a table"))?
             }
-            (Value::Array(_), None) => return Err(format!("{name} is a list: write {name}__0 for its first")),
-            _ => return Err(format!("{name} is no table")),
+            (Value::Array(_), None) => return Err(format!("{name} is a list: {name}__0 is its first element")),
+            _ => return Err(format!("{name} is not a table")),
         };
     }
     place.insert(last, value);

@@ -1,5 +1,5 @@
-//! The composition root: every part is built here, in order, from its own table of the configuration; started, and at
-//! the end drained. Nothing else knows all of them.
+//! The composition root: it builds and starts every part in order, each from its own table of the configuration, and drains them at
+//! the end. Only this part knows all others.
 
 mod config;
 mod otlp;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use anyhow::{Context, Result, bail};
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use prometheus::{Opts, Registry, register_int_gauge_with_registry};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -22,56 +22,64 @@ use tracing::{info, warn};
 pub use config::{Config, ConfigError, Log, LogFormat, Schemas};
 pub use reload::Reloader;
 
-use crate::callback::{CommandTable, Provider};
-use crate::forward::{self, Composer, Forwarder, Renewals};
-use crate::ingress::tls::Certificates;
-use crate::lifecycle::{Levels, Pulse, Stop};
-use crate::provider::{Privacy, Providers};
+use crate::callback::{CommandTable, Provider, Spans};
+use crate::forward::{self, Composer, Forwarder};
+use crate::lifecycle::{Levels, Pulse, Stop, Watched};
+use crate::provider::Privacy;
 use crate::publish;
 use crate::registry_api::{self, Subjects};
 use crate::schema::registry::{self, Ids};
 use crate::schema::{Catalogue, Command};
-use crate::spool::{self, Reader, Spool};
+use crate::spool::{self, Opening, Reader, Spool};
 use crate::{admin, ingress};
 
-/// Beyond the time to drain, for the spool to be closed.
-const GRACE: Duration = Duration::from_secs(4);
-/// Of this, for a call to Kafka that is under way.
-const CALL: Duration = Duration::from_millis(2500);
-/// Between two looks whether the forwarder has ended.
-const LOOK: Duration = Duration::from_millis(5);
-/// However short the time to drain is, requests in progress have this long to be answered.
-const ANSWER: Duration = Duration::from_secs(2);
+/// The time to close the spool, after `drain_timeout_s`.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The part of it in which a call to Kafka in progress may end.
+const CALL_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Between two checks whether the forwarder has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// The time to answer requests in progress, even if `drain_timeout_s` is shorter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A bridge that accepts callbacks.
 pub struct Bridge {
-    /// Where callbacks go: the plain port, or the one with TLS where there is no other.
+    /// The address for callbacks: the plain port, or the TLS port if there is no plain one.
     pub address: SocketAddr,
-    /// Where metrics and probes are.
+    /// The address for metrics and probes.
     pub admin_address: SocketAddr,
-    /// Where it answers for its schemas, if it does.
+    /// The address where it serves its schemas, if it does.
     pub registry_address: Option<SocketAddr>,
     /// Every part's metrics.
     pub registry: Registry,
-    /// Whether the threads that forward and that keep the spool are there.
+    /// Whether a thread of the forwarder or the spool has panicked.
     pub pulse: Pulse,
     ingress: ServerHandle,
     spool: Spool,
     forwarder: JoinHandle<bool>,
-    draining: Stop,
-    drain: Stop,
-    abandon: Stop,
-    stop_admin: Stop,
-    drain_timeout: Duration,
-    leave: Duration,
+    stops: Stops,
+    shutdown: config::Shutdown,
     exporter: Option<otlp::Exporter>,
     failure: mpsc::UnboundedReceiver<anyhow::Error>,
 }
 
-/// Loads the schemas folder and the table of commands that it gives.
+/// The requests to stop, in the order in which a shutdown raises them.
+#[derive(Default)]
+struct Stops {
+    /// The shutdown has begun.
+    draining: Stop,
+    /// The forwarder must deliver the spool and end.
+    drain: Stop,
+    /// The forwarder must end, delivered or not.
+    abandon: Stop,
+    /// The admin port and the schemas' port must close.
+    admin: Stop,
+}
+
+/// Loads the schemas folder, and makes the table of its commands.
 ///
 /// # Errors
-/// When a schema breaks a rule of the folder.
+/// If a schema breaks a rule of the folder.
 pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable>)> {
     let catalogue = Catalogue::load(&config.schemas.dir)?;
     let mut table = CommandTable::default();
@@ -91,7 +99,7 @@ pub fn load_schemas(config: &Config) -> Result<(Arc<Catalogue>, Arc<CommandTable
     Ok((Arc::new(catalogue), Arc::new(table)))
 }
 
-/// Every schema that messages are written with, the timeline's too, and its subject in a registry, the bridge's own or another.
+/// Every schema that messages are written with, the timeline's included, and its subject in a registry.
 pub fn subjects<'c>(config: &publish::Config, catalogue: &'c Catalogue) -> Vec<(&'c Command, String)> {
     let prefix = &config.topic_prefix;
     let topic = |command: &Command| publish::command_topic(prefix, command.provider(), command.name());
@@ -104,12 +112,12 @@ pub fn subjects<'c>(config: &publish::Config, catalogue: &'c Catalogue) -> Vec<(
         .collect()
 }
 
-/// What the bridge answers for, by subject.
-fn answered(config: &Config, catalogue: &Catalogue) -> Arc<Subjects> {
+/// The subjects that the bridge serves itself.
+fn subjects_of(config: &Config, catalogue: &Catalogue) -> Arc<Subjects> {
     Arc::new(Subjects::of(catalogue, subjects(&config.kafka, catalogue)))
 }
 
-/// The bridge's own registry, where it has one.
+/// Starts the bridge's own registry, if `schemas.listen` is set.
 fn start_registry_api(config: &Config, subjects: &Arc<ArcSwap<Subjects>>, stop: &Stop) -> Result<Option<SocketAddr>> {
     let Some(listen) = config.schemas.listen() else {
         return Ok(None);
@@ -119,10 +127,11 @@ fn start_registry_api(config: &Config, subjects: &Arc<ArcSwap<Subjects>>, stop: 
     started.map(Some).with_context(problem)
 }
 
-/// What one way of delivery left on its way, only the same way finds again in Kafka.
+/// Refuses to start with undelivered records of another `kafka.delivery`. Messages that were sent in one mode before a crash can be found
+/// in Kafka in the same mode only.
 ///
 /// # Errors
-/// When records up to `appended` wait in the spool that the other way may have begun to publish, or it cannot be read.
+/// If the spool holds undelivered records up to `appended` that the other mode may have begun to publish, or if it cannot be read.
 pub fn refuse_another_delivery(reader: &mut Reader, appended: u64, config: &publish::Config) -> Result<()> {
     let waiting = appended - reader.delivered();
     let wanted = config.delivery.as_str();
@@ -135,10 +144,10 @@ pub fn refuse_another_delivery(reader: &mut Reader, appended: u64, config: &publ
     }
 }
 
-/// Where the registry's ids are remembered, beside the spool that waits for them.
+/// The file in `spool.dir` that keeps the registry's ids.
 const REGISTRY_IDS: &str = "registry-ids.json";
 
-/// Who asks the registry, where there is one.
+/// Starts the client of the configured registry, if there is one.
 fn start_registry(config: &Config, metrics: registry::Metrics) -> Result<Option<Ids>> {
     let start = |registry| {
         let path = config.spool.dir.join(REGISTRY_IDS);
@@ -147,42 +156,73 @@ fn start_registry(config: &Config, metrics: registry::Metrics) -> Result<Option<
     config.schemas.registry().map(start).transpose()
 }
 
-/// The certificate of the public port, and the watch over its files.
-fn load_certificates(config: &Config, registry: &Registry, stop: &Stop) -> Result<Option<Arc<Certificates>>> {
-    let Some(tls) = &config.server.tls else {
-        return Ok(None);
-    };
-    let metrics = ingress::tls::Metrics::new(registry)?;
-    let certificates = Arc::new(Certificates::load(tls, metrics)?);
-    certificates.watch(stop.clone())?;
-    Ok(Some(certificates))
+/// The addresses of all ports, and the handle of the public server.
+struct Ports {
+    ingress: ServerHandle,
+    /// As [`Bridge::address`].
+    public: SocketAddr,
+    https: Option<SocketAddr>,
+    admin: SocketAddr,
+    registry: Option<SocketAddr>,
+}
+
+impl Ports {
+    /// Binds all ports, and starts to serve. Must be called inside an actix system.
+    fn open(reloader: &Reloader, state: admin::State, spans: Spans, stop: &Stop) -> Result<Ports> {
+        let config = &reloader.running;
+        let public = ingress::bind(
+            &config.server,
+            Arc::clone(&reloader.providers),
+            state.appender.clone(),
+            ingress::Metrics::new(&state.registry)?.with_spans(spans),
+            reloader.certificates.clone(),
+        )?;
+        let registry = start_registry_api(config, &reloader.subjects, stop)?;
+        // The admin port opens after the public port is bound: a client that finds the bridge ready sends callbacks there next.
+        let admin = admin::start(&config.admin, state, stop.clone())
+            .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
+        let ingress = public.server.handle();
+        actix_web::rt::spawn(public.server);
+        let (https, public) = (public.https, public.http.or(public.https));
+        Ok(Ports {
+            ingress,
+            public: public.expect("the configuration was checked"),
+            https,
+            admin,
+            registry,
+        })
+    }
+
+    fn log_accepting(&self, spool: &str) {
+        let (address, admin) = (self.public, self.admin);
+        let tls = self.https.map(tracing::field::display);
+        let schemas = self.registry.map(tracing::field::display);
+        info!(%address, tls, %admin, schemas, spool, "accepting callbacks");
+    }
 }
 
 impl Bridge {
-    /// Builds and starts every part; gives also what changes them while they run. Must be called inside an actix system.
-    /// Both ports answer when it returns; the spool's file may still be opened or repaired then, and Kafka be absent.
+    /// Builds and starts every part. Also returns the reloader, which changes them later. Must be called inside an actix system. When it
+    /// returns, all ports answer. The spool's file may still be opened or repaired then, and Kafka may be down.
     ///
     /// # Errors
-    /// When the schemas, the spool's folder or an address is not to be had; [`Bridge::failed`] has what is found out later.
+    /// If the schemas, the spool's folder or an address cannot be used. [`Bridge::failed`] returns later errors.
     pub fn start(config: &Config, levels: Levels) -> Result<(Bridge, Reloader)> {
         let (catalogue, commands) = load_schemas(config)?;
         let registry = Registry::new();
         register_build_info(&registry)?;
         let (spool, opening) = Spool::start(&config.spool, spool::Metrics::new(&registry)?)?;
-        let [draining, drain, abandon, stop_admin] = std::array::from_fn(|_| Stop::default());
-
-        let renewals = Renewals::default();
+        let stops = Stops::default();
         let (spans, exporter) = otlp::start(config.log.otlp_endpoint.as_deref(), &registry)?;
+        let reloader = Reloader::at_start(config, levels, (&catalogue, &commands), &registry, &stops.draining)?;
+
         let metrics = forward::Metrics::new(&registry)?;
-        let subjects = Arc::new(ArcSwap::new(answered(config, &catalogue)));
-        let composer = Composer::new(catalogue, Arc::clone(&commands), &config.kafka, "", metrics.clone())
+        let ids = start_registry(config, registry::Metrics::new(&registry)?)?;
+        let composer = Composer::new(catalogue, commands, &config.kafka, "", metrics.clone())
             .with_history(&config.history)
             .with_privacy(Privacy::new(&config.privacy))
-            .with_framing(
-                config.schemas.framing,
-                start_registry(config, registry::Metrics::new(&registry)?)?,
-            );
-        let (letters, groups) = (composer.recent_letters(), composer.irregularities());
+            .with_framing(config.schemas.framing, ids);
+        let views = views::all(composer.recent_letters(), composer.irregularities());
         let parts = forward::Parts {
             reader: spool.reader(),
             composer,
@@ -190,94 +230,41 @@ impl Bridge {
             spool: String::new(),
             metrics,
             spans: spans.clone(),
-            renewals: renewals.clone(),
-            drain: drain.clone(),
-            abandon: abandon.clone(),
+            renewals: reloader.renewals.clone(),
+            drain: stops.drain.clone(),
+            abandon: stops.abandon.clone(),
         };
-        let mut forwarder = Forwarder::new(parts, config.providers());
+        let forwarder = Forwarder::new(parts, config.providers());
 
-        let providers = Providers::new(&config.tencent, &config.openim, commands);
-        providers.register(&registry)?;
-        let providers = Arc::new(ArcSwap::from_pointee(providers));
-        let certificates = load_certificates(config, &registry, &draining)?;
-        let bound = ingress::bind(
-            &config.server,
-            Arc::clone(&providers),
-            spool.appender(),
-            ingress::Metrics::new(&registry)?.with_spans(spans),
-            certificates.as_deref(),
-        )?;
-        let admin_token = Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone()));
         let state = admin::State {
             registry: registry.clone(),
             appender: spool.appender(),
-            levels: levels.clone(),
-            token: Arc::clone(&admin_token),
-            views: views::all(letters, groups),
+            levels: reloader.levels.clone(),
+            token: Arc::clone(&reloader.admin_token),
+            views,
             pulse: spool.pulse(),
         };
-        let registry_address = start_registry_api(config, &subjects, &stop_admin)?;
-        // Not before the public port is bound: who asks here whether callbacks are taken sends them there next.
-        let admin_address = admin::start(&config.admin, state, stop_admin.clone())
-            .with_context(|| format!("cannot listen on admin.listen = {:?}", config.admin.listen))?;
-        let handle = bound.server.handle();
-        actix_web::rt::spawn(bound.server);
-        let address = bound.http.or(bound.https).expect("the configuration was checked");
-        let reloader = Reloader {
-            running: config.clone(),
-            providers,
-            admin_token,
-            subjects,
-            renewals,
-            levels,
-            certificates,
-            metrics: reload::Metrics::at_start(&registry)?,
-        };
-        let pulse = spool.pulse();
-        let watched = pulse.watch("forward");
+        let ports = Ports::open(&reloader, state, spans, &stops.admin)?;
         let (fail, failure) = mpsc::unbounded_channel();
-        let kafka = config.kafka.clone();
-        let forward = move || {
-            let _watched = watched;
-            let opened = opening.wait().map_err(anyhow::Error::from);
-            let checked = opened.and_then(|appended| {
-                refuse_another_delivery(forwarder.reader(), appended, &kafka)?;
-                Ok(appended)
-            });
-            let spool = match checked {
-                Ok(appended) => forwarder.begin_with(appended),
-                Err(cause) => {
-                    fail.send(cause).ok();
-                    return false;
-                }
-            };
-            let tls = bound.https.map(tracing::field::display);
-            let schemas = registry_address.map(tracing::field::display);
-            info!(%address, tls, admin = %admin_address, schemas, spool, "accepting callbacks");
-            forwarder.run()
-        };
+        let pulse = spool.pulse();
         let bridge = Bridge {
-            address,
-            admin_address,
-            registry_address,
+            address: ports.public,
+            admin_address: ports.admin,
+            registry_address: ports.registry,
             registry,
+            ingress: ports.ingress.clone(),
+            forwarder: start_forwarder(forwarder, opening, pulse.watch("forward"), ports, fail)?,
             pulse,
-            ingress: handle,
             spool,
-            forwarder: std::thread::Builder::new().name("forward".into()).spawn(forward)?,
-            draining,
-            drain,
-            abandon,
-            stop_admin,
-            drain_timeout: Duration::from_secs(config.shutdown.drain_timeout_s),
-            leave: Duration::from_secs(config.shutdown.leave_s),
+            stops,
+            shutdown: config.shutdown.clone(),
             exporter,
             failure,
         };
         Ok((bridge, reloader))
     }
 
-    /// Waits until the spool is found to be one that waiting cannot mend, and says why; for ever where it is well.
+    /// Waits for an error of opening the spool that a retry cannot fix. If there is none, it never returns.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.failure.recv().await {
             Some(cause) => cause,
@@ -285,31 +272,31 @@ impl Bridge {
         }
     }
 
-    /// Lets load balancers leave, stops accepting, answers what is in progress, delivers what is in the spool, closes. It takes the time to drain and
-    /// four seconds at most, whatever Kafka and callers do. A thread that does not end in this time is left to the process's end.
+    /// Lets load balancers leave, stops accepting, answers requests in progress, delivers the spool, and closes it. This takes at most
+    /// `drain_timeout_s` and four seconds, whatever Kafka and callers do. A thread that has not ended by then ends with the process.
     pub async fn drain(self) {
-        info!(leave = ?self.leave, "shutting down: no new callbacks, answering those in progress");
-        let begun = Instant::now();
-        let drained_by = begun + self.drain_timeout;
-        self.draining.raise();
+        let leave = Duration::from_secs(self.shutdown.leave_s);
+        info!(?leave, "shutting down: no new callbacks, answering those in progress");
+        let drained_by = Instant::now() + Duration::from_secs(self.shutdown.drain_timeout_s);
+        self.stops.draining.raise();
         self.spool.leave();
-        tokio::time::sleep(self.leave).await;
-        let abandon = self.abandon.clone();
+        tokio::time::sleep(leave).await;
+        let abandon = self.stops.abandon.clone();
         let deadline = actix_web::rt::spawn(async move {
             tokio::time::sleep_until(drained_by).await;
             abandon.raise();
         });
-        let answered_by = drained_by.max(Instant::now() + ANSWER);
+        let answered_by = drained_by.max(Instant::now() + ANSWER_TIMEOUT);
         let answered = tokio::time::timeout_at(answered_by, self.ingress.stop(true)).await;
         if answered.is_err() {
             warn!("requests in progress are left without an answer: the time to drain is over");
         }
-        self.drain.raise();
+        self.stops.drain.raise();
         let (done, closed) = oneshot::channel();
-        // Not a thread of the runtime's, which waits for its threads before it ends.
-        let delivered_by = drained_by + CALL;
+        // Not a thread of the runtime, which would wait for it before it ends.
+        let delivered_by = drained_by + CALL_TIMEOUT;
         let close = move || {
-            end_of(self.forwarder, delivered_by.into_std());
+            join_until(self.forwarder, delivered_by.into_std());
             self.spool.close();
             if let Some(exporter) = self.exporter {
                 exporter.finish();
@@ -318,26 +305,53 @@ impl Bridge {
         };
         let thread = std::thread::Builder::new().name("drain".into()).spawn(close);
         thread.expect("the operating system starts a thread");
-        // The disk may not answer either; the spool survives being left, like a crash.
-        match tokio::time::timeout_at(drained_by + GRACE, closed).await {
+        // If the disk does not answer either, the process ends without closing the spool, which survives that like a crash.
+        match tokio::time::timeout_at(drained_by + CLOSE_TIMEOUT, closed).await {
             Ok(closed) => closed.expect("closing the spool does not panic"),
             Err(_) => {
                 warn!("leaving while the disk does not answer; what is undelivered stays in the spool")
             }
         }
         deadline.abort();
-        self.stop_admin.raise();
+        self.stops.admin.raise();
     }
 }
 
-/// Waits for the forwarder until then: a call to Kafka that is under way may take longer, and the spool is closed without it.
-fn end_of(forwarder: JoinHandle<bool>, until: std::time::Instant) {
+/// Starts the forwarder's thread. It waits until the spool is open; an error until then goes to `fail`.
+fn start_forwarder(
+    mut forwarder: Forwarder,
+    opening: Opening,
+    watched: Watched,
+    ports: Ports,
+    fail: mpsc::UnboundedSender<anyhow::Error>,
+) -> std::io::Result<JoinHandle<bool>> {
+    let open = move |forwarder: &mut Forwarder| -> Result<()> {
+        let appended = opening.wait()?;
+        let parts = &mut forwarder.parts;
+        refuse_another_delivery(&mut parts.reader, appended, &parts.config)?;
+        forwarder.begin_with(appended);
+        Ok(())
+    };
+    let run = move || {
+        let _watched = watched;
+        if let Err(cause) = open(&mut forwarder) {
+            fail.send(cause).ok();
+            return false;
+        }
+        ports.log_accepting(&forwarder.parts.spool);
+        forwarder.run()
+    };
+    std::thread::Builder::new().name("forward".into()).spawn(run)
+}
+
+/// Waits for the forwarder. If a call to Kafka takes longer than `until`, the spool is closed without waiting for it.
+fn join_until(forwarder: JoinHandle<bool>, until: std::time::Instant) {
     while !forwarder.is_finished() {
         if std::time::Instant::now() >= until {
             warn!("leaving while Kafka does not answer; what is undelivered stays in the spool");
             return;
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
     if forwarder.join().expect("the forwarder does not panic") {
         info!("everything is delivered");

@@ -1,5 +1,5 @@
-//! Spans go to an OpenTelemetry collector: OTLP over HTTP in its JSON encoding, from a thread of its own. A collector that
-//! is slow or away costs spans, which are counted, and nothing else.
+//! Exports spans to an OpenTelemetry collector: OTLP over HTTP in JSON, on a thread of its own. If the collector is slow or down,
+//! spans are dropped and counted; nothing else is affected.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -15,34 +15,36 @@ use ureq::Agent;
 use crate::callback::{Span, Spans};
 use crate::lifecycle::{Stop, metrics};
 
-/// Spans that wait for the collector.
+/// The most spans that wait for the collector.
 const QUEUE: usize = 8192;
-/// Spans of one request.
+/// The most spans in one request.
 const BATCH: usize = 512;
-/// How long a span waits for others to go with.
+/// The longest time that a span waits for others.
 const LINGER: Duration = Duration::from_millis(500);
+/// The time between two checks whether to stop.
+const STOP_CHECK: Duration = Duration::from_millis(50);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The protocol's numbers for who takes a request and who sends a message.
+/// `SpanKind` of OTLP.
 const SERVER: u8 = 2;
 const PRODUCER: u8 = 4;
 
 metrics! {
-    /// What became of spans.
+    /// The exporter's metrics.
     struct Metrics {
-        /// Spans that did not get to the collector: there was no room, or it did not take them.
+        /// Spans that were dropped: the queue was full, or the collector did not accept them.
         dropped: IntCounterVec["reason"] = "imbridge_spans_dropped_total";
-        /// Spans that the collector has taken.
+        /// Spans that the collector has accepted.
         exported: IntCounter = "imbridge_spans_exported_total";
     }
 }
 
-/// The thread that exports.
+/// The exporter's thread.
 pub(super) struct Exporter {
     thread: JoinHandle<()>,
     stop: Stop,
 }
 
-/// Where to leave spans, and who exports them; neither where there is no collector.
+/// The queue for spans, and their exporter. Without a collector, the queue drops every span.
 pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Result<(Spans, Option<Exporter>)> {
     let Some(endpoint) = endpoint else {
         return Ok((Spans::default(), None));
@@ -50,7 +52,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
     let Metrics { dropped, exported } = Metrics::new(registry)?;
     let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
     let stop = Stop::default();
-    let desk = Desk {
+    let sender = BatchSender {
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
         agent: Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -64,34 +66,34 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
     };
     let thread = std::thread::Builder::new()
         .name("otlp".into())
-        .spawn(move || desk.serve())?;
+        .spawn(move || sender.run())?;
     Ok((spans, Some(Exporter { thread, stop })))
 }
 
 impl Exporter {
-    /// Exports what is left, as long as the collector takes it, and ends the thread.
+    /// Exports the remaining spans, while the collector accepts them, and ends the thread.
     pub fn finish(self) {
         self.stop.raise();
         if self.thread.join().is_err() {
-            warn!("the exporter of spans has panicked");
+            warn!("the exporter of spans panicked");
         }
     }
 }
 
-/// The thread's side.
-struct Desk {
+/// The state of the thread.
+struct BatchSender {
     url: String,
     agent: Agent,
     queue: Receiver<Span>,
     dropped: IntCounterVec,
     exported: IntCounter,
     stop: Stop,
-    /// In a row.
+    /// Failed requests in a row.
     failures: u64,
 }
 
-impl Desk {
-    fn serve(mut self) {
+impl BatchSender {
+    fn run(mut self) {
         loop {
             let batch = self.batch();
             if !batch.is_empty() {
@@ -103,19 +105,15 @@ impl Desk {
         }
     }
 
-    /// What comes within the time that a span waits for others.
+    /// The spans that arrive within `LINGER`.
     fn batch(&self) -> Vec<Span> {
         let mut batch = Vec::new();
         let deadline = Instant::now() + LINGER;
-        while batch.len() < BATCH && !self.stop.is_raised() {
-            match self
-                .queue
-                .recv_timeout(Duration::from_millis(50).min(deadline - Instant::now().min(deadline)))
-            {
+        while batch.len() < BATCH && Instant::now() < deadline && !self.stop.is_raised() {
+            match self.queue.recv_timeout(STOP_CHECK) {
                 Ok(span) => batch.push(span),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(RecvTimeoutError::Timeout) => return batch,
-                // Nobody is left who could leave one.
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every sender of spans is dropped.
                 Err(RecvTimeoutError::Disconnected) => self.stop.raise(),
             }
         }
@@ -133,16 +131,16 @@ impl Desk {
             Err(cause) => {
                 self.failures += 1;
                 self.dropped.with_label_values(&["export"]).inc_by(batch.len() as u64);
-                // An outage of hours is a few lines, not a flood.
+                // An outage of hours writes a few lines only.
                 if self.failures.is_power_of_two() {
-                    warn!(url = self.url, %cause, attempts = self.failures, "the collector does not take spans; they are dropped");
+                    warn!(url = self.url, %cause, attempts = self.failures, "the collector does not accept spans; they are dropped");
                 }
             }
         }
     }
 }
 
-/// `ExportTraceServiceRequest`.
+/// OTLP's `ExportTraceServiceRequest`.
 fn request_body(batch: &[Span]) -> Value {
     let ids = RandomState::new();
     let spans: Vec<Value> = (0u64..)
@@ -165,7 +163,7 @@ fn json_of(span: &Span, ids: &RandomState, number: u64) -> Value {
     let attributes = span.attributes.iter().map(|(key, value)| attribute(key, value));
     json!({
         "traceId": span.trace.trace_id(),
-        // Zero is no id.
+        // Zero is not a valid id.
         "spanId": format!("{:016x}", hasher.finish().max(1)),
         "parentSpanId": span.trace.span_id(),
         "traceState": span.trace.state.as_deref().unwrap_or_default(),
@@ -182,7 +180,7 @@ fn attribute(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
 }
 
-/// As text: JSON's numbers are not for 64 bits.
+/// As a string, as OTLP's JSON encodes 64-bit integers.
 fn unix_ns(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_nanos().to_string()

@@ -1,5 +1,5 @@
-//! What of a running bridge changes without a restart: senders and their secrets, the admin port's token, schemas, privacy
-//! rules, log levels. A new configuration is used as far as it can be, or, where anything in it is wrong, not at all.
+//! Applies the changes that need no restart: senders and their secrets, the admin port's token, schemas, privacy rules, log levels. If
+//! anything in the new configuration is wrong, nothing of it is applied.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,20 +10,22 @@ use prometheus::{IntCounterVec, IntGauge, Registry};
 use tracing::{error, info, warn};
 
 use super::config::{Config, ConfigError};
-use super::{answered, load_schemas};
+use super::{load_schemas, subjects_of};
+use crate::callback::CommandTable;
 use crate::forward::{Renewal, Renewals};
-use crate::ingress::tls::Certificates;
-use crate::lifecycle::{Levels, metrics, unix_ms};
+use crate::ingress::tls::{self, Certificates};
+use crate::lifecycle::{Levels, Stop, metrics, unix_ms};
 use crate::provider::{Privacy, Providers};
 use crate::registry_api::Subjects;
+use crate::schema::Catalogue;
 use crate::secret::Secrets;
 
-/// Tables whose every key is read again.
+/// Tables that a reload applies as a whole.
 const TABLES: [&str; 3] = ["tencent", "openim", "privacy"];
-/// Keys of other tables that are read again.
+/// Single keys of other tables that a reload applies.
 const KEYS: [&str; 3] = ["admin.token", "log.level", "schemas.dir"];
 
-/// Changes what a running bridge works with.
+/// The parts of a running bridge that a reload changes.
 pub struct Reloader {
     pub(super) running: Config,
     pub(super) providers: Arc<ArcSwap<Providers>>,
@@ -36,13 +38,13 @@ pub struct Reloader {
 }
 
 metrics! {
-    /// How reloads went.
+    /// The metrics of reloads.
     pub(super) struct Metrics {
-        /// Reloads by SIGHUP.
+        /// Reloads by SIGHUP, by outcome.
         reloads: IntCounterVec["outcome"] = "imbridge_reloads_total";
-        /// 1 when what was loaded last is in force, 0 when it was wrong and the state before it is.
+        /// 1 if the last reload was applied, 0 if it failed and the state before it is still in use.
         successful: IntGauge = "imbridge_last_reload_successful";
-        /// When what is in force was loaded, at the start or later, in Unix seconds.
+        /// When the configuration in use was loaded, at the start or by a reload, in Unix seconds.
         succeeded_at: IntGauge = "imbridge_last_reload_success_timestamp_seconds";
     }
 }
@@ -67,8 +69,29 @@ impl Metrics {
 }
 
 impl Reloader {
-    /// Reads everything again and uses it, or says what is wrong and leaves everything as it was.
-    /// Blocks for as long as it takes to read the schemas.
+    /// The state that parts share and a reload changes, from the configuration of the start.
+    pub(super) fn at_start(
+        config: &Config,
+        levels: Levels,
+        (catalogue, commands): (&Arc<Catalogue>, &Arc<CommandTable>),
+        registry: &Registry,
+        draining: &Stop,
+    ) -> Result<Reloader> {
+        let providers = Providers::new(&config.tencent, &config.openim, Arc::clone(commands));
+        providers.register(registry)?;
+        Ok(Reloader {
+            running: config.clone(),
+            providers: Arc::new(ArcSwap::from_pointee(providers)),
+            admin_token: Arc::new(ArcSwapOption::from_pointee(config.admin.token.clone())),
+            subjects: Arc::new(ArcSwap::new(subjects_of(config, catalogue))),
+            renewals: Renewals::default(),
+            levels,
+            certificates: load_certificates(config, registry, draining)?,
+            metrics: Metrics::at_start(registry)?,
+        })
+    }
+
+    /// Reads and applies everything again. If anything is wrong, logs that and changes nothing. Blocks while it reads the schemas.
     pub fn reload(&mut self, load: impl FnOnce() -> Result<Config, ConfigError>) {
         let attempt = AssertUnwindSafe(|| load().map_err(anyhow::Error::from).and_then(|new| self.apply(new)));
         let outcome = catch_unwind(attempt).unwrap_or_else(|_| bail!("a fault in the bridge itself, please report it"));
@@ -83,14 +106,14 @@ impl Reloader {
         }
     }
 
-    /// Everything that can fail comes first.
+    /// Does first what can fail.
     fn apply(&mut self, new: Config) -> Result<()> {
         let (catalogue, commands) = load_schemas(&new)?;
         let providers = self
             .providers
             .load()
             .renewed(&new.tencent, &new.openim, Arc::clone(&commands));
-        // A bad one is told by itself, and keeps the old one.
+        // If they cannot be used, this logs the error and keeps the old ones.
         if let Some(certificates) = &self.certificates {
             certificates.reload();
         }
@@ -103,12 +126,12 @@ impl Reloader {
         if !fixed.is_empty() {
             warn!(
                 keys = fixed.join(", "),
-                "changed in the configuration, and used only after a restart"
+                "these keys have changed and take effect only after a restart"
             );
         }
-        // Readers find a schema before the first record that is written with it.
-        self.subjects.store(answered(&self.running, &catalogue));
-        // What is accepted under the new rules is composed with the new schemas: the forwarder first.
+        // Consumers must find a schema before the first record that is written with it.
+        self.subjects.store(subjects_of(&self.running, &catalogue));
+        // The forwarder first: callbacks that are accepted under the new rules must be composed with the new schemas.
         let count = catalogue.commands().len();
         self.renewals.post(Renewal {
             catalogue,
@@ -126,6 +149,17 @@ impl Reloader {
         self.running.adopt(new);
         Ok(())
     }
+}
+
+/// Loads the certificate of the public port, and starts to watch its files.
+fn load_certificates(config: &Config, registry: &Registry, stop: &Stop) -> Result<Option<Arc<Certificates>>> {
+    let Some(tls) = &config.server.tls else {
+        return Ok(None);
+    };
+    let metrics = tls::Metrics::new(registry)?;
+    let certificates = Arc::new(Certificates::load(tls, metrics)?);
+    certificates.watch(stop.clone())?;
+    Ok(Some(certificates))
 }
 
 fn is_reloaded(key: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What the status page shows of parts that it does not know.
+//! The views that the status page shows of parts that it does not know.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::admin::View;
 use crate::forward::{Irregularity, Latest, Sample};
 
-/// The latest dead letters, and the groups whose numbers did not follow one another.
+/// The latest dead letters, and the latest gaps and disorder in the message numbers of groups.
 pub(super) fn all(letters: Latest<Sample>, groups: Latest<Irregularity>) -> Vec<View> {
     let letter = |sample: Sample| {
         json!({

@@ -60,7 +60,8 @@ pub fn delivery_note(reader: &mut Reader) -> Result<Option<String>, ReadError> {
 
 /// The forwarder; [`Forwarder::run`] is its thread.
 pub struct Forwarder {
-    parts: Parts,
+    /// What its sessions use.
+    pub parts: Parts,
     /// The configured senders' providers: only their topics are looked up, and created, when a session begins.
     providers: Vec<Provider>,
     /// The last record that was there before this start: an earlier process may have sent its messages.
@@ -80,17 +81,11 @@ impl Forwarder {
         }
     }
 
-    /// Its reader of the spool.
-    pub fn reader(&mut self) -> &mut Reader {
-        &mut self.parts.reader
-    }
-
-    /// The spool is open, and holds records up to `earlier`. Gives the spool's name.
-    pub fn begin_with(&mut self, earlier: u64) -> &str {
+    /// The spool is open, and holds records up to `earlier`.
+    pub fn begin_with(&mut self, earlier: u64) {
         self.earlier = earlier;
         self.parts.spool = self.parts.reader.name();
         self.parts.composer.names.spool.clone_from(&self.parts.spool);
-        &self.parts.spool
     }
 
     /// Forwards until it is drained or abandoned; true when everything is delivered.

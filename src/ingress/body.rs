@@ -1,5 +1,5 @@
-//! Reads a request's body within its limits: its own size, its time, and what all bodies together may hold in memory. What a
-//! proxy has packed is unpacked within the same limits, so that a few bytes cannot become many.
+//! Reads the body of a request within three limits: its size, its time, and the memory that all bodies together may hold. A body
+//! that a proxy has compressed is decompressed within the same limits, so a few bytes cannot become many.
 
 use std::future::poll_fn;
 use std::io::Read;
@@ -25,14 +25,14 @@ pub(super) enum BodyError {
     Broken(String),
 }
 
-/// What [`Coding`] knows, as a header names it.
+/// The codings of [`Coding`], as a header names them.
 pub(super) const CODINGS: &str = "gzip, deflate";
-/// What is unpacked before other requests of the thread have their turn.
+/// Bytes that are decompressed before other requests of the thread get their turn.
 const PIECE_BYTES: u64 = 64 << 10;
-/// A byte order mark, which some proxies and editors put in front of UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Some proxies and editors put it in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a body is packed, by `Content-Encoding` (RFC 9110, section 8.4).
+/// How a body is compressed, by `Content-Encoding` (RFC 9110, section 8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coding {
     Identity,
@@ -41,7 +41,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// Nothing for one that is not known, and for several.
+    /// `None` if a coding is unknown, or if there are several.
     fn of(headers: &HeaderMap) -> Option<Coding> {
         let mut found = Coding::Identity;
         for line in headers.get_all(CONTENT_ENCODING) {
@@ -60,19 +60,19 @@ impl Coding {
         Some(found)
     }
 
-    fn reader(self, packed: &[u8]) -> Box<dyn Read + '_> {
-        // zlib's first two bytes are a multiple of 31; some senders leave its frame out (RFC 9110, section 8.4.1.2).
-        let is_framed = |packed: &[u8]| matches!(packed, [a, b, ..] if u16::from_be_bytes([*a, *b]).is_multiple_of(31));
+    fn reader(self, compressed: &[u8]) -> Box<dyn Read + '_> {
+        // The first two bytes of a zlib frame are a multiple of 31. Some senders omit the frame (RFC 9110, section 8.4.1.2).
+        let is_framed = matches!(compressed, [a, b, ..] if u16::from_be_bytes([*a, *b]).is_multiple_of(31));
         match self {
-            Coding::Identity => Box::new(packed),
-            Coding::Gzip => Box::new(MultiGzDecoder::new(packed)),
-            Coding::Deflate if is_framed(packed) => Box::new(ZlibDecoder::new(packed)),
-            Coding::Deflate => Box::new(DeflateDecoder::new(packed)),
+            Coding::Identity => Box::new(compressed),
+            Coding::Gzip => Box::new(MultiGzDecoder::new(compressed)),
+            Coding::Deflate if is_framed => Box::new(ZlibDecoder::new(compressed)),
+            Coding::Deflate => Box::new(DeflateDecoder::new(compressed)),
         }
     }
 }
 
-/// The bounds of one body.
+/// The limits of one body.
 pub(super) struct Limits<'a> {
     pub max_body_bytes: usize,
     pub max_held_bytes: usize,
@@ -80,29 +80,29 @@ pub(super) struct Limits<'a> {
     pub held: &'a HeldBytes,
 }
 
-/// What all bodies hold at this moment.
+/// Bytes that all bodies hold at this moment.
 pub(super) struct HeldBytes {
     bytes: AtomicUsize,
-    shown: IntGauge,
+    gauge: IntGauge,
 }
 
 impl HeldBytes {
-    pub fn new(shown: IntGauge) -> HeldBytes {
+    pub fn new(gauge: IntGauge) -> HeldBytes {
         let bytes = AtomicUsize::new(0);
-        HeldBytes { bytes, shown }
+        HeldBytes { bytes, gauge }
     }
 }
 
-/// A body's share of the memory that all bodies may hold; given back when it is dropped.
-pub(super) struct Held<'a> {
+/// The bytes that one body holds. They are released when it is dropped.
+pub(super) struct BodyShare<'a> {
     held: &'a HeldBytes,
     bytes: usize,
 }
 
-impl Held<'_> {
+impl BodyShare<'_> {
     fn grow(&mut self, bytes: usize, most: usize) -> Result<(), BodyError> {
         self.bytes += bytes;
-        self.held.shown.add(bytes as i64);
+        self.held.gauge.add(bytes as i64);
         if self.held.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > most {
             Err(BodyError::Overloaded)
         } else {
@@ -111,48 +111,56 @@ impl Held<'_> {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for BodyShare<'_> {
     fn drop(&mut self) {
-        self.held.shown.sub(self.bytes as i64);
+        self.held.gauge.sub(self.bytes as i64);
         self.held.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Reads a body to its end and drops it, for who is answered without it.
+/// Reads a body to its end and drops it. For requests whose answer does not depend on the body.
 pub(super) async fn skip(payload: Payload, limits: &Limits<'_>) {
     let nothing = Limits {
         max_held_bytes: 0,
         ..*limits
     };
-    // Whatever becomes of it, the answer is the same.
+    // An error does not change the answer.
     read(payload, &HeaderMap::new(), &nothing).await.ok();
 }
 
-/// The whole body, unpacked and without a byte order mark, and its share of the memory.
+/// The whole body, decompressed and without a byte order mark, and the memory that it holds.
 pub(super) async fn read<'a>(
     payload: Payload,
     headers: &HeaderMap,
     limits: &Limits<'a>,
-) -> Result<(Bytes, Held<'a>), BodyError> {
+) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let coding = Coding::of(headers).ok_or(BodyError::UnknownCoding)?;
     let whole = async {
         let (body, share) = collect(payload, limits).await?;
         let (body, share) = match coding {
             Coding::Identity => (body, share),
-            _ => unpack(&body, coding, limits).await?,
+            _ => decompress(&body, coding, limits).await?,
         };
-        let mark = if body.starts_with(MARK) { MARK.len() } else { 0 };
-        Ok((body.slice(mark..), share))
+        let start = if body.starts_with(BYTE_ORDER_MARK) {
+            BYTE_ORDER_MARK.len()
+        } else {
+            0
+        };
+        Ok((body.slice(start..), share))
     };
     let read = tokio::time::timeout(limits.timeout, whole).await;
     read.unwrap_or(Err(BodyError::TooSlow))
 }
 
-async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
+async fn decompress<'a>(
+    compressed: &[u8],
+    coding: Coding,
+    limits: &Limits<'a>,
+) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let (held, bytes) = (limits.held, 0);
-    let mut share = Held { held, bytes };
+    let mut share = BodyShare { held, bytes };
     let mut body = Vec::new();
-    let mut reader = coding.reader(packed);
+    let mut reader = coding.reader(compressed);
     loop {
         let piece = reader.by_ref().take(PIECE_BYTES).read_to_end(&mut body);
         let piece = piece.map_err(|cause| BodyError::Broken(format!("{coding:?}: {cause}")))?;
@@ -167,30 +175,30 @@ async fn unpack<'a>(packed: &[u8], coding: Coding, limits: &Limits<'a>) -> Resul
     }
 }
 
-/// The next piece. The first look comes from within the server's parser, which looks again once it has parsed what is there, the body
-/// most often: a wake-up registered then costs a turn of the whole connection, 0.9 us of processor time. Whatever comes later comes by
-/// that connection too, whose turn ends with such a look.
+/// The next piece of the body. The first poll registers no waker. It runs inside the server's parser, which polls again after it has
+/// parsed the received bytes; these usually hold the whole body. A waker at the first poll would run the whole connection once more,
+/// which costs 0.9 us of processor time. Later pieces arrive on the same connection, which polls at the end of each run.
 fn next(
     payload: &mut Payload,
-    first_look: &mut bool,
+    first_poll: &mut bool,
     context: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, PayloadError>>> {
-    let mut nobody = Context::from_waker(Waker::noop());
-    let context = if std::mem::take(first_look) {
-        &mut nobody
+    let mut no_waker = Context::from_waker(Waker::noop());
+    let context = if std::mem::take(first_poll) {
+        &mut no_waker
     } else {
         context
     };
     Pin::new(payload).poll_next(context)
 }
 
-async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, Held<'a>), BodyError> {
+async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes, BodyShare<'a>), BodyError> {
     let (held, bytes) = (limits.held, 0);
-    let (mut share, mut read) = (Some(Held { held, bytes }), 0);
+    let (mut share, mut read) = (Some(BodyShare { held, bytes }), 0);
     let mut first = Bytes::new();
     let mut more = BytesMut::new();
-    let mut first_look = true;
-    while let Some(chunk) = poll_fn(|context| next(&mut payload, &mut first_look, context)).await {
+    let mut first_poll = true;
+    while let Some(chunk) = poll_fn(|context| next(&mut payload, &mut first_poll, context)).await {
         let chunk = chunk.map_err(|cause| BodyError::Broken(cause.to_string()))?;
         read += chunk.len();
         if read > limits.max_body_bytes {
@@ -198,7 +206,7 @@ async fn collect<'a>(mut payload: Payload, limits: &Limits<'a>) -> Result<(Bytes
         }
         let Some(held) = &mut share else { continue };
         if held.grow(chunk.len(), limits.max_held_bytes).is_err() {
-            // The rest is read and dropped: an answer to a caller who still sends breaks the connection under it.
+            // The rest is read and dropped. If the server answered while the caller still sends, the connection would break.
             (share, first, more) = (None, Bytes::new(), BytesMut::new());
         } else if first.is_empty() {
             first = chunk;

@@ -1,4 +1,4 @@
-//! How long a request's body is waited for, and how much of it there may be, by its command. Knows no answer.
+//! The time and size limits of a request's body, by its command. It does not know answers.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,15 @@ use super::body::Limits;
 use super::handler::Worker;
 use crate::callback::CommandRule;
 
-/// OpenIM waits for five seconds and copies fields of the answer over its user's request. An answer without them harms the
-/// user more than a late one.
-const ECHO_PATIENCE: Duration = Duration::from_millis(4500);
-/// Up to this size, a body whose fields are echoed does not count towards `max_held_bytes`: a group's texts are far shorter.
+/// OpenIM waits five seconds and copies fields of the answer over its user's request. An answer without these fields harms the
+/// user more than a late answer.
+const ECHO_TIMEOUT: Duration = Duration::from_millis(4500);
+/// A body whose fields are echoed does not count towards `max_held_bytes` up to this size. A group's texts are far shorter.
 const ECHO_BODY_BYTES: usize = 64 << 10;
-/// Such bodies may hold this much in each thread; those of strangers, whose refusals carry the fields too, much less.
+/// Bytes that echoed bodies may hold in each thread.
 const ECHOES_BYTES: usize = 16 << 20;
-const STRANGERS_BYTES: usize = 1 << 20;
+/// The same for unverified senders: their refusals carry the fields too.
+const UNVERIFIED_BYTES: usize = 1 << 20;
 
 impl Worker {
     /// The limits of a verified sender's body.
@@ -23,7 +24,7 @@ impl Worker {
         let usual = Limits {
             max_body_bytes: self.config.max_body_bytes,
             max_held_bytes: self.config.max_held_bytes,
-            timeout: self.patience(rule).saturating_sub(started.elapsed()),
+            timeout: self.body_timeout(rule).saturating_sub(started.elapsed()),
             held: &self.held,
         };
         if !rule.is_some_and(CommandRule::is_echoed) {
@@ -41,22 +42,22 @@ impl Worker {
         }
     }
 
-    /// How long a body is waited for, from its request's head on.
-    pub fn patience(&self, rule: Option<&CommandRule>) -> Duration {
+    /// How long the bridge waits for a body, counted from the request's head.
+    pub fn body_timeout(&self, rule: Option<&CommandRule>) -> Duration {
         let deadline = Duration::from_millis(self.config.before_deadline_ms);
         match rule {
-            Some(rule) if rule.is_echoed() => deadline.max(ECHO_PATIENCE),
+            Some(rule) if rule.is_echoed() => deadline.max(ECHO_TIMEOUT),
             Some(rule) if rule.is_before() => deadline,
             _ => Duration::from_secs(self.config.body_timeout_s),
         }
     }
 
-    /// The limits of a body of whom nobody knows, which is read for nothing but the fields that its refusal carries.
-    pub fn limits_of_stranger(&self) -> Limits<'_> {
+    /// The limits of an unverified sender's body. It is read only for the fields that the refusal carries.
+    pub fn unverified_limits(&self) -> Limits<'_> {
         Limits {
             max_body_bytes: ECHO_BODY_BYTES,
-            max_held_bytes: STRANGERS_BYTES,
-            timeout: ECHO_PATIENCE,
+            max_held_bytes: UNVERIFIED_BYTES,
+            timeout: ECHO_TIMEOUT,
             held: &self.echoes,
         }
     }

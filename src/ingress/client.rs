@@ -1,4 +1,5 @@
-//! Who sent a request: the peer of its connection, or, behind trusted proxies, whom they name. Knows no sender.
+//! The address of the client that sent a request: the peer of its connection, or the address that a trusted proxy names. It does
+//! not know senders.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,8 +8,8 @@ use serde::Deserialize;
 
 use crate::provider::Networks;
 
-/// The header in which trusted proxies name whom they speak for. Only one is believed: a proxy passes on what it does not
-/// write itself.
+/// The header in which trusted proxies name the client. Only this one is read: a proxy forwards headers that it does not write
+/// itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyHeader {
@@ -18,7 +19,16 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// The right-most address that is no trusted proxy's; nothing where a trusted proxy names no address.
+impl ProxyHeader {
+    fn name(self) -> &'static str {
+        match self {
+            ProxyHeader::XForwardedFor => "x-forwarded-for",
+            ProxyHeader::Forwarded => "forwarded",
+        }
+    }
+}
+
+/// The right-most address that does not belong to a trusted proxy. `None` if a trusted proxy names no address.
 pub(super) fn client(
     peer: Option<IpAddr>,
     headers: &HeaderMap,
@@ -29,12 +39,8 @@ pub(super) fn client(
     if !trusted.contain(peer) {
         return Some(peer);
     }
-    let name = match header {
-        ProxyHeader::XForwardedFor => "x-forwarded-for",
-        ProxyHeader::Forwarded => "forwarded",
-    };
     let mut client = peer;
-    let lines: Vec<_> = headers.get_all(name).collect();
+    let lines: Vec<_> = headers.get_all(header.name()).collect();
     for line in lines.into_iter().rev() {
         for entry in line.to_str().ok()?.rsplit(',') {
             client = match header {
@@ -68,14 +74,10 @@ mod tests {
     use super::*;
 
     fn found(peer: &str, header: ProxyHeader, lines: &[&'static str]) -> Option<String> {
-        let name = match header {
-            ProxyHeader::XForwardedFor => "x-forwarded-for",
-            ProxyHeader::Forwarded => "forwarded",
-        };
         let mut headers = HeaderMap::new();
         for line in lines {
             let value = actix_web::http::header::HeaderValue::from_static(line);
-            headers.append(name.try_into().unwrap(), value);
+            headers.append(header.name().try_into().unwrap(), value);
         }
         let trusted = ["10.0.0.0/8".to_owned(), "2001:db8::/32".to_owned()].to_vec();
         let trusted = Networks::try_from(trusted).unwrap();
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed_and_the_nearest_stranger_counts() {
+    fn the_nearest_address_that_is_no_trusted_proxy_counts() {
         let plain = |peer: &str, lines: &[&'static str]| found(peer, ProxyHeader::XForwardedFor, lines);
         for (peer, lines, expected) in [
             ("192.0.2.1", &["198.51.100.7"][..], Some("192.0.2.1")),
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standards_header_is_read_where_it_is_the_one_that_is_believed() {
+    fn the_header_forwarded_is_read_if_it_is_configured() {
         let standard = |lines: &[&'static str]| found("10.0.0.1", ProxyHeader::Forwarded, lines);
         for (lines, expected) in [
             (&["for=198.51.100.7;proto=https;by=10.0.0.1"][..], Some("198.51.100.7")),

@@ -7,21 +7,21 @@ use serde::Deserialize;
 use super::{ProxyHeader, tls};
 use crate::provider::Networks;
 
-/// The HTTP server reads no more of an HTTP/1 head.
-const HEAD_BYTES_MAX: usize = 128 << 10;
-/// A clock can add a year, whatever it counts in; it cannot add the largest number.
+/// The HTTP server reads at most this much of an HTTP/1 head.
+const HEAD_BYTES_MAX: u64 = 128 << 10;
+/// Every clock can add a year without an overflow.
 const YEAR_S: u64 = 366 * 24 * 3600;
 
-/// Callers wait two seconds at least.
+/// Callers wait at least two seconds.
 const HOLD_MS: std::ops::RangeInclusive<u64> = 10..=10_000;
 
 /// When an after-callback is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerAfter {
-    /// Once it is durable on the local disk.
+    /// When it is durable on the local disk.
     Disk,
-    /// Once Kafka has acknowledged what it became, too.
+    /// When, in addition, Kafka has acknowledged all its messages.
     Kafka,
 }
 
@@ -29,11 +29,11 @@ pub enum AnswerAfter {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `address:port` for callbacks over plain HTTP; empty where there is only TLS.
+    /// `address:port` for callbacks over plain HTTP; empty if there is only TLS.
     pub listen: String,
     /// The port with TLS.
     pub tls: Option<tls::Config>,
-    /// Threads that serve requests; 0 is one for each core.
+    /// Threads that serve requests; 0 means one for each core.
     pub workers: usize,
     /// The largest request line with its headers.
     pub max_head_bytes: usize,
@@ -41,26 +41,26 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes of bodies that may be held at one time, over all connections.
     pub max_held_bytes: usize,
-    /// Connections of one worker, beside 64 that have just come. For one more goes the oldest that has brought no verified
-    /// request; where there is none, it waits in the operating system's queue. Fewer where the limit on open files is too low.
+    /// Connections of one worker, in addition to 64 new ones. Beyond that, the oldest connection without a verified request is
+    /// closed. If there is none, a new connection waits in the operating system's queue. Lower if the limit on open files is too low.
     pub max_connections: usize,
-    /// Proxies that are believed when they name whom they speak for.
+    /// Proxies that may name the client's address.
     pub trusted_proxies: Networks,
-    /// The header in which they do.
+    /// The header in which they name it.
     pub proxy_header: ProxyHeader,
-    /// Seconds that an idle connection stays open. Hours, since an IM server loses callbacks when idle connections close.
+    /// Seconds that an idle connection stays open. Hours, because an IM server loses callbacks when idle connections close.
     pub keep_alive_s: u64,
     /// Seconds for the line and headers of a request to arrive, and for a TLS handshake.
     pub head_timeout_s: u64,
     /// Seconds for a request's body to arrive.
     pub body_timeout_s: u64,
-    /// Milliseconds after which a before-callback is answered, whatever happens.
+    /// Milliseconds within which a before-callback is answered, even if it is not durable.
     pub before_deadline_ms: u64,
     /// When an after-callback is answered; before-callbacks never wait for Kafka.
     pub answer_after: AnswerAfter,
-    /// Milliseconds for which an answer waits for Kafka at most. One that does lets all others go, until Kafka is fast again.
+    /// Milliseconds that an answer waits for Kafka at most. When one answer has waited so long, no answer waits until Kafka is fast again.
     pub answer_hold_ms: u64,
-    /// Seconds that a caller is told to wait when the spool is full (`Retry-After`).
+    /// Seconds in the `Retry-After` of a 429 or 503.
     pub retry_after_s: u64,
     /// Seconds for requests in progress to be answered at shutdown.
     pub shutdown_timeout_s: u64,
@@ -91,34 +91,26 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long an answer waits for Kafka at most; `None` where it does not.
+    /// How long an answer waits for Kafka at most. `None` if it does not wait.
     pub fn hold(&self) -> Option<Duration> {
         (self.answer_after == AnswerAfter::Kafka).then(|| Duration::from_millis(self.answer_hold_ms))
     }
 
     /// What is wrong with a value: the key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let Config {
-            listen,
-            max_head_bytes,
-            max_body_bytes,
-            max_held_bytes,
-            ..
-        } = self;
+        let listen = &self.listen;
         let tls_alone = listen.is_empty() && self.tls.is_some();
         if !tls_alone && listen.parse::<std::net::SocketAddr>().is_err() {
-            let allowed = "an address and a port are needed, like \"0.0.0.0:8080\"; none where there is a [server.tls]";
+            let allowed = "an address and a port are needed, like \"0.0.0.0:8080\", or \"\" with a [server.tls]";
             return Some(("listen", format!("{listen:?}: {allowed}")));
         }
-        if !(1024..=HEAD_BYTES_MAX).contains(max_head_bytes) {
-            let problem = format!("{max_head_bytes}: 1024 to {HEAD_BYTES_MAX} is allowed");
-            return Some(("max_head_bytes", problem));
-        }
-        if *max_body_bytes < 1024 || max_body_bytes > max_held_bytes {
+        let (max_body_bytes, max_held_bytes) = (self.max_body_bytes, self.max_held_bytes);
+        if !(1024..=max_held_bytes).contains(&max_body_bytes) {
             let problem = format!("{max_body_bytes}: 1024 to server.max_held_bytes ({max_held_bytes}) is allowed");
             return Some(("max_body_bytes", problem));
         }
         let bounds = [
+            ("max_head_bytes", self.max_head_bytes as u64, 1024, HEAD_BYTES_MAX),
             ("max_connections", self.max_connections as u64, 1, 1 << 30),
             ("keep_alive_s", self.keep_alive_s, 1, YEAR_S),
             ("head_timeout_s", self.head_timeout_s, 1, YEAR_S),

@@ -1,5 +1,5 @@
-//! One request, from its head to its answer: verify, read, append, answer, which may wait for Kafka. The only place that decides between
-//! *received*, *allow although broken* and *come again*.
+//! Serves one request, from its head to its answer: verify, read, append, and answer, which may wait for Kafka. Only this file decides
+//! between three answers: *received*, *allowed although not durable* (before-callbacks), and *send again later*.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use arc_swap::ArcSwap;
 
-use super::body::{self, BodyError, CODINGS, HeldBytes};
+use super::body::{self, BodyError, BodyShare, CODINGS, HeldBytes};
 use super::client::client;
 use super::config::AnswerAfter;
 use super::metrics::CommandMetrics;
@@ -25,25 +25,24 @@ use crate::lifecycle::unix_ms;
 use crate::provider::{Providers, Refusal, RequestLine, Verified, provider_of};
 use crate::spool::{AppendError, Lane, Release};
 
-const COME_AGAIN: &str = "the callback could not be made durable; send it again later";
-
+const NOT_DURABLE: &str = "the callback could not be made durable; send it again later";
 const RATE_LIMITED: &str = "rate_limited";
 const OVER_RATE: &str = "more callbacks than the sender's rate_per_s and burst allow; send it again later";
 
-/// What one worker thread serves with.
+/// The state of one worker thread.
 pub(super) struct Worker {
     pub config: Config,
     pub providers: Arc<ArcSwap<Providers>>,
     pub lane: Lane,
     pub metrics: Metrics,
     pub commands: RefCell<[HashMap<String, Rc<CommandMetrics>>; Provider::ALL.len()]>,
-    /// Bytes of bodies held by all workers.
+    /// Bytes of bodies that all workers hold.
     pub held: Arc<HeldBytes>,
-    /// Bytes of bodies beside those, held by this one until their fields are echoed.
+    /// Bytes of bodies whose fields are echoed, which this worker holds. They do not count towards `held`.
     pub echoes: HeldBytes,
 }
 
-/// One request's view of its worker: a reload in its middle does not change who may send, or how it is answered.
+/// The worker and the providers that one request uses. A reload does not change them while the request is in progress.
 struct Serving<'a> {
     worker: &'a Worker,
     providers: Arc<Providers>,
@@ -60,21 +59,21 @@ impl Deref for Serving<'_> {
 pub(super) async fn handle(request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse<Bytes> {
     let started = Instant::now();
     let connection = request.conn_data::<Rc<Connection>>();
-    connection.inspect(|connection| connection.hear());
+    connection.inspect(|connection| connection.begin_request());
     let serving = Serving {
         providers: worker.providers.load_full(),
         worker: &worker,
     };
     let mut response = serving.answer(&request, payload, started).await;
     if request.head().upgrade() {
-        // The server would repeat the wish (`h2c`, as Java's client has it) as if it was granted.
+        // Otherwise the server would copy `Upgrade` (`h2c` from Java's client) into the answer, as if it had accepted the upgrade.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
-    connection.inspect(|connection| connection.rest());
+    connection.inspect(|connection| connection.finish());
     response
 }
 
-/// Bytes of a request's line and headers, without what HTTP puts between them.
+/// Bytes of a request's line and headers, without the separators of HTTP.
 fn head_bytes(request: &HttpRequest) -> usize {
     let headers = request.headers().iter();
     let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -82,7 +81,7 @@ fn head_bytes(request: &HttpRequest) -> usize {
     headers + target
 }
 
-/// The request's trace context; one `traceparent` only, and the lines of `tracestate` as one list.
+/// The request's trace context, if it has exactly one `traceparent`. The lines of `tracestate` are joined to one list.
 fn trace_of(request: &HttpRequest) -> Option<Trace> {
     let mut parents = request.headers().get_all("traceparent");
     let (parent, None) = (parents.next()?.to_str().ok(), parents.next()) else {
@@ -127,13 +126,13 @@ impl Serving<'_> {
             Err(refusal) => {
                 let mut answer = refusal.body();
                 if let Some(rule) = self.providers.echoed(&line) {
-                    let limits = self.limits_of_stranger();
+                    let limits = self.unverified_limits();
                     if let Ok((body, _share)) = body::read(payload, request.headers(), &limits).await {
                         answer = refusal.echo(rule, &body);
                     }
                 }
                 let mut response = self.refuse(&refusal, answer, request);
-                // Whoever is not known keeps no connection.
+                // An unverified sender does not keep its connection.
                 response.head_mut().set_connection_type(ConnectionType::Close);
                 return response;
             }
@@ -144,7 +143,7 @@ impl Serving<'_> {
         }
     }
 
-    /// For load balancers, which ask the port that they forward to.
+    /// For load balancers that ask the port to which they forward.
     fn health(&self) -> HttpResponse<Bytes> {
         match self.lane.unready() {
             None => respond(StatusCode::OK, r#"{"status":"ready"}"#),
@@ -155,7 +154,7 @@ impl Serving<'_> {
         }
     }
 
-    /// A verified sender's callback becomes durable.
+    /// Reads a verified sender's callback, and accepts it.
     async fn receive(
         &self,
         sender: Verified,
@@ -184,15 +183,26 @@ impl Serving<'_> {
                 };
             }
         };
-        let mut callback = match self.providers.read(sender, body, unix_ms()) {
-            Ok(callback) => callback,
-            Err(unreadable) if over_rate => return Err(unreadable.refusal),
-            Err(unreadable) => return Err(self.keep_unreadable(*unreadable).await),
-        };
+        match self.providers.read(sender, body, unix_ms()) {
+            Ok(callback) => self.accept(callback, share, over_rate, started).await,
+            Err(unreadable) if over_rate => Err(unreadable.refusal),
+            Err(unreadable) => Err(self.keep_unreadable(*unreadable).await),
+        }
+    }
+
+    /// Makes a callback durable, and returns its answer.
+    async fn accept(
+        &self,
+        mut callback: Callback,
+        share: BodyShare<'_>,
+        over_rate: bool,
+        started: Instant,
+    ) -> Result<Bytes, Refusal> {
+        let provider = callback.head.provider;
         let (command, rule) = self.providers.known(&callback.head);
         let before = rule.is_some_and(CommandRule::is_before);
         let answer = self.providers.success(&callback, rule);
-        // What is over the rate is kept off the disk too; the user behind a before-callback has no part in it.
+        // Over the rate, only before-callbacks come here. They are allowed, because a user waits, but are not written to the disk.
         let outcome = if over_rate {
             Err(RATE_LIMITED)
         } else {
@@ -201,21 +211,20 @@ impl Serving<'_> {
         let metrics = self.of_command(provider, command);
         metrics.last_arrival.set(callback.head.received_at_ms as f64 / 1000.0);
         if let Err(reason) = outcome {
-            let provider_name = provider.as_str();
             if !before {
-                metrics.turned_away.inc();
-                return Err(Refusal::new(provider, 503, reason, COME_AGAIN));
+                metrics.rejected.inc();
+                return Err(Refusal::new(provider, 503, reason, NOT_DURABLE));
             }
             self.metrics
                 .failed_open
-                .with_label_values(&[provider_name, command, reason])
+                .with_label_values(&[provider.as_str(), command, reason])
                 .inc();
         }
         self.trace(&callback, command, started);
         if let (Ok(seq), AnswerAfter::Kafka) = (outcome, self.config.answer_after)
             && !before
         {
-            // Whoever waits holds nothing but his place.
+            // While a request waits for Kafka, it holds no body.
             callback.body = Bytes::new();
             drop(share);
             self.hold(provider, seq).await;
@@ -225,7 +234,7 @@ impl Serving<'_> {
         Ok(answer)
     }
 
-    /// Until Kafka has what the callback became, or is too slow.
+    /// Waits until Kafka has all messages of the callback, or is too slow.
     async fn hold(&self, provider: Provider, seq: u64) {
         let durable = Instant::now();
         if self.lane.confirmed(seq).await == Release::Early {
@@ -237,7 +246,7 @@ impl Serving<'_> {
         self.metrics.held_seconds.observe(durable.elapsed().as_secs_f64());
     }
 
-    /// From the request's head to the moment when it was durable.
+    /// The span from the request's head to the moment when the callback was durable.
     fn trace(&self, callback: &Callback, command: &str, started: Instant) {
         let spans = &self.metrics.spans;
         let Some(trace) = callback.head.trace.as_ref().filter(|trace| spans.want(trace)) else {
@@ -256,7 +265,7 @@ impl Serving<'_> {
         });
     }
 
-    /// The metrics of a known command, or of all unknown ones: as many as there are schemas.
+    /// The metrics of a known command, or of all unknown commands together, so their number is bounded by that of the schemas.
     fn of_command(&self, provider: Provider, command: &str) -> Rc<CommandMetrics> {
         let known = &mut self.commands.borrow_mut()[provider as usize];
         if let Some(metrics) = known.get(command) {
@@ -267,7 +276,7 @@ impl Serving<'_> {
         metrics
     }
 
-    /// The user behind a before-callback does not wait for a body that does not come, or that there is no room for.
+    /// Allows a before-callback whose body does not arrive in time or exceeds the memory limit: a user waits for the answer.
     fn allow_unread(&self, sender: Verified, reason: &str) -> Bytes {
         let callback = sender.callback(Bytes::new(), unix_ms());
         let (command, rule) = self.providers.known(&callback.head);
@@ -276,7 +285,7 @@ impl Serving<'_> {
         self.providers.success(&callback, rule)
     }
 
-    /// Appends within the deadline of the callback's phase; the error is a label.
+    /// Appends within the deadline of the callback's phase. The error is a value of the label `reason`.
     async fn append(
         &self,
         callback: &Callback,
@@ -285,7 +294,7 @@ impl Serving<'_> {
     ) -> Result<u64, &'static str> {
         let append = self.lane.append(callback.to_record());
         let outcome = if rule.is_some_and(CommandRule::is_before) {
-            let left = self.patience(rule).saturating_sub(started.elapsed());
+            let left = self.body_timeout(rule).saturating_sub(started.elapsed());
             let deadline = left.min(Duration::from_millis(self.config.before_deadline_ms));
             let appended = tokio::time::timeout(deadline, append).await;
             appended.unwrap_or(Err(AppendError::TimedOut))
@@ -295,13 +304,13 @@ impl Serving<'_> {
         outcome.map_err(|cause| cause.reason())
     }
 
-    /// What a verified sender posted is kept even when it cannot be read; where that fails, the sender is told to come again.
+    /// Stores a verified sender's body that cannot be read. If that fails, the sender gets 503 and may send it again.
     async fn keep_unreadable(&self, unreadable: crate::provider::Unreadable) -> Refusal {
         let provider = unreadable.callback.head.provider;
         let rule = self.providers.rule(&unreadable.callback.head);
         match self.append(&unreadable.callback, rule, Instant::now()).await {
             Ok(_) => unreadable.refusal,
-            Err(reason) => Refusal::new(provider, 503, reason, COME_AGAIN),
+            Err(reason) => Refusal::new(provider, 503, reason, NOT_DURABLE),
         }
     }
 
@@ -319,20 +328,16 @@ impl Serving<'_> {
             BodyError::UnknownCoding => (415, "content_encoding"),
             BodyError::Broken(_) => (400, "body_broken"),
         };
-        let Config {
-            max_body_bytes,
-            body_timeout_s,
-            ..
-        } = self.config;
+        let (bytes, seconds) = (self.config.max_body_bytes, self.config.body_timeout_s);
         let message = match cause {
-            BodyError::TooLarge => format!("the body is larger than server.max_body_bytes, {max_body_bytes} bytes"),
-            BodyError::TooSlow => format!("the body did not arrive within {body_timeout_s} s"),
+            BodyError::TooLarge => format!("the body is larger than server.max_body_bytes, {bytes} bytes"),
+            BodyError::TooSlow => format!("the body did not arrive within {seconds} s"),
             BodyError::Overloaded => "the bridge holds as many bytes as it may; send it again later".to_owned(),
             BodyError::UnknownCoding => {
-                format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are read")
+                format!("the body's Content-Encoding is unknown: identity and one of {CODINGS} are supported")
             }
             BodyError::Broken(cause) => {
-                format!("the body broke off, or is not what its Content-Encoding says: {cause}")
+                format!("the body is incomplete, or does not match its Content-Encoding: {cause}")
             }
         };
         Refusal::new(provider, status, reason, message)

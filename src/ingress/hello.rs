@@ -1,6 +1,6 @@
-//! What speaks to the port for plain HTTP and is no HTTP/1.1: a proxy or a client that is set up for something else, known by
-//! its first bytes. It is told in words, and so is the log, where the server library would say 400 and nothing. Knows no
-//! connection.
+//! Recognises other protocols on the plain HTTP port by their first bytes: a proxy or a client is configured for something else.
+//! The answer and the log line name the protocol and the fix; the server library would answer 400 without a text. It does not know
+//! connections.
 
 use std::net::SocketAddr;
 
@@ -10,9 +10,9 @@ use crate::provider::Refusal;
 /// The PROXY protocol, version 2.
 const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// The first bytes of a connection: the whole answer to what is no HTTP/1.1, which is counted and logged.
+/// Checks the first bytes of a connection. If they are not HTTP/1.1, counts and logs that, and returns the whole answer.
 pub(super) fn refuse(first: &[u8], peer: Option<SocketAddr>, metrics: &Metrics) -> Option<Vec<u8>> {
-    let (reason, message) = what_it_is(first)?;
+    let (reason, message) = recognise(first)?;
     let refusal = Refusal::new(None, 400, reason, message);
     metrics.refused.with_label_values(&["none", reason]).inc();
     refusals::log(&refusal, peer);
@@ -24,16 +24,19 @@ pub(super) fn refuse(first: &[u8], peer: Option<SocketAddr>, metrics: &Metrics) 
     Some([head.into_bytes(), body].concat())
 }
 
-/// A label and a sentence. Of a TLS record, type and major version are enough: no method of HTTP begins so.
-fn what_it_is(first: &[u8]) -> Option<(&'static str, &'static str)> {
+/// The value of the label `reason`, and a message. The type and major version of a TLS record suffice: no HTTP method begins so.
+fn recognise(first: &[u8]) -> Option<(&'static str, &'static str)> {
     if first.starts_with(b"PROXY ") || first.starts_with(PROXY_2) {
-        let message = "this is the PROXY protocol, which is not spoken here: turn it off in the load balancer, and let it name the client in X-Forwarded-For, as server.trusted_proxies describes";
+        let message = "this is the PROXY protocol, which the bridge does not support: turn it off in the load balancer, and let it name the client in X-Forwarded-For, as server.trusted_proxies describes";
         Some(("proxy_protocol", message))
     } else if first.starts_with(&[0x16, 3]) {
-        let message = "this is a TLS handshake, and the port speaks plain HTTP: use http:// here, or the port of server.tls.listen";
+        let message = "this is a TLS handshake, but the port expects plain HTTP: use http:// here, or the port of server.tls.listen";
         Some(("tls_hello", message))
     } else if first.starts_with(b"PRI * HTTP/2") {
-        Some(("http2", "this is HTTP/2, which is not spoken here: use HTTP/1.1"))
+        Some((
+            "http2",
+            "this is HTTP/2, which the bridge does not support: use HTTP/1.1",
+        ))
     } else {
         None
     }
@@ -44,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_http_is_known_by_its_first_bytes() {
+    fn other_protocols_are_recognised_by_their_first_bytes() {
         for (first, reason) in [
             (
                 &b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nPOST / HTTP/1.1"[..],
@@ -61,7 +64,7 @@ mod tests {
             (b"P", None),
             (b"", None),
         ] {
-            assert_eq!(what_it_is(first).map(|(reason, _)| reason), reason, "{first:?}");
+            assert_eq!(recognise(first).map(|(reason, _)| reason), reason, "{first:?}");
         }
     }
 

@@ -1,11 +1,11 @@
-//! The public port: callbacks in, answers out; plain, with TLS, or both. It knows the HTTP server, the providers and the spool's appender; it knows
-//! neither Avro nor Kafka.
+//! The public ports take callbacks and answer them: one with plain HTTP, one with TLS, or both. This part knows the HTTP server, the
+//! providers and the spool's appender. It does not know Avro and Kafka.
 //!
 //! | path | what |
 //! |---|---|
 //! | `POST /tencent` | Tencent's callbacks, everything in the query |
 //! | `POST /openim/<command>`, `POST /openim/<secret>/<command>` | OpenIM's callbacks |
-//! | `GET /`, `GET /healthz`, and `HEAD` | 200 while a callback can be made durable, else 503: for load balancers |
+//! | `GET /`, `GET /healthz`, also `HEAD` | 200 while a callback can be made durable, otherwise 503: for load balancers |
 
 mod body;
 mod bounds;
@@ -39,32 +39,32 @@ use handler::Worker;
 use serve::Port;
 use tls::Certificates;
 
-/// A server that is bound and not yet running, and the addresses it got.
+/// A server that is bound but does not run yet, and its addresses.
 pub struct Bound {
-    /// The server; it runs once it is polled.
+    /// The server. It runs when it is polled.
     pub server: Server,
-    /// Where plain HTTP goes, if anywhere.
+    /// The port for plain HTTP, if configured.
     pub http: Option<SocketAddr>,
-    /// Where TLS goes, if anywhere.
+    /// The port for TLS, if configured.
     pub https: Option<SocketAddr>,
 }
 
-/// Binds the public ports. Requests that come after a change of `providers` are judged by the new ones.
+/// Binds the public ports. After a change of `providers`, new requests are verified by the new ones.
 ///
 /// # Errors
-/// When an address is not to be had; the text names its key.
+/// If an address cannot be bound. The message names its key.
 pub fn bind(
     config: &Config,
     providers: Arc<ArcSwap<Providers>>,
     appender: Appender,
     metrics: Metrics,
-    certificates: Option<&Certificates>,
+    certificates: Option<Arc<Certificates>>,
 ) -> std::io::Result<Bound> {
     let workers = match config.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let watching = metrics.clone();
+    let connection_metrics = metrics.clone();
     let held = Arc::new(HeldBytes::new(metrics.held.clone()));
     let settings = config.clone();
     let worker = move || Worker {
@@ -77,11 +77,9 @@ pub fn bind(
         echoes: HeldBytes::new(metrics.held.clone()),
     };
     let room = connections::room(config.max_connections, workers);
-    // Handshakes that do not end are connections like others: a limit of their own would stop both ports earlier.
-    actix_tls::accept::max_concurrent_tls_connect(room + places::COMING);
     let mut server = Server::build()
         .workers(workers)
-        .max_concurrent_connections(room + places::COMING)
+        .max_concurrent_connections(room + places::NEW_CONNECTIONS)
         .shutdown_timeout(config.shutdown_timeout_s)
         .disable_signals();
     let port = Port {
@@ -89,7 +87,7 @@ pub fn bind(
         room,
         keep_alive: Duration::from_secs(config.keep_alive_s),
         head_timeout: Duration::from_secs(config.head_timeout_s),
-        metrics: watching,
+        metrics: connection_metrics,
         stop: server.graceful_shutdown_signal(),
     };
     let (mut http, mut https) = (None, None);
@@ -102,12 +100,10 @@ pub fn bind(
     if let Some(certificates) = certificates {
         let listener = listen("server.tls.listen", &certificates.config.listen)?;
         https = Some(listener.local_addr()?);
-        let tls = certificates.server_config();
-        let handshakes = &certificates.metrics.handshakes;
-        let [done, failed] = ["done", "failed"].map(|outcome| handshakes.with_label_values(&[outcome]));
-        server = server.listen("https", listener, move || {
-            port.https(tls.clone(), done.clone(), failed.clone())
-        })?;
+        for outcome in ["done", "failed"] {
+            certificates.metrics.handshakes.with_label_values(&[outcome]);
+        }
+        server = server.listen("https", listener, move || port.https(Arc::clone(&certificates)))?;
     }
     let server = server.run();
     Ok(Bound { server, http, https })

@@ -1,5 +1,5 @@
-//! The places that a worker thread has for connections, and who holds them. A connection that has brought a verified request
-//! keeps its place for as long as it likes; a stranger's is his until an IM server needs it. Knows no bytes and no HTTP.
+//! The connections of a worker thread, and their limit. A connection that has brought a verified request keeps its place. At the
+//! limit, the oldest unverified connection is closed in favour of a new one. This file knows no bytes and no HTTP.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,162 +9,159 @@ use std::time::{Duration, Instant};
 
 use super::Metrics;
 
-/// Strangers beside those for whom there is room, for as long as they have only just come: a crowd that comes at once must not
-/// push out an honest caller in the middle of his handshake.
-pub(super) const COMING: usize = 64;
-const JUST_COME: Duration = Duration::from_secs(1);
+/// Unverified connections that a worker accepts above its limit while they are new. Without these, a crowd of new connections could
+/// close an honest caller's connection during its handshake.
+pub(super) const NEW_CONNECTIONS: usize = 64;
+/// How long a connection is new.
+const NEW: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// Both ports' connections are served by the same threads, and share their places.
-    static PLACES: Rc<Places> = Rc::default();
+    /// The same threads serve the connections of both ports, which share one limit.
+    static CONNECTIONS: Rc<WorkerConnections> = Rc::default();
 }
 
 /// The connections of one worker thread.
 #[derive(Default)]
-struct Places {
+struct WorkerConnections {
     open: Cell<usize>,
-    /// Of these, those that have lost their places.
-    leaving: Cell<usize>,
-    so_far: Cell<u64>,
-    /// Those that have not brought a verified request, the oldest first.
-    strangers: RefCell<BTreeMap<u64, Weak<Connection>>>,
+    /// Open connections that are being closed.
+    closing: Cell<usize>,
+    /// All connections since the start.
+    accepted: Cell<u64>,
+    /// Connections that have not brought a verified request, the oldest first.
+    unverified: RefCell<BTreeMap<u64, Weak<Connection>>>,
 }
 
-impl Places {
-    /// Takes the oldest stranger off the list, if his place is needed.
-    fn stranger_in_excess_of(&self, room: usize) -> Option<Rc<Connection>> {
-        let taken = self.open.get() - self.leaving.get();
-        let mut strangers = self.strangers.borrow_mut();
-        let oldest = strangers.first_entry()?;
-        let stranger = oldest.get().upgrade()?;
-        let goes = taken >= room && stranger.since.elapsed() >= JUST_COME || taken >= room + COMING;
-        goes.then(|| oldest.remove())?;
-        Some(stranger)
+impl WorkerConnections {
+    /// Removes the oldest unverified connection from the list, if its place is needed.
+    fn unverified_above(&self, room: usize) -> Option<Rc<Connection>> {
+        let taken = self.open.get() - self.closing.get();
+        let mut unverified = self.unverified.borrow_mut();
+        let oldest = unverified.first_entry()?;
+        let connection = oldest.get().upgrade()?;
+        let is_old = connection.accepted_at.elapsed() >= NEW;
+        let is_needed = taken >= room && is_old || taken >= room + NEW_CONNECTIONS;
+        is_needed.then(|| oldest.remove())?;
+        Some(connection)
     }
 }
 
-/// What is known of a connection, from its first moment to its last.
+/// The state of one connection.
 pub(super) struct Connection {
-    places: Rc<Places>,
-    /// Where to count what becomes of it.
+    others: Rc<WorkerConnections>,
     pub metrics: Metrics,
     number: u64,
-    since: Instant,
-    heard: Cell<bool>,
-    verified: Cell<bool>,
-    closed: Cell<bool>,
+    accepted_at: Instant,
+    /// Whether it has brought a request, or was closed and counted for another reason than `no_request`.
+    is_counted: Cell<bool>,
+    is_verified: Cell<bool>,
+    is_closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
-    in_request: Cell<bool>,
+    is_in_request: Cell<bool>,
     head_since: Cell<Option<Instant>>,
 }
 
 impl Connection {
-    /// Gives it a place in this thread; where it is the last of `room`, the stranger who has been there longest goes, so that
-    /// there is one for who comes next.
+    /// Registers a new connection of this thread, and closes unverified ones above the limit `room`.
     pub fn accept(room: usize, metrics: &Metrics) -> Rc<Connection> {
-        let places = PLACES.with(Rc::clone);
-        places.open.set(places.open.get() + 1);
-        places.so_far.set(places.so_far.get() + 1);
+        let others = CONNECTIONS.with(Rc::clone);
+        others.open.set(others.open.get() + 1);
+        others.accepted.set(others.accepted.get() + 1);
         metrics.connections.inc();
-        while let Some(stranger) = places.stranger_in_excess_of(room) {
-            stranger.crowd_out();
+        while let Some(connection) = others.unverified_above(room) {
+            metrics.refused.with_label_values(&["none", "crowded_out"]).inc();
+            connection.is_counted.set(true);
+            connection.close();
         }
         let connection = Rc::new(Connection {
-            number: places.so_far.get(),
-            since: Instant::now(),
+            number: others.accepted.get(),
+            accepted_at: Instant::now(),
             metrics: metrics.clone(),
-            heard: Cell::new(false),
-            verified: Cell::new(false),
-            closed: Cell::new(false),
+            is_counted: Cell::new(false),
+            is_verified: Cell::new(false),
+            is_closing: Cell::new(false),
             waker: RefCell::default(),
-            in_request: Cell::new(false),
+            is_in_request: Cell::new(false),
             head_since: Cell::new(None),
-            places: Rc::clone(&places),
+            others: Rc::clone(&others),
         });
-        let mut strangers = places.strangers.borrow_mut();
-        strangers.insert(connection.number, Rc::downgrade(&connection));
+        let mut unverified = others.unverified.borrow_mut();
+        unverified.insert(connection.number, Rc::downgrade(&connection));
         connection
     }
 
-    /// Closes those of strangers, of this thread, that are not in a request: nothing is to come any more.
-    pub fn close_idle_strangers() {
-        let places = PLACES.with(Rc::clone);
-        let strangers: Vec<_> = places.strangers.borrow().values().filter_map(Weak::upgrade).collect();
-        let idle = strangers.iter().filter(|stranger| !stranger.in_request.get());
-        idle.for_each(|stranger| stranger.close());
-    }
-
-    /// Takes its place away.
-    fn crowd_out(&self) {
-        self.metrics.refused.with_label_values(&["none", "crowded_out"]).inc();
-        self.heard.set(true);
-        self.close();
+    /// Closes this thread's unverified connections without a request in progress. For the shutdown, when no request is accepted any more.
+    pub fn close_idle_unverified() {
+        let others = CONNECTIONS.with(Rc::clone);
+        let unverified: Vec<_> = others.unverified.borrow().values().filter_map(Weak::upgrade).collect();
+        let idle = unverified.iter().filter(|connection| !connection.is_in_request.get());
+        idle.for_each(|connection| connection.close());
     }
 
     fn close(&self) {
-        if !self.closed.replace(true) {
-            self.places.leaving.set(self.places.leaving.get() + 1);
+        if !self.is_closing.replace(true) {
+            self.others.closing.set(self.others.closing.get() + 1);
         }
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// Whether its place is needed. If not yet, `waker` is told.
-    pub fn is_closed(&self, waker: &Waker) -> bool {
-        if !self.verified.get() {
+    /// Whether it must be closed. If not, `waker` is woken when it must be.
+    pub fn is_closing(&self, waker: &Waker) -> bool {
+        if !self.is_verified.get() {
             self.waker
                 .borrow_mut()
                 .get_or_insert_with(|| waker.clone())
                 .clone_from(waker);
         }
-        self.closed.get()
+        self.is_closing.get()
     }
 
-    /// Bytes came in.
-    pub fn stir(&self) {
-        if !self.in_request.get() && self.head_since.get().is_none() {
+    /// Bytes were received. Outside of a request, they begin the next head.
+    pub fn receive(&self) {
+        if !self.is_in_request.get() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
     }
 
-    /// Since when the head of a request has been arriving.
+    /// The time at which the head of the current request began to arrive.
     pub fn head_since(&self) -> Option<Instant> {
         self.head_since.get()
     }
 
-    /// A request's head is there.
-    pub fn hear(&self) {
-        self.heard.set(true);
-        self.in_request.set(true);
+    /// The head of a request has arrived.
+    pub fn begin_request(&self) {
+        self.is_counted.set(true);
+        self.is_in_request.set(true);
         self.head_since.set(None);
     }
 
-    /// Its sender is known.
+    /// It has brought a verified request.
     pub fn verify(&self) {
-        if !self.verified.replace(true) {
-            self.places.strangers.borrow_mut().remove(&self.number);
+        if !self.is_verified.replace(true) {
+            self.others.unverified.borrow_mut().remove(&self.number);
             self.waker.take();
         }
     }
 
-    /// What was in progress, a request or a handshake, is over.
-    pub fn rest(&self) {
-        self.in_request.set(false);
+    /// A request or handshake has ended.
+    pub fn finish(&self) {
+        self.is_in_request.set(false);
         self.head_since.set(None);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.places.open.set(self.places.open.get() - 1);
-        if self.closed.get() {
-            self.places.leaving.set(self.places.leaving.get() - 1);
+        self.others.open.set(self.others.open.get() - 1);
+        if self.is_closing.get() {
+            self.others.closing.set(self.others.closing.get() - 1);
         }
-        self.places.strangers.borrow_mut().remove(&self.number);
+        self.others.unverified.borrow_mut().remove(&self.number);
         self.metrics.connections.dec();
-        if !self.heard.get() {
-            self.metrics.unheard().inc();
+        if !self.is_counted.get() {
+            self.metrics.without_request().inc();
         }
     }
 }
@@ -178,45 +175,45 @@ mod tests {
     }
 
     #[test]
-    fn of_strangers_the_oldest_goes_and_of_the_verified_none() {
+    fn the_oldest_unverified_connections_are_closed_and_no_verified_one() {
         let metrics = metrics();
         let accept = || Connection::accept(3, &metrics);
-        let known = accept();
-        known.hear();
-        known.verify();
-        let strangers: Vec<_> = (0..COMING + 4).map(|_| accept()).collect();
-        // Room for three and for those who have just come, of which one is kept free.
-        let closed = strangers.iter().filter(|stranger| stranger.is_closed(Waker::noop()));
-        assert_eq!(closed.map(|stranger| stranger.number).collect::<Vec<_>>(), [2, 3, 4]);
-        assert!(!known.is_closed(Waker::noop()));
+        let verified = accept();
+        verified.begin_request();
+        verified.verify();
+        let unverified: Vec<_> = (0..NEW_CONNECTIONS + 4).map(|_| accept()).collect();
+        // Room for three and for the new ones, of which one is kept free.
+        let closing = unverified.iter().filter(|one| one.is_closing(Waker::noop()));
+        assert_eq!(closing.map(|one| one.number).collect::<Vec<_>>(), [2, 3, 4]);
+        assert!(!verified.is_closing(Waker::noop()));
         assert_eq!(metrics.refused.with_label_values(&["none", "crowded_out"]).get(), 3);
-        strangers.iter().for_each(|stranger| stranger.verify());
+        unverified.iter().for_each(|one| one.verify());
         let last = accept();
         let next = accept();
-        assert_eq!([&last, &next].map(|one| one.is_closed(Waker::noop())), [true, false]);
+        assert_eq!([&last, &next].map(|one| one.is_closing(Waker::noop())), [true, false]);
     }
 
     #[test]
     fn a_connection_without_a_request_is_counted_when_it_ends() {
         let metrics = metrics();
         let [silent, speaking] = std::array::from_fn(|_| Connection::accept(9, &metrics));
-        speaking.hear();
-        assert_eq!((metrics.connections.get(), metrics.unheard().get()), (2, 0));
+        speaking.begin_request();
+        assert_eq!((metrics.connections.get(), metrics.without_request().get()), (2, 0));
         drop(speaking);
         drop(silent);
-        assert_eq!((metrics.connections.get(), metrics.unheard().get()), (0, 1));
+        assert_eq!((metrics.connections.get(), metrics.without_request().get()), (0, 1));
     }
 
     #[test]
     fn a_head_begins_with_bytes_outside_of_a_request() {
         let connection = Connection::accept(9, &metrics());
-        connection.stir();
+        connection.receive();
         assert!(connection.head_since().is_some());
-        connection.hear();
-        connection.stir();
-        assert!(connection.head_since().is_none(), "these are of the body");
-        connection.rest();
-        connection.stir();
+        connection.begin_request();
+        connection.receive();
+        assert!(connection.head_since().is_none(), "these belong to the body");
+        connection.finish();
+        connection.receive();
         assert!(connection.head_since().is_some());
     }
 }

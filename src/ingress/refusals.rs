@@ -1,5 +1,5 @@
-//! The log lines of refused requests: at most one a second for each reason and thread, so that a flood of bad requests is
-//! no flood of lines. No line has a path, a query or a body: secrets stand there.
+//! Logs refused requests, at most one line a second for each reason and thread, so that a flood of bad requests does not flood the
+//! log. No line contains a path, a query or a body, because these may contain secrets.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use crate::provider::Refusal;
 const EVERY: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// When a line was written for each reason, and how many were not since.
+    /// For each reason: when its last line was written, and the number of refusals since then.
     static LINES: RefCell<HashMap<&'static str, (Instant, u64)>> = RefCell::default();
 }
 
@@ -21,15 +21,14 @@ thread_local! {
 pub(super) fn log(refusal: &Refusal, peer: Option<SocketAddr>) {
     let reason = refusal.reason;
     let not_logged = LINES.with_borrow_mut(|lines| match lines.get_mut(reason) {
-        Some((last, silent)) if last.elapsed() < EVERY => {
-            *silent += 1;
+        Some((last, count)) if last.elapsed() < EVERY => {
+            *count += 1;
             None
         }
-        _ => Some(
-            lines
-                .insert(reason, (Instant::now(), 0))
-                .map_or(0, |(_, silent)| silent),
-        ),
+        _ => {
+            let before = lines.insert(reason, (Instant::now(), 0));
+            Some(before.map_or(0, |(_, count)| count))
+        }
     });
     let Some(not_logged) = not_logged else { return };
     let provider = refusal.provider.map_or("none", |provider| provider.as_str());

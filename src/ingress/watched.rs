@@ -1,5 +1,5 @@
-//! A caller's TCP connection, under TLS and HTTP: it ends when its place is needed, and when the head of a request takes too
-//! long. The server library bounds the first head of a connection only.
+//! A caller's TCP connection, below TLS and HTTP. It is closed when a new connection needs its place, or when the head of a request
+//! takes too long. The HTTP server limits the time of the first head of a connection only.
 
 use std::future::Future;
 use std::io;
@@ -16,26 +16,25 @@ use tokio::time::Sleep;
 use super::hello;
 use super::places::Connection;
 
-/// The stream, and what is known of it.
-pub(super) struct Watched {
+/// A stream with its state.
+pub(super) struct WatchedStream {
     stream: TcpStream,
-    /// What is known of it.
     pub connection: Rc<Connection>,
     head_timeout: Duration,
-    /// Whether it is known to speak HTTP or TLS, as its port does.
-    pub greeted: bool,
-    /// Rings when a head that is arriving may be late; it is left alone where none is, so that a request costs no timer.
-    alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether its protocol is known to be that of its port, HTTP or TLS.
+    pub is_recognised: bool,
+    /// Fires when an arriving head may be late. It is reset only when it has fired, so a request does not cost a timer.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
-    pub fn new(stream: TcpStream, connection: Rc<Connection>, head_timeout: Duration) -> Watched {
-        Watched {
+impl WatchedStream {
+    pub fn new(stream: TcpStream, connection: Rc<Connection>, head_timeout: Duration) -> WatchedStream {
+        WatchedStream {
             stream,
             connection,
             head_timeout,
-            greeted: true,
-            alarm: None,
+            is_recognised: true,
+            timer: None,
         }
     }
 
@@ -43,54 +42,54 @@ impl Watched {
         self.stream.peer_addr().ok()
     }
 
-    /// An error where its place is needed.
-    fn open(&self, context: &Context<'_>) -> io::Result<()> {
-        match self.connection.is_closed(context.waker()) {
+    /// An error if the connection must be closed.
+    fn check_open(&self, context: &Context<'_>) -> io::Result<()> {
+        match self.connection.is_closing(context.waker()) {
             true => Err(io::ErrorKind::ConnectionReset.into()),
             false => Ok(()),
         }
     }
 
-    /// Answers what is no HTTP/1.1; true where it was, and nothing more is to be read.
+    /// Refuses another protocol than HTTP/1.1. Returns true if it did; nothing more is read then.
     fn refuse(&self, first: &[u8]) -> bool {
         let Some(answer) = hello::refuse(first, self.peer(), &self.connection.metrics) else {
             return false;
         };
-        self.connection.hear();
-        // A peer whose buffers take no line is owed none.
+        self.connection.begin_request();
+        // If the socket's buffer is full, the answer is dropped.
         self.stream.try_write(&answer).ok();
         true
     }
 
-    /// An error once the head that is arriving is late.
+    /// An error when the head takes longer than its timeout.
     fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(since) = self.connection.head_since() else {
             return Poll::Pending;
         };
         let due = since + self.head_timeout;
-        let alarm = self
-            .alarm
+        let timer = self
+            .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-        while alarm.as_mut().poll(context).is_ready() {
+        while timer.as_mut().poll(context).is_ready() {
             if due <= Instant::now() {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
-            alarm.as_mut().reset(due.into());
+            timer.as_mut().reset(due.into());
         }
         Poll::Pending
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, read: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.open(context)?;
+        self.check_open(context)?;
         let before = read.filled().len();
         if Pin::new(&mut self.stream).poll_read(context, read)?.is_pending() {
             return self.poll_late(context);
         }
         if read.filled().len() > before {
-            self.connection.stir();
-            if !std::mem::replace(&mut self.greeted, true) && self.refuse(&read.filled()[before..]) {
+            self.connection.receive();
+            if !std::mem::replace(&mut self.is_recognised, true) && self.refuse(&read.filled()[before..]) {
                 read.set_filled(before);
             }
         }
@@ -98,9 +97,9 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.open(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -117,7 +116,7 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.open(context)?;
+        self.check_open(context)?;
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -126,7 +125,7 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl ActixStream for Watched {
+impl ActixStream for WatchedStream {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(&self.stream, context)
     }

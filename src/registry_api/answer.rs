@@ -1,5 +1,5 @@
-//! From a request to its answer, in the words and error codes of Confluent's API
-//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). No I/O here.
+//! Answers a request with the messages and error codes of Confluent's API
+//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). It does no I/O.
 
 use std::fmt;
 
@@ -10,26 +10,26 @@ use super::subjects::{Subjects, Version};
 use crate::schema::id_of_schema;
 use crate::schema::registry::SUBJECT_COMPATIBILITY;
 
-/// A request, as far as it matters.
-pub(super) struct Asked<'a> {
+/// The parts of a request that an answer depends on.
+pub(super) struct ApiRequest<'a> {
     pub method: &'a str,
     pub path: &'a str,
-    /// Of `GET /subjects`: only those that begin with it.
+    /// For `GET /subjects` and `/schemas`: only subjects that begin with it.
     pub subject_prefix: &'a str,
     pub body: &'a [u8],
 }
 
-/// Why there is no answer: the API's own number, whose first three digits are the status, and a sentence.
+/// An error of the API: its error code, whose first three digits are the HTTP status, and a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     code: u32,
     message: String,
 }
 
-impl Refusal {
-    fn new(code: u32, message: impl Into<String>) -> Refusal {
+impl ApiError {
+    fn new(code: u32, message: impl Into<String>) -> ApiError {
         let message = message.into();
-        Refusal { code, message }
+        ApiError { code, message }
     }
 
     pub fn status(&self) -> u16 {
@@ -38,31 +38,31 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refusal { code, message } = self;
+        let ApiError { code, message } = self;
         json!({"error_code": code, "message": message}).fmt(formatter)
     }
 }
 
-/// The answer's text.
-pub(super) fn answer(subjects: &Subjects, asked: &Asked<'_>) -> Result<String, Refusal> {
-    let path: Vec<&str> = asked.path.split('/').filter(|part| !part.is_empty()).collect();
-    match (asked.method, &path[..]) {
-        ("GET" | "HEAD", path) => read(subjects, path, asked.subject_prefix),
-        ("POST", ["subjects", subject]) => look_up(subjects, subject, asked.body),
-        _ => Err(Refusal::new(
+/// The body of the answer.
+pub(super) fn answer(subjects: &Subjects, request: &ApiRequest<'_>) -> Result<String, ApiError> {
+    let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    match (request.method, &path[..]) {
+        ("GET" | "HEAD", path) => read(subjects, path, request.subject_prefix),
+        ("POST", ["subjects", subject]) => look_up(subjects, subject, request.body),
+        _ => Err(ApiError::new(
             40501,
-            "the bridge's registry is read only: add a version to the schemas folder",
+            "the bridge's registry is read-only: add a version to the schemas folder",
         )),
     }
 }
 
-fn read(subjects: &Subjects, path: &[&str], prefix: &str) -> Result<String, Refusal> {
+fn read(subjects: &Subjects, path: &[&str], prefix: &str) -> Result<String, ApiError> {
     let answer = match path {
         [] => json!({}),
         ["subjects"] => {
-            // `:*:` stands for all contexts, of which there is one.
+            // `:*:` means all contexts. There is only one.
             let prefix = prefix.trim_start_matches(":*:");
             subjects.names().filter(|name| name.starts_with(prefix)).collect()
         }
@@ -89,13 +89,13 @@ fn read(subjects: &Subjects, path: &[&str], prefix: &str) -> Result<String, Refu
     Ok(answer.to_string())
 }
 
-fn by_id(subjects: &Subjects, id: &str, of: &[&str]) -> Result<String, Refusal> {
+fn by_id(subjects: &Subjects, id: &str, of: &[&str]) -> Result<String, ApiError> {
     let found: Vec<_> = subjects
         .all()
         .filter(|(_, version)| id.parse() == Ok(version.id))
         .collect();
     let Some((_, version)) = found.first() else {
-        return Err(Refusal::new(40403, format!("Schema {id} not found")));
+        return Err(ApiError::new(40403, format!("Schema {id} not found")));
     };
     let answer: Value = match of {
         [] => json!({"schema": version.schema}),
@@ -110,27 +110,27 @@ fn by_id(subjects: &Subjects, id: &str, of: &[&str]) -> Result<String, Refusal> 
     Ok(answer.to_string())
 }
 
-/// Equal ids are equal schemas, however they are written.
-fn look_up(subjects: &Subjects, subject: &str, body: &[u8]) -> Result<String, Refusal> {
+/// Schemas with equal ids are equal, also if they are formatted differently.
+fn look_up(subjects: &Subjects, subject: &str, body: &[u8]) -> Result<String, ApiError> {
     #[derive(Deserialize)]
     struct Sent {
         schema: String,
     }
-    let invalid = |cause: String| Refusal::new(42201, format!("Invalid schema: {cause}"));
+    let invalid = |cause: String| ApiError::new(42201, format!("Invalid schema: {cause}"));
     let versions = versions(subjects, subject)?;
     let sent: Sent = serde_json::from_slice(body).map_err(|cause| invalid(cause.to_string()))?;
     let id = id_of_schema(&sent.schema).map_err(invalid)?;
     let found = versions.iter().find(|version| version.id == id);
-    let version = found.ok_or_else(|| Refusal::new(40403, "Schema not found"))?;
+    let version = found.ok_or_else(|| ApiError::new(40403, "Schema not found"))?;
     Ok(described(subject, version).to_string())
 }
 
-fn versions<'a>(subjects: &'a Subjects, subject: &str) -> Result<&'a [Version], Refusal> {
+fn versions<'a>(subjects: &'a Subjects, subject: &str) -> Result<&'a [Version], ApiError> {
     let found = subjects.versions(subject);
-    found.ok_or_else(|| Refusal::new(40401, format!("Subject '{subject}' not found.")))
+    found.ok_or_else(|| ApiError::new(40401, format!("Subject '{subject}' not found.")))
 }
 
-fn version<'a>(subjects: &'a Subjects, subject: &str, number: &str) -> Result<&'a Version, Refusal> {
+fn version<'a>(subjects: &'a Subjects, subject: &str, number: &str) -> Result<&'a Version, ApiError> {
     let versions = versions(subjects, subject)?;
     let found = match (number, number.parse::<u32>()) {
         ("latest" | "-1", _) => versions.last(),
@@ -138,10 +138,10 @@ fn version<'a>(subjects: &'a Subjects, subject: &str, number: &str) -> Result<&'
         _ => {
             let allowed = "Allowed values are between [1, 2^31-1] and the string \"latest\"";
             let message = format!("The specified version '{number}' is not a valid version id. {allowed}");
-            return Err(Refusal::new(42202, message));
+            return Err(ApiError::new(42202, message));
         }
     };
-    found.ok_or_else(|| Refusal::new(40402, format!("Version {number} not found.")))
+    found.ok_or_else(|| ApiError::new(40402, format!("Version {number} not found.")))
 }
 
 fn described(subject: &str, version: &Version) -> Value {
@@ -153,8 +153,8 @@ fn config() -> Value {
     json!({"compatibilityLevel": SUBJECT_COMPATIBILITY})
 }
 
-fn no_path() -> Refusal {
-    Refusal::new(404, "HTTP 404 Not Found")
+fn no_path() -> ApiError {
+    ApiError::new(404, "HTTP 404 Not Found")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The subjects: which versions each has, with id and text. Knows no request.
+//! The subjects, and the id and text of each version. It does not know requests.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::schema::{Catalogue, Command};
 /// One version under a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
-    /// As in the name of its file.
+    /// The number in the name of its file.
     pub number: u32,
-    /// As in front of its records.
+    /// The id in front of its records.
     pub id: u32,
-    /// The text for readers: without the attributes that only the bridge reads.
+    /// The text for consumers, without the attributes that only the bridge reads.
     pub schema: String,
 }
 
@@ -21,7 +21,7 @@ pub(super) struct Version {
 pub struct Subjects(BTreeMap<String, Vec<Version>>);
 
 impl Subjects {
-    /// Those of these schemas, each under its name.
+    /// The subjects of these commands, with all versions of each.
     pub fn of<'c>(catalogue: &Catalogue, subjects: impl IntoIterator<Item = (&'c Command, String)>) -> Subjects {
         let version = |command: &Command| Version {
             number: command.version(),
@@ -47,7 +47,7 @@ impl Subjects {
         self.0.get(subject).map(Vec::as_slice)
     }
 
-    /// Everything, by subject and number.
+    /// All versions, ordered by subject and number.
     pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Version)> {
         self.0
             .iter()

@@ -1,16 +1,16 @@
-{{/* Whether there is more than one bridge; empty when not. */}}
+{{/* Not empty if there is more than one bridge. */}}
 {{- define "imbridge.several" -}}
 {{- if gt (int .Values.replicas) 1 }}yes{{ end -}}
 {{- end }}
 
-{{/* values.config as TOML. Helm's own toToml writes every number that came from a file as a float, which is no app id. */}}
+{{/* values.config as TOML. Helm's own toToml writes every number from a file as a float, which is not valid as an app id. */}}
 {{- define "imbridge.config" -}}
 # Made by the chart from values.config.
 {{- $server := dict "listen" "0.0.0.0:8080" -}}
 {{- if include "imbridge.several" . }}
 {{- $wanted := dig "server" "answer_after" "kafka" .Values.config }}
 {{- if ne $wanted "kafka" }}
-{{- fail (printf "config.server.answer_after is %q with replicas: %v. Bridges keep no order between them unless an answer waits for Kafka: leave the key out or set it to \"kafka\", or set replicas: 1" $wanted .Values.replicas) }}
+{{- fail (printf "config.server.answer_after is %q with replicas: %v. Events of different bridges have no order unless an answer waits for Kafka: leave the key out or set it to \"kafka\", or set replicas: 1" $wanted .Values.replicas) }}
 {{- end }}
 {{- $_ := set $server "answer_after" "kafka" }}
 {{- end }}
@@ -33,12 +33,12 @@
 {{- end }}
 {{- end }}
 
-{{/* Whether the bridges answer for their schemas themselves. */}}
+{{/* Not empty if the bridges serve their schemas themselves. */}}
 {{- define "imbridge.ownRegistry" -}}
 {{- if not (dig "schemas" "registry_url" "" .Values.config) }}yes{{ end -}}
 {{- end }}
 
-{{/* The keys of one table, then the tables inside it; each line begins with its line feed. */}}
+{{/* The keys of one table, then the tables inside it. A line feed begins each line. */}}
 {{- define "imbridge.table" -}}
 {{- $inner := list }}
 {{- range $key := keys .table | sortAlpha }}
@@ -67,7 +67,7 @@
 {{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end }}
 
-{{/* kafka.properties and kafka.topic_config hold texts only, whatever YAML made of them. */}}
+{{/* A value of kafka.properties or kafka.topic_config: always a string, even if YAML read a number. */}}
 {{- define "imbridge.text" -}}
 {{- if kindIs "string" . }}{{ toJson . }}{{ else }}"{{ include "imbridge.value" . }}"{{ end -}}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* Names and labels. A pod's name has to fit a label and the spool's id: 52 characters, no dots. */}}
+{{/* Names and labels. A pod's name must be valid as a label and as the spool's id: 52 characters, no dots. */}}
 {{- define "imbridge.name" -}}
 {{- default .Chart.Name .Values.nameOverride | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- end }}

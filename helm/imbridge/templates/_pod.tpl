@@ -1,4 +1,4 @@
-{{/* What every pod of the chart has: the bridge's, the job's and the test's. */}}
+{{/* The common parts of all pods: the bridge's, the job's and the test's. */}}
 {{- define "imbridge.image" -}}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end }}
@@ -78,7 +78,7 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{/* Placement, as the values say. */}}
+{{/* The placement of pods, from the values. */}}
 {{- define "imbridge.placement" -}}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}

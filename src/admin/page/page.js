@@ -3,15 +3,15 @@ const $ = id => document.getElementById(id);
 const number = value => value == null ? "" : value.toLocaleString("en", {maximumFractionDigits: value < 10 ? 1 : 0});
 const bytes = value => value < 1e6 ? number(value / 1e3) + " kB" : value < 1e9 ? number(value / 1e6) + " MB" : number(value / 1e9) + " GB";
 const span = seconds => seconds < 1 ? "less than a second" : seconds < 120 ? number(seconds) + " s" : seconds < 7200 ? number(seconds / 60) + " min" : number(seconds / 3600) + " h";
-const counted = (...counts) => counts.filter(([count]) => count).map(([count, words]) => `${number(count)} ${words}`).join(", ");
+const counted = (...counts) => counts.filter(([count]) => count).map(([count, label]) => `${number(count)} ${label}`).join(", ");
 const list = counts => Object.entries(counts || {}).filter(([, count]) => count).map(([name, count]) => `${name} ${number(count)}`).join(", ");
 
-function tile(id, kind, words, detail) {
+function tile(id, kind, text, detail) {
   const [strong, p] = [$(id).querySelector("strong"), $(id).querySelector("p")];
-  strong.textContent = words; strong.className = kind; p.textContent = detail;
+  strong.textContent = text; strong.className = kind; p.textContent = detail;
 }
 
-// Only text nodes: what callers sent is shown, never interpreted.
+// Makes text nodes only, so data of callers is never interpreted as HTML.
 function table(id, columns, rows, none) {
   const row = (cells, tag) => {
     const tr = document.createElement("tr");
@@ -21,7 +21,7 @@ function table(id, columns, rows, none) {
   $(id).replaceChildren(...(rows.length ? [row(columns, "th"), ...rows.map(cells => row(cells, "td"))] : [row([[none, "text soft"]], "td")]));
 }
 
-// The steps between the marks of an axis: whole things, whole seconds.
+// The steps between the ticks of an axis: whole numbers, whole seconds.
 const COUNTS = [...Array(12).keys()].flatMap(power => [1, 2, 5].map(step => step * 10 ** power));
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800];
 const age = value => value < 1 ? "0 s" : span(value);
@@ -35,8 +35,8 @@ const COLOURS = ["soft", "one", "two"];
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
 const clock = (seconds, more) => new Date(seconds * 1000).toLocaleTimeString("en-GB", {hour: "2-digit", minute: "2-digit", ...more});
 
-// Draws lines over the last hour: of each its column in the history, its axis and its name. The legend has the values under
-// the cursor, which all plots share, and without one the latest. Gives what draws them anew.
+// Makes a plot of the last hour. Each line has a column of the history, an axis and a label. All plots share one cursor. The legend
+// shows the values under the cursor, or the latest values without one. Returns the function that draws a new history.
 function plot(id, lines) {
   const figure = $(id), names = [...new Set(lines.map(([, axis]) => axis))];
   const ink = axis => () => colour(names.length > 1 ? COLOURS[names.indexOf(axis) + 1] : "soft");
@@ -70,8 +70,8 @@ function plot(id, lines) {
   new ResizeObserver(() => it.setSize({width: figure.clientWidth, height: 220})).observe(figure);
   return history => {
     it.setData([history.at_ms.map(ms => ms / 1000), ...lines.map(([column]) => history[column])]);
-    const words = lines.map(([column, name, label]) => `${label}: at most ${AXES[name].value(Math.max(0, ...history[column]))}`);
-    it.ctx.canvas.setAttribute("aria-label", words.join(", "));
+    const labels = lines.map(([column, name, label]) => `${label}: at most ${AXES[name].value(Math.max(0, ...history[column]))}`);
+    it.ctx.canvas.setAttribute("aria-label", labels.join(", "));
   };
 }
 const plots = () => [
@@ -88,8 +88,8 @@ function show(it) {
   else tile("accepting", "bad", "not accepting", it.accepting.message);
   const rebuilds = list(it.kafka.rebuilds);
   tile("kafka", it.kafka.connected ? "good" : "bad", it.kafka.connected ? "connected" : "not connected",
-    `${number(it.kafka.published)} messages published${it.kafka.breaker_open ? "; answers do not wait for it, since it was slow" : ""}${rebuilds ? "; producer rebuilt: " + rebuilds : ""}`);
-  // By the machine's clock, or by how long nothing was delivered: a clock that was set back hides the one.
+    `${number(it.kafka.published)} messages published${it.kafka.breaker_open ? "; answers do not wait for Kafka, because it was slow" : ""}${rebuilds ? "; producer rebuilt: " + rebuilds : ""}`);
+  // The age by the machine's clock, or the time without a delivery. If the clock was set back, the age is too small.
   const late = Math.max(it.spool.oldest_age_s, it.spool.stalled_s), behind = it.spool.records;
   tile("behind", late > 60 ? "bad" : late > 5 ? "warn" : "good", behind ? span(late) : "nothing waits", `${number(behind)} ${behind === 1 ? "record" : "records"}, ${bytes(it.spool.bytes)} in the spool`);
   const times = it.history.at_ms, seconds = (times.at(-1) - times[0]) / 1000;
@@ -97,7 +97,7 @@ function show(it) {
   (draws ??= plots()).forEach(draw => draw(it.history));
   table("commands", [["command"], ["last arrival", ""], ["a second"], ["answered"], ["failed"]],
     it.commands.map(row => [[`${row.provider} ${row.command}`], [row.last_arrival_ms ? span((it.now_ms - row.last_arrival_ms) / 1000) + " ago" : ""], [number(row.per_s)], [number(row.answered)], [number(row.failed), row.failed ? "bad" : ""]]),
-    "no callback has come yet");
+    "no callback has arrived yet");
   $("dead-reasons").textContent = list(it.dead_letters) || "none since the start";
   table("dead", [["when"], ["command", "text"], ["reason", "text"], ["bytes"], ["sample", "text"]],
     (it.latest_dead_letters || []).map(row => [[span((it.now_ms - row.at_ms) / 1000) + " ago"], [`${row.provider} ${row.command || ""}`, "text"], [row.reason, "text"], [number(row.bytes)], [row.sample, "long text"]]),
@@ -105,7 +105,7 @@ function show(it) {
   const refusals = list(it.refused_by_kafka);
   $("refusals").textContent = refusals ? "refused by Kafka, and now dead letters: " + refusals : "";
   $("sequence").textContent = counted([it.sequence.gaps, "numbers missing"], [it.sequence.disorder, "out of order"], [it.duplicates_dropped, "repeated deliveries dropped"]);
-  table("groups", [["group"], ["command", "text"], ["expected"], ["came"], ["when"]],
+  table("groups", [["group"], ["command", "text"], ["expected"], ["received"], ["when"]],
     (it.groups || []).map(row => [[row.group], [row.command, "text"], [String(row.expected)], [String(row.got)], [span((it.now_ms - row.at_ms) / 1000) + " ago"]]),
     "none");
   const missing = list(it.left_out);

@@ -1,4 +1,4 @@
-//! What differs between two readings of the configuration, by the names that its author knows.
+//! The keys that differ between two readings of the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::Config;
 
-/// The keys as they were written. Its debug form is empty: values of `kafka.properties` stand here too.
+/// The keys as they were written. Its debug form omits them, because values of `kafka.properties` may be secrets.
 #[derive(Clone, Default)]
 pub(super) struct Written(pub Table);
 
@@ -18,7 +18,7 @@ impl fmt::Debug for Written {
 }
 
 impl Config {
-    /// The keys whose values are not those of `before`, as `kafka.brokers`; of a list, its name.
+    /// The keys whose values differ from those of `before`, such as `kafka.brokers`. For a list of tables, its name.
     pub fn differences(&self, before: &Config) -> Vec<String> {
         let (old, new) = (values(&before.written.0), values(&self.written.0));
         let keys = old
@@ -26,7 +26,7 @@ impl Config {
             .chain(new.keys())
             .filter(|key| old.get(*key) != new.get(*key));
         let mut keys: BTreeSet<String> = keys.cloned().collect();
-        // Secrets in files can change behind their names.
+        // A secret in a file can change although its reference stays the same.
         if self.kafka.properties != before.kafka.properties {
             keys.insert("kafka.properties".to_owned());
         }
@@ -36,8 +36,8 @@ impl Config {
         keys.into_iter().collect()
     }
 
-    /// Takes from a later reading what a running bridge has taken from it; what needs a restart stays, so that it is told
-    /// again.
+    /// Takes the keys that a reload applies from a later reading. Keys that need a restart keep their old values, so the next reload
+    /// reports them again.
     pub(in crate::app) fn adopt(&mut self, new: Config) {
         self.log.level = new.log.level;
         self.schemas.dir = new.schemas.dir;

@@ -1,20 +1,20 @@
-//! Where a key was written: a line and a column of the file, or an environment variable. For complaints, which never repeat
-//! the file's text, because a line may hold a password.
+//! Where a key was written: a line and a column of the file, or an environment variable. Error messages name this place. They never
+//! repeat the text of the file, because a line may contain a password.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-/// One reading of the configuration: a file and what the environment overrides.
+/// One reading of the configuration: a file, and the overrides from the environment.
 pub(super) struct Origin<'a> {
     pub file: &'a str,
     text: &'a str,
-    /// By a key's plain path, `tencent.0.token`: the variable and its value.
+    /// By a key's plain path, such as `tencent.0.token`: the variable and its value.
     pub overrides: BTreeMap<String, (String, String)>,
 }
 
-/// A path as [`Origin::overrides`] has it, of `tencent[0].token` or `kafka.properties."linger.ms"`.
+/// The plain path of `tencent[0].token` or `kafka.properties."linger.ms"`, as in [`Origin::overrides`].
 pub(super) fn plain(path: &str) -> String {
     path.replace('[', ".").replace([']', '"'], "")
 }
@@ -28,7 +28,7 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// The place of a key, and its path: of the nearest key around it, where it does not stand there itself.
+    /// The place of a key, and its path. If the key is not in the file, the place of the nearest table around it.
     pub fn of(&self, path: &str) -> String {
         let plain = plain(path);
         if let Some((name, _)) = self.overrides.get(&plain) {
@@ -41,7 +41,7 @@ impl<'a> Origin<'a> {
         format!("{place}: {path}")
     }
 
-    /// The file, line and column of a byte of its text.
+    /// The file, and the line and column of a byte in its text.
     pub fn place(&self, at: usize) -> String {
         let before = self.text.get(..at).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
@@ -51,7 +51,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// Where a key stands. Names may have dots in them, so each is tried.
+/// The position of a key. Names may contain dots, so each name is tried.
 fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
     table.iter().find_map(|(name, value)| {
         let rest = path.strip_prefix(name.get_ref().as_ref())?;

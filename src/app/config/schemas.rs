@@ -1,4 +1,4 @@
-//! `[schemas]`: the folder, how records name its schemas, and who answers for them: the bridge itself or a registry.
+//! `[schemas]`: the folder, how records name its schemas, and who serves them: the bridge itself or a registry.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,26 +9,26 @@ use serde::Deserialize;
 use crate::schema::{Style, registry};
 use crate::secret::{Secret, without_user};
 
-/// As with any registry, so that a consumer on this machine needs no port.
+/// The usual port of a schema registry, so that a consumer on this machine needs no configuration.
 const LISTEN: &str = "127.0.0.1:8081";
 
 /// `[schemas]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schemas {
-    /// The folder, from the working directory.
+    /// The folder, relative to the working directory.
     pub dir: PathBuf,
-    /// What stands before each record.
+    /// The bytes in front of each record.
     pub framing: Style,
-    /// Where the bridge answers for its schemas, `address:port`, or nothing; unset, 127.0.0.1:8081, but where there is a registry.
+    /// Where the bridge serves its schemas: `address:port`, or empty for nowhere. Unset: 127.0.0.1:8081, or nowhere with a registry.
     pub listen: Option<String>,
-    /// Addresses of a schema registry, separated by commas: it gives the ids then.
+    /// Addresses of a schema registry, separated by commas. The registry then gives the ids.
     pub registry_url: Option<String>,
     /// `user:password`.
     pub registry_auth: Option<Secret>,
     /// The authorities to trust instead of the machine's, a PEM file.
     pub registry_ca: Option<PathBuf>,
-    /// Register what is missing.
+    /// Whether to register missing schemas.
     pub auto_register: bool,
     /// Milliseconds that one call of the registry may take.
     pub registry_timeout_ms: u64,
@@ -50,13 +50,13 @@ impl Default for Schemas {
 }
 
 impl Schemas {
-    /// Where the bridge answers for its schemas; nothing where it does not.
+    /// Where the bridge serves its schemas, if it does.
     pub fn listen(&self) -> Option<&str> {
         let default = if self.registry_url.is_some() { "" } else { LISTEN };
         Some(self.listen.as_deref().unwrap_or(default)).filter(|listen| !listen.is_empty())
     }
 
-    /// What the registry's client is told; nothing where there is no registry.
+    /// The configuration of the registry's client, if there is a registry.
     pub fn registry(&self) -> Option<registry::Config> {
         Some(registry::Config {
             urls: registry::Config::addresses(self.registry_url.as_deref()?).ok()?,
@@ -74,14 +74,15 @@ impl Schemas {
             return Some(("listen", format!("{listen:?}: {allowed}")));
         }
         if self.framing == Style::SingleObject && self.registry_url.is_some() {
-            let problem = "\"single-object\" names schemas without a registry, and schemas.registry_url is set: leave out one of the two";
+            let problem =
+                "\"single-object\" needs no registry, but schemas.registry_url is set: leave out one of the two";
             return Some(("framing", problem.into()));
         }
         let Some(url) = &self.registry_url else {
             return self.without_registry();
         };
         if let Err(wrong) = registry::Config::addresses(url) {
-            let allowed = "http://host:port or https://host/path, several separated by commas, no user in them";
+            let allowed = "http://host:port or https://host/path, several separated by commas, without a user";
             let wrong = without_user(&wrong);
             return Some(("registry_url", format!("{wrong:?}: {allowed} is allowed")));
         }
@@ -90,7 +91,7 @@ impl Schemas {
             .as_ref()
             .is_some_and(|auth| !auth.expose().contains(':'))
         {
-            return Some(("registry_auth", "the secret is not of the form user:password".into()));
+            return Some(("registry_auth", "the secret must have the form user:password".into()));
         }
         if !(1..=60_000).contains(&self.registry_timeout_ms) {
             let found = self.registry_timeout_ms;
@@ -103,7 +104,7 @@ impl Schemas {
         Some(("registry_ca", cause.to_string()))
     }
 
-    /// Keys that mean nothing by themselves, and whose author believes otherwise.
+    /// A key that has no effect without `registry_url`, if one is set.
     fn without_registry(&self) -> Option<(&'static str, String)> {
         let key = [
             ("registry_auth", self.registry_auth.is_some()),
@@ -113,7 +114,7 @@ impl Schemas {
         let (key, _) = key.into_iter().find(|(_, set)| *set)?;
         Some((
             key,
-            "is set without schemas.registry_url, which it is for; set both or neither".into(),
+            "has no effect without schemas.registry_url; set both or neither".into(),
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! A configuration as an operator writes it, and as an operator gets it wrong.
+//! Valid configurations, and the mistakes of operators.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
 const LEAST: &str = "[[tencent]]\nsdk_app_id = 1\n";
 
 #[test]
-fn the_least_configuration_is_one_sender() {
+fn the_smallest_configuration_is_one_sender() {
     let config = parse(LEAST, &[]).unwrap();
     assert_eq!(config.tencent[0].sdk_app_id, 1);
     assert_eq!(config.kafka.topic_prefix, "im");
@@ -187,7 +187,7 @@ fn every_key_can_come_from_the_environment() {
 }
 
 #[test]
-fn senders_that_cannot_be_told_apart_are_refused() {
+fn senders_that_cannot_be_distinguished_are_refused() {
     let error = parse(&LEAST.repeat(2), &[]).unwrap_err();
     assert!(error.contains("twice"), "{error}");
     let error = parse("[[openim]]\nname = 'a'\n[[openim]]\nname = 'b'\n", &[]).unwrap_err();
@@ -214,7 +214,7 @@ fn senders_that_cannot_be_told_apart_are_refused() {
 }
 
 #[test]
-fn a_secret_that_openims_url_would_not_carry_as_it_is_written_is_refused_with_one_that_it_would() {
+fn a_secret_with_characters_that_a_url_may_change_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     let given = |key: &str, value: &str| {
@@ -246,7 +246,7 @@ fn a_secret_that_openims_url_would_not_carry_as_it_is_written_is_refused_with_on
 }
 
 #[test]
-fn the_bridge_answers_for_its_schemas_but_where_a_registry_does_or_nobody_shall() {
+fn the_bridge_serves_its_schemas_unless_there_is_a_registry_or_listen_is_empty() {
     for (lines, listen) in [
         ("", Some("127.0.0.1:8081")),
         ("listen = ''", None),
@@ -260,7 +260,7 @@ fn the_bridge_answers_for_its_schemas_but_where_a_registry_does_or_nobody_shall(
 }
 
 #[test]
-fn the_registrys_password_is_user_colon_password_and_never_printed() {
+fn registry_auth_is_user_and_password_and_is_never_printed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("auth");
     let text = format!(
@@ -281,7 +281,7 @@ fn the_registrys_password_is_user_colon_password_and_never_printed() {
 }
 
 #[test]
-fn a_time_that_no_clock_can_add_is_refused() {
+fn a_time_that_would_overflow_a_clock_is_refused() {
     for (table, key) in [
         ("server", "keep_alive_s"),
         ("server", "head_timeout_s"),
@@ -295,7 +295,7 @@ fn a_time_that_no_clock_can_add_is_refused() {
         ("shutdown", "leave_s"),
     ] {
         let text = format!("{LEAST}[{table}]\n{key} = {}\n", i64::MAX);
-        let refusal = parse(&text, &[]).expect_err("longer than the world exists");
+        let refusal = parse(&text, &[]).expect_err("the time is too long");
         assert!(
             refusal.contains(&format!("{table}.{key}")) && refusal.contains("is allowed"),
             "{refusal}"

@@ -13,13 +13,13 @@ pub struct Config {
     /// `address:port` for callbacks over https.
     #[serde(default = "default_listen")]
     pub listen: String,
-    /// The certificate and those that lead to its authority, a PEM file.
+    /// A PEM file: the certificate, then those up to its authority.
     pub cert: PathBuf,
     /// Its private key, a PEM file.
     pub key: PathBuf,
-    /// The authorities of client certificates, a PEM file. With it, nobody without one gets in.
+    /// The authorities of client certificates, a PEM file. If set, every client needs a certificate.
     pub client_ca: Option<PathBuf>,
-    /// Seconds between two looks at the files.
+    /// Seconds between two checks of the files.
     #[serde(default = "default_reload")]
     pub reload_s: u64,
 }

@@ -1,16 +1,15 @@
-//! The files of `[server.tls]`: read, compared, and made into what a handshake needs. Their content is in no message.
+//! Reads and compares the files of `[server.tls]`, and makes the configuration for handshakes. No message contains their content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::sign::CertifiedKey;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -27,18 +26,16 @@ pub struct TlsError {
     pub(super) problem: String,
 }
 
-/// What the files held at one moment.
+/// The content of the files at one moment.
 pub(super) struct Files {
     cert: (PathBuf, Vec<u8>),
     key: (PathBuf, Vec<u8>),
     client_ca: Option<(PathBuf, Vec<u8>)>,
 }
 
-/// What a handshake needs.
+/// The configuration for handshakes, and when its certificate expires.
 pub(super) struct Identity {
-    pub certified: Arc<CertifiedKey>,
-    /// Who judges client certificates, where there is an authority for them.
-    pub verifier: Option<Arc<dyn ClientCertVerifier>>,
+    pub config: Arc<ServerConfig>,
     pub not_after: SystemTime,
 }
 
@@ -56,7 +53,7 @@ impl Files {
         })
     }
 
-    /// Equal for equal contents; says nothing of the key.
+    /// Equal for equal contents. It does not reveal the key.
     pub fn digest(&self) -> [u8; 32] {
         let contents = [&self.cert, &self.key].into_iter().chain(&self.client_ca);
         let hash = |hash: Sha256, (_, content): &(PathBuf, Vec<u8>)| hash.chain_update(Sha256::digest(content));
@@ -64,27 +61,32 @@ impl Files {
     }
 
     pub fn identity(&self) -> Result<Identity, TlsError> {
-        let provider = provider();
+        let provider = Arc::new(ring::default_provider());
         let chain = certificates("tls.cert", &self.cert)?;
         let (path, content) = &self.key;
         let key = PrivateKeyDer::from_pem_slice(content)
             .map_err(|_| fault("tls.key", path, "no private key in it; a PEM file with one is needed"))?;
-        let unfit = "cannot be read, or has no time at which it ends; an X.509 certificate is needed";
-        let ends = not_after(&chain[0]).ok_or_else(|| fault("tls.cert", &self.cert.0, unfit))?;
-        let certified = CertifiedKey::from_der(chain, key, &provider)
+        let problem = "is not a readable X.509 certificate with an expiry time; one is needed";
+        let not_after = not_after(&chain[0]).ok_or_else(|| fault("tls.cert", &self.cert.0, problem))?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the algorithms of both versions");
+        let builder = match &self.client_ca {
+            Some(file) => builder.with_client_cert_verifier(verifier(file, provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
             .map_err(|cause| fault("tls.key", path, format!("{cause}; the key of tls.cert is needed")))?;
-        let verifier = self.client_ca.as_ref().map(|file| verifier(file, provider));
-        Ok(Identity {
-            certified: Arc::new(certified),
-            verifier: verifier.transpose()?,
-            not_after: ends,
-        })
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if self.client_ca.is_some() {
+            // A resumed session does not send its client certificate again, so it would outlive a removed authority.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        let config = Arc::new(config);
+        Ok(Identity { config, not_after })
     }
-}
-
-/// The one implementation of TLS' algorithms in this program.
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 fn certificates(
@@ -99,7 +101,7 @@ fn certificates(
 }
 
 fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let unfit = |cause: String| {
+    let unusable = |cause: String| {
         fault(
             "tls.client_ca",
             &file.0,
@@ -108,10 +110,12 @@ fn verifier(file: &(PathBuf, Vec<u8>), provider: Arc<CryptoProvider>) -> Result<
     };
     let mut roots = RootCertStore::empty();
     for authority in certificates("tls.client_ca", file)? {
-        roots.add(authority).map_err(|cause| unfit(cause.to_string()))?;
+        roots.add(authority).map_err(|cause| unusable(cause.to_string()))?;
     }
-    let built = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    built.map_err(|cause| unfit(cause.to_string()))
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    // Clients have one certificate for this bridge, so they need no hint which one to send.
+    let built = builder.clear_root_hint_subjects().build();
+    built.map_err(|cause| unusable(cause.to_string()))
 }
 
 pub(super) fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Display) -> TlsError {
@@ -119,7 +123,7 @@ pub(super) fn fault(key: &'static str, path: &Path, problem: impl std::fmt::Disp
     TlsError { key, problem }
 }
 
-/// `notAfter`, or nothing where this is no certificate.
+/// The certificate's `notAfter`. `None` if this is not a certificate.
 fn not_after(der: &[u8]) -> Option<SystemTime> {
     let certificate = Certificate::from_der(der).ok()?;
     let since_1970 = certificate.tbs_certificate().validity().not_after.to_unix_duration();
@@ -131,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificates_end_is_found_in_both_forms_of_time() {
+    fn the_expiry_of_a_certificate_is_read_in_both_forms_of_time() {
         for (year, text) in [(2031, "2031-02-03T00:00:00Z"), (2067, "2067-02-03T00:00:00Z")] {
             let mut parameters = rcgen::CertificateParams::new(vec!["bridge".to_owned()]).unwrap();
             parameters.not_after = rcgen::date_time_ymd(year, 2, 3);
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_end() {
+    fn bytes_that_are_not_a_certificate_have_no_expiry() {
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new(vec!["bridge".to_owned()]).unwrap();
         let der = parameters.self_signed(&key).unwrap().der().to_vec();

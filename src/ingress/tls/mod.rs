@@ -1,23 +1,18 @@
-//! TLS of the public port: the certificate that is shown, the authorities of client certificates, and their change while
-//! connections are open. Knows no HTTP.
+//! TLS of the public port: the server's certificate, the authorities of client certificates, and their change while connections are
+//! open. It does not know HTTP.
 //!
-//! New files take effect with the next handshake; open connections go on. Files that do not fit are complained of, once
-//! for each content, and what was there before stays.
+//! New files take effect with the next handshake; open connections continue. If the files cannot be used, that is logged once for each
+//! content, and the old certificate stays in use.
 
 mod config;
 mod files;
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use prometheus::{Gauge, IntCounterVec};
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::ServerConfig;
 use tracing::{error, info};
 
 pub use config::Config;
@@ -29,21 +24,22 @@ use files::{Files, Identity};
 metrics! {
     /// The certificate's metrics; cheap to clone.
     pub struct Metrics {
-        /// When the certificate that is shown ends, in Unix seconds.
+        /// When the certificate in use expires, in Unix seconds.
         expires: Gauge = "imbridge_tls_certificate_expires_seconds";
-        /// Changes of the certificate's files, by outcome: used, or refused and the old ones kept.
+        /// Changes of the certificate's files, by outcome: used, or refused. If refused, the old certificate stays in use.
         reloads: IntCounterVec["outcome"] = "imbridge_tls_reloads_total";
         /// Handshakes by outcome: done, or failed.
         pub(super) handshakes: IntCounterVec["outcome"] = "imbridge_tls_handshakes_total";
     }
 }
 
-/// The certificate in use, and the files that it came from.
+/// The certificate in use, and its files.
 pub struct Certificates {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
-    current: Arc<Current>,
-    /// What was looked at last, fit or unfit, so that each content is judged once.
+    /// For the next handshake.
+    pub(super) current: ArcSwap<ServerConfig>,
+    /// The digest of the last content that was read, or the error of reading it, so that each content is checked once.
     seen: Mutex<Result<[u8; 32], TlsError>>,
 }
 
@@ -51,12 +47,12 @@ impl Certificates {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`TlsError`], with the key whose file does not fit.
+    /// [`TlsError`], with the key whose file cannot be used.
     pub fn load(config: &Config, metrics: Metrics) -> Result<Certificates, TlsError> {
         let files = Files::read(config)?;
         let identity = files.identity()?;
         if identity.not_after < SystemTime::now() {
-            error!("the certificate of server.tls.cert has ended: IM servers will not connect");
+            error!("the certificate of server.tls.cert has expired: IM servers will not connect");
         }
         metrics.expires.set(unix_seconds(identity.not_after));
         for outcome in ["used", "refused"] {
@@ -65,12 +61,12 @@ impl Certificates {
         Ok(Certificates {
             config: config.clone(),
             metrics,
-            current: Arc::new(Current(RwLock::new(identity))),
+            current: ArcSwap::new(identity.config),
             seen: Mutex::new(Ok(files.digest())),
         })
     }
 
-    /// Looks at the files now, and uses them when they have changed and fit.
+    /// Reads the files now, and uses them if they have changed and are valid.
     pub fn reload(&self) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let files = Files::read(&self.config);
@@ -81,36 +77,36 @@ impl Certificates {
         *seen = found;
         match files
             .and_then(|files| files.identity())
-            .and_then(|new| self.refuse_ended(new))
+            .and_then(|new| self.refuse_expired(new))
         {
             Ok(identity) => {
-                let ends = humantime::format_rfc3339_seconds(identity.not_after);
-                info!(not_after = %ends, "the certificate's files have changed; new connections get the new certificate");
+                let not_after = humantime::format_rfc3339_seconds(identity.not_after);
+                info!(%not_after, "the certificate's files have changed; new connections get the new certificate");
                 self.metrics.expires.set(unix_seconds(identity.not_after));
                 self.metrics.reloads.with_label_values(&["used"]).inc();
-                *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
+                self.current.store(identity.config);
             }
             Err(cause) => {
                 self.metrics.reloads.with_label_values(&["refused"]).inc();
                 error!(
-                    "the certificate's files have changed and do not fit; the old certificate stays in use: {cause}"
+                    "the certificate's files have changed and cannot be used; the old certificate stays in use: {cause}"
                 );
             }
         }
     }
 
-    fn refuse_ended(&self, identity: Identity) -> Result<Identity, TlsError> {
+    fn refuse_expired(&self, identity: Identity) -> Result<Identity, TlsError> {
         if identity.not_after > SystemTime::now() {
             return Ok(identity);
         }
-        let problem = "it has ended; a certificate that is valid is needed";
+        let problem = "it has expired; a valid certificate is needed";
         Err(files::fault("tls.cert", &self.config.cert, problem))
     }
 
-    /// Looks at the files again and again on a thread of its own, until `stop` is raised.
+    /// Checks the files every `reload_s` on a thread of its own, until `stop` is raised.
     ///
     /// # Errors
-    /// When the operating system starts no thread.
+    /// If the operating system cannot start a thread.
     pub fn watch(self: &Arc<Self>, stop: Stop) -> std::io::Result<()> {
         let certificates = Arc::clone(self);
         let pause = Duration::from_secs(self.config.reload_s);
@@ -123,92 +119,9 @@ impl Certificates {
         };
         std::thread::Builder::new().name("tls".into()).spawn(watch).map(drop)
     }
-
-    /// What rustls is told.
-    pub(super) fn server_config(&self) -> ServerConfig {
-        let builder = ServerConfig::builder_with_provider(files::provider())
-            .with_safe_default_protocol_versions()
-            .expect("ring has the algorithms of both versions");
-        let certificates: Arc<Current> = Arc::clone(&self.current);
-        if self.config.client_ca.is_none() {
-            return builder.with_no_client_auth().with_cert_resolver(certificates);
-        }
-        let builder = builder.with_client_cert_verifier(Arc::clone(&certificates) as Arc<dyn ClientCertVerifier>);
-        let mut config = builder.with_cert_resolver(certificates);
-        // A resumed session shows no certificate again, and would outlive its authority.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config
-    }
 }
 
 fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// What the next handshake uses.
-struct Current(RwLock<Identity>);
-
-impl Current {
-    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            identity
-                .verifier
-                .as_ref()
-                .expect("asked only where there is an authority"),
-        )
-    }
-}
-
-impl fmt::Debug for Current {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Current")
-    }
-}
-
-impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let identity = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(&identity.certified))
-    }
-}
-
-impl ClientCertVerifier for Current {
-    /// None: they would have to outlive a change, and clients have one certificate for this bridge.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verifier().verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier().verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier().verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier().supported_verify_schemes()
-    }
 }

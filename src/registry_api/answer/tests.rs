@@ -1,4 +1,4 @@
-//! The API's answers, over the four commands of a folder whose first has two versions.
+//! The answers of the API, for a folder of two commands, the first of which has two versions.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::schema::Catalogue;
 const SUBJECT: &str = "im.tencent.Group.CallbackAfterCreateGroup-value";
 const COMMAND: &str = "tencent/Group.CallbackAfterCreateGroup";
 
-/// A folder with one command in two versions, and one in one.
+/// One command with two versions, and one with one.
 fn subjects() -> Subjects {
     let folder = tempfile::tempdir().unwrap();
     for command in [COMMAND, "openim/callbackAfterSendGroupMsgCommand"] {
@@ -33,15 +33,15 @@ fn subjects() -> Subjects {
 }
 
 fn ask(subjects: &Subjects, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let asked = Asked {
+    let request = ApiRequest {
         method,
         path,
         subject_prefix: "",
         body: body.as_bytes(),
     };
-    let (status, text) = match answer(subjects, &asked) {
+    let (status, text) = match answer(subjects, &request) {
         Ok(text) => (200, text),
-        Err(refusal) => (refusal.status(), refusal.to_string()),
+        Err(error) => (error.status(), error.to_string()),
     };
     (status, serde_json::from_str(&text).unwrap())
 }
@@ -79,7 +79,7 @@ fn every_version_is_found_by_subject_and_by_id_with_the_text_for_readers() {
 }
 
 #[test]
-fn a_schema_is_looked_up_however_it_is_written_and_under_its_own_subject_only() {
+fn a_schema_is_looked_up_by_meaning_and_under_its_own_subject_only() {
     let subjects = subjects();
     let (_, first) = ask(&subjects, "GET", &format!("/subjects/{SUBJECT}/versions/1"), "");
     let mut schema: Value = serde_json::from_str(first["schema"].as_str().unwrap()).unwrap();
@@ -95,11 +95,11 @@ fn a_schema_is_looked_up_however_it_is_written_and_under_its_own_subject_only() 
 }
 
 #[test]
-fn what_is_not_there_and_what_would_write_is_refused_by_the_apis_own_numbers() {
+fn unknown_things_and_writes_are_refused_with_the_codes_of_the_api() {
     let subjects = subjects();
     let own = format!("/subjects/{SUBJECT}");
     let schema = r#"{"schema": "\"string\""}"#;
-    // As deep as JSON is read here, of a record in each: a stranger's schema must not cost the process its stack.
+    // Nested records, as deep as the JSON parser allows: a stranger's schema must not overflow the stack.
     let record = |depth: usize, inner: String| {
         format!(r#"{{"type": "record", "name": "R{depth}", "fields": [{{"name": "f", "type": {inner}}}]}}"#)
     };

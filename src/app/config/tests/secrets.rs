@@ -1,11 +1,11 @@
-//! Faults in and around keys that hold a secret: complaints name the place and never repeat the value.
+//! Mistakes in and around keys that hold a secret. The error message names the place and never repeats the value.
 
 use super::*;
 
 #[test]
-fn no_complaint_repeats_what_may_be_a_secret() {
+fn no_error_message_repeats_a_possible_secret() {
     for (text, place) in [
-        // A misspelt name, an alias of what is fixed, one property twice, a value that librdkafka does not take.
+        // A misspelt name, a property that the bridge sets itself, one property twice, a value that librdkafka does not accept.
         (
             "[kafka.properties]\n'sasl.pasword' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.\"sasl.pasword\"",
@@ -22,7 +22,7 @@ fn no_complaint_repeats_what_may_be_a_secret() {
             "[kafka.properties]\n'security.protocol' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.\"security.protocol\"",
         ),
-        // What is no TOML.
+        // Not TOML.
         (
             "[kafka.properties]\n\"sasl.password\" = planted",
             "imbridge.toml line 2 column 19",
@@ -47,7 +47,7 @@ fn no_complaint_repeats_what_may_be_a_secret() {
             "[kafka.properties]\n\"a\" = \"planted\"\n\"a\" = \"planted\"",
             "imbridge.toml line 3 column 1",
         ),
-        // What is no text.
+        // Not a string.
         (
             "[kafka.properties]\nsasl.password = 'planted'",
             "imbridge.toml line 2 column 1: kafka.properties.sasl",
@@ -68,7 +68,7 @@ fn no_complaint_repeats_what_may_be_a_secret() {
             "[kafka]\n'sasl.password' = 'planted'",
             "imbridge.toml line 2 column 1: kafka.sasl.password",
         ),
-        // Other places of secrets.
+        // Other keys with secrets.
         (
             "[admin]\ntoken = 'planted'",
             "imbridge.toml line 2 column 1: admin.token",
@@ -115,7 +115,7 @@ fn no_complaint_repeats_what_may_be_a_secret() {
         let is_named = error.contains(&name) || error.contains("kafka.properties") || error.contains("kafka.sasl");
         assert!(is_named, "{name}: {error}");
     }
-    // A password that looks like a number is still a text.
+    // A password that looks like a number is a string.
     let config = parse(LEAST, &[("IMBRIDGE_KAFKA__PROPERTIES__SASL_PASSWORD", "7777")]).unwrap();
     assert_eq!(config.kafka.properties.get("sasl.password"), Some("7777"));
 }
