@@ -48,7 +48,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
         return Ok((Spans::default(), None));
     };
     let Metrics { dropped, exported } = Metrics::new(registry)?;
-    let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
+    let (spans, queue) = Spans::with_capacity(QUEUE, dropped.with_label_values(&["full"]));
     let stop = Stop::default();
     let desk = Desk {
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
