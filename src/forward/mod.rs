@@ -196,7 +196,7 @@ impl Forwarder {
                     error!(%trouble, delivered = progress.delivered, "replaced");
                     self.metrics.producers.with_label_values(&[trouble.reason()]).inc();
                     self.metrics.connected.set(0);
-                    self.reader.give_up(&trouble.to_string());
+                    self.reader.stop_accepting(&trouble.to_string());
                     return false;
                 }
                 Err(trouble) => {
@@ -326,7 +326,7 @@ impl Forwarder {
         // Those that are looked up at the start, and created there where that is wanted.
         let topics = self.composer.topics_of(&self.providers);
         let mut publisher = Publisher::connect(&self.config, &topics, &self.spool)?;
-        publisher.notify(self.reader.caller());
+        publisher.notify(self.reader.interrupter());
         info!(
             brokers = self.config.brokers,
             from = progress.delivered + 1,
