@@ -87,12 +87,7 @@ const CASES: [Case; 15] = [
         without_the_last_line,
         &[("never_posted", 1), ("timeline_wrong", 1)],
     ),
-    (
-        "timeline-missing",
-        |sent| drop(sent.pop()),
-        AS_IT_IS,
-        &[("timeline_missing", 1)],
-    ),
+    ("omitted", |sent| drop(sent.pop()), AS_IT_IS, &[("timeline_missing", 1)]),
     (
         "timeline-twice",
         |sent| sent.push(sent[sent.len() - 5].clone()),
