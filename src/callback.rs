@@ -1,5 +1,5 @@
-//! The plain words every part shares: what a provider sent ([`Callback`]), what is known of its command ([`Phase`],
-//! [`Answer`], [`CommandTable`]). It knows no part of the bridge: no HTTP server, no spool, no Avro, no Kafka.
+//! The types that every part shares: what a provider sent ([`Callback`]), and what is known about its command
+//! ([`Phase`], [`Answer`], [`CommandTable`]). It knows no HTTP server, no spool, no Avro and no Kafka.
 
 mod span;
 mod trace;
@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 pub use span::{Span, Spans};
 pub use trace::Trace;
 
-/// An IM server whose webhooks the bridge speaks.
+/// An IM server whose webhooks the bridge accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
-    /// Tencent Cloud Chat and its neighbours on the same callback mechanism (Push, Live, Conference).
+    /// Tencent Cloud Chat, and Tencent's products with the same callbacks (Push, Live, Conference).
     Tencent,
     /// OpenIM Server.
     OpenIm,
 }
 
 impl Provider {
-    /// Both, in the order of documents and metrics.
+    /// All providers, in the order of documents and metrics.
     pub const ALL: [Provider; 2] = [Provider::Tencent, Provider::OpenIm];
 
     /// The name in topics, folders, labels and paths.
@@ -39,18 +39,18 @@ impl Provider {
 /// Whether the IM server waits for the answer to decide something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The user's action waits: the answer is always *allow*, within the deadline.
+    /// The user's action waits for the answer, which is always *allow*, within the deadline.
     Before,
-    /// It has happened: the answer only says that it was received.
+    /// The action has happened. The answer only confirms the receipt.
     After,
 }
 
-/// What a success answer carries beyond the provider's neutral one.
+/// What a success answer carries in addition to the provider's neutral one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Nothing.
     Neutral,
-    /// These fields of the request, unchanged; OpenIM writes the answer's values over its own.
+    /// These fields of the request, unchanged. OpenIM replaces its own values by those of the answer.
     Echo(Vec<String>),
     /// Tencent's `ResultItem`: an *allow* for each `To_Account` in this list of the request.
     ResultItem(String),
@@ -65,7 +65,7 @@ pub struct CommandRule {
     pub phase: Phase,
     /// What its success answer carries.
     pub answer: Answer,
-    /// The body is a batch: the field whose elements are the events.
+    /// If the body is a batch: the field whose elements are the events.
     pub expand: Option<String>,
 }
 
@@ -75,18 +75,18 @@ impl CommandRule {
         self.phase == Phase::Before
     }
 
-    /// Whether the IM server takes values from the answer, whatever it says, so that one without them does harm.
+    /// Whether the IM server takes values from any answer, so that an answer without them does harm.
     pub fn is_echoed(&self) -> bool {
         matches!(self.answer, Answer::Echo(_))
     }
 }
 
-/// The commands that have a schema, and the rule of each. Anything else is an unknown command.
+/// The commands that have a schema, with their rules. Any other command is unknown.
 #[derive(Debug, Clone, Default)]
 pub struct CommandTable([HashMap<String, CommandRule>; Provider::ALL.len()]);
 
 impl CommandTable {
-    /// Adds a command; a second rule for the same command replaces the first.
+    /// Adds a command. A second rule for the same command replaces the first.
     pub fn insert(&mut self, provider: Provider, command: &str, rule: CommandRule) {
         self.0[provider as usize].insert(command.to_owned(), rule);
     }
@@ -96,7 +96,7 @@ impl CommandTable {
         self.known(provider, command).map(|(_, rule)| rule)
     }
 
-    /// The same with the name as it stands in the table: a label for metrics that a caller cannot make grow.
+    /// The rule and the table's own copy of the name. As a label, it limits a metric to the commands with a schema.
     pub fn known(&self, provider: Provider, command: &str) -> Option<(&str, &CommandRule)> {
         let (name, rule) = self.0[provider as usize].get_key_value(command)?;
         Some((name, rule))
@@ -106,25 +106,25 @@ impl CommandTable {
 /// One callback as the provider sent it: the head that the bridge needs, and the body's bytes untouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Callback {
-    /// What the request line and headers said.
+    /// The values from the request line and the headers.
     pub head: Head,
     /// The body as it came over the wire.
     pub body: Bytes,
 }
 
-/// The part of a [`Callback`] that does not stand in its body.
+/// The part of a [`Callback`] that is not in its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Who sent it.
     pub provider: Provider,
     /// Tencent's SdkAppid, or the configured name of the OpenIM instance.
     pub app: String,
-    /// The command, `None` where the body was unreadable and the request line did not say it.
+    /// The command; `None` if the request line has none and the body is unreadable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// When the bridge had read the whole request, in Unix milliseconds.
     pub received_at_ms: i64,
-    /// The end user's address, as the provider tells it.
+    /// The end user's address, as the provider sends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<String>,
     /// The end user's platform (`OptPlatform`), an open set.
@@ -136,27 +136,26 @@ pub struct Head {
     /// The caller's trace context; records of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
-    /// The body was no JSON object; it goes to the dead-letter topic as it is.
+    /// Whether the body is not a JSON object. It then goes to the dead-letter topic as it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
 }
 
-/// A spooled record that is no callback: its head does not parse.
+/// Why a spooled record is not a callback.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// There is no line feed between head and body.
     #[error("the record has no head")]
     NoHead,
-    /// The head is not the JSON that this version writes.
+    /// The head is not the JSON of this version.
     #[error("the record's head does not parse: {0}")]
     Head(#[from] serde_json::Error),
 }
 
-/// Bytes of a name that are kept of what a caller sent, for people to read.
+/// A name that a caller sent is clipped to so many bytes before people read it.
 pub const SHOWN_BYTES_MAX: usize = 200;
 
-/// The beginning of a text that a caller wrote, however long it is: so many bytes at most, of which an ellipsis stands for the
-/// rest.
+/// The beginning of a text: at most `bytes_max` bytes, including the ellipsis that ends a longer text.
 pub fn clip(text: &str, bytes_max: usize) -> Cow<'_, str> {
     const MORE: char = '…';
     if text.len() <= bytes_max {
@@ -168,7 +167,7 @@ pub fn clip(text: &str, bytes_max: usize) -> Cow<'_, str> {
 }
 
 impl Callback {
-    /// The record for the spool: the head as one line of JSON, then the body. An operator reads it with `sqlite3`.
+    /// The record for the spool: the head as one line of JSON, then the body. An operator can read it with `sqlite3`.
     pub fn to_record(&self) -> Vec<u8> {
         let mut record = Vec::with_capacity(self.body.len() + 256);
         serde_json::to_writer(&mut record, &self.head).expect("a head is strings and numbers, which always serialise");
@@ -180,7 +179,7 @@ impl Callback {
     /// Reads what [`Callback::to_record`] wrote.
     ///
     /// # Errors
-    /// [`FormatError`] when the bytes were written by something else.
+    /// [`FormatError`] if the bytes are not such a record.
     pub fn from_record(record: &Bytes) -> Result<Callback, FormatError> {
         let end = record
             .iter()
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_clipped_between_characters_and_says_that_it_goes_on() {
+    fn a_text_is_clipped_between_characters_and_ends_with_an_ellipsis() {
         for (text, bytes_max, clipped) in [
             ("", 0, ""),
             ("abc", 3, "abc"),

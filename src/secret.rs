@@ -1,5 +1,5 @@
-//! Secrets of the configuration: named by `env:NAME` or `file:PATH`, resolved once, compared in constant time, never
-//! printed.
+//! Secrets of the configuration. They are named by `env:NAME` or `file:PATH`, read once, compared in constant time and
+//! never printed.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use subtle::ConstantTimeEq;
 
-/// A secret's value. Its debug form shows nothing of it.
+/// A secret's value. Its debug output does not contain it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// A secret that cannot be had.
+/// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// The value itself stands in the configuration.
-    #[error("a secret does not stand in the configuration itself: write \"env:NAME\" or \"file:/path\"")]
+    /// The configuration contains the value itself.
+    #[error("a secret must not be written into the configuration itself: write \"env:NAME\" or \"file:/path\"")]
     Literal,
-    /// The environment lacks it.
+    /// The environment variable is not set.
     #[error("the environment variable {0} is not set")]
     Environment(String),
     /// The file cannot be read.
@@ -27,10 +27,10 @@ pub enum SecretError {
     File {
         /// Its path.
         path: String,
-        /// The operating system's words.
+        /// The operating system's error.
         cause: std::io::Error,
     },
-    /// There is nothing in it.
+    /// The value is empty.
     #[error("{0} is empty")]
     Empty(String),
 }
@@ -59,14 +59,9 @@ impl TryFrom<String> for Secret {
 }
 
 impl Secret {
-    /// The value, for what must be computed from it.
+    /// The value, to compute something from it.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-
-    /// Compares in a time that does not depend on where the two differ.
-    pub fn matches(&self, candidate: &str) -> bool {
-        same(&self.0, candidate)
     }
 
     #[cfg(test)]
@@ -75,24 +70,24 @@ impl Secret {
     }
 }
 
-/// Compares two texts in a time that does not depend on where they differ.
+/// Compares two texts in constant time: it does not depend on where they differ.
 pub fn same(left: &str, right: &str) -> bool {
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
-/// What an `Authorization` header says, if it is of this scheme; schemes have no case (RFC 9110, section 11.1).
+/// The credentials of an `Authorization` header of this scheme. Schemes are case-insensitive (RFC 9110, section 11.1).
 pub fn credentials<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
     let (sent, credentials) = authorization.split_once(' ')?;
     sent.eq_ignore_ascii_case(scheme).then_some(credentials.trim())
 }
 
-/// What stands in an `Authorization` header of the scheme Basic: `user:password`.
+/// `user:password` from an `Authorization` header of the scheme Basic.
 pub fn basic_credentials(authorization: &str) -> Option<String> {
     let decoded = BASE64_STANDARD.decode(credentials(authorization, "basic")?).ok()?;
     String::from_utf8(decoded).ok()
 }
 
-/// An address without what stands before an `@` in it, where a password would be.
+/// An address without the part before `@`, which may hold a password.
 pub fn without_user(address: &str) -> String {
     match address.rsplit_once('@') {
         Some((_, host)) => format!("...@{host}"),
@@ -100,22 +95,22 @@ pub fn without_user(address: &str) -> String {
     }
 }
 
-/// A secret, or two while one takes the other's place: then either will do.
+/// One secret, or two during a rotation: then either is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Whether one of them passes. All are tried, so that the time does not tell which.
+    /// Whether one of them passes. All are tried, so that the time does not depend on which one does.
     pub fn any(&self, passes: impl Fn(&Secret) -> bool) -> bool {
         self.0.iter().fold(false, |found, secret| found | passes(secret))
     }
 
-    /// Whether one of them is the candidate, in a time that does not depend on where they differ.
+    /// Whether one of them is the candidate; compares in constant time.
     pub fn matches(&self, candidate: &str) -> bool {
-        self.any(|secret| secret.matches(candidate))
+        self.any(|secret| same(&secret.0, candidate))
     }
 
-    /// All of them, for what must be computed from them.
+    /// All of them, to compute something from them.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         self.0.iter()
     }
@@ -139,16 +134,16 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Reads one secret, or a list with `most` of them. It never repeats what it finds, as serde's own words would.
+/// Reads one secret, or a list of up to `most`. Its errors never contain the value, unlike those of serde.
 struct SecretsVisitor {
     most: usize,
 }
 
-/// What is no text cannot name a secret; it may be one, without its quotes.
+/// Refuses values that are not text. They may be a secret that was written without quotes.
 macro_rules! refuse {
     ($($visit:ident $of:ty),*) => {
         $(fn $visit<E: Error>(self, _: $of) -> Result<Secrets, E> {
-            Err(E::custom("no text, expected a string: write \"env:NAME\" or \"file:/path\""))
+            Err(E::custom("this is not text, expected a string: write \"env:NAME\" or \"file:/path\""))
         })*
     };
 }

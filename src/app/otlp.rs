@@ -50,7 +50,7 @@ pub(super) fn start(endpoint: Option<&str>, registry: &Registry) -> anyhow::Resu
         return Ok((Spans::default(), None));
     };
     let Metrics { dropped, exported } = Metrics::new(registry)?;
-    let (spans, queue) = Spans::with_room(QUEUE, dropped.with_label_values(&["full"]));
+    let (spans, queue) = Spans::with_capacity(QUEUE, dropped.with_label_values(&["full"]));
     let stop = Stop::default();
     let sender = BatchSender {
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),

@@ -1,5 +1,5 @@
-//! What is told of a sampled callback's way through the bridge, and where it is left for whoever exports it. It knows no
-//! exporter, and nobody waits for one: what there is no room for is dropped and counted.
+//! Spans of sampled callbacks, and their queue to the exporter. It does not know the exporter, and nothing waits for
+//! it: when the queue is full, spans are dropped and counted.
 
 use std::time::SystemTime;
 
@@ -8,39 +8,39 @@ use prometheus::IntCounter;
 
 use super::Trace;
 
-/// One stretch of the way.
+/// One step of a callback: its receipt, or the publishing of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// What the caller said of its trace.
+    /// The caller's trace context.
     pub trace: Trace,
     /// `receive` or `publish`.
     pub name: &'static str,
-    /// Its first moment.
+    /// When it started.
     pub started: SystemTime,
-    /// Its last.
+    /// When it ended.
     pub ended: SystemTime,
-    /// More about it.
+    /// Its attributes.
     pub attributes: Vec<(&'static str, String)>,
 }
 
-/// Where spans are left. Clones share the place; the default takes none.
+/// The sending side of the queue. Clones share the queue. The default has none, and wants no span.
 #[derive(Clone, Default)]
 pub struct Spans(Option<(Sender<Span>, IntCounter)>);
 
 impl Spans {
-    /// A place for so many, what is counted when it is full, and who takes them away.
-    pub fn with_room(spans: usize, dropped: IntCounter) -> (Spans, Receiver<Span>) {
-        let (queue, taken) = bounded(spans);
-        (Spans(Some((queue, dropped))), taken)
+    /// A queue for so many spans, and its receiver. `dropped` counts the spans that find it full.
+    pub fn with_capacity(spans: usize, dropped: IntCounter) -> (Spans, Receiver<Span>) {
+        let (queue, receiver) = bounded(spans);
+        (Spans(Some((queue, dropped))), receiver)
     }
 
-    /// Whether anybody wants to hear of this trace: its caller samples it, and there is an exporter.
+    /// Whether spans of this trace are exported: its caller samples it, and there is an exporter.
     pub fn want(&self, trace: &Trace) -> bool {
         self.0.is_some() && trace.is_sampled()
     }
 
-    /// Leaves one; never blocks.
-    pub fn leave(&self, span: Span) {
+    /// Adds a span to the queue. Never blocks.
+    pub fn push(&self, span: Span) {
         if let Some((queue, dropped)) = &self.0
             && queue.try_send(span).is_err()
         {

@@ -1,25 +1,25 @@
-//! The caller's W3C trace context, carried from the request to the headers in Kafka. It is passed on as it came, never
-//! made or changed here, and what breaks the recommendation's form is not passed on at all.
+//! The caller's W3C trace context. It is passed from the request to the headers in Kafka unchanged, and the bridge
+//! never makes one. A context that is not of the recommendation's form is dropped.
 
 use serde::{Deserialize, Serialize};
 
-/// Version, trace, parent, flags, and the dashes between them.
+/// Lengths of version, trace, span and flags, which dashes separate.
 const PARENT_LENGTHS: [usize; 4] = [2, 32, 16, 2];
-/// What every system must be able to pass on.
+/// The recommendation requires every system to pass on so many bytes; more are dropped.
 const STATE_BYTES_MAX: usize = 512;
 
 /// A valid `traceparent`, and the `tracestate` that came with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
-    /// Which trace and which span of the caller: `00-<trace>-<span>-<flags>`.
+    /// The caller's trace and span: `00-<trace>-<span>-<flags>`.
     pub parent: String,
-    /// What tracing systems want to be told again; opaque.
+    /// Opaque data of tracing systems.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
 impl Trace {
-    /// The context of these headers; `None` without a valid `traceparent`, whatever the other says.
+    /// The context of these headers; `None` without a valid `traceparent`. An invalid `tracestate` is left out.
     pub fn of(parent: Option<&str>, state: Option<&str>) -> Option<Trace> {
         let parent = parent.filter(|parent| is_parent(parent))?.to_owned();
         let state = state.map(str::trim).filter(|state| is_state(state)).map(str::to_owned);
@@ -41,7 +41,7 @@ impl Trace {
         u8::from_str_radix(self.part(3), 16).is_ok_and(|flags| flags & 1 == 1)
     }
 
-    /// Empty where a spooled one was changed by hand.
+    /// A part of `parent`; empty if a spooled one was changed by hand.
     fn part(&self, index: usize) -> &str {
         self.parent.split('-').nth(index).unwrap_or_default()
     }
@@ -70,7 +70,7 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn a_context_is_passed_on_as_it_came() {
+    fn a_context_is_passed_on_unchanged() {
         let trace = Trace::of(Some(PARENT), Some("congo=t61rcWkgMzE,rojo=00f067aa0ba902b7")).unwrap();
         assert_eq!(trace.parent, PARENT);
         assert_eq!(
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_form_is_dropped() {
+    fn a_context_that_is_not_of_the_form_is_dropped() {
         for parent in [
             "",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",

@@ -116,7 +116,7 @@ impl Forwarder {
                 Err(error @ ForwardError::Replaced { .. }) => {
                     error!(%error, delivered = progress.delivered, "replaced");
                     self.count_rebuild(&error);
-                    self.parts.reader.give_up(&error.to_string());
+                    self.parts.reader.stop_accepting(&error.to_string());
                     return false;
                 }
                 Err(error) => {
@@ -188,7 +188,7 @@ impl Forwarder {
         claim.verify(parts)?;
         let topics = parts.composer.topics_of(providers);
         let mut publisher = Publisher::connect(&parts.config, &topics, &parts.spool)?;
-        publisher.notify(parts.reader.caller());
+        publisher.notify(parts.reader.interrupter());
         info!(
             brokers = parts.config.brokers,
             from = progress.delivered + 1,

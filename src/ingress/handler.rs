@@ -165,7 +165,7 @@ impl Serving<'_> {
         let provider = sender.head().provider;
         let rule = self.providers.rule(sender.head());
         let before = rule.is_some_and(CommandRule::is_before);
-        let over_rate = self.providers.admit(&sender).is_err();
+        let over_rate = sender.admit().is_err();
         let limits = self.limits(rule, request.headers(), started);
         if over_rate && !before {
             body::skip(payload, &limits).await;
@@ -253,7 +253,7 @@ impl Serving<'_> {
             return;
         };
         let ended = SystemTime::now();
-        spans.leave(Span {
+        spans.push(Span {
             trace: trace.clone(),
             name: "receive",
             started: ended.checked_sub(started.elapsed()).unwrap_or(ended),

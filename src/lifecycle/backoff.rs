@@ -1,8 +1,8 @@
-//! Waiting times between attempts, doubling up to a bound.
+//! Waits between attempts, which double up to a limit.
 
 use std::time::Duration;
 
-/// Doubling waits; no clock of its own.
+/// The waits. It has no clock.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -27,7 +27,7 @@ impl Backoff {
         wait
     }
 
-    /// The last attempt went well.
+    /// Starts again at `first`, after an attempt that succeeded.
     pub fn reset(&mut self) {
         self.next = self.first;
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_bound_and_start_over_after_success() {
+    fn waits_double_up_to_the_limit_and_start_over_after_success() {
         let ms = Duration::from_millis;
         let mut backoff = Backoff::new(ms(100), ms(350));
         assert_eq!(

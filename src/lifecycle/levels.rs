@@ -1,55 +1,56 @@
-//! The log's levels, which can change while the process runs. It knows neither who changes them nor where lines go.
+//! The log levels, which can change while the process runs. It does not know who changes them or where lines are
+//! written.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-/// What may be said.
+/// What a text of levels may contain.
 const ALLOWED: &str = "error, warn, info, debug, trace, off or <part>=<level>, separated by commas, are allowed, like warn,imbridge::forward=debug";
-/// More than anyone writes.
+/// A longer text is refused.
 const TEXT_BYTES_MAX: usize = 4096;
 
-/// The levels in force. Clones share them.
+/// The current levels. Clones share them.
 #[derive(Clone)]
 pub struct Levels {
     handle: reload::Handle<EnvFilter, Registry>,
     text: Arc<Mutex<String>>,
 }
 
-/// A text that names no levels: what is wrong, and what is allowed.
+/// A text that is not a list of levels: what is wrong, and what is allowed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; {ALLOWED}")]
 pub struct LevelError(String);
 
 impl Levels {
-    /// Levels to begin with, and the layer that lets through what they say.
+    /// The first levels, and the layer that applies them to log lines.
     ///
     /// # Errors
-    /// [`LevelError`] for a text that names none.
+    /// [`LevelError`] if the text is wrong.
     pub fn new(text: &str) -> Result<(Levels, reload::Layer<EnvFilter, Registry>), LevelError> {
         let (layer, handle) = reload::Layer::new(filter(text)?);
         let text = Arc::new(Mutex::new(text.to_owned()));
         Ok((Levels { handle, text }, layer))
     }
 
-    /// Whether a text names levels.
+    /// Checks a text of levels.
     ///
     /// # Errors
-    /// [`LevelError`] where it does not.
+    /// [`LevelError`] if the text is wrong.
     pub fn check(text: &str) -> Result<(), LevelError> {
         filter(text).map(drop)
     }
 
-    /// As they were given last.
+    /// The text that was set last.
     pub fn get(&self) -> String {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes them, from the next line on.
+    /// Changes the levels, from the next log line on.
     ///
     /// # Errors
-    /// [`LevelError`]; nothing has changed then.
+    /// [`LevelError`] if the text is wrong. The levels are then unchanged.
     pub fn set(&self, text: &str) -> Result<(), LevelError> {
         let filter = filter(text)?;
         let mut current = self.text.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,14 +67,14 @@ fn filter(text: &str) -> Result<EnvFilter, LevelError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(LevelError(format!("{} bytes are too many", text.len())));
     }
-    // A word that is no level would be read as a part of which everything is logged, and nothing of any other.
+    // EnvFilter reads a word that is no level as the name of a part, logs everything of it and nothing of the others.
     let pieces: Vec<&str> = text.split(',').map(str::trim).collect();
     for piece in &pieces {
         if !piece.contains('=') && (piece.is_empty() || piece.parse::<LevelFilter>().is_err()) {
             return refuse(&format!("{piece:?} is no level"));
         }
     }
-    // The HTTP server has a line for each request that is none, as many as a caller likes; those are counted instead.
+    // The HTTP server logs each malformed request, so a caller could fill the log. They are counted instead.
     let quiet = (!text.contains("actix_http")).then_some("actix_http=off");
     let full = [&pieces[..], quiet.as_slice()].concat().join(",");
     EnvFilter::try_new(full).or_else(|cause| refuse(&cause.to_string()))
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_names_no_levels_changes_nothing() {
+    fn a_wrong_text_changes_no_level() {
         let (levels, _layer) = Levels::new("info").unwrap();
         for nonsense in ["", "loud", "info,", "info,imbridge::forward=loud", "imbridge::forward"] {
             let error = levels.set(nonsense).unwrap_err().to_string();

@@ -1,8 +1,8 @@
-//! A part's metrics, written as a table.
+//! The macro with which a part declares its metrics as a table.
 
-/// A struct of handles on metrics, cheap to clone, with a `new` that registers them. A field's doc comment is its metric's help;
-/// labels stand behind its type, a histogram's buckets behind its metric's name. Fields at the end that have no comment are no
-/// metrics, and begin with their type's default.
+/// Makes a struct of handles on metrics, with a `new` that registers them. Clones are cheap. A field's doc comment is the
+/// metric's help text. Labels follow the field's type; a histogram's buckets follow the metric's name. Fields without a
+/// comment at the end are no metrics, and start with their type's default.
 macro_rules! metrics {
     ($(#[$attribute:meta])* $seen:vis struct $name:ident {
         $(
@@ -19,10 +19,10 @@ macro_rules! metrics {
         }
 
         impl $name {
-            /// Registers them.
+            /// Registers the metrics.
             ///
             /// # Errors
-            /// When the registry has one of these names already.
+            /// If the registry has one of these names already.
             pub fn new(registry: &prometheus::Registry) -> prometheus::Result<$name> {
                 $(
                     let options = prometheus::Opts::new($metric, concat!($($help),+).trim_start());

@@ -1,5 +1,5 @@
-//! What every part needs of the process's life: being asked to stop, how long to wait before trying again, what time it
-//! is, how much to log, whether its threads are there, how its metrics are registered.
+//! What every part of the process needs: the request to stop, backoff between attempts, the wall clock, the log levels,
+//! the watch over its threads, and the registration of its metrics.
 
 mod backoff;
 mod clock;

@@ -1,19 +1,19 @@
-//! Whether the threads that the bridge cannot do without are there. A thread that ends in order is no fault.
+//! Reports whether one of the threads that the bridge needs has panicked. A thread that returns is no fault.
 
 use std::sync::{Arc, OnceLock};
 
-/// Beats until a watched thread panics. Clones share it.
+/// The watch over a set of threads. Clones share it.
 #[derive(Clone, Default)]
 pub struct Pulse(Arc<OnceLock<&'static str>>);
 
-/// Held by the thread that is watched.
+/// The guard that a watched thread holds.
 pub struct Watched {
     pulse: Pulse,
     thread: &'static str,
 }
 
 impl Pulse {
-    /// What the thread of this name holds until it ends.
+    /// The guard for the thread of this name, which must hold it until it ends.
     pub fn watch(&self, thread: &'static str) -> Watched {
         Watched {
             pulse: self.clone(),
@@ -30,7 +30,7 @@ impl Pulse {
 impl Drop for Watched {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // One that is dead already is enough.
+            // Only the first one is kept.
             self.pulse.0.set(self.thread).ok();
         }
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_stops_it_and_an_end_in_order_does_not() {
+    fn a_panic_is_reported_and_a_thread_that_returns_is_not() {
         let pulse = Pulse::default();
         let watched = pulse.watch("orderly");
         std::thread::spawn(move || drop(watched)).join().unwrap();

@@ -20,7 +20,7 @@ impl Stop {
         *self.0.borrow()
     }
 
-    /// Waits until it is raised.
+    /// Waits until the flag is raised.
     pub async fn raised(&self) {
         self.0
             .subscribe()
@@ -29,7 +29,7 @@ impl Stop {
             .expect("a sender lives in self");
     }
 
-    /// Blocks a thread for `time`, or until the flag is raised, looking every 50 ms.
+    /// Blocks a thread for `time`, or until the flag is raised, which it checks every 50 ms.
     pub fn pause(&self, time: Duration) {
         let until = std::time::Instant::now() + time;
         loop {

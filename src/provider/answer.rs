@@ -1,4 +1,4 @@
-//! The bodies of the answers, exactly as each IM server expects them.
+//! The bodies of the answers, as each IM server expects them.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ const TENCENT_OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#
 const OPENIM_OK: &str = r#"{"actionCode":0,"errCode":0,"errMsg":"","errDlt":"","nextCode":0}"#;
 const TENCENT_IGNORE: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":1,"RspData":""}"#;
 
-/// The success answer. A request that lacks what the answer should carry gets the neutral one.
+/// The success answer. If the request lacks the fields that the answer should carry, it is the neutral one.
 pub(super) fn success(provider: Provider, answer: Option<&Answer>, body: &[u8]) -> Bytes {
     let neutral = match provider {
         Provider::Tencent => TENCENT_OK,
@@ -34,8 +34,8 @@ fn fields_of(body: &[u8]) -> Option<HashMap<String, &RawValue>> {
     serde_json::from_slice(body).ok()
 }
 
-/// An answer with the fields of the request that are to be echoed behind it, each as it was sent. OpenIM looks at no status, and
-/// takes from a refusal what it would take from a success.
+/// Adds the fields of the request that the rule echoes to an answer, unchanged. Refusals carry them too, since OpenIM
+/// ignores the status and takes the fields from any answer.
 pub(super) fn with_echo(mut answer: Vec<u8>, rule: &Answer, body: &[u8]) -> Vec<u8> {
     if let Answer::Echo(fields) = rule
         && let Some(request) = fields_of(body)
@@ -68,7 +68,7 @@ fn result_item(neutral: &str, list: &str, body: &[u8]) -> Option<Vec<u8>> {
     Some(format!("{},\"ResultItem\":[{items}]}}", neutral.trim_end_matches('}')).into_bytes())
 }
 
-/// A refusal. OpenIM goes on with the user's operation unless `actionCode` is 0 and `nextCode` 1, so a refusal never blocks one.
+/// The answer of a refusal. It never blocks a user: OpenIM does so only if `actionCode` is 0 and `nextCode` 1.
 pub(super) fn failure(refusal: &Refusal) -> Vec<u8> {
     let body = match refusal.provider {
         Some(Provider::Tencent) => {
@@ -82,12 +82,12 @@ pub(super) fn failure(refusal: &Refusal) -> Vec<u8> {
     body.to_string().into_bytes()
 }
 
-/// The sentence for a callback that names no command.
+/// The message for a callback that names no command.
 pub(super) fn no_command(provider: Provider) -> &'static str {
     match provider {
         Provider::Tencent => "no command: neither the query nor the body has CallbackCommand",
         Provider::OpenIm => {
-            "no command: neither the path, as /openim/<command>, nor the body, as callbackCommand, has it"
+            "no command: the path must end with it, as in /openim/<command>, or the body must have callbackCommand"
         }
     }
 }

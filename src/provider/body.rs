@@ -1,4 +1,4 @@
-//! The one look at a body before it is acknowledged: is it JSON, and does it name its command?
+//! The only check of a body before it is acknowledged: whether it is JSON, and which command it names.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::callback::Provider;
 struct Tencent<'a> {
     #[serde(rename = "CallbackCommand", borrow)]
     command: Option<Cow<'a, str>>,
-    /// Push posts a batch; the command stands in each event.
+    /// Push posts a batch, in which each event has its command.
     #[serde(rename = "Events", borrow, default)]
     events: First<'a>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Element<'a> {
     pub command: Option<Cow<'a, str>>,
 }
 
-/// The command of a list's first element; the others are only checked to be JSON, however many there are.
+/// The command of a list's first element. The others are only checked to be JSON.
 #[derive(Default)]
 struct First<'a>(Option<Cow<'a, str>>);
 
@@ -59,7 +59,7 @@ impl<'de> Visitor<'de> for FirstVisitor {
 /// The command that the body names, if it names one.
 ///
 /// # Errors
-/// serde_json's, when the body is not JSON. Its text names a position, never the content.
+/// serde_json's error if the body is not JSON. Its text names a position, never the content.
 pub(super) fn command_in(provider: Provider, body: &[u8]) -> serde_json::Result<Option<String>> {
     let found = match provider {
         Provider::Tencent => {
@@ -69,8 +69,8 @@ pub(super) fn command_in(provider: Provider, body: &[u8]) -> serde_json::Result<
     };
     match found {
         Ok(command) => Ok(command.filter(|command| !command.is_empty()).map(Cow::into_owned)),
-        // JSON, but no object, a command of another type or two of them, or a name that is no Unicode text: no command that
-        // one could rely on.
+        // The body may be JSON without a usable command: no object, a command of another type, two commands, or a name
+        // that is not Unicode.
         Err(cause) => serde_json::from_slice::<IgnoredAny>(body)
             .map(|_| None)
             .map_err(|_| cause),

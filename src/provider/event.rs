@@ -1,4 +1,4 @@
-//! A callback becomes events: mostly one, for a batch one for each element.
+//! Expands a callback into events: one event, or one per element of a batch.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,41 +9,41 @@ use super::body::Element;
 use super::object::Object;
 use crate::callback::{Callback, CommandTable};
 
-/// Events of one batch at most; Tencent documents 100. A batch of more is kept whole, as what it is.
+/// Events of one batch at most; Tencent documents 100. A larger batch is not expanded.
 const EVENTS_MAX: usize = 1000;
 
 /// One event of a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// Its place in the callback, from 0.
+    /// Its index in the callback, from 0.
     pub index: u32,
-    /// The event's own command; in a batch it may differ from the callback's.
+    /// The event's own command, which in a batch may differ from the callback's.
     pub command: Cow<'a, str>,
     /// Its JSON text.
     pub body: Cow<'a, [u8]>,
 }
 
-/// A batch that cannot be taken apart.
+/// Why a batch cannot be expanded.
 #[derive(Debug, thiserror::Error)]
 pub enum ExpandError {
-    /// What should be the list of events is none.
-    #[error("`{0}` is no list of events")]
+    /// The field with the events is not a list.
+    #[error("`{0}` is not a list of events")]
     NoList(String),
-    /// There are more than anybody documents.
+    /// There are more events than [`EVENTS_MAX`].
     #[error("the batch has {0} events, more than {EVENTS_MAX}")]
     TooMany(usize),
-    /// What stands beside the list has no event to go along with.
-    #[error("the batch has fields beside its list, and its first element is no object")]
+    /// The fields beside the list cannot be added to the first event.
+    #[error("the batch has fields beside its list, but its first element is not an object")]
     NoFirst,
-    /// The body is no JSON object.
-    #[error("the batch is no JSON object: {0}")]
+    /// The body is not a JSON object.
+    #[error("the batch is not a JSON object: {0}")]
     NoObject(#[from] serde_json::Error),
 }
 
-/// The events of a callback with a command. What stands beside the list of a batch goes along with its first event.
+/// The events of a callback with a command. Fields beside the list of a batch are added to its first event.
 ///
 /// # Errors
-/// [`ExpandError`] when the command says batch and the body is none.
+/// [`ExpandError`] if the command's rule expects a batch and the body is none.
 pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec<Event<'a>>, ExpandError> {
     let command = callback.head.command.as_deref().unwrap_or_default();
     let rule = commands.get(callback.head.provider, command);
@@ -57,7 +57,7 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
     };
     let mut beside: BTreeMap<Cow<'a, str>, &RawValue> = serde_json::from_slice(&callback.body)?;
     let Some(elements) = beside.remove(list) else {
-        // An older form of the same command: one event, flat.
+        // An older format of the same command: a single event.
         return Ok(vec![whole]);
     };
     let elements: Vec<&RawValue> =
@@ -83,7 +83,7 @@ pub fn expand<'a>(callback: &'a Callback, commands: &CommandTable) -> Result<Vec
     Ok(events.collect())
 }
 
-/// The object with more fields at its end.
+/// Appends fields to an object.
 fn with_fields<'a>(object: &'a str, fields: &BTreeMap<Cow<'_, str>, &RawValue>) -> Cow<'a, [u8]> {
     match object.trim_end().strip_suffix('}') {
         Some(open) if !fields.is_empty() => {
@@ -100,8 +100,8 @@ fn with_fields<'a>(object: &'a str, fields: &BTreeMap<Cow<'_, str>, &RawValue>) 
     }
 }
 
-/// The group that a body without a schema names: the first of the spellings that both providers use, at its top. Bytes
-/// elsewhere in the body that are no UTF-8 do not matter.
+/// The group of a body without a schema: a top-level field with one of the names that both providers use. Invalid UTF-8
+/// elsewhere in the body does not matter.
 pub fn group_of(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let replaced = matches!(text, Cow::Owned(_));

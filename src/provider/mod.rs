@@ -1,8 +1,8 @@
-//! The wire protocols: a request becomes a verified sender, then a [`Callback`], and gets its provider's answer; a
-//! callback becomes [`Event`]s. Neither the HTTP server's types nor the spool, Avro or Kafka are known here.
+//! The wire protocols. A request becomes a verified sender, then a [`Callback`], and gets its provider's answer. A
+//! callback becomes [`Event`]s. This part knows no HTTP server types, no spool, no Avro and no Kafka.
 //!
-//! [`Verified`] exists only after the sender's check, and only a [`Verified`] makes a callback of a body: what an unverified
-//! sender posts is never kept.
+//! [`Verified`] exists only after the sender's check, and only a [`Verified`] makes a callback of a body. So nothing
+//! that an unverified sender posts is kept.
 
 mod answer;
 mod body;
@@ -35,43 +35,51 @@ pub use privacy::{Privacy, PrivacyConfig};
 pub use signature::Config as SignatureConfig;
 pub use tencent::{Config as TencentConfig, sign_of};
 
-/// What of a request is there before its body.
+/// The part of a request before its body.
 pub struct RequestLine<'a> {
     /// `POST`, ...
     pub method: &'a str,
     /// The path as sent, percent-encoding and doubled slashes included.
     pub path: &'a str,
-    /// What stands behind the question mark; empty when nothing does.
+    /// The part behind the question mark, or nothing.
     pub query: &'a str,
-    /// Who sent it, as far as that is known: behind trusted proxies, whom they name.
+    /// The sender's address, if known. Behind trusted proxies it is the one that they report.
     pub client: Option<IpAddr>,
     /// A header's value, by its name.
     pub header: &'a dyn Fn(&str) -> Option<&'a str>,
 }
 
 /// A sender that has passed its provider's check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Verified {
-    /// When it arrived is known only with its body.
+    /// Its time of arrival is set when the body is complete.
     head: Head,
-    /// The sender's place in the configuration, among those of its provider.
-    place: usize,
+    /// The sender's rate limit.
+    rate: Option<Rate>,
 }
 
 impl Verified {
-    /// What stands before the body.
+    /// The head of the future callback.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The same, with the trace that the request is part of.
+    /// Adds the request's trace context.
     #[must_use]
     pub fn traced(mut self, trace: Option<Trace>) -> Verified {
         self.head.trace = trace;
         self
     }
 
-    /// The callback that its request line and this body make.
+    /// Counts one more callback of the sender against its rate.
+    ///
+    /// # Errors
+    /// If the rate is exceeded: the time until the next callback is admitted.
+    pub fn admit(&self) -> Result<(), Duration> {
+        self.rate.as_ref().map_or(Ok(()), Rate::admit)
+    }
+
+    /// The callback with this body.
     pub fn callback(self, body: Bytes, received_at_ms: i64) -> Callback {
         let head = Head {
             received_at_ms,
@@ -84,22 +92,23 @@ impl Verified {
 /// A request that is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Whose answer shape to use; `None` when the path names no provider.
+    /// The provider, for the format of the answer; `None` if the path names none.
     pub provider: Option<Provider>,
     /// The HTTP status.
     pub status: u16,
     /// A label for metrics and logs.
     pub reason: &'static str,
-    /// A sentence for the person who set the caller up. It names no secret.
+    /// A sentence for the person who configured the caller. It contains no secret.
     pub message: String,
 }
 
-/// A body of a verified sender that cannot be read: refused, but kept for the dead-letter topic.
+/// A verified sender's body that cannot be read. The request is refused, and the body is kept for the dead-letter
+/// topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// What to answer.
+    /// The refusal to answer.
     pub refusal: Refusal,
-    /// What to keep.
+    /// The callback to keep.
     pub callback: Callback,
 }
 
@@ -112,22 +121,22 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// Builds them; secrets are resolved already.
+    /// The senders of a configuration.
     pub fn new(tencent: &[TencentConfig], openim: &[OpenImConfig], commands: Arc<CommandTable>) -> Providers {
         let forgotten = IntCounter::new(
             "imbridge_nonces_forgotten_total",
-            "Nonces that were pushed out by later ones within replay_window_s, and could pass again.",
+            "Nonces that were dropped for later ones within replay_window_s, and could be accepted again.",
         );
-        let nobody = Providers {
+        let none = Providers {
             tencent: Vec::new(),
             openim: Vec::new(),
             commands: Arc::clone(&commands),
             forgotten: forgotten.expect("the name is a metric's"),
         };
-        nobody.renewed(tencent, openim, commands)
+        none.renewed(tencent, openim, commands)
     }
 
-    /// Those of another configuration. A sender who stays goes on with the nonces and the rate that he had.
+    /// The senders of another configuration. A sender that is in both keeps its nonces and its rate.
     #[must_use]
     pub fn renewed(
         &self,
@@ -145,18 +154,18 @@ impl Providers {
         }
     }
 
-    /// Registers their metric.
+    /// Registers the metric of the nonces.
     ///
     /// # Errors
-    /// When the registry has its name already.
+    /// If the registry has its name already.
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.forgotten.clone()))
     }
 
-    /// Checks the sender by what stands before the body.
+    /// Checks the sender, before the body is read.
     ///
     /// # Errors
-    /// A [`Refusal`] with what to answer.
+    /// The [`Refusal`] to answer.
     pub fn verify(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
         let Some(provider) = provider_of(line.path) else {
             let message = "no such path: callbacks go to /tencent or /openim/<command>";
@@ -172,22 +181,10 @@ impl Providers {
         }
     }
 
-    /// Takes one more callback of a verified sender, within its rate.
-    ///
-    /// # Errors
-    /// The time until there is room for it.
-    pub fn admit(&self, sender: &Verified) -> Result<(), Duration> {
-        let rate = match sender.head.provider {
-            Provider::Tencent => &self.tencent[sender.place].rate,
-            Provider::OpenIm => &self.openim[sender.place].rate,
-        };
-        rate.as_ref().map_or(Ok(()), Rate::admit)
-    }
-
     /// Reads a verified sender's body.
     ///
     /// # Errors
-    /// [`Unreadable`] when it is not JSON; a [`Refusal`] alone when no command is to be found.
+    /// [`Unreadable`] if it is not JSON, or if neither the request line nor the body names a command.
     pub fn read(&self, sender: Verified, body: Bytes, now_ms: i64) -> Result<Callback, Box<Unreadable>> {
         let provider = sender.head.provider;
         let mut callback = sender.callback(body, now_ms);
@@ -215,8 +212,8 @@ impl Providers {
         self.known(head).1
     }
 
-    /// The rule of the command that a request of OpenIM's names, whoever sent it and wherever it leads, if its answer carries
-    /// fields of the request.
+    /// The rule of the OpenIM command that an unverified request names, if its answer carries fields of the request.
+    /// The rest of the path does not matter.
     pub fn echoed(&self, line: &RequestLine<'_>) -> Option<&CommandRule> {
         let in_path = segments(line.path).last().map(Cow::Borrowed);
         let named = [in_path, openim::command_in(line.query, None)];
@@ -225,7 +222,8 @@ impl Providers {
         rule.filter(|rule| rule.is_echoed())
     }
 
-    /// A callback's command: a label for metrics that no caller can make grow, its name if it has a schema, else `unknown`; and its rule.
+    /// A label for the callback's command, and its rule. The label is the command's name if it has a schema, and
+    /// `unknown` otherwise, so that a caller cannot create labels.
     pub fn known(&self, head: &Head) -> (&str, Option<&CommandRule>) {
         let known = head
             .command
@@ -240,7 +238,7 @@ impl Providers {
     }
 }
 
-/// Whether a sender may have this address.
+/// Checks the sender's address against the configured networks.
 fn check_address(provider: Provider, allow: Option<&Networks>, client: Option<IpAddr>) -> Result<(), Refusal> {
     let allowed = allow.is_none_or(|allow| client.is_some_and(|client| allow.contain(client)));
     if allowed {
@@ -249,25 +247,26 @@ fn check_address(provider: Provider, allow: Option<&Networks>, client: Option<Ip
     let client = client.map_or("an unknown address".to_owned(), |client| {
         client.to_canonical().to_string()
     });
-    let message = format!("callbacks of this sender are not accepted from {client}: add it to the sender's allow");
+    let message =
+        format!("callbacks of this sender are not accepted from {client}: add the address to the sender's allow");
     Err(Refusal::new(provider, 403, "address", message))
 }
 
-/// What is wrong with what senders of both providers can have: the key and what is allowed. Each has the fields to itself: of
-/// a flattened struct, serde's errors name neither the key nor those that there are.
+/// The first wrong value of the keys that senders of both providers have, and what is allowed. Each provider's struct
+/// has these fields itself, since serde's errors for a flattened struct name neither the key nor the allowed keys.
 fn sender_problem(
     allow: Option<&Networks>,
     rate_per_s: Option<NonZeroU32>,
     burst: Option<NonZeroU32>,
 ) -> Option<(&'static str, String)> {
     if allow.is_some_and(Networks::is_empty) {
-        return Some(("allow", "[]: at least one network is needed, or leave it out".into()));
+        return Some(("allow", "[]: name at least one network, or leave the key out".into()));
     }
     let alone = burst.filter(|_| rate_per_s.is_none())?;
-    Some(("burst", format!("{alone}: set rate_per_s too, or leave it out")))
+    Some(("burst", format!("{alone}: set rate_per_s too, or leave the key out")))
 }
 
-/// Whose callbacks come to a path.
+/// The provider whose callbacks are posted to a path.
 pub fn provider_of(path: &str) -> Option<Provider> {
     match segments(path).next() {
         Some("tencent") => Some(Provider::Tencent),
@@ -276,13 +275,13 @@ pub fn provider_of(path: &str) -> Option<Provider> {
     }
 }
 
-/// What stands between the slashes, however many of them there are.
+/// The segments of a path. Repeated slashes count as one.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|segment| !segment.is_empty())
 }
 
 impl Refusal {
-    /// A refusal in a provider's shape, or in that of none.
+    /// A refusal in a provider's format, or in a general one.
     pub fn new(
         provider: impl Into<Option<Provider>>,
         status: u16,
@@ -297,12 +296,12 @@ impl Refusal {
         }
     }
 
-    /// The body of the answer, in the provider's shape.
+    /// The body of the answer, in the provider's format.
     pub fn body(&self) -> Vec<u8> {
         answer::failure(self)
     }
 
-    /// The same with what the success answer to this request would carry.
+    /// The body with the fields that the success answer to this request would carry.
     pub fn echo(&self, rule: &CommandRule, request: &[u8]) -> Vec<u8> {
         answer::with_echo(self.body(), &rule.answer, request)
     }

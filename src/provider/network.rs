@@ -1,4 +1,4 @@
-//! Networks of the configuration, and whether an address is in one.
+//! Networks of the configuration, and the check whether an address is in one.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether the address is in one of them. An IPv4 address is the same one where IPv6 carries it.
+    /// Whether the address is in one of them. An IPv4-mapped IPv6 address counts as the IPv4 address.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_in_its_network_however_it_is_written() {
+    fn an_ipv4_address_is_in_its_network_also_in_its_ipv6_form() {
         let texts = ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"].map(str::to_owned);
         let networks = Networks::try_from(texts.to_vec()).unwrap();
         let contains = |address: &str| networks.contain(address.parse().unwrap());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_named() {
+    fn the_error_names_a_text_that_is_no_network() {
         for wrong in ["10.0.0.0/33", "localhost", "", "10.0.0", "10.0.0.1:80"] {
             let error = Networks::try_from(vec![wrong.to_owned()]).unwrap_err();
             assert!(

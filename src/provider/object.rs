@@ -1,4 +1,5 @@
-//! Fields by their names only. A derived reader also takes a JSON list for them, in their order: `["x"]` would name a command.
+//! Deserializes a struct from a JSON object only. serde's derived code also accepts a list of the fields in their
+//! order, so that `["x"]` would name a command.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-/// What is read from a JSON object, and from nothing else.
+/// A value that is read from a JSON object.
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

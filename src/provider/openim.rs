@@ -1,4 +1,4 @@
-//! OpenIM's request line: the command at the path's end, behind a secret where the instance has one. Facts from
+//! OpenIM's request line. The path ends with the command; the instance's secret, if it has one, precedes it. Source:
 //! OpenIM Server's webhook client.
 
 use std::borrow::Cow;
@@ -17,39 +17,39 @@ use crate::secret::{Secret, Secrets, basic_credentials};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Names the server in events: OpenIM sends no app id.
+    /// Names the server in events, since OpenIM sends no app id.
     pub name: String,
-    /// The path segment between `/openim/` and the command, of unreserved characters; without it, anyone who reaches the
-    /// port is this server.
+    /// The path segment between `/openim/` and the command, of unreserved characters. Without it, anyone who can reach
+    /// the port can post as this server.
     pub secret: Option<Secrets>,
-    /// `user:password`, as it stands before the host in OpenIM's `url`.
+    /// `user:password`, as before the host in OpenIM's `url`.
     pub basic_auth: Option<Secrets>,
     /// The Enterprise edition's signature over a nonce.
     pub signature: Option<SignatureConfig>,
-    /// Whose callbacks are accepted; everyone's where it is left out.
+    /// The networks from which callbacks are accepted; any if `None`.
     pub allow: Option<Networks>,
-    /// Callbacks that are taken in a second; any number where it is left out.
+    /// Callbacks accepted in a second; unlimited if `None`.
     pub rate_per_s: Option<NonZeroU32>,
-    /// Callbacks that are taken at once; a second's worth where it is left out.
+    /// Callbacks accepted at once; `rate_per_s` if `None`.
     pub burst: Option<NonZeroU32>,
 }
 
 impl Config {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first key with a wrong value, and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        // RFC 3986's unreserved characters: nobody on the way encodes one, or reads it as anything but itself.
+        // RFC 3986's unreserved characters: no client or proxy encodes or decodes them.
         let plain = |secret: &Secret| {
             let mut bytes = secret.expose().bytes();
             bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
         };
         if !self.secret.iter().flat_map(Secrets::iter).all(plain) {
-            let problem = "it is a part of OpenIM's url, where only A-Z a-z 0-9 - . _ ~ arrive as they were written; \
-                           `openssl rand -hex 32` makes one of these";
+            let problem = "it is a part of OpenIM's url, so only A-Z a-z 0-9 - . _ ~ are allowed; \
+                           `openssl rand -hex 32` makes such a secret";
             return Some(("secret", problem.into()));
         }
         let has_colon = |auth: &Secret| auth.expose().contains(':');
         if !self.basic_auth.iter().flat_map(Secrets::iter).all(has_colon) {
-            return Some(("basic_auth", "it has no colon: user:password is allowed".into()));
+            return Some(("basic_auth", "it has no colon: write user:password".into()));
         }
         let signature = || self.signature.as_ref().and_then(SignatureConfig::problem);
         sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst).or_else(signature)
@@ -59,11 +59,11 @@ impl Config {
 pub(super) struct Instance {
     config: Config,
     signature: Option<Signature>,
-    pub rate: Option<Rate>,
+    rate: Option<Rate>,
 }
 
 impl Instance {
-    /// Goes on from what the same instance has had before.
+    /// Keeps the rate and the nonces of the same instance in `before`.
     pub fn new(config: &Config, before: &[Instance], forgotten: &IntCounter) -> Instance {
         let before = before.iter().find(|instance| instance.config.name == config.name);
         let rate = before.and_then(|instance| instance.rate.as_ref());
@@ -84,31 +84,29 @@ impl Instance {
         if sent.is_some_and(|sent| expected.matches(&sent)) {
             return Ok(());
         }
-        let message =
-            "Basic authentication is missing or wrong: write it into OpenIM's url as http://user:password@host";
+        let message = "Basic authentication is missing or wrong: set OpenIM's url to http://user:password@host";
         Err(refusal(401, "authorization", message))
     }
 }
 
 pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64) -> Result<Verified, Refusal> {
     let segments: Vec<&str> = segments(line.path).skip(1).take(3).collect();
-    let behind_secret = segments.first().and_then(|first| {
-        // Every secret is compared, so that the time does not tell which one came close.
-        let here = |instance: &Instance| {
-            let secret = instance.config.secret.as_ref();
-            secret.is_some_and(|secret| secret.matches(first))
-        };
-        (0..).zip(instances).filter(|(_, instance)| here(instance)).last()
+    let with_secret = segments.first().and_then(|first| {
+        let matches = |secrets: &Secrets| secrets.matches(first);
+        // Every secret is compared, so that the time does not depend on which one matches.
+        instances.iter().fold(None, |found, instance| {
+            let here = instance.config.secret.as_ref().is_some_and(matches);
+            here.then_some(instance).or(found)
+        })
     });
-    let (instance, rest) = match behind_secret {
+    let (instance, rest) = match with_secret {
         Some(instance) => (Some(instance), &segments[1..]),
         None => {
-            let is_open = |instance: &Instance| instance.config.secret.is_none();
-            let open = (0..).zip(instances).find(|(_, instance)| is_open(instance));
+            let open = instances.iter().find(|instance| instance.config.secret.is_none());
             (open, &segments[..])
         }
     };
-    let (Some((place, instance)), true) = (instance, rest.len() <= 1) else {
+    let (Some(instance), true) = (instance, rest.len() <= 1) else {
         return Err(refusal(
             404,
             "secret",
@@ -132,10 +130,11 @@ pub(super) fn verify(instances: &[Instance], line: &RequestLine<'_>, now_ms: i64
         trace: None,
         unreadable: false,
     };
-    Ok(Verified { head, place })
+    let rate = instance.rate.clone();
+    Ok(Verified { head, rate })
 }
 
-/// The command: what the path ends with, or else the query's.
+/// The command: the path's last segment, or that of the query if there is none.
 pub(super) fn command_in<'a>(query: &'a str, segment: Option<&'a str>) -> Option<Cow<'a, str>> {
     let from_query = || {
         let mut pairs = form_urlencoded::parse(query.as_bytes());

@@ -1,4 +1,4 @@
-//! How many callbacks of one sender are taken in a second.
+//! The rate limit of one sender.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 /// A sender's limit, over all connections and workers.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Rate {
     per_s: NonZeroU32,
     burst: Option<NonZeroU32>,
@@ -16,7 +16,7 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// So many in a second, and so many at once; without a number for that, a second's worth.
+    /// Admits `per_s` callbacks a second and `burst` at once; `per_s` if `burst` is `None`.
     pub fn new(per_s: NonZeroU32, burst: Option<NonZeroU32>) -> Rate {
         let quota = Quota::per_second(per_s).allow_burst(burst.unwrap_or(per_s));
         Rate {
@@ -26,13 +26,13 @@ impl Rate {
         }
     }
 
-    /// The one that there was before where the numbers are the same, with what it has admitted; else a new one.
+    /// Keeps the limiter `before` with its state if the numbers are the same, and makes a new one otherwise.
     pub fn renewed(per_s: NonZeroU32, burst: Option<NonZeroU32>, before: Option<&Rate>) -> Rate {
         let same = before.filter(|before| (before.per_s, before.burst) == (per_s, burst));
         same.cloned().unwrap_or_else(|| Rate::new(per_s, burst))
     }
 
-    /// Takes one more; the error is the time until there is room for it.
+    /// Counts one more callback. The error is the time until the next one is admitted.
     pub fn admit(&self) -> Result<(), Duration> {
         let until = |refused: governor::NotUntil<_>| refused.wait_time_from(DefaultClock::default().now());
         self.limiter.check().map_err(until)
@@ -54,10 +54,10 @@ mod tests {
         let again = Rate::renewed(one, Some(five), Some(&rate));
         assert!(
             (0..100).filter(|_| again.admit().is_ok()).count() <= 1,
-            "the same is used up"
+            "the same limiter is used up"
         );
         let other = Rate::renewed(one, None, Some(&rate));
-        assert!(other.admit().is_ok(), "other numbers begin anew");
+        assert!(other.admit().is_ok(), "other numbers start a new one");
         let plain = Rate::new(five, None);
         assert!((5..=6).contains(&(0..100).filter(|_| plain.admit().is_ok()).count()));
     }

@@ -1,5 +1,6 @@
-//! Signed nonces, as the Enterprise edition of OpenIM documents them: one header holds a nonce, another its HMAC. The body is
-//! not covered, so a request is worth something to whoever has seen it; each nonce therefore passes once.
+//! Signed nonces, as documented for the Enterprise edition of OpenIM: one header holds a nonce, another its HMAC. The
+//! HMAC does not cover the body, so a request that was seen could be replayed with another body. Therefore each nonce
+//! is accepted once.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use super::{Refusal, RequestLine};
 use crate::callback::Provider;
 use crate::secret::{Secret, Secrets};
 
-/// Base64, whether or not it is padded.
+/// Base64, with or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -28,7 +29,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Config {
     /// The key of the HMAC.
     pub secret: Secrets,
-    /// Which HMAC.
+    /// The HMAC's hash.
     #[serde(default)]
     pub algorithm: Algorithm,
     /// The header with the nonce.
@@ -40,7 +41,7 @@ pub struct Config {
     /// Seconds that a nonce is remembered.
     #[serde(default = "replay_window_s")]
     pub replay_window_s: u32,
-    /// Nonces that are remembered; beyond it, the oldest is forgotten.
+    /// The most nonces that are remembered. Beyond it, the oldest one is dropped.
     #[serde(default = "max_nonces")]
     pub max_nonces: usize,
 }
@@ -61,7 +62,7 @@ fn max_nonces() -> usize {
     100_000
 }
 
-/// The hash below the HMAC.
+/// The hash of the HMAC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum Algorithm {
     /// 20 bytes.
@@ -77,7 +78,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    fn of_ring(self) -> hmac::Algorithm {
+    fn in_ring(self) -> hmac::Algorithm {
         match self {
             Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             Algorithm::Sha256 => hmac::HMAC_SHA256,
@@ -87,7 +88,7 @@ impl Algorithm {
 }
 
 impl Config {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first key with a wrong value, and what is allowed.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         let headers = [
             ("signature.nonce_header", &self.nonce_header),
@@ -96,7 +97,7 @@ impl Config {
         let is_name =
             |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if let Some((key, name)) = headers.into_iter().find(|(_, name)| !is_name(name)) {
-            return Some((key, format!("{name:?}: a header's name of A-Z a-z 0-9 - is needed")));
+            return Some((key, format!("{name:?}: write a header's name of A-Z a-z 0-9 -")));
         }
         let numbers = [
             ("signature.replay_window_s", self.replay_window_s as usize),
@@ -115,9 +116,9 @@ pub(super) struct Signature {
 }
 
 impl Signature {
-    /// Goes on with the nonces of the one before; counts those that it has no room for.
+    /// Keeps the nonces of `before`. `forgotten` counts those that are dropped within their window.
     pub fn new(config: &Config, before: Option<&Signature>, forgotten: &IntCounter) -> Signature {
-        let algorithm = config.algorithm.of_ring();
+        let algorithm = config.algorithm.in_ring();
         let key = |secret: &Secret| hmac::Key::new(algorithm, secret.expose().as_bytes());
         let new = || Arc::new(Mutex::new(Nonces::new(forgotten.clone())));
         Signature {
@@ -127,20 +128,16 @@ impl Signature {
         }
     }
 
-    /// Whether the request has a nonce that is signed and new.
+    /// Checks that the request has a nonce that is signed and new.
     pub fn check(&self, line: &RequestLine<'_>, now_ms: i64) -> Result<(), Refusal> {
-        let Config {
-            nonce_header,
-            signature_header,
-            ..
-        } = &self.config;
+        let (nonce_header, signature_header) = (&self.config.nonce_header, &self.config.signature_header);
         let header = |name: &str| (line.header)(name).filter(|value| !value.is_empty());
         let (Some(nonce), Some(signature)) = (header(nonce_header), header(signature_header)) else {
             let message = format!("{nonce_header} or {signature_header} is missing: callbacks must be signed");
             return Err(refusal("signature", message));
         };
         let signature = decode(signature).unwrap_or_default();
-        // Every key is tried, so that the time does not tell which one fits.
+        // Every key is tried, so that the time does not depend on which one matches.
         let verified = |key: &hmac::Key| hmac::verify(key, nonce.as_bytes(), &signature).is_ok();
         if !self.keys.iter().fold(false, |found, key| found | verified(key)) {
             let message = format!("{signature_header} does not match: OpenIM's key and the one configured here differ");
@@ -150,7 +147,7 @@ impl Signature {
         if nonces.is_new(nonce, now_ms, &self.config) {
             return Ok(());
         }
-        let message = format!("{nonce_header} was used before: each nonce is accepted once");
+        let message = format!("{nonce_header} has been used before: each nonce is accepted once");
         Err(refusal("replayed", message))
     }
 }
@@ -159,16 +156,16 @@ fn refusal(reason: &'static str, message: String) -> Refusal {
     Refusal::new(Provider::OpenIm, 403, reason, message)
 }
 
-/// Hex or base64; a digest's length in one is not its length in the other.
+/// Decodes hex or base64. A digest has different lengths in them, so they cannot be mistaken for one another.
 fn decode(text: &str) -> Option<Vec<u8>> {
     hex::decode(text).ok().or_else(|| BASE64.decode(text).ok())
 }
 
-/// The nonces of the recent past: bounded in number and in time, 16 bytes of hash each, however long they are.
+/// The recent nonces, limited in number and in time. A 16-byte hash is kept of each.
 struct Nonces {
     known: HashSet<[u8; 16]>,
     order: VecDeque<(i64, [u8; 16])>,
-    /// Those that there was no room for, and that could pass again.
+    /// Counts the nonces that were dropped within their window, and could be accepted again.
     forgotten: IntCounter,
 }
 
@@ -181,7 +178,7 @@ impl Nonces {
         }
     }
 
-    /// Remembers the nonce; false when it is known already.
+    /// Remembers the nonce. Returns false if it is known already.
     fn is_new(&mut self, nonce: &str, now_ms: i64, bounds: &Config) -> bool {
         let window_ms = i64::from(bounds.replay_window_s) * 1000;
         while let Some((seen_ms, oldest)) = self.order.front() {

@@ -1,5 +1,5 @@
-//! Tencent Cloud Chat's request line: the app id, the signature, the command and the end user's address, all in the
-//! query. Facts from Tencent's webhook overview and from captured traffic.
+//! Tencent Cloud Chat's request line. The app id, the signature, the command and the end user's address are in the
+//! query. Source: Tencent's webhook overview, and captured traffic.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -18,21 +18,21 @@ use crate::secret::{Secret, Secrets, same};
 pub struct Config {
     /// The SDKAppID of the console.
     pub sdk_app_id: u64,
-    /// The token of the console's callback authentication; with it, every request must be signed. Two while it is changed.
+    /// The token of the console's callback authentication. If set, every request must be signed. Two during a rotation.
     pub token: Option<Secrets>,
     /// Seconds that `RequestTime` may differ from this machine's clock, either way.
     #[serde(default = "default_skew")]
     pub max_clock_skew_s: u32,
-    /// Whose callbacks are accepted; everyone's where it is left out.
+    /// The networks from which callbacks are accepted; any if `None`.
     pub allow: Option<Networks>,
-    /// Callbacks that are taken in a second; any number where it is left out.
+    /// Callbacks accepted in a second; unlimited if `None`.
     pub rate_per_s: Option<NonZeroU32>,
-    /// Callbacks that are taken at once; a second's worth where it is left out.
+    /// Callbacks accepted at once; `rate_per_s` if `None`.
     pub burst: Option<NonZeroU32>,
 }
 
 impl Config {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first key with a wrong value, and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         sender_problem(self.allow.as_ref(), self.rate_per_s, self.burst)
     }
@@ -45,11 +45,11 @@ fn default_skew() -> u32 {
 pub(super) struct App {
     sdk_app_id: String,
     config: Config,
-    pub rate: Option<Rate>,
+    rate: Option<Rate>,
 }
 
 impl App {
-    /// Goes on from what the same app has had before.
+    /// Keeps the rate of the same app in `before`.
     pub fn new(config: &Config, before: &[App]) -> App {
         let sdk_app_id = config.sdk_app_id.to_string();
         let before = before.iter().find(|app| app.sdk_app_id == sdk_app_id);
@@ -61,7 +61,7 @@ impl App {
         }
     }
 
-    /// `Sign` = hex of SHA-256 over the token, then `RequestTime` in Unix seconds.
+    /// Checks `Sign` and `RequestTime`; see [`sign_of`].
     fn check_signature(&self, query: &Query<'_>, now_ms: i64) -> Result<(), Refusal> {
         let Some(token) = &self.config.token else { return Ok(()) };
         let refuse = |message: &str| Err(refusal(403, "signature", message));
@@ -88,20 +88,20 @@ impl App {
     }
 }
 
-/// What stands as `Sign` in a callback that was posted at `RequestTime`, in Unix seconds.
+/// `Sign` of a callback: SHA-256 over the token and `RequestTime` (Unix seconds), in hex.
 pub fn sign_of(token: &str, request_time: &str) -> String {
     let hash = Sha256::new().chain_update(token).chain_update(request_time);
     hex::encode(hash.finalize())
 }
 
-/// The query's parameters; of two with one name, the first.
+/// The query's parameters. Of two with the same name, the first counts.
 struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
     fn parse(query: &'a str) -> Query<'a> {
         let mut pairs = Vec::with_capacity(8);
         for pair in query.split('&') {
-            // Decoding copies and validates, for nothing where nothing is encoded.
+            // Decoding copies and validates, which is only needed if something is encoded.
             match pair.split_once('=') {
                 Some((name, value)) if !pair.contains(['%', '+']) => pairs.push((name.into(), value.into())),
                 _ => pairs.extend(form_urlencoded::parse(pair.as_bytes())),
@@ -110,7 +110,7 @@ impl<'a> Query<'a> {
         Query(pairs)
     }
 
-    /// The value, `None` when it is absent or empty.
+    /// The value; `None` if it is absent or empty.
     fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(found, _)| found == name)?;
         (!value.is_empty()).then_some(value)
@@ -125,9 +125,9 @@ pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Resul
     let query = Query::parse(line.query);
     let refuse = |message: &str| Err(refusal(403, "app", message));
     let Some(app_id) = query.get("SdkAppid") else {
-        return refuse("SdkAppid is missing from the query: it says which app the callback is of");
+        return refuse("SdkAppid is missing from the query: it names the app of the callback");
     };
-    let Some((place, app)) = (0..).zip(apps).find(|(_, app)| app.sdk_app_id == app_id) else {
+    let Some(app) = apps.iter().find(|app| app.sdk_app_id == app_id) else {
         return refuse("SdkAppid is not an app of this bridge: add it as [[tencent]] sdk_app_id");
     };
     check_address(Provider::Tencent, app.config.allow.as_ref(), line.client)?;
@@ -143,7 +143,8 @@ pub(super) fn verify(apps: &[App], line: &RequestLine<'_>, now_ms: i64) -> Resul
         trace: None,
         unreadable: false,
     };
-    Ok(Verified { head, place })
+    let rate = app.rate.clone();
+    Ok(Verified { head, rate })
 }
 
 fn refusal(status: u16, reason: &'static str, message: impl Into<String>) -> Refusal {

@@ -1,4 +1,4 @@
-//! Both protocols from the outside: request lines and bodies in, callbacks and answers out.
+//! Both protocols: from request lines and bodies to callbacks and answers.
 
 mod refusals;
 
@@ -93,7 +93,7 @@ fn refused(outcome: Result<Verified, Refusal>) -> (u16, &'static str) {
 }
 
 #[test]
-fn tencents_query_is_a_map_in_any_order() {
+fn the_parameters_of_tencents_query_may_come_in_any_order() {
     let query = "ClientIP=127.0.0.1&CallbackCommand=Group.After&OptPlatform=iOS&RequestID=r%2D1&SdkAppid=1400000000&contenttype=json";
     let head = read("/tencent", query, "{}").unwrap().head;
     let expected = (
@@ -147,7 +147,7 @@ fn a_signed_app_needs_the_documented_signature_within_the_window() {
 }
 
 #[test]
-fn openims_command_is_the_last_segment_behind_the_secret() {
+fn openims_command_is_the_path_segment_after_the_secret() {
     for (path, query, app) in [
         ("/openim/callbackX", "", "open"),
         ("/openim//callbackX", "contenttype=json&key=abc", "open"),
@@ -164,7 +164,7 @@ fn openims_command_is_the_last_segment_behind_the_secret() {
 
 #[test]
 fn basic_authentication_is_checked_where_it_is_configured() {
-    // user:pass; old:one, which is accepted beside it; and a scheme has no case.
+    // user:pass; old:one, the second secret; and a scheme in lower case.
     for right in ["Basic dXNlcjpwYXNz", "Basic b2xkOm9uZQ==", "basic b2xkOm9uZQ=="] {
         assert!(verify_with("/openim/b/c", "", Some(right)).is_ok(), "{right}");
     }
@@ -252,7 +252,7 @@ fn a_body_that_is_not_json_or_names_no_command_is_refused_and_kept() {
 }
 
 #[test]
-fn answers_are_the_providers_own() {
+fn answers_have_the_providers_format() {
     for (path, query, body, answer) in [
         (
             "/tencent",
@@ -307,7 +307,7 @@ fn a_batch_becomes_one_event_for_each_element() {
 }
 
 #[test]
-fn what_stands_beside_a_batch_travels_with_its_first_event() {
+fn fields_beside_a_batch_are_added_to_its_first_event() {
     let body = |text: &str| {
         let callback = read("/tencent", "SdkAppid=1400000000&CallbackCommand=Push.Batch", text).unwrap();
         let providers = providers();
@@ -325,7 +325,7 @@ fn what_stands_beside_a_batch_travels_with_its_first_event() {
 }
 
 #[test]
-fn a_body_without_a_schema_still_names_its_group() {
+fn the_group_of_a_body_without_a_schema_is_found() {
     for (body, group) in [
         (&br#"{"a":{},"groupID":"g"}"#[..], Some("g")),
         (br#"{"GroupId":"","GroupID":17}"#, Some("17")),

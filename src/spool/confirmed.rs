@@ -1,8 +1,9 @@
-//! Answers that wait until what they answer is confirmed beyond this machine: how far that has come, whether it is worth
-//! waiting for, and which records were answered before. No I/O here, and no word of who confirms.
+//! Answers that wait until their record is confirmed beyond this machine: the confirmed position, the breaker, and
+//! which records were answered early. It does no I/O and does not know who confirms.
 //!
-//! Two things are kept apart, whatever happens at the same moment: a record is *sent unmarked*, and then answered only
-//! when it is confirmed or its own time to wait is over; or it may be *answered early*, and then is marked when it is sent.
+//! Each record is in one of two cases, whatever two threads do at the same moment. Either it is *sent unmarked*: then
+//! it is answered only when it is confirmed or its own `hold` has passed. Or it may be *answered early*: then it is
+//! marked as late when it is sent.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,36 +12,37 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-/// Confirmations must have been within this part of the time to wait, for this long, before they are waited for again.
+/// The breaker closes when every confirmation of the last second ([`CALM`]) took at most this part of `hold`.
 const CALM_SHARE: u32 = 3;
 const CALM: Duration = Duration::from_secs(1);
-/// Commits whose time is remembered apart; when more wait, the last ones count as old as the first of them.
+/// Entries of [`Pace::commits`] at most. When there are more commits, the last entry covers several, with the time of
+/// the first of them. So do commits within [`COMMITS_APART`].
 const COMMITS_MAX: usize = 1024;
 const COMMITS_APART: Duration = Duration::from_millis(2);
 
-/// How an answer that was held came free.
+/// Why a held answer is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// Its record is confirmed.
     Confirmed,
-    /// It was not waited for, or not any longer.
+    /// Its record is not confirmed: the breaker is open, or `hold` has passed.
     Early,
 }
 
-/// Positions are sequence numbers, as everywhere in the spool.
+/// The state of the confirmations. Positions are sequence numbers.
 #[derive(Default)]
 pub(super) struct Confirmed {
-    /// How long an answer may wait; `None` where none does.
-    limit: Option<Duration>,
+    /// How long an answer may wait (`hold`); `None` if answers do not wait.
+    pub limit: Option<Duration>,
     /// Every record up to here is confirmed.
     position: AtomicU64,
-    /// What was there at the start, answered by a process of which nothing is known.
+    /// The last record at the start: an earlier process may have answered it and the ones before it early.
     earlier: AtomicU64,
-    /// The last record that was sent without a mark.
+    /// The last record that was sent unmarked.
     unmarked: AtomicU64,
     /// The last record that was answered early.
     early: AtomicU64,
-    /// The breaker: confirmations are not waited for.
+    /// The breaker. While it is open, answers do not wait.
     open: AtomicBool,
     pace: Mutex<Pace>,
 }
@@ -48,9 +50,9 @@ pub(super) struct Confirmed {
 /// How long records wait for their confirmation.
 #[derive(Default)]
 struct Pace {
-    /// The last records of commits that are not confirmed, and when each was durable.
+    /// The commits that are not confirmed: the last record of each, and when it was durable.
     commits: VecDeque<(u64, Instant)>,
-    /// When one last waited for too long.
+    /// When a confirmation was last slow.
     slow_at: Option<Instant>,
 }
 
@@ -62,18 +64,13 @@ impl Confirmed {
         }
     }
 
-    /// How long an answer may wait; `None` where none does.
-    pub fn limit(&self) -> Option<Duration> {
-        self.limit
-    }
-
-    /// The file is open, with these positions.
-    pub fn begin_at(&self, delivered: u64, appended: u64) {
+    /// Sets the positions of the file that was opened.
+    pub fn set_opened(&self, delivered: u64, appended: u64) {
         self.position.store(delivered, Ordering::SeqCst);
         self.earlier.store(appended, Ordering::SeqCst);
     }
 
-    /// Records up to `seq` are durable.
+    /// Notes that the records up to `seq` are durable now.
     pub fn note_durable(&self, seq: u64) {
         if self.limit.is_none() {
             return;
@@ -87,19 +84,19 @@ impl Confirmed {
         }
     }
 
-    /// Everything up to `seq` is confirmed; true when that is news. To be called now and then without news too, since the
-    /// breaker closes by it.
+    /// Notes that the records up to `seq` are confirmed. Returns whether the position moved. The breaker closes in this
+    /// call, so it must also be called from time to time when the position has not moved.
     pub fn confirm(&self, seq: u64) -> bool {
         let Some(limit) = self.limit else { return false };
         let is_open = self.open.load(Ordering::SeqCst);
-        let is_news = self.position.load(Ordering::SeqCst) < seq;
-        if !is_news && !is_open {
+        let has_moved = self.position.load(Ordering::SeqCst) < seq;
+        if !has_moved && !is_open {
             return false;
         }
         self.position.fetch_max(seq, Ordering::SeqCst);
         let now = Instant::now();
         let mut pace = self.pace.lock().expect("no holder panics");
-        // The oldest tells of all: what has just been confirmed, or what still waits.
+        // The oldest commit was confirmed just now, or still waits. Either way its age is the longest wait.
         let oldest = pace.commits.front().map(|(_, at)| now.duration_since(*at));
         while pace.commits.front().is_some_and(|(last, _)| *last <= seq) {
             pace.commits.pop_front();
@@ -110,9 +107,9 @@ impl Confirmed {
         let is_calm = pace.slow_at.is_none_or(|at| now.duration_since(at) >= CALM);
         if is_open && is_calm {
             self.open.store(false, Ordering::SeqCst);
-            info!("confirmations are fast again: answers wait for them");
+            info!("confirmations are fast again, so answers wait for them again");
         }
-        is_news
+        has_moved
     }
 
     pub fn position(&self) -> u64 {
@@ -123,7 +120,7 @@ impl Confirmed {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// An answer has waited for as long as it may: no other waits from now on.
+    /// Opens the breaker, since an answer has waited for `hold` without a confirmation.
     pub fn open(&self) {
         let mut pace = self.pace.lock().expect("no holder panics");
         pace.slow_at = Some(Instant::now());
@@ -131,17 +128,18 @@ impl Confirmed {
             let limit_ms = self.limit.unwrap_or_default().as_millis();
             warn!(
                 limit_ms,
-                "an answer was not confirmed in time: until confirmations are fast again, callbacks are answered once they are on the disk, and marked as late"
+                "an answer was not confirmed in time; until confirmations are fast again, callbacks are answered as soon as they are on the disk, and their events are marked as late"
             );
         }
     }
 
-    /// The way out for an answer, if there is one now.
+    /// Whether the answer to this record may be sent now, and why; `None` if it must wait.
     pub fn release(&self, seq: u64) -> Option<Release> {
         if self.position() >= seq {
             return Some(Release::Confirmed);
         }
-        // Said before it is looked whether the record was sent: whoever sends it does these two the other way round.
+        // This stores `early` before it reads `unmarked`. `must_mark` stores `unmarked` before it reads `early`. So at
+        // least one of the two threads sees the other's store.
         if self.is_open() {
             self.early.fetch_max(seq, Ordering::SeqCst);
             if self.unmarked.load(Ordering::SeqCst) < seq {
@@ -151,7 +149,7 @@ impl Confirmed {
         None
     }
 
-    /// Whether a message of this record, which is about to be sent, is to be marked; `age` is counted from its arrival.
+    /// Whether a message of this record must be marked as late when it is sent. `age` is the time since its arrival.
     pub fn must_mark(&self, seq: u64, age: Duration) -> bool {
         let Some(limit) = self.limit else { return false };
         if age > limit || seq <= self.earlier.load(Ordering::SeqCst) || self.is_open() {

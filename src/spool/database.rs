@@ -1,9 +1,9 @@
-//! The SQLite file: its tables, its settings, and each statement the spool runs, but for a repair's. It knows no threads and no positions
-//! beyond what stands in the file.
+//! The SQLite file: its tables, its settings, and the statements that the spool runs, except those of a repair. It
+//! knows no threads, and no positions beyond those in the file.
 //!
 //! WAL with `synchronous=FULL`: a commit returns after its sync. Opening ends with a truncating WAL checkpoint, which
-//! copies whatever the WAL holds into the file and syncs it: after a failed sync, no later commit builds on pages that
-//! the disk never got.
+//! copies the WAL into the file and syncs it. So after a failed sync, no later commit builds on pages that the disk
+//! never got.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, para
 
 use super::record::{Checksum, Record};
 
-/// A WAL that has grown longer is cut back to this once all of it is copied.
+/// A longer WAL is cut back to this length when all of it has been copied.
 const WAL_KEPT_BYTES: i64 = 80 << 20;
-/// Of the file that this version writes.
+/// The format that this version writes.
 pub(super) const FORMAT: i64 = 2;
 pub(super) const PAGE_BYTES: u64 = 16384;
 pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
@@ -23,16 +23,16 @@ pub(super) const TABLES: &str = "CREATE TABLE IF NOT EXISTS record (
      CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
      CREATE TABLE IF NOT EXISTS note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
 
-/// A handle on the file; the writer, the reader and the WAL checkpointer have one each.
+/// A handle on the file. The writer, the reader and the WAL checkpointer have one each.
 pub(super) struct Database {
     pub connection: Connection,
     pub checksum: Checksum,
 }
 
-/// What the file says at opening.
+/// The name and the positions that are stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
-    /// Set at creation, never changed: tells this file from another of the same spool id.
+    /// Random, set at creation and never changed: it tells two files of the same spool id apart.
     pub incarnation: String,
     /// The last record appended, 0 when there was none.
     pub appended: u64,
@@ -42,22 +42,33 @@ pub(super) struct State {
     pub retired: u64,
 }
 
-/// A file that is no spool of this version, or not whole.
+/// The pages in the WAL.
+#[derive(Default)]
+pub(super) struct WalState {
+    /// Bytes in the WAL.
+    pub bytes: u64,
+    /// How many of them are copied into the file.
+    pub copied_bytes: u64,
+}
+
+/// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    #[error("the file does not say {0}")]
+    #[error("the file lacks {0}")]
     Incomplete(&'static str),
     #[error("record {0} is not in the file")]
     Gap(u64),
-    #[error("somebody reads the file, so that its WAL cannot be copied into it: end that sqlite3, backup or the like")]
+    #[error(
+        "another process reads the file, so its WAL cannot be copied into it; end that sqlite3, backup or similar process"
+    )]
     Busy,
     #[error(
-        "SQLite cannot use a WAL here (its journal_mode is `{found}`): the file system has no shared memory for it; set spool.dir to a folder on a local disk"
+        "SQLite cannot use a WAL here (its journal_mode is `{found}`): the file system does not support shared memory; set spool.dir to a folder on a local disk"
     )]
     NoWal { found: String },
-    #[error("the file has spool format {found}, this version reads format {FORMAT}: use the version that wrote it")]
+    #[error("the file has spool format {found}, this version reads format {FORMAT}; use the version that wrote it")]
     Format { found: i64 },
     #[error(
         "the file belongs to the spool `{found}`, not `{wanted}`: set spool.id = \"{found}\", or use another folder"
@@ -65,12 +76,12 @@ pub(super) enum DatabaseError {
     OtherSpool { found: String, wanted: String },
 }
 
-/// SQLite's extended codes of a read that the system refused, or that ended early.
+/// SQLite's extended error codes for a read that failed or ended early.
 const UNREADABLE: [i32; 2] = [rusqlite::ffi::SQLITE_IOERR_READ, rusqlite::ffi::SQLITE_IOERR_SHORT_READ];
 
 impl DatabaseError {
-    /// Whether the file itself is damaged, so that trying again is of no use. A read that fails is of this kind: SQLite
-    /// calls most of them a malformed file too.
+    /// Whether the file itself is damaged, so that a retry does not help. This includes failed reads, most of which
+    /// SQLite reports as a malformed file too.
     pub fn is_damage(&self) -> bool {
         match self {
             DatabaseError::Gap(_) | DatabaseError::Incomplete(_) => true,
@@ -78,7 +89,7 @@ impl DatabaseError {
                 matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
                     || UNREADABLE.contains(&failure.extended_code)
             }
-            // A column holds what was never written there.
+            // A column holds a value that was never written there.
             DatabaseError::Sqlite(cause) => matches!(
                 cause,
                 rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::IntegralValueOutOfRange(..)
@@ -87,7 +98,7 @@ impl DatabaseError {
         }
     }
 
-    /// Whether it may pass by itself: a disk without room or with a fault, a file that somebody holds.
+    /// Whether it may pass by itself: a full disk, a disk fault, a file that another process has locked.
     pub fn may_pass(&self) -> bool {
         match self {
             DatabaseError::Busy => true,
@@ -109,7 +120,7 @@ impl DatabaseError {
 type Result<T> = std::result::Result<T, DatabaseError>;
 
 impl Database {
-    /// Opens or creates the file for writing and brings it to a synced state.
+    /// Opens or creates the file for writing, and syncs it.
     pub fn open_writer(path: &Path, spool_id: &str) -> Result<(Database, State)> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
@@ -120,7 +131,7 @@ impl Database {
         connection.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
         let mut database = Database::configured(connection)?;
         database.connection.execute_batch(TABLES)?;
-        database.take_for(spool_id)?;
+        database.claim(spool_id)?;
         let appended = database.read_state()?.appended;
         match database.noted_last() {
             Some(last) if last > appended => return Err(DatabaseError::Gap(last)),
@@ -134,24 +145,24 @@ impl Database {
 
     /// Opens the existing file for reading and for WAL checkpoints.
     pub fn open(path: &Path) -> Result<Database> {
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let mut database = Database::configured(connection)?;
-        database.keyed()?;
-        Ok(database)
+        Database::open_existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
     }
 
-    /// Opens the existing file for looking only: nothing of it is written, nor is its WAL copied.
+    /// Opens the existing file read-only. Its WAL is not copied either.
     pub fn open_read_only(path: &Path) -> Result<Database> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Database::open_existing(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    }
+
+    fn open_existing(path: &Path, flags: OpenFlags) -> Result<Database> {
         let mut database = Database::configured(Connection::open_with_flags(path, flags)?)?;
-        database.keyed()?;
+        database.load_checksum()?;
         Ok(database)
     }
 
-    /// All that `look` asks for is of one moment, whatever is written meanwhile.
-    pub fn at_one_moment<T>(&self, look: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+    /// Runs `read` in one transaction, so that all its values are of one moment.
+    pub fn snapshot<T>(&self, read: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         self.run("BEGIN", [])?;
-        let found = look(self);
+        let found = read(self);
         self.commit()?;
         found
     }
@@ -171,7 +182,7 @@ impl Database {
         let delivered = self.state::<i64>("delivered")?.unwrap_or(0);
         let last: Option<i64> = self.value("SELECT max(seq) FROM record", [])?;
         let first: Option<i64> = self.value("SELECT min(seq) FROM record", [])?;
-        // Pages of different ages, where a disk has lost some: no record had such a number.
+        // No record ever had such a number: a disk that loses writes leaves pages of different ages.
         if delivered < 0 || first.is_some_and(|first| first < 1) {
             return Err(DatabaseError::Incomplete("the numbers of its records"));
         }
@@ -189,18 +200,11 @@ impl Database {
         })
     }
 
-    /// A last number that a damaged page made up has neither a checksum nor a predecessor.
+    /// Whether the last record is intact or has a predecessor. A number that a damaged page made up has neither.
     fn is_plausible(&self, last: u64) -> Result<bool> {
         let records = self.read(last - 2, usize::MAX)?;
         let (first, last_one) = (records.first(), records.last());
         Ok(first.is_some_and(|record| record.seq == last - 1) || last_one.is_some_and(|record| record.intact))
-    }
-
-    /// Shows that the disk takes commits again, by one that changes nothing.
-    pub fn prove(&self, delivered: u64) -> Result<()> {
-        self.begin()?;
-        self.set_delivered(delivered)?;
-        self.commit()
     }
 
     pub fn state<T: FromSql>(&self, key: &str) -> Result<Option<T>> {
@@ -261,7 +265,7 @@ impl Database {
         self.run("DELETE FROM record WHERE seq <= ?1", [seq as i64])
     }
 
-    /// The records after `seq`, in order, until they amount to `max_bytes` (always at least one, if there is one).
+    /// The records after `after_seq`, in order, until they reach `max_bytes`; at least one, if there is one.
     pub fn read(&self, after_seq: u64, max_bytes: usize) -> Result<Vec<Record>> {
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, appended_at_ms, crc, data FROM record WHERE seq > ?1 ORDER BY seq LIMIT 4096",
@@ -291,7 +295,8 @@ impl Database {
         Ok(self.value(sql, [after_seq as i64]).optional()?)
     }
 
-    /// The last of the `most` records after `seq` before one that was appended at `since_ms` or later; `seq` where there is none.
+    /// Of the `most` records after `seq`, the last one in front of the first that was appended at `since_ms` or later;
+    /// `seq` if there is none.
     pub fn last_before(&self, seq: u64, most: u64, since_ms: i64) -> Result<u64> {
         let sql = "SELECT seq FROM record WHERE seq > ?1 AND seq <= ?2 AND appended_at_ms >= ?3 ORDER BY seq LIMIT 1";
         let end = seq + most;
@@ -299,7 +304,7 @@ impl Database {
         Ok(first.map_or(end, |first| first as u64 - 1))
     }
 
-    /// Bytes of the file that hold something; freed pages are used again and do not count.
+    /// Bytes of the file that are in use. Freed pages do not count, since SQLite uses them again.
     pub fn used_bytes(&self) -> Result<u64> {
         let pages: i64 = self.value("PRAGMA page_count", [])?;
         let free: i64 = self.value("PRAGMA freelist_count", [])?;
@@ -314,20 +319,27 @@ impl Database {
         if busy { Err(DatabaseError::Busy) } else { Ok(()) }
     }
 
-    /// Runs a WAL checkpoint of this mode. Gives the bytes that the WAL holds after it, and how many of them are copied. `NOOP`
-    /// only looks.
-    pub fn checkpoint_wal(&self, mode: &str) -> Result<(u64, u64)> {
+    /// Runs a WAL checkpoint of this mode and returns the state after it. `NOOP` copies nothing.
+    pub fn checkpoint_wal(&self, mode: &str) -> Result<WalState> {
         let mut statement = self
             .connection
             .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
         let (pages, copied): (i64, i64) = statement.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
         let page_bytes = self.page_bytes()?;
-        Ok((pages.max(0) as u64 * page_bytes, copied.max(0) as u64 * page_bytes))
+        Ok(WalState {
+            bytes: pages.max(0) as u64 * page_bytes,
+            copied_bytes: copied.max(0) as u64 * page_bytes,
+        })
     }
 
     pub fn page_bytes(&self) -> Result<u64> {
         Ok(self.value::<i64>("PRAGMA page_size", [])? as u64)
     }
+}
+
+/// The length of a file in bytes; 0 if there is none.
+pub(super) fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What a spool's file says of itself: its format, whose it is, the key of its checksums, how far it goes. It knows no records but
-//! those of a file that it brings to the format of this version.
+//! The head of a spool's file: its format, its spool id, the key of its checksums, its last record. It also converts a
+//! file of an older format; otherwise it knows no records.
 
 use rusqlite::types::Value;
 use tracing::info;
@@ -7,27 +7,27 @@ use tracing::info;
 use super::database::{Database, DatabaseError, FORMAT};
 use super::record::{Checksum, Record};
 
-/// Its checksums need no key.
+/// The format whose checksums have no key.
 const UNKEYED: i64 = 1;
-/// Bytes of records that a change of the format goes through at a time.
+/// Bytes of records that a conversion reads at a time.
 const STEP_BYTES: usize = 1 << 20;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
 
-/// What a file says of itself, beside its records.
+/// Everything in a file except its records.
 pub(super) struct Head {
     pub delivered: u64,
-    /// The last record that it is known to hold, or to have held.
+    /// The last record that the file is known to hold, or to have held.
     pub appended: u64,
     pub state: Vec<(String, Value)>,
     pub notes: Vec<(String, String)>,
 }
 
 impl Database {
-    /// Makes a new file this spool's; an older one must be, and comes to this format.
-    pub fn take_for(&mut self, spool_id: &str) -> Result<()> {
+    /// Initialises a new file for this spool. Checks that an existing file belongs to it, and converts an older format.
+    pub fn claim(&mut self, spool_id: &str) -> Result<()> {
         if self.state::<i64>("format")?.is_none() {
-            // Records without a word of what they are: their page has lost it.
+            // There are records, so the page with the format is lost.
             if self.read_state()?.appended > 0 {
                 return Err(DatabaseError::Incomplete("its format"));
             }
@@ -38,14 +38,14 @@ impl Database {
             let wanted = spool_id.to_owned();
             return Err(DatabaseError::OtherSpool { found, wanted });
         }
-        if self.keyed()? == UNKEYED {
-            self.give_key()?;
+        if self.load_checksum()? == UNKEYED {
+            self.add_key()?;
         }
         Ok(())
     }
 
-    /// Learns how the file's records are told; gives its format.
-    pub fn keyed(&mut self) -> Result<i64> {
+    /// Loads the kind and the key of the file's checksums. Returns the file's format.
+    pub fn load_checksum(&mut self) -> Result<i64> {
         let format = self.state("format")?.ok_or(DatabaseError::Incomplete("its format"))?;
         self.checksum = match format {
             UNKEYED => Checksum::Crc32,
@@ -70,9 +70,10 @@ impl Database {
         self.commit()
     }
 
-    /// Brings a file of format 1 to this one, as a whole: what was intact stays so, and nothing else becomes it.
-    fn give_key(&mut self) -> Result<()> {
-        info!("the spool's file has format 1: each of its records gets a checksum with a key");
+    /// Converts a file of format 1 to this one, in one transaction. A record is intact after it exactly if it was
+    /// before.
+    fn add_key(&mut self) -> Result<()> {
+        info!("the spool's file has format 1 and is converted: each record gets a checksum with a key");
         self.begin()?;
         self.connection
             .execute("INSERT INTO state (key, value) VALUES ('key', randomblob(16))", [])?;
@@ -112,11 +113,11 @@ impl Database {
         let delivered: i64 = self
             .state("delivered")?
             .filter(|delivered| *delivered >= 0)
-            .ok_or(DatabaseError::Incomplete("what is delivered"))?;
+            .ok_or(DatabaseError::Incomplete("its delivered position"))?;
         let _: String = self
             .state("incarnation")?
             .ok_or(DatabaseError::Incomplete("its incarnation"))?;
-        // The tree may say more, as far as it is whole.
+        // The records may go further than the last noted number, if they can be read.
         let counted = self.read_state().map_or(0, |state| state.appended);
         let mut statement = self.connection.prepare("SELECT key, value FROM state")?;
         let state = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -128,7 +129,8 @@ impl Database {
         })
     }
 
-    /// The last record as of the last opening or closing, under a checksum: a changed byte must not make up a number.
+    /// The last record at the last opening or closing, if its checksum is right: a changed byte must not make up a
+    /// number.
     pub fn noted_last(&self) -> Option<u64> {
         let noted: Vec<u8> = self.state("last").ok()??;
         let (last, sum) = noted.split_first_chunk()?;
@@ -136,7 +138,7 @@ impl Database {
         (sum == self.checksum.of(last, 0, b"last").to_le_bytes()).then_some(last)
     }
 
-    /// Notes the last record: where its page is destroyed, nothing else would tell that it was there.
+    /// Notes the last record. If its page is destroyed, only this note shows that it was there.
     pub fn note_last(&self, last: u64) -> Result<()> {
         let sum = self.checksum.of(last, 0, b"last");
         self.set_state("last", [last.to_le_bytes(), sum.to_le_bytes()].concat())

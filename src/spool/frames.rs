@@ -1,7 +1,8 @@
-//! A WAL that is damaged in its middle. SQLite reads one up to the first frame whose checksum is wrong, since after a power cut
-//! nothing behind it was ever synced. But the writer syncs each transaction before it begins the next one: where two whole
-//! ones follow the wrong frame, it was synced, and so were they. Then its checksum is made to fit, and those of all
-//! frames behind it, so that nothing but that page is damaged: that is what a repair is for.
+//! Repairs a WAL that is damaged in its middle. SQLite reads a WAL up to the first frame with a wrong checksum: after a
+//! power cut, nothing behind that frame was synced. But the writer syncs each transaction before it begins the next
+//! one. So if two complete transactions follow the wrong frame, it was synced, and so were they. Then the checksums of
+//! that frame and of all frames behind it are computed again. Only the page in the wrong frame is damaged after that,
+//! and the repair of the file handles it.
 //!
 //! The format is described in SQLite's "WAL-mode File Format".
 
@@ -16,28 +17,28 @@ use super::repair::{quarantine, sync_folder};
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
-/// Transactions behind a wrong frame that show that it was synced: of one alone, the sync may have been under way.
+/// So many complete transactions behind a wrong frame show that it was synced. After one, its sync may not have ended.
 const PROOF: usize = 2;
 
-/// SQLite's checksum, over everything so far.
+/// SQLite's running checksum over the WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sum(u32, u32);
 
-/// A WAL while it is read from its first frame on.
+/// Reads a WAL frame by frame.
 struct Frames<R> {
     file: R,
     header: [u8; HEADER_BYTES],
-    /// The frame that was read last, with its own header.
+    /// The current frame, with its header.
     frame: Vec<u8>,
 }
 
-/// Frames by their place, from 0.
+/// Frames are counted from 0.
 #[derive(Debug, PartialEq, Eq)]
 struct Damage {
     first_wrong: usize,
-    /// The last frame of the last whole transaction.
+    /// The last frame of the last complete transaction.
     last: usize,
-    /// Pages of the database as of then.
+    /// Pages of the database after that transaction.
     pages: u32,
 }
 
@@ -64,7 +65,7 @@ impl Sum {
 }
 
 impl<R: Read> Frames<R> {
-    /// `None` where there is no WAL with a frame.
+    /// Reads the header; `None` if this is no WAL.
     fn open(mut file: R) -> io::Result<Option<Frames<R>>> {
         let mut header = [0; HEADER_BYTES];
         match file.read_exact(&mut header) {
@@ -72,15 +73,15 @@ impl<R: Read> Frames<R> {
             read => read?,
         }
         let page_bytes = number(&header, 8) as usize;
-        let is_one = number(&header, 0) & !1 == MAGIC && (512..=65536).contains(&page_bytes);
-        Ok(is_one.then(|| Frames {
+        let is_wal = number(&header, 0) & !1 == MAGIC && (512..=65536).contains(&page_bytes);
+        Ok(is_wal.then(|| Frames {
             file,
             header,
             frame: vec![0; FRAME_HEADER_BYTES + page_bytes],
         }))
     }
 
-    /// Reads the next frame; false when there is no whole one.
+    /// Reads the next frame; false if there is no complete one.
     fn advance(&mut self) -> io::Result<bool> {
         match self.file.read_exact(&mut self.frame) {
             Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => Ok(false),
@@ -94,29 +95,29 @@ impl<R: Read> Frames<R> {
         sum.over(&self.frame[FRAME_HEADER_BYTES..], big_endian)
     }
 
-    /// Whether the frame is of this WAL and what its checksum says, behind a frame with this one.
+    /// Whether the frame belongs to this WAL and its checksum is right. `before` is the checksum of the previous frame.
     fn is_sound(&self, before: Sum) -> bool {
         self.frame[8..16] == self.header[16..24] && self.sum(before) == Sum::at(&self.frame, 16)
     }
 
-    /// Pages of the database, where the frame ends a transaction; else 0.
+    /// If the frame ends a transaction, the pages of the database after it; otherwise 0.
     fn commits(&self) -> u32 {
         number(&self.frame, 4)
     }
 }
 
-/// Makes a WAL that is damaged in its middle readable to its end. Nobody may have it open.
+/// Makes a WAL that is damaged in its middle readable to its end. No process may have it open.
 ///
 /// # Errors
-/// The operating system's; the WAL is as it was.
-pub(super) fn mend(database: &Path) -> io::Result<()> {
+/// The operating system's. The WAL is then unchanged.
+pub(super) fn repair_wal(database: &Path) -> io::Result<()> {
     let path = database.with_extension("db-wal");
     let open = || Frames::open(BufReader::new(File::open(&path)?));
     let frames = match open() {
         Err(cause) if cause.kind() == ErrorKind::NotFound => None,
         frames => frames?,
     };
-    let Some(damage) = frames.map(find).transpose()?.flatten() else {
+    let Some(damage) = frames.map(find_damage).transpose()?.flatten() else {
         return Ok(());
     };
     let new = database.with_extension("db-wal.new");
@@ -130,12 +131,12 @@ pub(super) fn mend(database: &Path) -> io::Result<()> {
         frame = damage.first_wrong,
         frames = damage.last + 1,
         damaged = %quarantined.display(),
-        "the spool's WAL was damaged in its middle; what stands behind that is read all the same"
+        "the spool's WAL was damaged in its middle; the transactions behind the damage were recovered"
     );
     Ok(())
 }
 
-fn find(mut frames: Frames<impl Read>) -> io::Result<Option<Damage>> {
+fn find_damage(mut frames: Frames<impl Read>) -> io::Result<Option<Damage>> {
     let mut before = Sum::at(&frames.header, 24);
     let (mut first_wrong, mut proof, mut last, mut pages) = (None, 0, 0, 0);
     let mut place = 0;
@@ -147,7 +148,7 @@ fn find(mut frames: Frames<impl Read>) -> io::Result<Option<Damage>> {
             (last, pages) = (place, frames.commits());
             proof += 1;
         }
-        // What the frame says of itself, so that the next one is judged by itself.
+        // The checksum that the frame states, even if it is wrong: so the next frame is checked on its own.
         before = Sum::at(&frames.frame, 16);
         place += 1;
     }
@@ -171,7 +172,7 @@ fn rewrite(mut frames: Frames<impl Read>, damage: &Damage, file: File) -> io::Re
         let sound = frames.is_sound(stored);
         stored = Sum::at(&frames.frame, 16);
         if !sound {
-            // A page that the database has not is left out, and a transaction ends where a sound frame says so.
+            // A page number that the database does not have is left out. A wrong frame does not end a transaction.
             if !(1..=damage.pages).contains(&number(&frames.frame, 0)) {
                 continue;
             }
@@ -205,10 +206,10 @@ mod tests {
     }
 
     fn found(wal: &[u8]) -> Option<Damage> {
-        find(Frames::open(wal).unwrap().expect("a WAL")).unwrap()
+        find_damage(Frames::open(wal).unwrap().expect("a WAL")).unwrap()
     }
 
-    /// The places of the frames that end transactions.
+    /// The numbers of the frames that end transactions.
     fn ends(wal: &[u8]) -> Vec<usize> {
         let mut frames = Frames::open(wal).unwrap().expect("a WAL");
         let mut ends = Vec::new();
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sqlite_has_written_is_sound_however_little_of_it_there_is() {
+    fn a_wal_that_sqlite_has_written_is_sound_at_any_length() {
         let wal = wal();
         for length in (HEADER_BYTES..=wal.len()).step_by(500) {
             assert_eq!(found(&wal[..length]), None, "{length} bytes");
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_is_damage_where_two_transactions_follow_and_else_the_torn_end_of_a_power_cut() {
+    fn a_wrong_byte_is_damage_if_two_transactions_follow_and_otherwise_a_torn_end() {
         let wal = wal();
         let frame_bytes = FRAME_HEADER_BYTES + number(&wal, 8) as usize;
         let ends = ends(&wal);
@@ -239,7 +240,7 @@ mod tests {
             let mut wal = wal.clone();
             wal[at] ^= 0x10;
             let frame = (at - HEADER_BYTES) / frame_bytes;
-            // A wrong checksum in a frame makes the next one wrong, too.
+            // A wrong checksum in a frame makes the next frame wrong too.
             let in_sum = (16..24).contains(&((at - HEADER_BYTES) % frame_bytes));
             let behind = frame + usize::from(in_sum);
             let proof = ends.iter().filter(|end| **end > behind).count();

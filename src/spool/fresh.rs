@@ -1,13 +1,15 @@
-//! The file that a repair writes: with the head of the damaged one, the records that were found, and marks where records
-//! are lost. Until it is complete nobody depends on it, so it is written without a journal and synced at the end.
+//! The new file that a repair writes: the head of the damaged file, the records that were found, and entries that stand
+//! for lost records. Nothing depends on it before it is complete, so it is written without a journal and synced at the
+//! end.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
 
 use super::database::{DatabaseError, PAGE_BYTES, TABLES};
 use super::format::Head;
-use super::pages::Found;
+use super::pages::FoundRecord;
 use super::record::Checksum;
 
 type Result<T> = std::result::Result<T, DatabaseError>;
@@ -18,7 +20,7 @@ pub(super) struct Fresh {
 }
 
 impl Fresh {
-    /// Begins a new file.
+    /// Creates the file.
     pub fn create(path: &Path, head: &Head, checksum: Checksum) -> Result<Fresh> {
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
@@ -35,45 +37,44 @@ impl Fresh {
         Ok(Fresh { connection, checksum })
     }
 
-    /// Takes what was found.
-    pub fn take(&self, found: &Found) -> Result<()> {
+    /// Adds a record, if there is none with its number yet.
+    pub fn insert(&self, found: &FoundRecord) -> Result<()> {
         let sql = "INSERT OR IGNORE INTO record (seq, appended_at_ms, crc, data) VALUES (?1, ?2, ?3, ?4)";
         let values = params![found.seq as i64, found.appended_at_ms, found.sum, found.data];
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(())
     }
 
-    /// Puts a mark in each place behind `delivered` that is still empty, up to the last record that is known to have been
-    /// there, and gives the first and last number of each stretch of them.
-    pub fn complete(self, delivered: u64, appended: u64, now_ms: i64) -> Result<Vec<(u64, u64)>> {
-        let stretches = self.empty_stretches(delivered, appended)?;
-        for seq in stretches.iter().flat_map(|(from, to)| *from..=*to) {
-            let sum = self.checksum.of_lost(seq, now_ms);
-            self.take(&Found {
+    /// Adds an entry for each number after `delivered` that is missing, up to `appended` or the last record if that is
+    /// later. Returns the ranges of these numbers.
+    pub fn complete(self, delivered: u64, appended: u64, now_ms: i64) -> Result<Vec<RangeInclusive<u64>>> {
+        let lost = self.missing(delivered, appended)?;
+        for seq in lost.iter().cloned().flatten() {
+            self.insert(&FoundRecord {
                 seq,
                 appended_at_ms: now_ms,
-                sum,
+                sum: self.checksum.of_lost(seq, now_ms),
                 data: Vec::new(),
             })?;
         }
         self.connection.execute_batch("COMMIT")?;
-        Ok(stretches)
+        Ok(lost)
     }
 
-    fn empty_stretches(&self, delivered: u64, last: u64) -> Result<Vec<(u64, u64)>> {
+    fn missing(&self, delivered: u64, appended: u64) -> Result<Vec<RangeInclusive<u64>>> {
         let mut statement = self.connection.prepare("SELECT seq FROM record ORDER BY seq")?;
         let mut rows = statement.query([])?;
-        let (mut next, mut stretches) = (delivered + 1, Vec::new());
+        let (mut next, mut missing) = (delivered + 1, Vec::new());
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(0)? as u64;
             if seq > next {
-                stretches.push((next, seq - 1));
+                missing.push(next..=seq - 1);
             }
             next = seq + 1;
         }
-        if next <= last {
-            stretches.push((next, last));
+        if next <= appended {
+            missing.push(next..=appended);
         }
-        Ok(stretches)
+        Ok(missing)
     }
 }

@@ -1,17 +1,17 @@
-//! What one commit writes, and whom it has to tell. It knows neither the file nor the threads.
+//! The group of one group commit: what it writes, and who waits for it. It knows neither the file nor the threads.
 
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::queue::{AppendError, LaneQueue};
-use super::shared::Progress;
+use super::shared::DeliveryUpdate;
 
-/// What goes into one commit.
+/// The work of one commit.
 #[derive(Default)]
 pub(super) struct Group {
     pub appends: Vec<(Arc<LaneQueue>, Vec<Vec<u8>>)>,
-    pub progress: Option<Progress>,
+    pub delivery: Option<DeliveryUpdate>,
     pub syncs: Vec<oneshot::Sender<Result<(), AppendError>>>,
     pub close: bool,
     pub damage: Option<String>,
@@ -26,18 +26,21 @@ impl Group {
         self.appends.iter().flat_map(|(_, records)| records).map(Vec::len).sum()
     }
 
-    /// How much there is to write.
-    pub fn work(&self) -> usize {
-        self.records() + usize::from(self.progress.is_some()) + self.syncs.len()
+    /// Whether there is something to write.
+    pub fn has_work(&self) -> bool {
+        !self.appends.is_empty() || self.delivery.is_some() || !self.syncs.is_empty()
     }
 
-    /// Tells everyone, where `last` is the last sequence number of the group. Who has gone away needs no answer.
-    pub fn acknowledge(self, last: u64) {
-        let mut first = last + 1 - self.records() as u64;
+    /// Completes everything that waits for this commit. `last` is the sequence number of the last record of the group,
+    /// or the error of the commit.
+    pub fn complete(self, last: Result<u64, AppendError>) {
+        let records = self.records() as u64;
+        let mut first = last.map(|last| last + 1 - records);
         for (lane, records) in self.appends {
-            lane.tell(records.len(), Ok(first));
-            first += records.len() as u64;
+            lane.complete(records.len(), first);
+            first = first.map(|first| first + records.len() as u64);
         }
-        self.syncs.into_iter().for_each(|done| _ = done.send(Ok(())));
+        // A caller that is no longer there needs no answer.
+        self.syncs.into_iter().for_each(|done| _ = done.send(last.map(drop)));
     }
 }

@@ -1,24 +1,24 @@
-//! A look into a spool from outside, whether a bridge has it open or not: without its lock, without writing, and with
-//! short reads only, since a long one would keep the WAL from being copied. It knows no callbacks.
+//! Reads a spool from outside, whether a bridge has it open or not. It takes no lock, writes nothing, and makes short
+//! reads only, since a long one would keep the WAL from being copied. It knows no callbacks.
 
 use std::path::{Path, PathBuf};
 
 use super::FILE;
-use super::database::{Database, DatabaseError};
+use super::database::{Database, DatabaseError, file_bytes};
 use super::record::Record;
 
-/// The file cannot be looked into.
+/// Why a spool cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// There is none.
+    /// There is no file.
     #[error("there is no spool at {0}: is spool.dir the bridge's folder?")]
     NotThere(PathBuf),
-    /// It cannot be read, here or at all.
+    /// This user cannot read the file, or nobody can.
     #[error("cannot read the spool {path}: {cause}; is this the bridge's user?")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// SQLite's words.
+        /// The error of SQLite.
         cause: String,
     },
 }
@@ -28,27 +28,27 @@ pub enum InspectError {
 pub struct Overview {
     /// `<id>.<incarnation>`.
     pub name: String,
-    /// The file's version.
+    /// The version of the file's format.
     pub format: i64,
     /// The last record.
     pub appended: u64,
-    /// Every record up to here is delivered, as far as it was written down.
+    /// Every record up to here is delivered, by the last delivery update that was written.
     pub delivered: u64,
     /// Every record up to here is deleted.
     pub retired: u64,
     /// When the first undelivered record was appended, in Unix milliseconds.
     pub oldest_undelivered_ms: Option<i64>,
-    /// Bytes of the file that hold something; `spool.max_bytes` is about them.
+    /// Bytes of the file that are in use, which `spool.max_bytes` limits.
     pub used_bytes: u64,
-    /// The file's length in bytes; what is free in it is used again.
+    /// The file's length in bytes, with the free pages, which SQLite uses again.
     pub file_bytes: u64,
     /// The WAL's length in bytes.
     pub wal_bytes: u64,
-    /// What the forwarder left, by key.
+    /// The forwarder's notes, by key.
     pub notes: Vec<(String, String)>,
 }
 
-/// A handle for looking.
+/// A read-only handle on a spool.
 pub struct Inspector {
     path: PathBuf,
     database: Database,
@@ -58,7 +58,7 @@ impl Inspector {
     /// Opens the spool of this folder.
     ///
     /// # Errors
-    /// [`InspectError`] when there is none, or this user may not read it.
+    /// [`InspectError`] if there is no spool, or it cannot be read.
     pub fn open(dir: &Path) -> Result<Inspector, InspectError> {
         let path = dir.join(FILE);
         if !path.exists() {
@@ -68,13 +68,12 @@ impl Inspector {
         Ok(Inspector { path, database })
     }
 
-    /// What there is now.
+    /// The state at this moment.
     ///
     /// # Errors
     /// [`InspectError::Unreadable`].
     pub fn overview(&self) -> Result<Overview, InspectError> {
-        let length = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-        let look = |database: &Database| {
+        let read = |database: &Database| {
             let state = database.read_state()?;
             let id: String = database.state("spool_id")?.unwrap_or_default();
             Ok(Overview {
@@ -85,17 +84,17 @@ impl Inspector {
                 delivered: state.delivered,
                 retired: state.retired,
                 used_bytes: database.used_bytes()?,
-                file_bytes: length(&self.path),
-                wal_bytes: length(&self.path.with_extension("db-wal")),
+                file_bytes: file_bytes(&self.path),
+                wal_bytes: file_bytes(&self.path.with_extension("db-wal")),
                 notes: database.notes()?,
             })
         };
         self.database
-            .at_one_moment(look)
+            .snapshot(read)
             .map_err(|cause| unreadable(&self.path, &cause))
     }
 
-    /// The records after `after_seq`, in order, about `max_bytes` of them; none where there are none.
+    /// The records after `after_seq`, in order, up to about `max_bytes`. Empty if there are none.
     ///
     /// # Errors
     /// [`InspectError::Unreadable`].
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looking_sees_what_is_only_in_the_wal_and_changes_no_byte() {
+    fn an_inspection_sees_what_is_only_in_the_wal_and_changes_no_byte() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         assert!(matches!(Inspector::open(folder.path()), Err(InspectError::NotThere(_))));
@@ -143,9 +142,9 @@ mod tests {
             records.iter().map(|record| record.data.as_ref()).collect::<Vec<_>>(),
             [&b"two"[..], b"three"]
         );
-        // Left like by a kill: the writer's handle never ends, the looker's does.
+        // The writer's handle stays open, so that only the inspector's is closed.
         drop(inspector);
-        assert!(bytes() == before, "looking wrote something");
+        assert!(bytes() == before, "the inspection wrote something");
         assert_eq!(database.read(0, usize::MAX).unwrap().len(), 3);
     }
 }

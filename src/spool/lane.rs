@@ -1,47 +1,45 @@
-//! The appender of one worker thread. A record goes into the lane's queue, from which the writer takes everything there is
-//! when it begins a commit; after the commit, one wake-up tells the lane, and the lane tells the requests of its own
-//! thread. So the hand-off between threads, the dear part of an append, is paid once for each commit and not for each
-//! record. It knows nothing of what is appended.
+//! The appender of one worker thread. `append` puts a record into the lane's queue. When the writer begins a commit, it
+//! takes everything from the queue. After the commit it wakes the lane once, and the lane completes the requests of its
+//! own thread. So the hand-off between threads, the expensive part of an append, is paid once for each commit and not
+//! once for each record. A lane does not know what the records contain.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
-use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::confirmed::Release;
 use super::queue::{AppendError, LaneQueue, Outcome};
 use super::shared::Shared;
 
-/// Makes [`Lane`]s; goes to every worker thread.
+/// The timer ticks so often per `commit_timeout_ms`.
+const TICKS_PER_TIMEOUT: u32 = 4;
+
+/// Makes [`Lane`]s. Every worker thread has a clone.
 #[derive(Clone)]
-pub struct Appender {
-    pub(super) shared: Arc<Shared>,
-    pub(super) max_pending_bytes: usize,
-    pub(super) commit_timeout: Duration,
-}
+pub struct Appender(pub(super) Arc<Shared>);
 
 impl Appender {
-    /// A lane for the calling thread, on which tokio's `spawn_local` must work when it is used (as in each actix worker).
+    /// A lane for the calling thread. tokio's `spawn_local` must work there when the lane is used, as in each actix
+    /// worker.
     pub fn lane(&self) -> Lane {
         Lane(Rc::new(Inner {
-            appender: self.clone(),
-            queue: self.shared.open_lane(),
-            slots: RefCell::default(),
+            shared: Arc::clone(&self.0),
+            queue: self.0.open_lane(),
+            appends: RefCell::default(),
             held: RefCell::default(),
-            driven: Cell::new(false),
+            has_driver: Cell::new(false),
         }))
     }
 
-    /// Why callbacks should go to another replica where there is one, as a word and in a sentence: the health's reason, or that what an
-    /// earlier process left on its way is being looked for.
+    /// Why callbacks should go to another replica, if there is one: the reason as a label and as a sentence. It is the
+    /// health's reason, the shutdown, or the search for what an earlier process had in flight.
     pub fn unready(&self) -> Option<(&'static str, String)> {
-        self.shared.unready()
+        self.0.unready()
     }
 }
 
@@ -50,185 +48,147 @@ impl Appender {
 pub struct Lane(Rc<Inner>);
 
 struct Inner {
-    appender: Appender,
+    shared: Arc<Shared>,
     queue: Arc<LaneQueue>,
-    /// Those who wait, in the order of their records.
-    slots: RefCell<VecDeque<Rc<Slot<Outcome>>>>,
-    /// Those who wait for the confirmation of their durable records, by sequence number.
+    /// In the order of their records.
+    appends: RefCell<VecDeque<Append>>,
+    /// By sequence number.
     held: RefCell<BTreeMap<u64, Held>>,
-    driven: Cell<bool>,
+    has_driver: Cell<bool>,
 }
 
-/// What comes of one record, and who waits for it.
-struct Slot<T> {
-    outcome: Cell<Option<T>>,
-    waker: Cell<Option<Waker>>,
-    /// Ends of quarters of the time-out that it has seen.
-    age: Cell<u8>,
+/// A record whose caller waits for the sync.
+struct Append {
+    /// `None` once the caller has timed out.
+    done: Option<oneshot::Sender<Outcome>>,
+    /// Ticks of the timer since the call.
+    ticks: u32,
 }
 
-/// One answer that waits for its confirmation, until then at most.
+/// An answer to a durable record that waits for its confirmation.
 struct Held {
-    slot: Rc<Slot<Release>>,
+    done: oneshot::Sender<Release>,
+    /// When it stops waiting.
     until: Instant,
 }
 
 impl Lane {
     /// [`Appender::unready`].
     pub fn unready(&self) -> Option<(&'static str, String)> {
-        self.0.appender.unready()
+        self.0.shared.unready()
     }
 
-    /// Appends one record and waits until it is durable; gives its sequence number. The record is appended whether
-    /// or not the future is polled to its end. In one lane, records are appended in the order of the calls.
+    /// Appends one record, waits until it is durable and returns its sequence number. In one lane, records are appended
+    /// in the order of the calls. Dropping the future does not undo the append.
     ///
     /// # Errors
-    /// [`AppendError`]; the caller must not acknowledge.
+    /// [`AppendError`]: the caller must not acknowledge.
     pub async fn append(&self, record: Vec<u8>) -> Result<u64, AppendError> {
-        let Inner {
-            appender,
-            queue,
-            slots,
-            driven,
-            ..
-        } = &*self.0;
-        if !appender.shared.is_accepting() {
-            return Err(appender.shared.why_not());
+        let inner = &*self.0;
+        if !inner.shared.is_accepting() {
+            return Err(inner.shared.append_error());
         }
-        queue.push(record, appender.max_pending_bytes)?;
-        let slot = Rc::new(Slot::new());
-        slots.borrow_mut().push_back(Rc::clone(&slot));
-        if !driven.replace(true) {
+        inner.queue.push(record, inner.shared.max_pending_bytes)?;
+        let (done, outcome) = oneshot::channel();
+        let done = Some(done);
+        inner.appends.borrow_mut().push_back(Append { done, ticks: 0 });
+        if !inner.has_driver.replace(true) {
             tokio::task::spawn_local(drive(Rc::downgrade(&self.0)));
         }
-        appender.shared.wake_writer();
-        slot.wait().await
+        inner.shared.writer.wake();
+        outcome.await.expect("every append gets an outcome")
     }
 
-    /// Waits until a record of this lane, which is durable, is confirmed; not longer than the time for that, nor while confirmations are
-    /// slow. At once where no answer waits.
+    /// Waits until a durable record of this lane is confirmed. The wait ends after `hold`, or when confirmations are
+    /// slow. If answers do not wait for Kafka, it returns at once.
     pub async fn confirmed(&self, seq: u64) -> Release {
-        let Inner {
-            appender, queue, held, ..
-        } = &*self.0;
-        let confirmed = &appender.shared.confirmed;
-        let Some(limit) = confirmed.limit() else {
+        let (inner, confirmed) = (&*self.0, &self.0.shared.confirmed);
+        let Some(limit) = confirmed.limit else {
             return Release::Confirmed;
         };
         if let Some(release) = confirmed.release(seq) {
             return release;
         }
-        let slot = Rc::new(Slot::new());
-        let wait = Held {
-            slot: Rc::clone(&slot),
-            until: Instant::now() + limit,
-        };
-        held.borrow_mut().insert(seq, wait);
-        queue.holds.store(true, Ordering::SeqCst);
-        // Looked at again after the flag is up; and the driver learns of the time to wake at.
+        let (done, released) = oneshot::channel();
+        let until = Instant::now() + limit;
+        inner.held.borrow_mut().insert(seq, Held { done, until });
+        inner.queue.has_held.store(true, Ordering::SeqCst);
+        // A confirmation may have come before the flag was set, so this checks again.
         if let Some(release) = confirmed.release(seq) {
-            held.borrow_mut().remove(&seq);
+            inner.held.borrow_mut().remove(&seq);
             return release;
         }
-        if held.borrow().len() == 1 {
-            queue.told.notify_one();
+        if inner.held.borrow().len() == 1 {
+            // The driver must learn when this answer stops waiting.
+            inner.queue.notify.notify_one();
         }
-        slot.wait().await
+        released.await.expect("every held answer is released")
     }
 }
 
-/// Brings outcomes from the writer, and confirmations, to those who wait, for as long as there is a lane.
-async fn drive(lane: std::rc::Weak<Inner>) {
-    let mut quarter_ends = Instant::now();
+/// Completes the waiting calls of a lane with the writer's outcomes and with confirmations, until the lane is dropped.
+async fn drive(lane: Weak<Inner>) {
+    let mut tick_at = Instant::now();
     while let Some(inner) = lane.upgrade() {
         let now = Instant::now();
-        if now >= quarter_ends {
-            inner.grow_older();
-            quarter_ends = now + inner.appender.commit_timeout / 4;
+        if now >= tick_at {
+            inner.tick();
+            tick_at = now + inner.shared.commit_timeout / TICKS_PER_TIMEOUT;
         }
-        let next = inner.release_held(now).map_or(quarter_ends, |at| at.min(quarter_ends));
+        let next = inner.release_held(now).map_or(tick_at, |at| at.min(tick_at));
         let queue = Arc::clone(&inner.queue);
         drop(inner);
-        let told = tokio::time::timeout_at(next, queue.told.notified()).await;
-        if let (Ok(()), Some(inner)) = (told, lane.upgrade()) {
-            inner.settle();
+        let notified = tokio::time::timeout_at(next, queue.notify.notified()).await;
+        if let (Ok(()), Some(inner)) = (notified, lane.upgrade()) {
+            inner.complete_appends();
         }
     }
 }
 
 impl Inner {
-    fn settle(&self) {
-        let mut slots = self.slots.borrow_mut();
+    fn complete_appends(&self) {
+        let mut appends = self.appends.borrow_mut();
         for (count, outcome) in self.queue.outcomes() {
-            for (index, slot) in (0..).zip(slots.drain(..count)) {
-                slot.settle(outcome.map(|first| first + index));
+            for (index, append) in (0..).zip(appends.drain(..count)) {
+                let outcome = outcome.map(|first| first + index);
+                append.done.map(|done| done.send(outcome));
             }
         }
     }
 
-    /// Lets everyone go who waited for nothing but a confirmation and need not any longer; gives the time at which the next must.
+    /// Releases the held answers that need not wait any longer. Returns when the next one stops waiting.
     fn release_held(&self, now: Instant) -> Option<Instant> {
-        let shared = &self.appender.shared;
+        let shared = &self.shared;
         let mut held = self.held.borrow_mut();
         let confirmed = shared.confirmed.position();
-        let overdue = held.iter().any(|(seq, wait)| wait.until <= now && *seq > confirmed);
+        let overdue = |(seq, answer): (&u64, &Held)| answer.until <= now && *seq > confirmed;
+        let overdue = held.iter().any(overdue);
         if overdue {
             shared.confirmed.open();
         }
-        let mut next: Option<Instant> = None;
-        held.retain(|seq, wait| {
-            let is_due = || (wait.until <= now).then_some(Release::Early);
-            let release = shared.confirmed.release(*seq).or_else(is_due);
-            if let Some(release) = release {
-                wait.slot.settle(release);
-            } else {
-                next = Some(next.map_or(wait.until, |at| at.min(wait.until)));
-            }
-            release.is_none()
-        });
-        self.queue.holds.store(!held.is_empty(), Ordering::SeqCst);
-        drop(held);
+        let release = |(seq, answer): (&u64, &Held)| {
+            let is_due = || (answer.until <= now).then_some(Release::Early);
+            Some((*seq, shared.confirmed.release(*seq).or_else(is_due)?))
+        };
+        let released: Vec<_> = held.iter().filter_map(release).collect();
+        for (seq, release) in released {
+            held.remove(&seq).map(|answer| answer.done.send(release));
+        }
+        self.queue.has_held.store(!held.is_empty(), Ordering::SeqCst);
         if overdue {
-            shared.tell_held();
+            shared.notify_held();
         }
-        next
+        held.values().map(|answer| answer.until).min()
     }
 
-    /// Whoever is there for the fourth quarter's end waits no longer, after three to four quarters of the time-out; the writer still tells of the record later.
-    fn grow_older(&self) {
-        for slot in self.slots.borrow().iter() {
-            slot.age.set(slot.age.get().saturating_add(1));
-            if slot.age.get() == 4 {
-                slot.settle(Err(AppendError::TimedOut));
+    /// Times out the callers at their fourth tick, after 75 to 100 % of the time-out. Their appends stay in the queue,
+    /// since the writer still reports an outcome for the records.
+    fn tick(&self) {
+        for append in self.appends.borrow_mut().iter_mut() {
+            append.ticks += 1;
+            if append.ticks == TICKS_PER_TIMEOUT {
+                append.done.take().map(|done| done.send(Err(AppendError::TimedOut)));
             }
         }
-    }
-}
-
-impl<T: Copy> Slot<T> {
-    fn new() -> Slot<T> {
-        Slot {
-            outcome: Cell::new(None),
-            waker: Cell::new(None),
-            age: Cell::new(0),
-        }
-    }
-
-    fn settle(&self, outcome: T) {
-        self.outcome.set(Some(outcome));
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    async fn wait(&self) -> T {
-        poll_fn(|context| match self.outcome.get() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.waker.set(Some(context.waker().clone()));
-                Poll::Pending
-            }
-        })
-        .await
     }
 }

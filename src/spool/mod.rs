@@ -1,8 +1,8 @@
-//! The spool: opaque records, made durable in the order of their sequence numbers, kept until they are delivered.
+//! The spool: opaque records, made durable in the order of their sequence numbers and kept until they are delivered.
 //!
-//! One SQLite file in a folder of its own, one writer thread with group commit, one reader, one WAL checkpointer.
-//! [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`; what is retired is deleted, at
-//! once after delivery or, with [`Keep`], some time later.
+//! It is one SQLite file in a folder of its own, with one writer thread (group commit), one reader and one WAL
+//! checkpointer. [`Lane::append`] returns after the sync. Positions: `appended >= delivered >= retired`. Records up to
+//! `retired` are deleted: at once after delivery or, with [`Keep`], some time later.
 //! It knows no callbacks, no Avro, no Kafka, no HTTP.
 
 mod confirmed;
@@ -60,30 +60,31 @@ pub const FILE: &str = "spool.db";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// A folder for this spool alone, on a disk that honours syncs.
+    /// A folder for this spool alone, on a disk that honours fsync.
     pub dir: PathBuf,
     /// Names this bridge in `imbridge-spool` and stays with the folder: `[A-Za-z0-9_-]`, 64 characters at most.
     pub id: String,
-    /// Bytes of the file in use from which nothing more is accepted.
+    /// When so many bytes of the file are in use, nothing more is accepted.
     pub max_bytes: u64,
-    /// Bytes of the disk to leave free: below it nothing more is accepted, so that what is there can still be delivered.
+    /// When fewer bytes of the disk are free, nothing more is accepted, so that there is room to deliver the rest.
     pub min_free_bytes: u64,
     /// Bytes that may wait for the disk in one worker thread.
     pub max_pending_bytes: usize,
-    /// Milliseconds that a commit may take before its callers are told that it failed.
+    /// Milliseconds that a commit may take before its callers get an error.
     pub commit_timeout_ms: u64,
-    /// How long to keep what is delivered; without it, it is deleted at once. Not a key of the file.
+    /// How long to keep delivered records; `None`: they are deleted at once. Not a key of the file.
     #[serde(skip)]
     pub keep: Option<Keep>,
-    /// How long an answer may wait for its confirmation; without it, none does. Not a key of this table.
+    /// How long an answer may wait for its confirmation; `None`: answers do not wait. Not a key of this table.
     #[serde(skip)]
     pub hold: Option<Duration>,
 }
 
-/// How much of what is delivered stays readable, for as long as there is room: see the writer.
+/// How many delivered records stay readable, as long as there is room (see the writer). A record is deleted when it
+/// exceeds one of the two limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// Milliseconds before the first record that is not delivered, or before now where there is none.
+    /// Milliseconds before the first record that is not delivered; before now if there is none.
     pub ms: i64,
     /// Records.
     pub records: u64,
@@ -105,7 +106,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first key with a wrong value, and what is allowed; `None` if there is none.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let id_ok = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.id.is_empty() || self.id.len() > 64 || !self.id.bytes().all(id_ok) {
@@ -121,10 +122,9 @@ impl Config {
     }
 }
 
-/// A spool. Dropping it without [`Spool::close`] is a crash, which it survives.
+/// A spool. Dropping it without [`Spool::close`] is like a crash, and loses no record.
 pub struct Spool {
     path: PathBuf,
-    config: Config,
     jobs: Sender<Job>,
     shared: Arc<Shared>,
     pulse: Pulse,
@@ -134,10 +134,10 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens or creates the spool, alone in its folder, with one attempt, and starts its threads.
+    /// Locks the folder, opens or creates the spool with one attempt, and starts its threads.
     ///
     /// # Errors
-    /// [`OpenError`], which says what to do.
+    /// [`OpenError`], whose text says what to do.
     pub fn open(config: &Config, metrics: Metrics) -> Result<Spool, OpenError> {
         let (spool, opening) = Spool::launch(config, metrics, false)?;
         match opening.wait() {
@@ -149,11 +149,11 @@ impl Spool {
         }
     }
 
-    /// Takes the folder and returns at once: the file is opened, and repaired where it must be, while the appender says why
-    /// nothing is accepted yet. What waiting can mend, like a full disk, is waited for.
+    /// Locks the folder and returns. The writer's thread then opens the file, and repairs it if necessary. Until it is
+    /// open, the appender reports why nothing is accepted. Errors that may pass, like a full disk, are retried.
     ///
     /// # Errors
-    /// [`OpenError`] when the folder is not to be had; [`Opening::wait`] has the file's.
+    /// [`OpenError`] if the folder cannot be used. [`Opening::wait`] returns the errors of the file.
     pub fn start(config: &Config, metrics: Metrics) -> Result<(Spool, Opening), OpenError> {
         Spool::launch(config, metrics, true)
     }
@@ -161,10 +161,7 @@ impl Spool {
     fn launch(config: &Config, metrics: Metrics, patient: bool) -> Result<(Spool, Opening), OpenError> {
         let lock = opening::lock(&config.dir)?;
         let path = config.dir.join(FILE);
-        let shared = Arc::new(Shared::new(
-            Duration::from_millis(config.commit_timeout_ms),
-            config.hold,
-        ));
+        let shared = Arc::new(Shared::new(config));
         let (jobs, receiver) = mpsc::channel();
         let (opened, opening) = mpsc::channel();
         let writer = Writer {
@@ -175,23 +172,23 @@ impl Spool {
             jobs: receiver,
             shared: shared.clone(),
             metrics: metrics.clone(),
-            judged_at: Instant::now(),
-            unjudged_bytes: 0,
+            room_checked_at: Instant::now(),
+            unchecked_bytes: 0,
             damage: None,
         };
         let checkpointer = WalCheckpointer {
             path: path.clone(),
             handle: shared.open_handle(),
             failures: 0,
-            stall: stall::Stall::default(),
+            stall: Default::default(),
             pin: Default::default(),
+            logged_pin: Duration::ZERO,
             shared: shared.clone(),
             metrics,
         };
         let pulse = Pulse::default();
         let spool = Spool {
             path,
-            config: config.clone(),
             jobs,
             shared,
             writer: spawn("spool-writer", &pulse, move || writer.run(opened, patient)),
@@ -207,29 +204,25 @@ impl Spool {
         self.reader().name()
     }
 
-    /// The bridge is about to end: callbacks should go elsewhere, and a first opening that is under way ends as soon as may be.
+    /// Announces that the bridge is about to end: [`Appender::unready`] reports it, and a first opening is cancelled.
     pub fn leave(&self) {
         self.shared.leaving.store(true, Ordering::SeqCst);
         if self.shared.name.get().is_none() {
-            self.shared.give_over();
+            self.shared.cancel_opening();
         }
     }
 
-    /// Whether its threads are there.
+    /// Reports whether its threads are alive.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
 
-    /// For the threads that append.
+    /// The appender, for the worker threads.
     pub fn appender(&self) -> Appender {
-        Appender {
-            shared: self.shared.clone(),
-            max_pending_bytes: self.config.max_pending_bytes,
-            commit_timeout: Duration::from_millis(self.config.commit_timeout_ms),
-        }
+        Appender(self.shared.clone())
     }
 
-    /// For the one thread that forwards.
+    /// The reader, for the one thread that forwards.
     pub fn reader(&self) -> Reader {
         Reader {
             path: self.path.clone(),
@@ -239,13 +232,13 @@ impl Spool {
         }
     }
 
-    /// Writes down what was reported and ends the threads.
+    /// Writes the last delivery update and ends the threads.
     pub fn close(self) {
-        self.shared.give_over();
+        self.shared.cancel_opening();
         self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.wake_reader();
+        self.shared.reader.wake();
         self.jobs.send(Job::Close).ok();
-        self.shared.wake_writer();
+        self.shared.writer.wake();
         self.writer.join().expect("the spool's writer does not panic");
         self.checkpointer.thread().unpark();
         self.checkpointer.join().expect("the WAL checkpointer does not panic");

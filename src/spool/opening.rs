@@ -1,5 +1,5 @@
-//! The way to an open spool: its folder, which it has alone, then its file, which is opened, brought to this version's format,
-//! repaired. What may pass by itself - no room on the disk, a fault of it, somebody's read - is waited for.
+//! Opens a spool: locks the folder, opens the file, converts it to this version's format and repairs it. Errors that
+//! may pass - a full disk, a disk fault, another process's read - are retried.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -10,45 +10,45 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 use tracing::warn;
 
-use super::database::{Database, DatabaseError, State};
+use super::database::{Database, DatabaseError, State, file_bytes};
 use super::frames;
 use super::repair::{RepairError, repair, sync_folder};
 use super::shared::Health;
 use super::writer::Writer;
 use crate::lifecycle::Backoff;
 
-/// Between two attempts to open a file.
-const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
-/// Of failed attempts, the first is logged, and then about one a minute.
+/// The least and the longest wait between two attempts to open the file.
+const RETRY_WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
+/// Of failed attempts, every 15th is logged: the first one, and then about one a minute.
 const LOGGED_EVERY: u64 = 15;
-/// A disk with less has no room for the files that SQLite makes beside the spool's.
+/// With less on the disk, SQLite cannot create its files beside the spool's.
 const NO_ROOM_BYTES: u64 = 1 << 20;
 
 /// The first opening of a spool's file, on the writer's thread.
 pub struct Opening(pub(super) Receiver<Result<u64, OpenError>>);
 
 impl Opening {
-    /// Blocks until the file is open; gives the last record that it held already.
+    /// Blocks until the file is open. Returns the number of its last record.
     ///
     /// # Errors
-    /// What waiting cannot mend, or [`OpenError::Abandoned`].
+    /// An error that a retry does not solve, or [`OpenError::Cancelled`].
     pub fn wait(&self) -> Result<u64, OpenError> {
-        self.0.recv().unwrap_or(Err(OpenError::Abandoned))
+        self.0.recv().unwrap_or(Err(OpenError::Cancelled))
     }
 }
 
 /// Why the spool could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder or the lock file cannot be made or opened.
+    /// The folder or the lock file cannot be created or opened.
     #[error("cannot use the spool folder {path}: {cause}; make it writable for this user or set spool.dir")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// The operating system's words.
+        /// The operating system's error.
         cause: std::io::Error,
     },
-    /// Another process has it.
+    /// Another process has locked the folder.
     #[error(
         "the spool {path} is in use by another process; two bridges must not share a spool: stop the other one or set another spool.dir"
     )]
@@ -56,9 +56,9 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// The file is damaged where it cannot be repaired.
+    /// The file is damaged and cannot be repaired.
     #[error(
-        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, for what it holds is not delivered, and set another spool.dir or move the folder away to begin with an empty spool"
+        "the spool {path} is damaged ({cause}) and cannot be repaired: {repair}; keep the folder, since its records are not delivered; to begin with an empty spool, set another spool.dir or move the folder away"
     )]
     Damaged {
         /// The file.
@@ -68,57 +68,57 @@ pub enum OpenError {
         /// Why it is not repaired.
         repair: String,
     },
-    /// The database cannot be used, is of another version, or another spool's.
+    /// The database cannot be used, has another version, or belongs to another spool.
     #[error("cannot open the spool {path}: {cause}")]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite or the spool's own check says.
+        /// The error of SQLite, or of the spool's own check.
         cause: String,
-        /// Whether another attempt may go well, later.
+        /// Whether a later attempt may succeed.
         may_pass: bool,
     },
-    /// Nobody waits for it any longer.
-    #[error("the spool was not open yet when it was closed")]
-    Abandoned,
+    /// The spool was closed before its file was open.
+    #[error("the spool was closed before its file was open")]
+    Cancelled,
 }
 
 impl Writer {
-    /// Opens the file for the first time; where `patient`, until it succeeds or waiting is of no use. Gives the last record.
+    /// Opens the file for the first time. If `patient`, it retries errors that may pass. Returns the last record's
+    /// number.
     pub fn open(&mut self, patient: bool) -> Result<u64, OpenError> {
-        let wal = std::fs::metadata(self.path.with_extension("db-wal"));
-        let wal_mib = wal.map_or(0, |wal| wal.len() >> 20);
-        let text = format!("the file is being opened, and a WAL of {wal_mib} MiB copied into it");
+        let wal_mib = file_bytes(&self.path.with_extension("db-wal")) >> 20;
+        let text = format!("the file is being opened, and its WAL of {wal_mib} MiB is being copied into it");
         self.shared.set_health(Health::Opening(text));
-        let (mut again, mut failures) = (Backoff::new(AGAIN[0], AGAIN[1]), 0u64);
+        let (mut backoff, mut failures) = (Backoff::new(RETRY_WAITS[0], RETRY_WAITS[1]), 0u64);
         let (database, state) = loop {
             let cause = match self.open_or_repair() {
                 Err(cause @ OpenError::Database { may_pass: true, .. }) if patient => cause,
                 outcome => break outcome?,
             };
             if failures.is_multiple_of(LOGGED_EVERY) {
-                warn!(%cause, "the spool is not open yet; it is tried again and again, and nothing is acknowledged meanwhile");
+                warn!(%cause, "the spool could not be opened; this is retried, and nothing is acknowledged meanwhile");
             }
             failures += 1;
             self.shared.set_health(Health::Opening(cause.to_string()));
-            let given_over = || self.shared.given_over.load(Ordering::SeqCst).then_some(());
-            if self.shared.wait_as_writer(again.wait(), given_over).is_some() {
-                return Err(OpenError::Abandoned);
+            let cancelled = || self.shared.opening_cancelled.load(Ordering::SeqCst).then_some(());
+            if self.shared.writer.wait(backoff.wait(), cancelled).is_some() {
+                return Err(OpenError::Cancelled);
             }
         };
         self.shared
-            .begin_at(format!("{}.{}", self.config.id, state.incarnation), &state);
+            .set_opened(format!("{}.{}", self.config.id, state.incarnation), &state);
         self.metrics
             .max_bytes
             .set(self.config.max_bytes.min(i64::MAX as u64) as i64);
         if let Ok(used_bytes) = database.used_bytes() {
-            self.judge_room(used_bytes);
+            self.check_room(used_bytes);
         }
         (self.database, self.incarnation) = (Some(database), state.incarnation);
         Ok(state.appended)
     }
 
-    /// Opens the file, and puts a whole one in its place first where it is damaged.
+    /// Opens the file. If it is damaged, a repair first replaces it.
     pub fn open_or_repair(&mut self) -> Result<(Database, State), OpenError> {
         let path = self.path.clone();
         let fail = |cause: String, may_pass| OpenError::Database {
@@ -128,24 +128,24 @@ impl Writer {
         };
         let unusable = |cause: DatabaseError| fail(cause.to_string(), cause.may_pass() || lacks_room(&path, &cause));
         if self.shared.name.get().is_none() {
-            // Without it, SQLite would cut off what stands behind the damage.
-            frames::mend(&path).map_err(|cause| {
+            // Before SQLite opens it: SQLite would cut off the WAL where the damage begins.
+            frames::repair_wal(&path).map_err(|cause| {
                 let may_pass = cause.kind() != std::io::ErrorKind::PermissionDenied;
-                fail(format!("its WAL could not be looked through: {cause}"), may_pass)
+                fail(format!("its WAL could not be checked: {cause}"), may_pass)
             })?;
         }
         if self.damage.is_none() {
             match Database::open_writer(&path, &self.config.id) {
-                Err(cause) if cause.is_damage() => self.give_up(cause.to_string()),
+                Err(cause) if cause.is_damage() => self.note_damage(cause.to_string()),
                 opened => return opened.map_err(unusable),
             }
         }
         let damage = self.damage.clone().unwrap_or_default();
         let (shared, appended) = (&self.shared, self.shared.appended.load(Ordering::SeqCst));
-        let lost = shared.alone(|| repair(&path, appended, &|done, all| shared.look_through(done, all)));
-        shared.look_through(0, 0);
+        let lost = shared.with_file_closed(|| repair(&path, appended, &|done, all| shared.note_repair(done, all)));
+        shared.note_repair(0, 0);
         let lost = lost.map_err(|cause| match cause {
-            RepairError::Abandoned => OpenError::Abandoned,
+            RepairError::Cancelled => OpenError::Cancelled,
             cause if cause.may_pass() => fail(format!("it is damaged ({damage}) and not repaired yet: {cause}"), true),
             cause => OpenError::Damaged {
                 path: path.clone(),
@@ -160,7 +160,7 @@ impl Writer {
     }
 }
 
-/// Whether SQLite could not make a file for want of room, which it calls a file that cannot be opened.
+/// Whether SQLite could not create a file because the disk is full: it reports a file that cannot be opened.
 fn lacks_room(path: &Path, cause: &DatabaseError) -> bool {
     let DatabaseError::Sqlite(cause) = cause else {
         return false;
@@ -172,13 +172,13 @@ fn lacks_room(path: &Path, cause: &DatabaseError) -> bool {
     cause.sqlite_error_code() == Some(ErrorCode::CannotOpen) && disk.is_ok_and(is_full)
 }
 
-/// Takes the folder for this process alone, for as long as the file it gives is open.
+/// Locks the folder for this process. The lock lasts as long as the returned file is open.
 pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     let fail = |cause| OpenError::Folder {
         path: dir.to_owned(),
         cause,
     };
-    make_folder(dir).map_err(fail)?;
+    create_folder(dir).map_err(fail)?;
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -192,15 +192,15 @@ pub(super) fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes the folder, and its name durable: a power cut must not take it away with everything in it.
-fn make_folder(dir: &Path) -> std::io::Result<()> {
+/// Creates the folder and makes its name durable: a power cut must not remove it with everything in it.
+fn create_folder(dir: &Path) -> std::io::Result<()> {
     let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let made: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
+    let created: Vec<&Path> = dir.ancestors().take_while(is_new).collect();
     std::fs::create_dir_all(dir)?;
-    // The last start may have ended before it synced, so the folder's own name is always synced.
-    for folder in made.into_iter().chain([dir]) {
+    // The previous start may have ended before it synced, so the folder's own name is always synced.
+    for folder in created.into_iter().chain([dir]) {
         match folder.canonicalize()?.parent().map(sync_folder) {
-            // Whoever may not read the folder above did not make this one either.
+            // A user who may not read the parent folder did not create this one either.
             Some(Err(cause)) if cause.kind() != std::io::ErrorKind::PermissionDenied => return Err(cause),
             _ => {}
         }

@@ -1,8 +1,8 @@
-//! Records found in the raw pages of a damaged file, by their checksums and not by the tree: what leads to a record may be
-//! destroyed while the record is whole. It knows SQLite's form of a row, and nothing of where rows belong.
+//! Finds records in the raw pages of a damaged file, by their checksums and not by SQLite's tree: a record may be
+//! intact although the tree that leads to it is destroyed. It knows the format of a row in SQLite, but not the tree.
 //!
-//! Bodies may hold rows too, which their authors have put there: they have no checksum of this file's key, and each costs
-//! little to look at.
+//! The author of a body may have put rows into it. They are not taken for records, since they have no checksum with
+//! this file's key, and checking one costs little.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -16,25 +16,25 @@ use std::time::{Duration, Instant};
 use super::database::DatabaseError;
 use super::record::Checksum;
 
-/// Hears how many bytes of how many have been looked through; false ends the search.
-pub(super) type GoOn<'a> = &'a dyn Fn(u64, u64) -> bool;
+/// Gets the bytes that have been searched, and all bytes. It returns false to end the search.
+pub(super) type OnProgress<'a> = &'a dyn Fn(u64, u64) -> bool;
 
-/// A record beyond doubt, or the mark of one that was lost before.
-pub(super) struct Found {
+/// A row whose checksum is right: a record, or the entry for one that was lost earlier.
+pub(super) struct FoundRecord {
     pub seq: u64,
     pub appended_at_ms: i64,
     pub sum: i64,
     pub data: Vec<u8>,
 }
 
-/// What the disk refuses to read for so long, all pages together, is lost: it may be a fault that passes.
-const PATIENCE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(200);
-/// Pages between two reports of how far it has come.
+/// Failed reads are retried for this time in total, since a disk fault may pass. Then the pages are given up as lost.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+/// Pages between two reports of the progress.
 const REPORTED_EVERY: u64 = 256;
 /// The most bytes in front of a row's columns: its length and its number.
 const PREFIX_BYTES: usize = 14;
-/// What a page begins with that holds rows; the places of its rows follow behind eight bytes.
+/// The first byte of a page that holds rows. The offsets of its rows begin at byte 8.
 const LEAF: u8 = 13;
 
 /// The pages of a file.
@@ -43,8 +43,9 @@ pub(super) struct Pages {
     page_bytes: usize,
     count: u64,
     checksum: Checksum,
-    /// Pages that may still be read for rows to which no page's head leads: bodies can name any number of them.
-    spare: Cell<u64>,
+    /// How many pages may still be read for rows that no page's header points to. It is limited, since a body can hold
+    /// rows that refer to any number of pages.
+    read_budget: Cell<u64>,
 }
 
 impl Pages {
@@ -56,28 +57,28 @@ impl Pages {
             page_bytes,
             count,
             checksum,
-            spare: (2 * count).into(),
+            read_budget: (2 * count).into(),
         })
     }
 
-    /// Shows every record with one of these numbers, at any place of any page, the same perhaps several times. Gives the number of
-    /// pages that could not be read, or nothing when it was ended.
+    /// Passes every record with one of these numbers to `found`, wherever it is in a page. A record may come several
+    /// times. Returns the number of pages that could not be read; `None` if `on_progress` ended the search.
     pub fn search(
         &self,
         seqs: RangeInclusive<u64>,
-        mut found: impl FnMut(Found) -> Result<(), DatabaseError>,
-        go_on: GoOn<'_>,
+        mut found: impl FnMut(FoundRecord) -> Result<(), DatabaseError>,
+        on_progress: OnProgress<'_>,
     ) -> Result<Option<u64>, DatabaseError> {
         let mut page = vec![0; self.page_bytes];
-        let (mut unreadable, deadline) = (0, Instant::now() + PATIENCE);
+        let (mut unreadable, deadline) = (0, Instant::now() + RETRY_FOR);
         for number in 1..=self.count {
-            let report = || go_on(number * self.page_bytes as u64, self.count * self.page_bytes as u64);
+            let report = || on_progress(number * self.page_bytes as u64, self.count * self.page_bytes as u64);
             if number.is_multiple_of(REPORTED_EVERY) && !report() {
                 return Ok(None);
             }
             let mut read = self.read(number, &mut page);
             while read.is_none() && Instant::now() < deadline {
-                std::thread::sleep(AGAIN);
+                std::thread::sleep(RETRY_WAIT);
                 if !report() {
                     return Ok(None);
                 }
@@ -88,13 +89,13 @@ impl Pages {
                 continue;
             }
             let cells = cells(&page);
-            // A row's columns begin with the length of their types, which is short, and with NULL for its number.
+            // The header of a row's columns begins with its own length, 5 to 9, and the type NULL of the first column.
             for (columns, types) in page.windows(4).enumerate() {
                 let [5..=9, 0, 0..=9, 0..=9] = types else { continue };
                 for start in columns.saturating_sub(PREFIX_BYTES)..columns {
-                    let led_to = cells.contains(&start);
+                    let in_header = cells.contains(&start);
                     if let Some(record) = self
-                        .record(&page, start, columns, led_to)
+                        .record(&page, start, columns, in_header)
                         .filter(|record| seqs.contains(&record.seq))
                     {
                         found(record)?;
@@ -110,9 +111,9 @@ impl Pages {
         self.file.read_exact_at(page, at).ok()
     }
 
-    /// The record that begins at `start`, if one does: its length, its number, then the columns' types and the columns, of which
-    /// the first is stored as NULL because the row's number stands for it.
-    fn record(&self, page: &[u8], start: usize, columns: usize, led_to: bool) -> Option<Found> {
+    /// The record that begins at `start`, if there is one. A row is its length, its number, the columns' types and the
+    /// columns. The first column is stored as NULL, since it is the row's number.
+    fn record(&self, page: &[u8], start: usize, columns: usize, in_header: bool) -> Option<FoundRecord> {
         let mut at = start;
         let length = usize::try_from(varint(page, &mut at)?).ok()?;
         let seq = varint(page, &mut at)?;
@@ -128,12 +129,12 @@ impl Pages {
         if !fits {
             return None;
         }
-        let row = self.row(page, columns, length, led_to)?;
+        let row = self.row(page, columns, length, in_header)?;
         let (appended_at, rest) = row[head..].split_at(at_bytes);
         let (sum, data) = rest.split_at(sum_bytes);
         let (appended_at_ms, sum) = (integer(at_type, appended_at), integer(sum_type, sum));
         let is_lost = data.is_empty() && sum == self.checksum.of_lost(seq, appended_at_ms);
-        (is_lost || sum == self.checksum.of(seq, appended_at_ms, data)).then(|| Found {
+        (is_lost || sum == self.checksum.of(seq, appended_at_ms, data)).then(|| FoundRecord {
             seq,
             appended_at_ms,
             sum,
@@ -141,8 +142,8 @@ impl Pages {
         })
     }
 
-    /// A row's bytes, of which those that did not fit into its page are in a chain of others.
-    fn row<'a>(&self, page: &'a [u8], start: usize, length: usize, led_to: bool) -> Option<Cow<'a, [u8]>> {
+    /// A row's bytes. Those that do not fit into its page are in a chain of overflow pages.
+    fn row<'a>(&self, page: &'a [u8], start: usize, length: usize, in_header: bool) -> Option<Cow<'a, [u8]>> {
         let (usable, most) = (self.page_bytes, self.page_bytes - 35);
         if length <= most {
             return Some(page.get(start..start + length)?.into());
@@ -154,8 +155,8 @@ impl Pages {
         let mut next = page.get(start + local..start + local + 4)?.try_into().ok()?;
         let mut other = vec![0; usable];
         while row.len() < length {
-            if !led_to {
-                self.spare.set(self.spare.get().checked_sub(1)?);
+            if !in_header {
+                self.read_budget.set(self.read_budget.get().checked_sub(1)?);
             }
             self.read(u32::from_be_bytes(next).into(), &mut other)?;
             next = other[..4].try_into().ok()?;
@@ -166,19 +167,19 @@ impl Pages {
     }
 }
 
-/// Where the page's own head says that its rows begin.
+/// The offsets of the rows in the page, by the page's header.
 fn cells(page: &[u8]) -> HashSet<usize> {
     let count = if page[0] == LEAF {
         u16::from_be_bytes([page[3], page[4]]).into()
     } else {
         0
     };
-    let (places, _) = page[8..].as_chunks();
-    let places = places.iter().take(count);
-    places.map(|place| u16::from_be_bytes(*place).into()).collect()
+    let (offsets, _) = page[8..].as_chunks();
+    let offsets = offsets.iter().take(count);
+    offsets.map(|offset| u16::from_be_bytes(*offset).into()).collect()
 }
 
-/// SQLite's integer of one to nine bytes, the highest bits first.
+/// SQLite's variable-length integer: one to nine bytes, highest bits first.
 fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for place in 0..9 {
@@ -195,7 +196,7 @@ fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     Some(value)
 }
 
-/// How many bytes an integer column of this type has.
+/// The bytes of an integer column of this type.
 fn integer_bytes(kind: u64) -> Option<usize> {
     Some(match kind {
         8 | 9 => 0,

@@ -1,24 +1,25 @@
-//! What a lane and the writer leave for one another: records one way, outcomes the other. It knows neither of the two.
+//! The queue between a lane and the writer: records in one direction, outcomes in the other. It knows neither of the
+//! two.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Why a record was not made durable. It may still be in the file when the cause is a time-out.
+/// Why a record was not made durable. After a time-out, it may be in the file nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// `spool.max_bytes` is reached.
     #[error("the spool is full")]
     Full,
-    /// The spool's file is being opened or repaired since the start.
+    /// The spool's file has not been open since the start: it is being opened or repaired.
     #[error("the spool is being opened")]
     Opening,
-    /// The disk failed; the spool tries to open its file again.
+    /// The disk failed. The spool tries to open its file again.
     #[error("the spool cannot write to its disk")]
     Broken,
-    /// More waits for the disk than `spool.max_pending_bytes` allows.
-    #[error("too much waits for the spool's disk")]
+    /// More bytes wait for the disk than `spool.max_pending_bytes` allows.
+    #[error("too many bytes wait for the spool's disk")]
     Overloaded,
     /// The commit took longer than `spool.commit_timeout_ms`.
     #[error("the spool's disk did not answer in time")]
@@ -42,18 +43,18 @@ impl AppendError {
     }
 }
 
-/// What became of some records of one lane, in the order in which they were appended: the first one's sequence number.
+/// The outcome of consecutive records of one lane: the sequence number of the first one.
 pub(super) type Outcome = Result<u64, AppendError>;
 
-/// Between a lane and the writer.
+/// The queue of one lane.
 #[derive(Default)]
 pub(super) struct LaneQueue {
     waiting: Mutex<Waiting>,
     outcomes: Mutex<Vec<(usize, Outcome)>>,
-    /// There is something for the lane.
-    pub told: Notify,
-    /// Answers wait for more than the disk.
-    pub holds: AtomicBool,
+    /// Wakes the lane.
+    pub notify: Notify,
+    /// Whether answers wait for a confirmation.
+    pub has_held: AtomicBool,
 }
 
 #[derive(Default)]
@@ -63,37 +64,33 @@ struct Waiting {
 }
 
 impl LaneQueue {
-    /// The writer takes everything that waits.
+    /// For the writer: takes everything that waits.
     pub fn take(&self) -> Vec<Vec<u8>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.bytes = 0;
-        std::mem::take(&mut waiting.records)
+        std::mem::take(&mut *self.waiting.lock().expect("no holder panics")).records
     }
 
-    /// The writer tells what became of the next `count` records.
-    pub fn tell(&self, count: usize, outcome: Outcome) {
-        self.outcomes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((count, outcome));
-        self.told.notify_one();
+    /// For the writer: completes the next `count` records.
+    pub fn complete(&self, count: usize, outcome: Outcome) {
+        let mut outcomes = self.outcomes.lock().expect("no holder panics");
+        outcomes.push((count, outcome));
+        self.notify.notify_one();
     }
 
-    /// The lane takes what the writer told.
+    /// For the lane: takes the outcomes that the writer has left.
     pub fn outcomes(&self) -> Vec<(usize, Outcome)> {
-        std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.outcomes.lock().expect("no holder panics"))
     }
 
-    /// Confirmations came, or are not waited for any longer.
-    pub fn tell_held(&self) {
-        if self.holds.load(Ordering::SeqCst) {
-            self.told.notify_one();
+    /// Wakes the lane if answers wait for a confirmation.
+    pub fn notify_held(&self) {
+        if self.has_held.load(Ordering::SeqCst) {
+            self.notify.notify_one();
         }
     }
 
-    /// The lane leaves a record, where not too much waits.
+    /// For the lane: adds a record. A record that is larger than `max_bytes` is taken only if no other waits.
     pub fn push(&self, record: Vec<u8>, max_bytes: usize) -> Result<(), AppendError> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().expect("no holder panics");
         if waiting.bytes + record.len() > max_bytes && !waiting.records.is_empty() {
             return Err(AppendError::Overloaded);
         }

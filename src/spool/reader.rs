@@ -1,5 +1,5 @@
-//! The forwarder's side of the spool: records in order, and the progress it reports back. It reads only what is
-//! durable, since SQLite shows a commit to other connections after its sync.
+//! The forwarder's side of the spool: it reads records in order and reports what is delivered. It reads durable records
+//! only, since SQLite shows a commit to other connections after its sync.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use tokio::sync::oneshot;
 use super::database::{Database, DatabaseError};
 use super::queue::AppendError;
 use super::record::Record;
-use super::shared::{Handle, Shared, use_handle};
+use super::shared::{Handle, Shared, lock_handle};
 use super::writer::Job;
 
-/// The file could not be read. Wait and read again; the reader opens it anew, and a damaged one is repaired meanwhile.
+/// The file could not be read. Wait and read again: the reader then opens it again. A damaged file is repaired
+/// meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the spool {path}: {cause}")]
 pub struct ReadError {
@@ -23,7 +24,7 @@ pub struct ReadError {
     cause: String,
 }
 
-/// Reads records in order; its owner keeps the position.
+/// Reads records in order. The caller keeps the position.
 pub struct Reader {
     pub(super) path: PathBuf,
     pub(super) handle: Handle,
@@ -32,7 +33,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The records after `after_seq`, in order and without a gap, about `max_bytes` of them; none where there are none.
+    /// The records after `after_seq`, in order and without a gap, up to about `max_bytes`. Empty if there are none.
     ///
     /// # Errors
     /// [`ReadError`] when the file cannot be read.
@@ -40,19 +41,23 @@ impl Reader {
         if self.shared.appended.load(Ordering::SeqCst) <= after_seq {
             return Ok(Vec::new());
         }
-        // What is delivered may be deleted already.
+        // Delivered records may be deleted already. Other numbers have no gap, so if the first one is missing, the file is
+        // damaged.
         let is_complete = after_seq >= self.delivered();
         self.with_database(|database| {
-            let records = database.read(after_seq, max_bytes)?;
+            let mut records = database.read(after_seq, max_bytes)?;
             if is_complete {
-                without_gap(records, after_seq)
-            } else {
-                Ok(records)
+                let pairs = (after_seq + 1..).zip(&records);
+                match pairs.take_while(|(seq, record)| *seq == record.seq).count() {
+                    0 => return Err(DatabaseError::Gap(after_seq + 1)),
+                    whole => records.truncate(whole),
+                }
             }
+            Ok(records)
         })
     }
 
-    /// Every note that was left, by key.
+    /// All notes, by key.
     ///
     /// # Errors
     /// [`ReadError`] when the file cannot be read.
@@ -61,7 +66,7 @@ impl Reader {
     }
 
     fn with_database<T>(&mut self, read: impl FnOnce(&Database) -> Result<T, DatabaseError>) -> Result<T, ReadError> {
-        let mut handle = use_handle(&self.handle);
+        let mut handle = lock_handle(&self.handle);
         let outcome = match handle.take() {
             Some(database) => Ok(database),
             None => Database::open(&self.path),
@@ -74,7 +79,7 @@ impl Reader {
         outcome.map_err(|cause| {
             if cause.is_damage() {
                 self.shared.report_damage(cause.to_string());
-                self.shared.wake_writer();
+                self.shared.writer.wake();
             }
             ReadError {
                 path: self.path.clone(),
@@ -83,18 +88,20 @@ impl Reader {
         })
     }
 
-    /// Ends the thread's [`Reader::wait`], or its next one, from another thread.
-    pub fn caller(&self) -> impl Fn() + Send + Sync + 'static {
+    /// A function with which another thread ends the current [`Reader::wait`], or the next one.
+    pub fn interrupter(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || shared.call_reader()
+        move || shared.interrupt_reader()
     }
 
-    /// Blocks until there is a record after `after_seq`, or it is called, or the time is over, or the spool is closed; true in the first case.
+    /// Blocks until there is a record after `after_seq` (then it returns true), the [`Reader::interrupter`] is called,
+    /// the spool is closed, or the time is over.
     pub fn wait(&self, after_seq: u64, timeout: Duration) -> bool {
         self.shared.wait_for_record(after_seq, timeout)
     }
 
-    /// `<id>.<incarnation>`, once the spool is open: never the same for two spools, even when one folder is emptied and used again.
+    /// `<id>.<incarnation>` once the spool is open. It differs for any two spools, also when a folder is emptied and
+    /// used again.
     pub fn name(&self) -> String {
         self.shared.name.get().cloned().unwrap_or_default()
     }
@@ -104,62 +111,49 @@ impl Reader {
         self.shared.appended.load(Ordering::SeqCst)
     }
 
-    /// Every record up to here was delivered when the spool last wrote it down.
+    /// Every record up to here is delivered, by the last delivery update that the spool has written.
     pub fn delivered(&self) -> u64 {
         self.shared.delivered.load(Ordering::SeqCst)
     }
 
-    /// Every record up to `seq` is delivered: the next commit writes it down, with the notes, and deletes them in time.
+    /// Reports that every record up to `seq` is delivered. The next commit writes this with the notes.
     pub fn deliver(&self, seq: u64, notes: Vec<(String, String)>) {
-        self.shared.leave_progress(seq, notes);
-        self.shared.wake_writer();
+        self.shared.note_delivery(seq, notes);
+        self.shared.writer.wake();
     }
 
-    /// Every record up to `seq` is in Kafka: answers that wait for it go. To be called now and then without news too, so that answers
-    /// wait again once confirmations are fast.
+    /// Like [`Reader::deliver`], and returns after the sync. `seq` and its notes are written in one commit: with notes
+    /// that are newer than `seq`, a start would look for what is sent again in the wrong place.
+    ///
+    /// # Errors
+    /// [`AppendError`] if it was not made durable.
+    pub fn deliver_durably(&self, seq: u64, notes: Vec<(String, String)>) -> Result<(), AppendError> {
+        let (done, answer) = oneshot::channel();
+        self.shared.note_delivery(seq, notes);
+        self.jobs.send(Job::Sync(done)).map_err(|_| AppendError::Closed)?;
+        self.shared.writer.wake();
+        answer.blocking_recv().map_err(|_| AppendError::Closed)?
+    }
+
+    /// Reports that every record up to `seq` is in Kafka, which releases the answers that wait for it. Must also be
+    /// called from time to time when `seq` has not moved, so that the breaker closes.
     pub fn confirm(&self, seq: u64) {
         self.shared.confirm(seq);
     }
 
-    /// Whether a message of record `seq`, which is about to be sent so long after its arrival, was or may be answered before Kafka has it,
-    /// while others' answers wait for that.
+    /// Whether a message of record `seq`, which is about to be sent `age` after its arrival, must be marked as late:
+    /// its callback was or may be answered before Kafka has it, although answers wait for Kafka.
     pub fn is_late(&self, seq: u64, age: Duration) -> bool {
         self.shared.confirmed.must_mark(seq, age)
     }
 
-    /// What an earlier process left on its way is being looked for, or no longer.
+    /// Reports whether the forwarder is looking for what an earlier process had in flight.
     pub fn note_recovery(&self, is_under_way: bool) {
         self.shared.recovering.store(is_under_way, Ordering::SeqCst);
     }
 
-    /// Nothing more is accepted, for this reason, until the process is restarted.
-    pub fn give_up(&self, reason: &str) {
-        self.shared.give_up(reason);
+    /// Accepts nothing more, for this reason, until the process restarts.
+    pub fn stop_accepting(&self, reason: &str) {
+        self.shared.stop_accepting(reason);
     }
-
-    /// The same, and returns after the sync. Notes of what was delivered never stand there without its `seq`: a start that
-    /// goes by the one would look for the other in the wrong place.
-    ///
-    /// # Errors
-    /// [`AppendError`] when it was not made durable.
-    pub fn deliver_durably(&self, seq: u64, notes: Vec<(String, String)>) -> Result<(), AppendError> {
-        let (done, answer) = oneshot::channel();
-        self.shared.leave_progress(seq, notes);
-        self.jobs.send(Job::Sync(done)).map_err(|_| AppendError::Closed)?;
-        self.shared.wake_writer();
-        answer.blocking_recv().map_err(|_| AppendError::Closed)?
-    }
-}
-
-/// The records up to the first gap. Numbers have none, so one that is missing at the very place is damage.
-fn without_gap(mut records: Vec<Record>, after_seq: u64) -> Result<Vec<Record>, DatabaseError> {
-    let whole = (after_seq + 1..)
-        .zip(&records)
-        .take_while(|(seq, record)| *seq == record.seq)
-        .count();
-    if whole == 0 {
-        return Err(DatabaseError::Gap(after_seq + 1));
-    }
-    records.truncate(whole);
-    Ok(records)
 }

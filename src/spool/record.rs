@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use bytes::Bytes;
 use siphasher::sip::SipHasher13;
 
-/// A record as it was read back.
+/// A record as it was read from the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its place in the order of acknowledgement, from 1, without gaps.
@@ -14,22 +14,24 @@ pub struct Record {
     pub appended_at_ms: i64,
     /// What was appended.
     pub data: Bytes,
-    /// Whether the bytes still have the checksum they were written with. A record that is not intact and empty is lost: the
-    /// page that held it cannot be read.
+    /// Whether the bytes match their checksum. An empty record that is not intact stands for a lost one, whose page
+    /// could not be read.
     pub intact: bool,
 }
 
-/// How a file's records are told from anything else in its pages.
+/// The checksum of a file's records. It tells them from anything else in the file's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checksum {
-    /// CRC-32 (IEEE) of format 1, which whoever writes a body can compute.
+    /// CRC-32 (IEEE) of format 1. The author of a body can compute it.
     Crc32,
-    /// SipHash-1-3 with a key of the file's own, which no body's author knows: a row in a body is no record.
+    /// SipHash-1-3 with a random key of this file. The author of a body does not know it, so he cannot forge a record
+    /// by a row inside the body.
     Keyed([u8; 16]),
 }
 
 impl Checksum {
-    /// Over the number too, so that a record in another's place is found out. Never negative.
+    /// The checksum of a record. It covers the number too, so that a record in another's place is detected. Never
+    /// negative.
     pub fn of(&self, seq: u64, appended_at_ms: i64, data: &[u8]) -> i64 {
         match self {
             Checksum::Crc32 => {
@@ -48,7 +50,7 @@ impl Checksum {
         }
     }
 
-    /// Stands in the place of the checksum of a record that is lost. Always negative.
+    /// The checksum of an entry that stands for a lost record. Always negative.
     pub fn of_lost(&self, seq: u64, appended_at_ms: i64) -> i64 {
         match self {
             Checksum::Crc32 => -1,

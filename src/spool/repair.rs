@@ -1,40 +1,41 @@
-//! A damaged file becomes a whole one. Every record that is still anywhere in its pages goes into a new file under its own
-//! number; in the place of each that is lost stands a mark, which the forwarder publishes as a dead letter, so that no
-//! number is missing silently. The damaged file stays in the folder `quarantine`. Nobody else may have the file open.
+//! Replaces a damaged file. Every record that is found in its pages goes into a new file under its own number. An entry
+//! stands for each lost record, and the forwarder publishes a dead letter for it, so that no number is missing
+//! silently. The damaged file stays in the folder `quarantine`. Nobody else may have the file open.
 
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
 use super::database::{Database, DatabaseError};
 use super::fresh::Fresh;
-use super::pages::{GoOn, Pages};
+use super::pages::{OnProgress, Pages};
 use crate::lifecycle::unix_ms;
 
 const QUARANTINE: &str = "quarantine";
-/// Damaged files that are kept; when there are more, the oldest goes.
+/// Damaged files that are kept. When there are more, the oldest one is deleted.
 const KEPT_FILES: usize = 3;
-/// Stretches of lost numbers that are logged one by one.
-const LOGGED_STRETCHES: usize = 20;
+/// Ranges of lost numbers that are logged one by one.
+const LOGGED_RANGES: usize = 20;
 
 /// Why a file was not repaired.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RepairError {
-    /// Its position and its name cannot be read, without which its records are of no use.
-    #[error("what is delivered and what is not cannot be read any more ({0})")]
+    /// The file's name and its delivered position cannot be read, without which its records are of no use.
+    #[error("its delivered position cannot be read any more ({0})")]
     Head(DatabaseError),
     #[error("the new file could not be written ({0}); it takes as much room as the old one")]
     Database(#[from] DatabaseError),
-    #[error("the new file could not be put in the old one's place: {0}")]
+    #[error("the new file could not replace the old one: {0}")]
     Folder(#[from] io::Error),
     #[error("the bridge stops; the next start begins the repair again")]
-    Abandoned,
+    Cancelled,
 }
 
 impl RepairError {
-    /// Whether another attempt may go well.
+    /// Whether another attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
             RepairError::Head(cause) => cause.may_pass() && !cause.is_damage(),
@@ -44,29 +45,32 @@ impl RepairError {
     }
 }
 
-/// Puts a whole file in the damaged one's place. Records up to `appended` are known to have been there. Gives how many are lost; marks
-/// stand for them.
-pub(super) fn repair(path: &Path, appended: u64, go_on: GoOn<'_>) -> Result<u64, RepairError> {
+/// Replaces the damaged file by a repaired one. Records up to `appended` are known to have been there. Returns how many
+/// records are lost.
+pub(super) fn repair(path: &Path, appended: u64, on_progress: OnProgress<'_>) -> Result<u64, RepairError> {
     let fresh = path.with_extension("db.new");
     remove(&fresh)?;
-    let outcome = rebuild(path, &fresh, appended, go_on).and_then(|stretches| {
-        let quarantined = swap(path, &fresh)?;
-        Ok((stretches, quarantined))
-    });
-    let (stretches, quarantined) = outcome.inspect_err(|_| _ = remove(&fresh))?;
-    let lost = stretches.iter().map(|(first, last)| last - first + 1).sum();
-    error!(lost, damaged = %quarantined.display(), "the spool's file was damaged; its readable records are in a new one");
-    for (first, last) in stretches.iter().take(LOGGED_STRETCHES) {
+    let outcome = rebuild(path, &fresh, appended, on_progress).and_then(|lost| Ok((lost, swap(path, &fresh)?)));
+    let (lost, quarantined) = outcome.inspect_err(|_| _ = remove(&fresh))?;
+    let count = lost.iter().map(|range| range.end() - range.start() + 1).sum();
+    error!(lost = count, damaged = %quarantined.display(), "the spool's file was damaged; its readable records are in a new one");
+    for range in lost.iter().take(LOGGED_RANGES) {
         error!(
-            first,
-            last, "records of the spool are lost; a dead letter stands for each"
+            first = range.start(),
+            last = range.end(),
+            "records of the spool are lost; a dead letter is published for each"
         );
     }
-    Ok(lost)
+    Ok(count)
 }
 
-/// Copies everything that is not delivered into a new file, and gives the first and last number of each lost stretch.
-fn rebuild(path: &Path, fresh: &Path, appended: u64, go_on: GoOn<'_>) -> Result<Vec<(u64, u64)>, RepairError> {
+/// Copies everything that is not delivered into a new file, and returns the ranges of lost numbers.
+fn rebuild(
+    path: &Path,
+    fresh: &Path,
+    appended: u64,
+    on_progress: OnProgress<'_>,
+) -> Result<Vec<RangeInclusive<u64>>, RepairError> {
     let old = Database::open(path).map_err(RepairError::Head)?;
     let head = old.head().map_err(RepairError::Head)?;
     old.truncate_wal()?;
@@ -75,21 +79,21 @@ fn rebuild(path: &Path, fresh: &Path, appended: u64, go_on: GoOn<'_>) -> Result<
     // Sequence numbers are SQLite's row numbers: positive, and 64 bits.
     let wanted = head.delivered + 1..=i64::MAX as u64;
     let pages = Pages::open(path, page_bytes, old.checksum)?;
-    let unreadable = pages.search(wanted, |found| new.take(&found), go_on)?;
-    let unreadable = unreadable.ok_or(RepairError::Abandoned)?;
+    let unreadable = pages.search(wanted, |found| new.insert(&found), on_progress)?;
+    let unreadable = unreadable.ok_or(RepairError::Cancelled)?;
     if unreadable > 0 {
         error!(
             pages = unreadable,
             "pages of the spool's damaged file could not be read at all"
         );
     }
-    let stretches = new.complete(head.delivered, appended.max(head.appended), unix_ms())?;
+    let lost = new.complete(head.delivered, appended.max(head.appended), unix_ms())?;
     drop(old);
     File::open(fresh)?.sync_all()?;
-    Ok(stretches)
+    Ok(lost)
 }
 
-/// The damaged file keeps a name at every moment; the new one takes its place in one step.
+/// Replaces the damaged file in one step. It has a name in the folder or in the quarantine at every moment.
 fn swap(path: &Path, fresh: &Path) -> io::Result<PathBuf> {
     let kept = quarantine(path)?;
     // The WAL is empty, and the new file must not find the old one's.
@@ -115,11 +119,11 @@ pub(super) fn quarantine(path: &Path) -> io::Result<PathBuf> {
 fn limit(quarantine: &Path) -> io::Result<()> {
     let entries = std::fs::read_dir(quarantine)?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    // Their names are times, of as many digits each.
+    // The names are times with the same number of digits.
     files.sort();
     let surplus = files.len().saturating_sub(KEPT_FILES);
     for oldest in files.drain(..surplus) {
-        warn!(file = %oldest.display(), "the spool's quarantine is full; its oldest file goes");
+        warn!(file = %oldest.display(), "the spool's quarantine is full, so its oldest file is deleted");
         std::fs::remove_file(oldest)?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The spool as its users see it: what was acknowledged is read back, in order, across closing and reopening.
+//! The public interface of the spool: what was acknowledged is read back, in order, also after it is closed and
+//! reopened.
 
 use std::time::{Duration, Instant};
 
@@ -19,16 +20,16 @@ pub(super) fn open_with(dir: &std::path::Path, change: impl FnOnce(&mut Config))
     Spool::open(&config, Metrics::new(&Registry::new()).unwrap()).unwrap()
 }
 
-/// Waits until it is so: the writer deletes, and looks at the room, in its own time.
-fn eventually(what: &str, so: impl Fn() -> bool) {
+/// Waits for a condition: the writer deletes records and checks the room after it has completed a commit.
+fn eventually(what: &str, is_true: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !so() {
+    while !is_true() {
         assert!(Instant::now() < deadline, "not yet: {what}");
         std::thread::yield_now();
     }
 }
 
-/// Runs a future as an actix worker would: on a single thread with a `LocalSet`.
+/// Runs a future like an actix worker: on a single thread with a `LocalSet`.
 pub(super) fn on_worker<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -129,24 +130,24 @@ fn a_full_spool_refuses_and_accepts_again_when_records_are_delivered() {
     while append_all(&spool, [vec![0; 100_000]])[0].is_ok() {
         accepted += 1;
     }
-    // 1 MiB, and what is appended before the room is looked at the next time.
+    // 1 MiB, and the records that are appended before the room is checked again.
     assert!((5..=16).contains(&accepted), "{accepted}");
     assert!(matches!(spool.shared.health(), Health::Full(_)));
     assert_eq!(append_all(&spool, [vec![0]]), [Err(AppendError::Full)]);
     spool.reader().deliver(accepted, Vec::new());
     spool.reader().deliver_durably(0, Vec::new()).unwrap();
-    // The room is looked at after those who waited for the commit were told.
+    // The room is checked after the callers of the commit were completed.
     eventually("there is room", || spool.shared.health() == Health::Accepting);
     assert_eq!(append_all(&spool, [vec![0]]), [Ok(accepted + 1)]);
 }
 
-/// Waits until what is left has these numbers.
-fn wait_until(spool: &Spool, what: &str, so: impl Fn(&[u64]) -> bool) {
-    // Who reads while somebody else's report is under way finds a gap; the forwarder does both.
+/// Waits for a condition on the numbers of the records that are left.
+fn wait_until(spool: &Spool, what: &str, is_true: impl Fn(&[u64]) -> bool) {
+    // A read beside a delivery update in progress could find a gap. The forwarder does both in one thread.
     spool.reader().deliver_durably(0, Vec::new()).unwrap();
     eventually(what, || {
         let records = spool.reader().read(0, usize::MAX).unwrap();
-        so(&records.iter().map(|record| record.seq).collect::<Vec<u64>>())
+        is_true(&records.iter().map(|record| record.seq).collect::<Vec<u64>>())
     });
 }
 
@@ -155,7 +156,7 @@ fn keep(ms: i64, records: u64) -> impl Fn(&mut Config) {
 }
 
 #[test]
-fn what_is_delivered_is_kept_for_its_time_and_over_a_restart_and_then_deleted_without_traffic() {
+fn delivered_records_are_kept_for_their_time_and_over_a_restart_and_then_deleted_without_traffic() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open_with(folder.path(), keep(3_600_000, 1000));
     append_all(&spool, (0..10).map(|n| vec![n]));
@@ -172,7 +173,7 @@ fn what_is_delivered_is_kept_for_its_time_and_over_a_restart_and_then_deleted_wi
     while started.elapsed() < Duration::from_millis(5) {
         std::thread::yield_now();
     }
-    // Those that were appended with the first that is not delivered stay with it.
+    // Records that were appended together with the first undelivered one are kept with it.
     spool.reader().deliver(10, Vec::new());
     wait_until(&spool, "nothing is left", <[u64]>::is_empty);
     assert_eq!(append_all(&spool, [vec![9]]), [Ok(11)]);
@@ -189,7 +190,7 @@ fn only_so_many_delivered_records_are_kept() {
 }
 
 #[test]
-fn what_is_kept_takes_a_tenth_of_the_spool_and_never_keeps_it_full() {
+fn kept_records_take_a_tenth_of_the_spool_and_never_fill_it() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open_with(folder.path(), |config| {
         keep(3_600_000, 1_000_000)(config);
@@ -205,7 +206,7 @@ fn what_is_kept_takes_a_tenth_of_the_spool_and_never_keeps_it_full() {
 }
 
 #[test]
-fn what_waits_for_the_disk_is_bounded() {
+fn the_bytes_that_wait_for_the_disk_are_limited() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open_with(folder.path(), |config| config.max_pending_bytes = 1000);
     let outcomes = append_all(&spool, (0..20).map(|_| vec![0; 300]));
@@ -236,18 +237,18 @@ fn a_waiting_reader_is_woken_by_an_append() {
 }
 
 #[test]
-fn a_writer_that_panics_is_named_dead_and_nothing_is_accepted() {
+fn a_writer_that_panics_is_reported_dead_and_nothing_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());
     let pulse = spool.pulse();
     assert_eq!(pulse.dead(), None);
-    // What a panic with a lock in its hand leaves: the writer finds it at its next repair.
+    // A panic while the lock is held poisons it. The writer panics at its next repair.
     let shared = spool.shared.clone();
-    let panicked = std::thread::spawn(move || shared.alone(|| panic!("as a test")));
+    let panicked = std::thread::spawn(move || shared.with_file_closed(|| panic!("as a test")));
     assert!(panicked.join().is_err());
     spool.shared.report_damage("as a test".into());
-    spool.shared.wake_writer();
-    eventually("the writer is gone", || pulse.dead().is_some());
+    spool.shared.writer.wake();
+    eventually("the writer has ended", || pulse.dead().is_some());
     assert_eq!(pulse.dead(), Some("spool-writer"));
     assert!(matches!(spool.shared.health(), Health::Broken(_)));
 }

@@ -1,5 +1,5 @@
-//! The second thread on the file: copies the WAL into it while the writer goes on, so that commits do not stall, and
-//! keeps the gauges of what waits: how much, since when, for how long without a delivery, and whether answers do.
+//! The WAL checkpointer: a second thread that copies the WAL into the file while the writer goes on, so that commits do
+//! not stall. It also updates the gauges: records that wait, their age, the time without a delivery, and the breaker.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,28 +8,32 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::database::{Database, DatabaseError};
+use super::database::{Database, DatabaseError, WalState, file_bytes};
 use super::metrics::Metrics;
-use super::shared::{Handle, Shared, use_handle};
+use super::shared::{Handle, Shared, lock_handle};
 use super::stall::Stall;
 use crate::lifecycle::unix_ms;
 
 const TICK: Duration = Duration::from_millis(100);
-/// Of failures in a row, the first is logged, and then about one a minute.
+/// Of failures in a row, every 600th is logged: the first one, and then about one a minute.
 const LOGGED_EVERY: u64 = 600;
-/// Somebody who reads for longer keeps the WAL from being copied and begun anew: it is said, and again after as long.
+/// A read that keeps the WAL from being copied is logged after the first time, and again each time the second one
+/// passes.
 const PINNED: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
-/// A smaller WAL is left for a while: each WAL checkpoint costs two syncs.
-const WORTH_IT_BYTES: u64 = 8 << 20;
+/// A smaller WAL is not copied yet: each WAL checkpoint costs two syncs.
+const MIN_COPIED_BYTES: u64 = 8 << 20;
 
 pub(super) struct WalCheckpointer {
     pub path: PathBuf,
     pub handle: Handle,
     /// Ticks that have failed in a row.
     pub failures: u64,
+    /// For how long nothing was delivered.
     pub stall: Stall,
-    /// For how long the copy has not come further, and how long that was when it was said last.
-    pub pin: (Stall, Duration),
+    /// For how long the copy has made no progress.
+    pub pin: Stall,
+    /// How long that was when it was last logged.
+    pub logged_pin: Duration,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
 }
@@ -43,7 +47,7 @@ impl WalCheckpointer {
             }
             self.watch_delivery();
             let handle = Arc::clone(&self.handle);
-            let outcome = self.tick(&mut use_handle(&handle));
+            let outcome = self.tick(&mut lock_handle(&handle));
             match outcome {
                 Ok(()) if self.failures > 0 => {
                     info!(failures = self.failures, "the spool's WAL is copied again");
@@ -52,7 +56,7 @@ impl WalCheckpointer {
                 Ok(()) => {}
                 Err(cause) => {
                     if self.failures.is_multiple_of(LOGGED_EVERY) {
-                        warn!(%cause, "the spool's WAL could not be copied or its age not be read; it is tried again and again");
+                        warn!(%cause, "the spool's WAL could not be copied, or the age of its records not be read; this is retried");
                     }
                     self.failures += 1;
                 }
@@ -60,7 +64,7 @@ impl WalCheckpointer {
         }
     }
 
-    /// Before the file is used: a disk that does not answer must not hide that nothing is delivered.
+    /// Runs before the file is used: a disk that does not answer must not hide that nothing is delivered.
     fn watch_delivery(&mut self) {
         let delivered = self.shared.delivered.load(Ordering::SeqCst);
         let appended = self.shared.appended.load(Ordering::SeqCst);
@@ -69,41 +73,45 @@ impl WalCheckpointer {
         self.metrics.breaker_open.set(self.shared.confirmed.is_open().into());
     }
 
-    /// A read that began long ago sees what the file was then; what came since cannot be copied over it.
-    fn watch_wal(&mut self, (wal_bytes, copied): (u64, u64)) {
-        let (pin, said) = &mut self.pin;
-        let pinned = pin.observe(wal_bytes, copied, Instant::now());
+    /// Reports another process's long read. SQLite does not copy the WAL beyond what the oldest read sees.
+    fn watch_wal(&mut self, wal: WalState) {
+        let pinned = self.pin.observe(wal.bytes, wal.copied_bytes, Instant::now());
         self.metrics.wal_pinned_seconds.set(pinned.as_secs_f64());
-        let length = std::fs::metadata(self.path.with_extension("db-wal")).map_or(0, |wal| wal.len());
+        let length = file_bytes(&self.path.with_extension("db-wal"));
         self.metrics.wal_bytes.set(length as i64);
-        if pinned < *said {
-            *said = Duration::ZERO;
-            info!("nobody's read keeps the spool's WAL from being copied any longer");
+        if pinned < self.logged_pin {
+            self.logged_pin = Duration::ZERO;
+            info!("no other read keeps the spool's WAL from being copied any longer");
         }
-        let due = if said.is_zero() { PINNED[0] } else { *said + PINNED[1] };
+        let is_first = self.logged_pin.is_zero();
+        let due = if is_first {
+            PINNED[0]
+        } else {
+            self.logged_pin + PINNED[1]
+        };
         if pinned >= due {
-            *said = pinned;
+            self.logged_pin = pinned;
             warn!(
                 seconds = pinned.as_secs(),
                 wal_bytes = length,
-                "somebody keeps a read of the spool's file open, so its WAL grows and takes the disk's room: end that sqlite3, backup or the like; `fuser {}` names it",
+                "another process keeps a read of the spool's file open, so its WAL grows and fills the disk; end that sqlite3, backup or similar process: `fuser {}` finds it",
                 self.path.display()
             );
         }
     }
 
     fn tick(&mut self, handle: &mut Option<Database>) -> Result<(), DatabaseError> {
-        // Put back at the end: after a failure it is opened anew.
+        // It is put back at the end only, so that it is opened again after a failure.
         let database = match handle.take() {
             Some(database) => database,
             None => Database::open(&self.path)?,
         };
         let mut wal = database.checkpoint_wal("NOOP")?;
-        if wal.0 < WORTH_IT_BYTES {
-            wal = (0, 0);
+        if wal.bytes < MIN_COPIED_BYTES {
+            wal = WalState::default();
         } else {
             database.checkpoint_wal("PASSIVE")?;
-            // Looked at again: beside another thread's, a WAL checkpoint says nothing.
+            // Read again: a WAL checkpoint beside another thread's reports no lengths.
             wal = database.checkpoint_wal("NOOP")?;
         }
         self.watch_wal(wal);

@@ -1,8 +1,8 @@
-//! The one thread that writes: everything that waits goes into one transaction and one sync, then everyone who waited
-//! is told. It knows records and positions, not what they mean.
+//! The one thread that writes. Everything that waits goes into one transaction with one sync (group commit), then all
+//! callers of that commit are completed. It knows records and positions, not what they mean.
 //!
-//! The first error of a commit latches: the records of that commit and all later ones are refused, the handle is dropped,
-//! and only a fresh handle that has synced the whole file (see `database`) accepts again.
+//! The first error of a commit latches: the records of that commit and all later ones are refused, and the handle is
+//! dropped. Records are accepted again only with a new handle that has synced the whole file (see `database`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,35 +22,35 @@ use super::queue::AppendError;
 use super::shared::{Health, Shared};
 use crate::lifecycle::unix_ms;
 
-/// Records deleted in one commit at most, so that deletion never delays an acknowledgement much.
+/// Records that one commit deletes at most, so that deletion delays acknowledgements little.
 const RETIRE_STEP: u64 = 4096;
-/// Records that wait for deletion before a busy writer bothers; whole pages are freed, not parts of them.
+/// A busy writer deletes only when so many records are due: SQLite frees whole pages.
 const RETIRE_AT: u64 = 1024;
-/// What is delivered and kept may take this part of the spool's bytes.
+/// The delivered records that are kept may take one part in so many of `max_bytes`.
 const KEPT_SHARE: u64 = 10;
-/// An idle writer wakes this often for deletion, and a broken one to try the file again.
+/// How often an idle writer wakes up to delete, and a broken one to try the file again.
 const TICK: Duration = Duration::from_millis(500);
-/// At most so often a repair is tried.
+/// The least time between two repairs.
 const REPAIR_EVERY: Duration = Duration::from_secs(10);
-/// A WAL above this is copied into the file by the writer itself, so that it starts over; the WAL checkpointer
-/// has done nearly all of it by then.
+/// When the WAL is larger, the writer itself copies it into the file, so that it starts over. By then the WAL
+/// checkpointer has copied nearly all of it.
 const WAL_LIMIT_BYTES: u64 = 64 << 20;
 
-/// Callers that come back at once make many small commits, each with its sync. The next commit begins no sooner after one
-/// of at least [`PACED_RECORDS`] than this for each of its records, [`INTERVAL_MAX`] at most, so that it is as large.
+/// Callers that post again at once would make many small commits, each with its sync. So after a commit of at least
+/// [`PACED_RECORDS`], the next one begins this long per record after it began, [`INTERVAL_MAX`] at most.
 const INTERVAL_PER_RECORD: Duration = Duration::from_micros(15);
 const INTERVAL_MAX: Duration = Duration::from_millis(1);
 const PACED_RECORDS: usize = 64;
 
-/// How often the room is looked at: often enough that the bound is overshot by little, and not at each commit.
-const JUDGE_EVERY: Duration = Duration::from_millis(50);
-const JUDGE_AT_BYTES: usize = 256 << 10;
+/// The room is checked after so much time or so many bytes: not at each commit, and before a limit is passed by much.
+const CHECK_ROOM_EVERY: Duration = Duration::from_millis(50);
+const CHECK_ROOM_BYTES: usize = 256 << 10;
 
-/// What the writer is asked for beside appends.
+/// What else the writer can be asked for.
 pub(super) enum Job {
-    /// Write the progress down and answer after the sync.
+    /// Write the delivery update and answer after the sync.
     Sync(oneshot::Sender<Result<(), AppendError>>),
-    /// Write everything down and end.
+    /// Write everything and end.
     Close,
 }
 
@@ -62,23 +62,22 @@ pub(super) struct Writer {
     pub jobs: Receiver<Job>,
     pub shared: Arc<Shared>,
     pub metrics: Metrics,
-    pub judged_at: Instant,
-    pub unjudged_bytes: usize,
+    pub room_checked_at: Instant,
+    /// Bytes written since the room was checked.
+    pub unchecked_bytes: usize,
     /// What is wrong with the file, until it is repaired.
     pub damage: Option<String>,
 }
 
 impl Writer {
-    /// Opens the file, and tells with which last record or why not; then writes until it is closed.
+    /// Opens the file and sends the number of its last record, or the error. Then it writes until the spool is closed.
     pub fn run(mut self, opened: Sender<Result<u64, OpenError>>, patient: bool) {
         let _end = End(Arc::clone(&self.shared));
-        self.shared.i_am_the_writer();
-        match self.open(patient) {
-            Ok(appended) => _ = opened.send(Ok(appended)),
-            Err(cause) => {
-                opened.send(Err(cause)).ok();
-                return;
-            }
+        let outcome = self.open(patient);
+        let failed = outcome.is_err();
+        opened.send(outcome).ok();
+        if failed {
+            return;
         }
         let (mut tried, mut pause) = (Instant::now(), TICK);
         let (mut begun, mut interval) = (Instant::now(), Duration::ZERO);
@@ -88,34 +87,34 @@ impl Writer {
             begun = Instant::now();
             interval = pace(group.records());
             if let Some(cause) = group.damage.clone() {
-                self.give_up(cause);
+                self.note_damage(cause);
             }
             if self.database.is_none() && tried.elapsed() >= pause {
                 self.reopen();
                 tried = Instant::now();
-                // Each repair goes through the whole file, and a disk that damages it at once will do so again.
+                // A repair reads the whole file, and a disk that damages it at once will probably do so again.
                 pause = if self.damage.is_some() { REPAIR_EVERY } else { TICK };
             }
             let close = group.close;
             match self.database.take() {
                 Some(database) => self.serve(database, group),
-                None => self.refuse(group, AppendError::Broken),
+                None => self.refuse(group),
             }
             if close {
                 let last = self.shared.appended.load(Ordering::SeqCst);
-                // The next opening finds it out where this fails.
+                // If this fails, the next opening finds the number itself.
                 self.database.map(|database| database.note_last(last));
                 return;
             }
         }
     }
 
-    /// Waits until there is something to do, and takes everything there is; empty after a tick without.
+    /// Waits until there is something to do and takes all of it. The group is empty after a tick without work.
     fn next_group(&self) -> Group {
         let open = self.database.is_some();
         let gather = || {
             let mut group = Group::default();
-            // Before the progress: whoever asks for a sync has left his own, which this commit has to hold.
+            // Before the delivery update: a caller of `Job::Sync` has left one, which this commit must contain.
             for job in self.jobs.try_iter() {
                 match job {
                     Job::Sync(done) => group.syncs.push(done),
@@ -123,11 +122,11 @@ impl Writer {
                 }
             }
             group.appends = self.shared.take_appends();
-            group.progress = open.then(|| self.shared.take_progress()).flatten();
+            group.delivery = open.then(|| self.shared.take_delivery()).flatten();
             group.damage = self.shared.take_damage();
-            (group.close || group.damage.is_some() || group.work() > 0).then_some(group)
+            (group.close || group.damage.is_some() || group.has_work()).then_some(group)
         };
-        self.shared.wait_as_writer(TICK, gather).unwrap_or_default()
+        self.shared.writer.wait(TICK, gather).unwrap_or_default()
     }
 
     fn serve(&mut self, database: Database, group: Group) {
@@ -137,36 +136,36 @@ impl Writer {
         self.shared.note_commit(false);
         match outcome {
             Ok(()) => {
-                if group.work() > 0 {
+                if group.has_work() {
                     self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                 }
                 let bytes = group.bytes();
-                group.acknowledge(self.shared.appended.load(Ordering::SeqCst));
-                match self.keep_house(&database, bytes) {
+                group.complete(Ok(self.shared.appended.load(Ordering::SeqCst)));
+                match self.maintain(&database, bytes) {
                     Ok(()) => self.database = Some(database),
                     Err(cause) => self.latch(&cause),
                 }
             }
             Err(cause) => {
                 self.latch(&cause);
-                self.refuse(group, AppendError::Broken);
+                self.refuse(group);
             }
         }
     }
 
-    /// The file is in doubt: nothing is accepted until it was opened and synced anew.
+    /// Notes a failed commit. Nothing is accepted until the file has been opened and synced again.
     fn latch(&mut self, cause: &DatabaseError) {
         error!(%cause, path = %self.path.display(), "the spool failed to commit; nothing is acknowledged until it is opened again");
         self.metrics.commit_errors.inc();
         self.shared
             .set_health(Health::Broken(format!("the last commit failed: {cause}")));
         if cause.is_damage() {
-            self.give_up(cause.to_string());
+            self.note_damage(cause.to_string());
         }
     }
 
-    /// The file is damaged: it must not be used before it is repaired.
-    pub fn give_up(&mut self, cause: String) {
+    /// Notes that the file is damaged. It is not used until it is repaired.
+    pub fn note_damage(&mut self, cause: String) {
         error!(cause, path = %self.path.display(), "the spool's file is damaged; nothing is acknowledged until it is repaired");
         self.database = None;
         let text = format!("the file is damaged ({cause}) and is being repaired");
@@ -179,31 +178,32 @@ impl Writer {
         self.damage = Some(cause);
     }
 
-    /// Now and then after a commit, when those who waited for it have been told: room, and a WAL that grows too long.
-    fn keep_house(&mut self, database: &Database, committed_bytes: usize) -> Result<(), DatabaseError> {
-        self.unjudged_bytes += committed_bytes;
-        let soon = self.unjudged_bytes < JUDGE_AT_BYTES && self.judged_at.elapsed() < JUDGE_EVERY;
+    /// Checks the room and the length of the WAL from time to time, after the callers of a commit were completed.
+    fn maintain(&mut self, database: &Database, committed_bytes: usize) -> Result<(), DatabaseError> {
+        self.unchecked_bytes += committed_bytes;
+        let soon = self.unchecked_bytes < CHECK_ROOM_BYTES && self.room_checked_at.elapsed() < CHECK_ROOM_EVERY;
         if soon && self.shared.is_accepting() {
             return Ok(());
         }
-        (self.unjudged_bytes, self.judged_at) = (0, Instant::now());
-        if database.checkpoint_wal("NOOP")?.0 > WAL_LIMIT_BYTES {
+        (self.unchecked_bytes, self.room_checked_at) = (0, Instant::now());
+        if database.checkpoint_wal("NOOP")?.bytes > WAL_LIMIT_BYTES {
             database.checkpoint_wal("PASSIVE")?;
         }
-        self.judge_room(database.used_bytes()?);
+        self.check_room(database.used_bytes()?);
         Ok(())
     }
 
-    /// One transaction for the whole group; none where there is nothing to write or to delete.
+    /// Runs one transaction for the whole group, if there is something to write or to delete.
     fn commit(&self, database: &Database, group: &Group) -> Result<(), DatabaseError> {
         let shared = &self.shared;
-        let progress = group.progress.as_ref();
-        let delivered = progress
-            .map_or(0, |p| p.delivered)
+        let delivery = group.delivery.as_ref();
+        let delivered = delivery
+            .map_or(0, |delivery| delivery.delivered)
             .max(shared.delivered.load(Ordering::SeqCst));
         let now_ms = unix_ms();
-        let retired = self.retire_to(database, (delivered, group.appends.is_empty()), now_ms)?;
-        if group.work() == 0 && retired.is_none() {
+        let due = self.due_records(database, delivered, group.appends.is_empty(), now_ms)?;
+        let retired = due.map(|due| shared.retired.load(Ordering::SeqCst) + due);
+        if !group.has_work() && retired.is_none() {
             return Ok(());
         }
         database.begin()?;
@@ -212,9 +212,9 @@ impl Writer {
             database.insert(seq + 1, now_ms, records)?;
             seq += records.len() as u64;
         }
-        if let Some(progress) = progress {
+        if let Some(delivery) = delivery {
             database.set_delivered(delivered)?;
-            for (key, value) in &progress.notes {
+            for (key, value) in &delivery.notes {
                 database.set_note(key, value)?;
             }
         }
@@ -234,11 +234,12 @@ impl Writer {
         Ok(())
     }
 
-    /// How far this commit deletes, if at all.
-    fn retire_to(
+    /// How many records this commit deletes, if any.
+    fn due_records(
         &self,
         database: &Database,
-        (delivered, idle): (u64, bool),
+        delivered: u64,
+        idle: bool,
         now_ms: i64,
     ) -> Result<Option<u64>, DatabaseError> {
         let retired = self.shared.retired.load(Ordering::SeqCst);
@@ -246,17 +247,18 @@ impl Writer {
         let mut due = kept;
         if let Some(keep) = self.config.keep.filter(|_| !self.is_crowded(kept)) {
             due = kept.saturating_sub(keep.records);
-            // Looked up in the file, and so only when nobody waits.
+            // This reads the file, so it runs only when no caller waits.
             if idle && kept > 0 && due < RETIRE_STEP {
                 let until_ms = database.appended_at_ms(delivered)?.unwrap_or(now_ms);
                 let old = database.last_before(retired, kept.min(RETIRE_STEP), until_ms - keep.ms)?;
                 due = due.max(old - retired);
             }
         }
-        Ok((due >= RETIRE_AT || (idle && due > 0)).then(|| retired + due.min(RETIRE_STEP)))
+        Ok((due >= RETIRE_AT || (idle && due > 0)).then_some(due.min(RETIRE_STEP)))
     }
 
-    /// What is delivered may take a tenth of the spool, by its share of the records, and nothing when the spool is full.
+    /// Whether the kept records take too much room: more than a tenth of the spool, by their share of the records, or
+    /// any when the spool is full.
     fn is_crowded(&self, kept: u64) -> bool {
         let records = self.shared.appended.load(Ordering::SeqCst) - self.shared.retired.load(Ordering::SeqCst);
         let used_bytes = self.shared.used_bytes.load(Ordering::Relaxed);
@@ -264,7 +266,7 @@ impl Writer {
         !self.shared.is_accepting() || kept_bytes > u128::from(self.config.max_bytes / KEPT_SHARE)
     }
 
-    pub fn judge_room(&self, used_bytes: u64) {
+    pub fn check_room(&self, used_bytes: u64) {
         self.shared.used_bytes.store(used_bytes, Ordering::Relaxed);
         let folder = self.path.parent().unwrap_or(&self.path);
         let free_bytes = rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
@@ -276,12 +278,12 @@ impl Writer {
         self.metrics.room_bytes.set(room_bytes.min(i64::MAX as u64) as i64);
         let health = if used_bytes >= self.config.max_bytes {
             Health::Full(format!(
-                "{used_bytes} of spool.max_bytes {} are in use; what is delivered makes room",
+                "{used_bytes} of spool.max_bytes {} are in use; there is room again when records are delivered",
                 self.config.max_bytes
             ))
         } else if free_bytes < self.config.min_free_bytes {
             Health::Full(format!(
-                "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}; make room on it",
+                "the disk has {free_bytes} bytes free, spool.min_free_bytes is {}; free space on it",
                 self.config.min_free_bytes
             ))
         } else {
@@ -292,16 +294,12 @@ impl Writer {
         }
     }
 
-    /// Tells everyone that nothing was made durable. The progress is kept for a later commit.
-    fn refuse(&self, group: Group, cause: AppendError) {
-        if let Some(progress) = group.progress {
-            self.shared.return_progress(progress);
+    /// Completes all callers with an error. The delivery update is kept for a later commit.
+    fn refuse(&self, mut group: Group) {
+        if let Some(delivery) = group.delivery.take() {
+            self.shared.return_delivery(delivery);
         }
-        group
-            .appends
-            .into_iter()
-            .for_each(|(lane, records)| lane.tell(records.len(), Err(cause)));
-        group.syncs.into_iter().for_each(|done| _ = done.send(Err(cause)));
+        group.complete(Err(AppendError::Broken));
     }
 
     fn reopen(&mut self) {
@@ -320,11 +318,11 @@ impl Writer {
         }
     }
 
-    /// Opens the file anew and makes sure that it is the one that was open before, with everything in it.
+    /// Opens the file again and checks that it is the one that was open before, with all its records.
     fn open_again(&mut self) -> Result<Database, String> {
         if !self.path.exists() {
             return Err(format!(
-                "{} has gone; bring it back, or restart with an empty folder",
+                "{} does not exist any more; restore it, or restart with an empty folder",
                 self.path.display()
             ));
         }
@@ -332,17 +330,20 @@ impl Writer {
         let appended = self.shared.appended.load(Ordering::SeqCst);
         if state.incarnation != self.incarnation || state.appended < appended {
             return Err(format!(
-                "{} is not the file that was open: it lacks records; restart the bridge",
+                "{} is not the file that was open, or it lacks records; restart the bridge",
                 self.path.display()
             ));
         }
-        database.prove(state.delivered).map_err(|cause| cause.to_string())?;
+        // A commit that changes nothing: it shows that the disk accepts commits again.
+        database
+            .set_delivered(state.delivered)
+            .map_err(|cause| cause.to_string())?;
         self.shared.publish_appended(state.appended);
         Ok(database)
     }
 }
 
-/// The least time between the beginning of a commit of so many records and the next.
+/// The least time from the beginning of a commit with so many records to the beginning of the next one.
 fn pace(records: usize) -> Duration {
     if records < PACED_RECORDS {
         Duration::ZERO
@@ -351,7 +352,7 @@ fn pace(records: usize) -> Duration {
     }
 }
 
-/// However the thread ends, a panic included, nothing is accepted afterwards.
+/// Marks the spool as broken when the thread ends, also by a panic.
 struct End(Arc<Shared>);
 
 impl Drop for End {

@@ -275,10 +275,10 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
         post();
     }
     let pinned = || bridge.metric(&["imbridge_spool_wal_pinned_seconds"]);
-    bridge.logged("somebody keeps a read of the spool's file open");
+    bridge.logged("another process keeps a read of the spool's file open");
     assert!(pinned() >= 10.0, "{}", pinned());
     assert_eq!(
-        bridge.log().matches("somebody keeps a read").count(),
+        bridge.log().matches("another process keeps a read").count(),
         1,
         "{}",
         bridge.log()
@@ -289,7 +289,7 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
         post();
         (wal_bytes() <= f64::from(90 << 20) && pinned() == 0.0).then_some(())
     });
-    bridge.logged("nobody's read keeps the spool's WAL");
+    bridge.logged("no other read keeps the spool's WAL");
     assert!(bridge.terminate().success());
 }
 
@@ -311,7 +311,7 @@ fn a_reader_of_the_file_holds_up_a_start_and_does_not_end_it() {
     let bridge = home.start_unready();
     eventually("the reader to be named", || {
         let (status, said) = bridge.admin("/readyz")?;
-        (status == 503 && said.contains("somebody reads the file")).then_some(())
+        (status == 503 && said.contains("another process reads the file")).then_some(())
     });
     assert_eq!(post(&bridge), 503);
     drop(reader);

@@ -1,5 +1,5 @@
-//! Three real brokers that are killed, stopped, paused and restarted under load, topics that are deleted or made too small,
-//! and an outage with its catch-up. Callers see nothing of it; Kafka has everything afterwards, once, in order.
+//! Three real brokers that are killed, stopped, paused and restarted under load; topics that are deleted or limited;
+//! and an outage with its catch-up. Callers are not affected. Afterwards Kafka has everything once and in order.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,19 @@ use crate::support::bridge::APP;
 use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::within;
 
-/// `broker.session.timeout.ms` of `scripts/kafka`, and some: what has died or stands still is known to the others.
+/// A bit longer than `broker.session.timeout.ms` of `scripts/kafka`: by then the others know of a dead or paused
+/// broker.
 const NOTICED: Duration = Duration::from_secs(5);
 const NODES: [i32; 3] = [1, 2, 3];
-/// Nobody waits out the default of 50 s here: this cluster gives up a follower after 1.5 times this at most.
+/// In this cluster a follower leaves the in-sync replicas after 1.5 times this at most. With the default, each start
+/// would settle for 50 s.
 const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
 const SETTLE_MS: &str = "3500";
 const PARTITIONS: usize = 4;
-/// The command of a message that its topic does not take.
+/// The command of a message that is too large for its topic.
 const LARGE: &str = "Group.CallbackAfterCreateGroup";
 
-/// The cluster, seen by its operator.
+/// The cluster and an admin client.
 struct Operator {
     kafka: Kafka,
     admin: Admin,
@@ -32,7 +34,7 @@ fn faults_of_three_brokers_lose_nothing_repeat_nothing_and_slow_no_answer() {
     let kafka = Kafka::create("brokers", 3, &[LAG_SETTING]);
     let admin = Admin::of(&kafka.brokers);
     let mut operator = Operator { kafka, admin };
-    // The mode of delivery is an argument, so that each can be put to the same test.
+    // The same test for each mode of delivery.
     let modes = [
         (size("IDEMPOTENT", 1, 1), None),
         (size("TRANSACTIONAL", 0, 1), Some("transactional")),
@@ -102,14 +104,14 @@ impl Operator {
             self.too_few_in_sync(&mut campaign, &topics);
             self.whole(&topics);
         }
-        // Half a minute: so long librdkafka believes that the topic may come back.
+        // This takes half a minute, in which librdkafka expects that the topic may come back.
         if size("TOPIC_DELETED", 0, 1) > 0 {
             self.topic_deleted(&mut campaign, &topics[1]);
         }
         campaign.end();
     }
 
-    /// The cluster lives, and refuses: fewer replicas are in sync than the topics demand.
+    /// The cluster is up, but refuses messages: fewer replicas are in sync than the topics demand.
     fn too_few_in_sync(&self, campaign: &mut Campaign, topics: &[String]) {
         let demand = |least: &str| {
             for topic in topics {
@@ -125,7 +127,7 @@ impl Operator {
         });
     }
 
-    /// A limit that is lowered under the running bridge makes a dead letter of what is above it, and holds up nothing else.
+    /// A limit is lowered while the bridge runs. A message above it becomes a dead letter and delays nothing else.
     fn message_too_large(&self, campaign: &mut Campaign, topic: &str) {
         let mut random = fastrand::Rng::with_seed(7);
         let padding: String = std::iter::repeat_with(|| random.alphanumeric()).take(200_000).collect();
@@ -137,7 +139,8 @@ impl Operator {
             let answer = campaign.bridge.connect().post(&target, &body).expect("an answer");
             assert_eq!(answer.status, 200, "{}", answer.body);
             within(Duration::from_secs(60), "the message to become a dead letter", || {
-                // By the limit that the bridge learns, or, where the message was alone in its batch, by Kafka's own word.
+                // Either the bridge has read the new limit, or Kafka has refused the message, which was alone in its
+                // batch.
                 let letters = ["too_large", "refused"].map(|reason| {
                     let reason = format!("reason=\"{reason}\"");
                     campaign.bridge.metric(&["imbridge_dead_letters_total", &reason])
@@ -148,13 +151,13 @@ impl Operator {
         self.admin.demand(topic, "2");
     }
 
-    /// What a deleted topic held is gone with it; everything else arrives, in the topic that the bridge creates again.
+    /// The events of a deleted topic are lost with it. All others arrive, in the topic that the bridge creates again.
     fn topic_deleted(&self, campaign: &mut Campaign, topic: &str) {
         let mut gone_ns = 0;
         campaign.fault("a topic is deleted", |campaign| {
             self.admin.delete(topic);
             let led = |leaders: Vec<i32>| leaders.len() == PARTITIONS && leaders.iter().all(|leader| *leader > 0);
-            // A broker may know of it, and confirm messages to it, for a moment longer.
+            // A broker may still have it, and confirm messages to it, for a moment.
             within(Duration::from_secs(20), "the topic to be gone", || {
                 (!led(self.admin.leaders(topic))).then_some(())
             });
@@ -163,12 +166,12 @@ impl Operator {
                 led(self.admin.leaders(topic)).then_some(())
             });
             let log = campaign.bridge.log();
-            assert!(log.contains(topic), "nothing was said of {topic}:\n{log}");
+            assert!(log.contains(topic), "the log does not name {topic}:\n{log}");
         });
         campaign.forgive("openim", gone_ns);
     }
 
-    /// Waits until every partition has all its replicas in sync again, so that one fault does not become another.
+    /// Waits until every partition has all its replicas in sync again, so that two faults never overlap.
     fn whole(&self, topics: &[String]) {
         for topic in topics {
             within(Duration::from_secs(90), "all replicas to be in sync", || {
@@ -198,7 +201,7 @@ impl Operator {
             self.kafka.stop();
             pass(length);
             self.kafka.up();
-            // What arrived while the last brokers started does not count.
+            // Events that arrived while the last brokers started do not count.
             arrived = campaign.arrived();
             accepted = campaign.accepted();
         });

@@ -1,5 +1,6 @@
-//! What the campaigns against Kafka share: a bridge under a steady load, a calm time first, then faults, each with its span
-//! of time; at the end the judgement, and the speed of the answers during each fault against the calm.
+//! The base of the campaigns against Kafka: a bridge under a steady load, without faults first, then with one fault
+//! after the other. At the end everything is judged, and the answers' speed during each fault is compared with the
+//! speed before.
 
 use std::fmt;
 use std::io::Write;
@@ -21,10 +22,10 @@ pub const TOPICS: [&str; 2] = [
 ];
 const CALM: Duration = Duration::from_secs(4);
 const INTERVAL_MS: u64 = 500;
-/// The longest that a fault's backlog may take.
+/// The longest time for the backlog of a fault.
 const RECOVERY_MAX: Duration = Duration::from_secs(600);
 
-/// A home on three brokers; `delivery` is the value of `kafka.delivery`, where another than the default is to be tried.
+/// A home on three brokers. `delivery` is the value of `kafka.delivery`; `None` is the default.
 pub fn home_on_three(name: &str, brokers: &str, delivery: Option<&str>) -> Home {
     let mut home = Home::with_brokers(name, brokers);
     home.set("KAFKA__REPLICATION_FACTOR", "3");
@@ -61,19 +62,19 @@ struct Fault {
     recovered_after: Duration,
 }
 
-/// A topic whose earlier events are gone with it.
+/// A topic that was deleted with its earlier events.
 struct Deleted {
     provider: &'static str,
     at_ns: u64,
 }
 
 impl Campaign {
-    /// Starts the bridge and its load, and lets a calm time pass once events arrive in Kafka.
+    /// Starts the bridge and its load. When events arrive in Kafka, it runs without faults for [`CALM`].
     pub fn begin(name: &str, brokers: &str, home: Home) -> Campaign {
         Campaign::begin_with(name, brokers, home, rate())
     }
 
-    /// The same, with so many events a second.
+    /// Like [`Campaign::begin`], with so many events a second.
     pub fn begin_with(name: &str, brokers: &str, home: Home, rate: u64) -> Campaign {
         let bridge = home.start();
         let plan = Plan::new(&home).with("connections", 8).with("groups", 32);
@@ -96,7 +97,7 @@ impl Campaign {
         }
     }
 
-    /// A fault and its end; returns when Kafka has everything that was acknowledged until then, and says how long that took.
+    /// Runs a fault. Returns when Kafka has everything that was acknowledged until its end, and how long that took.
     pub fn fault(&mut self, name: &str, fault: impl FnOnce(&Campaign)) -> Duration {
         let from = self.load.intervals().len();
         fault(self);
@@ -116,12 +117,12 @@ impl Campaign {
         recovered_after
     }
 
-    /// A topic of this provider was gone at this instant of [`monotonic_ns`]: what it held is not asked for.
+    /// A topic of this provider was deleted at this instant of [`monotonic_ns`]. Its events may be missing.
     pub fn forgive(&mut self, provider: &'static str, at_ns: u64) {
         self.deleted = Some(Deleted { provider, at_ns });
     }
 
-    /// What Kafka refuses for good counts as there where a dead letter names it.
+    /// Counts an event that Kafka refuses for good as present if there is a dead letter for it.
     pub fn accept_refused(&mut self) {
         self.refused_count = true;
     }
@@ -131,13 +132,13 @@ impl Campaign {
         self.bridge.metric(&["imbridge_requests_total", "status=\"200\""])
     }
 
-    /// Messages of which this bridge knows that Kafka has them.
+    /// Messages that are in Kafka, as far as this bridge knows.
     pub fn arrived(&self) -> f64 {
         self.bridge.metric(&["imbridge_messages_published_total"])
             + self.bridge.metric(&["imbridge_messages_skipped_total "])
     }
 
-    /// Ends the load, and asserts that everything is in Kafka, once, in order, and that no fault slowed the answers down.
+    /// Ends the load. Asserts that everything is in Kafka once and in order, and that no fault slowed the answers down.
     pub fn end(self) {
         let ledger = self.load.stop();
         self.bridge.settle();
@@ -177,13 +178,13 @@ impl Campaign {
     }
 }
 
-/// The clock of the load's ledger.
+/// The clock of the load's ledger and of the shim.
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// The ledger as if what may have been in a deleted topic had not been acknowledged.
+/// A copy of the ledger in which the events that may have been in the deleted topic are not acknowledged.
 fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
     let text = std::fs::read_to_string(&ledger.path).expect("the load has written it");
     let path = ledger.path.with_extension("without-deleted");
@@ -200,7 +201,7 @@ fn without_deleted(ledger: &Ledger, deleted: &Deleted) -> PathBuf {
     path
 }
 
-/// How fast answers were.
+/// The speed of answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Speed {
     seconds: f64,
@@ -238,9 +239,9 @@ impl Speed {
         }
     }
 
-    /// Asserts that answers do not wait for Kafka. What waited for it would wait for an election or a request's time-out,
-    /// seconds in each case. The slack is for brokers that start on the processors that the bridge and the load run on, and
-    /// for other tests there.
+    /// Asserts that answers do not wait for Kafka. An answer that did would take as long as an election or a request's
+    /// time-out, which are seconds. The slack is for brokers that start on the same processors as the bridge and the
+    /// load, and for other tests there.
     fn keeps_up_with(self, calm: Speed, fault: &str) {
         assert!(
             self.median_ms <= calm.median_ms * 3.0 + 50.0 && self.p99_ms <= calm.p99_ms * 3.0 + 1000.0,
@@ -249,7 +250,7 @@ impl Speed {
     }
 }
 
-/// Lets the time of a fault pass: its length is what is varied.
+/// Lets the time of a fault pass.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }

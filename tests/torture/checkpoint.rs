@@ -1,5 +1,5 @@
-//! Transactional delivery where the checkpoint in Kafka and the spool's own note of progress part: killed between the
-//! two, and where nobody says whether a transaction was committed.
+//! Transactional delivery when the checkpoint in Kafka and the delivered position in the spool differ: after a kill
+//! between the two, and after a commit whose outcome is unknown.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const DROPPED: [&str; 2] = ["imbridge_duplicates_dropped_total", CREATED];
 const PUBLISHED: [&str; 1] = ["imbridge_messages_published_total"];
 const FAILED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"transaction\""];
 
-/// Posts an event with an identity of its own, numbered.
+/// Posts an event with this number, which gives it its own identity.
 fn post(bridge: &Bridge, number: u64) {
     let time_ms = 1_670_574_414_001 + number * 7;
     let body = json!({"CallbackCommand": CREATED, "GroupId": "g", "Name": number.to_string(), "EventTime": time_ms.to_string()});
@@ -30,7 +30,7 @@ fn post(bridge: &Bridge, number: u64) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// The record from which each life went on: by the spool's note, and by the checkpoint.
+/// The record from which each session went on: by the spool, and by the checkpoint.
 fn starts(log: &str) -> Vec<(u64, u64)> {
     let from = |words: &str| -> Vec<u64> {
         let lines = log.lines().filter(|line| line.contains(words));
@@ -57,7 +57,7 @@ fn copies_are_known_after_a_kill_with_the_checkpoint_ahead_of_the_spool() {
         bridge.settle();
         let before = bridge.metric(&PUBLISHED);
         post(&bridge, number);
-        // The callback is durable; the note that it is delivered will not be.
+        // The callback is durable. The delivery update cannot be written.
         disk.set(Word::WriteErrno, EIO);
         eventually("the event to be in Kafka", || {
             (bridge.metric(&PUBLISHED) > before).then_some(())
@@ -92,7 +92,7 @@ fn copies_are_known_after_a_kill_with_the_checkpoint_ahead_of_the_spool() {
     assert!(ahead > 0, "no kill came between the checkpoint and the spool's note");
 }
 
-/// Whether the bridge is killed while it waits, or left to give up by itself.
+/// Whether the bridge is killed while it waits for the answer, or replaces its producer itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
     Killed,
@@ -171,7 +171,8 @@ fn an_outage_ends_one_producer_and_no_more_however_long_it_lasts() {
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0, "{}", bridge.log());
     kafka.up();
     let ledger = load.stop();
-    // What a broker that has only just started leaves without an answer is given up after 30 to 90 s, and asked again.
+    // A broker that has just started may leave a request without an answer. It times out after 30 to 90 s and is
+    // retried.
     bridge.settle_within(Duration::from_secs(180));
     let rebuilds = bridge.metric(&["imbridge_producer_rebuilds_total"]);
     assert_eq!(rebuilds, 1.0, "{}", bridge.log());
@@ -193,7 +194,7 @@ fn a_transaction_of_others_that_hides_the_checkpoint_is_waited_for_and_is_no_fau
     post(&bridge, 1);
     bridge.settle();
     bridge.kill();
-    // Longer than the bridge waits in one go.
+    // Longer than the bridge waits in one attempt.
     let other = open_transaction(&format!("{}.checkpoints", home.prefix), Duration::from_secs(34));
     let bridge = home.start();
     post(&bridge, 2);
@@ -214,7 +215,7 @@ fn a_transaction_of_others_that_hides_the_checkpoint_is_waited_for_and_is_no_fau
     assert_eq!(events.count(), 2);
 }
 
-/// Leaves a message in a topic's first partition that is neither committed nor aborted, until its time is over.
+/// Leaves a message in a topic's first partition that is neither committed nor aborted until the transaction times out.
 fn open_transaction(topic: &str, lasts: Duration) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", kafka::shared())

@@ -1,5 +1,5 @@
-//! Spoiled files, opened by the real spool: what can be read comes back in order, what cannot has a mark in its place, and
-//! nothing comes back wrong. Damage is done to the bytes of the file, by a test that knows how its pages lie.
+//! Damaged files, opened by the real spool. What can be read comes back in order, an entry stands for each lost record,
+//! and nothing comes back wrong. The tests change bytes of the file and know the layout of its pages.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,7 +14,7 @@ use crate::support::bridge::Home;
 use crate::support::eventually;
 
 pub const PAGE: u64 = 16384;
-/// Where the tables' roots are: the spool makes them in this order, behind the page with the schema.
+/// The tables' root pages. The spool creates the tables in this order, behind the page with SQLite's schema.
 const RECORD_ROOT: u64 = 2;
 const STATE_ROOT: u64 = 3;
 
@@ -30,12 +30,12 @@ fn open_counted(folder: &Path, registry: &prometheus::Registry) -> Result<Spool,
     Spool::open(&config, Metrics::new(registry).expect("they are new there"))
 }
 
-/// A closed spool with these records, of which the first 40 are delivered.
+/// Makes a closed spool with these records, of which the first 40 are delivered.
 pub fn fill(folder: &Path, records: &[Vec<u8>]) {
     filled(folder, records).close();
 }
 
-/// The same, open, with a transaction for each record in its WAL.
+/// Makes such a spool and leaves it open, with one transaction per record in its WAL.
 fn filled(folder: &Path, records: &[Vec<u8>]) -> Spool {
     let spool = open(folder).expect("a new spool");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -67,7 +67,7 @@ pub fn records(count: u64, random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     (1..=count).map(|at| record(at, random)).collect()
 }
 
-/// Everything that is not delivered; a reader that fails is asked again, until the spool has repaired itself.
+/// Reads everything that is not delivered. A read that fails is retried until the spool has repaired itself.
 fn read_all(reader: &mut Reader) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     loop {
@@ -80,8 +80,8 @@ fn read_all(reader: &mut Reader) -> Vec<Record> {
     }
 }
 
-/// Opens a damaged folder, judges what comes out, and gives how many records are not what was appended: each of them is there
-/// with a changed byte, or is counted as lost.
+/// Opens a damaged folder and judges its records. Returns how many of them are not intact: each has a changed byte or
+/// is counted as lost.
 pub fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
     let registry = prometheus::Registry::new();
     let spool = open_counted(folder, &registry)?;
@@ -110,10 +110,10 @@ pub fn recovered(folder: &Path, truth: &[Vec<u8>]) -> Result<usize, OpenError> {
         family.map_or(0.0, |family| family.get_metric()[0].get_counter().get_value())
     };
     let lost = found.iter().filter(|record| !record.intact && record.data.is_empty());
-    // Or it was repaired before.
+    // It may have been repaired before it was opened here.
     if counter("imbridge_spool_repairs_total") > 0.0 {
         let counted = counter("imbridge_spool_lost_records_total");
-        // One with a changed byte may have been read before another was found missing: the repair counts both.
+        // A record with a changed byte may have been read before a missing one was found. The repair then counts both.
         let (least, most) = (
             lost.count() as f64,
             found.iter().filter(|record| !record.intact).count() as f64,
@@ -130,7 +130,7 @@ pub fn pages(file: &Path) -> u64 {
     std::fs::metadata(file).expect("it is there").len() / PAGE
 }
 
-pub fn spoil(file: &Path, at: u64, bytes: &[u8]) {
+pub fn overwrite(file: &Path, at: u64, bytes: &[u8]) {
     let file = File::options().write(true).open(file).expect("it is there");
     file.write_all_at(bytes, at).expect("it is writable");
 }
@@ -140,11 +140,11 @@ pub fn quarantined(folder: &Path) -> usize {
 }
 
 #[test]
-fn a_destroyed_way_to_the_records_loses_none_of_them() {
+fn a_destroyed_root_page_loses_no_record() {
     let folder = scratch();
     let truth = records(200, &mut fastrand::Rng::with_seed(1));
     fill(folder.path(), &truth);
-    spoil(&folder.path().join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0xee; 2000]);
+    overwrite(&folder.path().join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0xee; 2000]);
     assert_eq!(recovered(folder.path(), &truth).expect("it is repaired"), 0);
     assert_eq!(quarantined(folder.path()), 1);
     let spool = open(folder.path()).expect("it is whole");
@@ -157,8 +157,8 @@ fn a_destroyed_way_to_the_records_loses_none_of_them() {
 
 #[test]
 fn the_last_records_are_not_forgotten_with_the_page_that_held_them() {
-    // As many are lost as a page holds, or none where only the page's own count of them is; `recovered` sees that none is
-    // missing without a mark.
+    // A destroyed page loses as many records as it holds. If only the page's count of rows is destroyed, none is lost.
+    // `recovered` checks that none is missing silently.
     for (at, damage, may_be_lost) in [(0, &[0; PAGE as usize][..], 1..=40), (3, &[0, 1], 0..=0)] {
         let folder = scratch();
         let file = folder.path().join("spool.db");
@@ -168,30 +168,26 @@ fn the_last_records_are_not_forgotten_with_the_page_that_held_them() {
         let last = truth.last().expect("there are some");
         let found = bytes.windows(last.len()).rposition(|window| window == last.as_slice());
         let page = found.expect("it is in the file") as u64 / PAGE;
-        spoil(&file, page * PAGE + at, damage);
+        overwrite(&file, page * PAGE + at, damage);
         let lost = recovered(folder.path(), &truth).expect("it is repaired");
         assert!(may_be_lost.contains(&lost), "{lost}");
     }
 }
 
 #[test]
-fn a_file_that_has_lost_its_head_is_refused_with_what_to_do() {
+fn a_file_without_its_head_is_refused_with_what_to_do() {
     for (page, length) in [(1, 100), (1, PAGE), (STATE_ROOT, PAGE)] {
         let folder = scratch();
         let file = folder.path().join("spool.db");
         fill(folder.path(), &records(200, &mut fastrand::Rng::with_seed(2)));
-        spoil(&file, (page - 1) * PAGE, &vec![0xee; length as usize]);
+        overwrite(&file, (page - 1) * PAGE, &vec![0xee; length as usize]);
         let before = std::fs::read(&file).expect("it is readable");
         let refused = open(folder.path()).err().expect("it is damaged").to_string();
         assert!(
             refused.contains("cannot be repaired") && refused.contains("keep the folder"),
             "{refused}"
         );
-        assert_eq!(
-            std::fs::read(&file).expect("it is readable"),
-            before,
-            "it is left as it is"
-        );
+        assert_eq!(std::fs::read(&file).expect("it is readable"), before, "it is unchanged");
     }
 }
 
@@ -214,7 +210,7 @@ fn damage_anywhere_is_repaired_or_refused_and_never_wrong() {
             let bytes: Vec<u8> = (0..length)
                 .map(|_| if round % 2 == 0 { byte } else { random.u8(..) })
                 .collect();
-            spoil(&file, at + if length == 1 { random.u64(..512) } else { 0 }, &bytes);
+            overwrite(&file, at + if length == 1 { random.u64(..512) } else { 0 }, &bytes);
         }
         match recovered(folder.path(), &truth) {
             Ok(missing) => lost += missing,
@@ -225,7 +221,7 @@ fn damage_anywhere_is_repaired_or_refused_and_never_wrong() {
     report(
         "damage",
         &format!(
-            "{rounds} spoiled files: {repaired} repaired, {refused} refused, {lost} records of {} lost in all",
+            "{rounds} damaged files: {repaired} repaired, {refused} refused, {lost} records of {} lost in all",
             rounds * 360
         ),
     );
@@ -253,11 +249,11 @@ fn a_wal_that_is_damaged_in_its_middle_is_read_to_its_end() {
                 std::fs::write(folder.join(name), bytes).expect("a temporary folder is writable");
             }
         };
-        // Behind the first transactions, with which the tables come, and not among the last.
+        // Behind the first transactions, which create the tables, and before the last ones.
         let at = random.usize(files[1].len() / 4..files[1].len() * 9 / 10);
         let mut noise = vec![0; [1, 16, 512, PAGE as usize][random.usize(..4)]];
         noise.fill_with(|| random.u8(..));
-        let damage = |folder: &Path| spoil(&folder.join("spool.db-wal"), at as u64, &noise);
+        let damage = |folder: &Path| overwrite(&folder.join("spool.db-wal"), at as u64, &noise);
 
         copied(copy.path());
         damage(copy.path());
@@ -268,12 +264,12 @@ fn a_wal_that_is_damaged_in_its_middle_is_read_to_its_end() {
         drop(alone);
         copied(copy.path());
         damage(copy.path());
-        // The same bytes by chance.
+        // The bytes may be the same by chance.
         if last as usize == truth.len() {
             continue;
         }
         cut += truth.len() - last as usize;
-        lost += recovered(copy.path(), &truth).expect("it is mended");
+        lost += recovered(copy.path(), &truth).expect("it is repaired");
         assert!(quarantined(copy.path()) > 0);
         let spool = open(copy.path()).expect("it is whole");
         assert_eq!(
@@ -294,7 +290,7 @@ fn a_wal_that_is_damaged_in_its_middle_is_read_to_its_end() {
 }
 
 #[test]
-fn a_wal_that_cannot_be_mended_now_is_not_cut_off() {
+fn a_wal_that_cannot_be_repaired_now_is_not_cut_off() {
     let (folder, copy) = (scratch(), scratch());
     let truth = records(100, &mut fastrand::Rng::with_seed(7));
     let spool = filled(folder.path(), &truth);
@@ -303,18 +299,18 @@ fn a_wal_that_cannot_be_mended_now_is_not_cut_off() {
     }
     spool.close();
     let wal = copy.path().join("spool.db-wal");
-    spoil(
+    overwrite(
         &wal,
         std::fs::metadata(&wal).expect("it is there").len() / 2,
         &[0xee; 64],
     );
-    // Where the mended one would be written, as on a disk without room.
+    // A folder in the place of the new WAL has the same effect as a full disk.
     let in_the_way = copy.path().join("spool.db-wal.new");
     std::fs::create_dir(&in_the_way).expect("a temporary folder is writable");
-    let refused = open(copy.path()).err().expect("it is not mended").to_string();
-    assert!(refused.contains("its WAL could not be looked through"), "{refused}");
+    let refused = open(copy.path()).err().expect("it is not repaired").to_string();
+    assert!(refused.contains("its WAL could not be checked"), "{refused}");
     std::fs::remove_dir(&in_the_way).expect("it is empty");
-    recovered(copy.path(), &truth).expect("it is mended");
+    recovered(copy.path(), &truth).expect("it is repaired");
 }
 
 #[test]
@@ -327,8 +323,8 @@ fn a_power_cut_at_any_moment_of_a_repair_costs_nothing_more() {
     let truth = records(120, &mut random);
     fill(&spool, &truth);
     let leaf = pages(&spool.join("spool.db")) / 2;
-    spoil(&spool.join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0; 100]);
-    spoil(&spool.join("spool.db"), leaf * PAGE, &[0; PAGE as usize]);
+    overwrite(&spool.join("spool.db"), (RECORD_ROOT - 1) * PAGE, &[0; 100]);
+    overwrite(&spool.join("spool.db"), leaf * PAGE, &[0; PAGE as usize]);
     let base = image::read(&spool);
     home.start().kill();
     let (log, folder) = (disk.take_log(), scratch());
@@ -352,7 +348,7 @@ fn a_power_cut_at_any_moment_of_a_repair_costs_nothing_more() {
         "damage",
         &format!("{tried} power cuts during a repair: {expected} records lost each time, as without one"),
     );
-    // A repair has no more moments than operations.
+    // There are no more cuts than the repair has operations.
     let wanted = (operations.len() as u64).min(cuts);
     assert!(expected > 0 && tried > wanted, "{expected} lost, {tried} cuts");
 }

@@ -1,4 +1,5 @@
-//! `imbridge dev` on a machine that is busy: it says at once what it does, and greets within two seconds, every time.
+//! `imbridge dev` on a busy machine: it prints at once what it does, and its greeting within two seconds at every
+//! start.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +19,7 @@ fn dev_greets_within_two_seconds_on_a_busy_machine_every_time() {
     let busy = AtomicBool::new(true);
     let starts = size("DEV", 20, 100);
     let longest = std::thread::scope(|scope| {
-        // As many as there are processors: as two builds beside it.
+        // One busy thread per processor.
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while busy.load(Ordering::Relaxed) {
@@ -49,7 +50,7 @@ fn greeted_after() -> Duration {
         .expect("the program was built");
     let mut child = Killed(child);
     let mut lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
-    let first = lines.next().expect("it says what it does").expect("text");
+    let first = lines.next().expect("it prints what it does").expect("text");
     assert!(first.contains("starting"), "{first}");
     assert!(lines.any(|line| line.expect("text").contains(GREETING)), "no greeting");
     began.elapsed()

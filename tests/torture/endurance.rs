@@ -1,5 +1,5 @@
-//! Memory, disk and time: hours under half of the load that goes, Kafka down for half of them. Memory stays flat, the spool's
-//! space is used again, answers do not become slower, and what has waited is caught up with.
+//! Memory, disk and time: hours under half of the maximum load, with Kafka down for half of them. Memory stays flat,
+//! the spool's space is used again, answers do not become slower, and the backlog is delivered.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,32 +9,32 @@ use crate::support::bridge::{Bridge, Home};
 use crate::support::kafka::Kafka;
 use crate::support::oracle::{Interval, Ledger, Plan, judge};
 
-/// How long the load runs before and after the outage together, and how long the outage is; of the short form.
+/// The length of the short form. The outage takes half of it.
 const SHORT: Duration = Duration::from_secs(20);
-/// Resident memory, MB. In a debug build code and stacks are larger, nothing else is.
+/// Resident memory, MB. A debug build has larger code and stacks.
 const MEMORY_MAX_MB: f64 = if cfg!(debug_assertions) { 200.0 } else { 150.0 };
-/// What memory may grow by from the outage's first third to its last: allocator's slack, not a queue that grows.
+/// How much memory may grow from the outage's first third to its last: slack of the allocator, but no growing queue.
 const GROWTH_MAX_MB: f64 = 16.0;
-/// In the short form the page caches of three connections to the spool, 8 MiB each, have not filled before.
+/// In the short form, the page caches of three connections to the spool, 8 MiB each, are not full before the outage.
 const GROWTH_MAX_SHORT_MB: f64 = 40.0;
-/// The writer starts a new WAL at 64 MiB; one commit may overshoot it.
+/// The writer starts a new WAL at 64 MiB, which one commit may exceed.
 const WAL_MAX_MB: f64 = 80.0;
-/// Bytes of the file for each event that waited at the worst moment: twice and more what a body of the load and its head take.
+/// Bytes of the file for each event of the largest backlog: more than twice a body of the load with its head.
 const FILE_MAX_BYTES_PER_EVENT: f64 = 1000.0;
-/// What the file may still grow by once nothing waits any more: pages that the WAL had and the file not yet.
+/// How much the file may still grow when nothing waits any more: pages that were only in the WAL.
 const FILE_SLACK_MB: f64 = 16.0;
-/// How much slower answers may be in the outage than before it, by the medians of p50 and of p99 over the intervals. They
-/// should not be at all; the broker's stopping and starting beside us is what this allows for.
+/// How much slower answers may be in the outage than before it, by the medians of p50 and p99 over the intervals. This
+/// allows for the broker that stops and starts on the same machine.
 const SLOWER_MAX: f64 = 2.0;
 const P50_P99_SLACK_MS: [f64; 2] = [2.0, 20.0];
-/// Of the short form, which shares the machine with all other tests.
+/// For the short form, which shares the machine with all other tests.
 const P50_P99_SLACK_SHORT_MS: [f64; 2] = [20.0, 100.0];
-/// Records that are no backlog: what is on its way at any time.
+/// So many records may be in flight at any time and are no backlog.
 const CAUGHT_UP: f64 = 2000.0;
 
-/// One look at the bridge from outside.
+/// One observation of the bridge from outside.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
+struct Observation {
     at: Instant,
     memory_mb: f64,
     file_mb: f64,
@@ -50,16 +50,16 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Looks again and again for a while, and gives what it saw.
-    fn over(&self, time: Duration) -> Vec<Sample> {
+    /// Observes the bridge for a while.
+    fn over(&self, time: Duration) -> Vec<Observation> {
         self.until(time, |_| false)
     }
 
-    /// Looks again and again until something holds, for so long at most.
-    fn until(&self, most: Duration, holds: impl Fn(&Sample) -> bool) -> Vec<Sample> {
+    /// Observes the bridge until a condition holds, for so long at most.
+    fn until(&self, most: Duration, holds: impl Fn(&Observation) -> bool) -> Vec<Observation> {
         let (mut samples, end) = (Vec::new(), Instant::now() + most);
         loop {
-            let sample = self.look();
+            let sample = self.observe();
             samples.push(sample);
             if Instant::now() >= end || holds(&sample) {
                 return samples;
@@ -68,7 +68,7 @@ impl Watch<'_> {
         }
     }
 
-    fn look(&self) -> Sample {
+    fn observe(&self) -> Observation {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.bridge.pid())).expect("the bridge runs");
         let line = status
             .lines()
@@ -79,7 +79,7 @@ impl Watch<'_> {
             let file = std::fs::metadata(self.spool.join(name));
             file.map_or(0.0, |file| file.len() as f64 / 1e6)
         };
-        Sample {
+        Observation {
             at: Instant::now(),
             memory_mb: kilobytes * 1024.0 / 1e6,
             file_mb: size_mb("spool.db"),
@@ -90,7 +90,7 @@ impl Watch<'_> {
     }
 }
 
-fn most(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
+fn most(samples: &[Observation], of: impl Fn(&Observation) -> f64) -> f64 {
     samples.iter().map(of).fold(0.0, f64::max)
 }
 
@@ -101,10 +101,10 @@ fn median(intervals: &[Interval], of: impl Fn(&Interval) -> f64) -> f64 {
     *values.get(values.len() / 2).expect("there were answers in that time")
 }
 
-/// Runs a load as fast as it goes, and gives the ledgers and how many events a second Kafka had at its end: what was only
-/// put aside does not count.
+/// Runs a load at full speed. Returns the ledgers and how many events a second came to Kafka. Events that are only in
+/// the spool do not count.
 fn calibrate(home: &Home, bridge: &Bridge, seconds: u64) -> ([Ledger; 2], u64) {
-    // Topics and marks are made for the first events, which is not what is measured.
+    // The first events create topics and resume offsets, which must not be measured.
     let first = Plan::new(home).with("each", 1).start().finish();
     bridge.settle();
     let before = bridge.metric(&["imbridge_messages_published_total"]);
@@ -114,13 +114,13 @@ fn calibrate(home: &Home, bridge: &Bridge, seconds: u64) -> ([Ledger; 2], u64) {
     ([first, fast], published as u64 / seconds)
 }
 
-/// What a run has shown.
-struct Seen {
+/// The observations of a run.
+struct Run {
     rate: u64,
-    before: Vec<Sample>,
-    outage: Vec<Sample>,
-    caught_up: Vec<Sample>,
-    after: Vec<Sample>,
+    before: Vec<Observation>,
+    outage: Vec<Observation>,
+    caught_up: Vec<Observation>,
+    after: Vec<Observation>,
     /// The load's intervals before and in the outage.
     calm: Vec<Interval>,
     away: Vec<Interval>,
@@ -170,7 +170,7 @@ fn an_outage_costs_disk_and_nothing_else() {
         "endurance",
         &format!("{:.0} s: {}", whole.as_secs_f64(), verdict.summary()),
     );
-    Seen {
+    Run {
         rate,
         before,
         outage,
@@ -184,10 +184,10 @@ fn an_outage_costs_disk_and_nothing_else() {
     assert_eq!(ledger.unanswered, 0, "nothing was refused");
 }
 
-impl Seen {
+impl Run {
     fn report_and_assert(&self) {
-        let memory = |samples: &[Sample]| most(samples, |sample| sample.memory_mb);
-        let file = |samples: &[Sample]| most(samples, |sample| sample.file_mb);
+        let memory = |samples: &[Observation]| most(samples, |sample| sample.memory_mb);
+        let file = |samples: &[Observation]| most(samples, |sample| sample.file_mb);
         let third = self.outage.len() / 3;
         let (early, late) = (memory(&self.outage[..third]), memory(&self.outage[2 * third..]));
         let all = [&self.before[..], &self.outage, &self.caught_up, &self.after].concat();
@@ -244,7 +244,7 @@ impl Seen {
         );
     }
 
-    /// Events a second that Kafka took, from the last look at which it had taken none since the outage until nothing waited.
+    /// Events a second that Kafka stored, from the last observation before the first of them until nothing waited.
     fn catch_up_rate(&self) -> f64 {
         let before = self.outage.last().expect("there were samples");
         let idle = self

@@ -1,5 +1,5 @@
-//! Disks that fail under a running bridge: nothing is acknowledged while they do, readiness says so and why, users are not
-//! held up, and when the disk is well again the bridge goes on without a restart and without a loss.
+//! Disks that fail while the bridge runs. Nothing is acknowledged meanwhile, readiness reports the reason, and no user
+//! is blocked. When the disk works again, the bridge goes on without a restart and without a loss.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,24 +12,24 @@ use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
 use crate::support::{eventually, kafka, schemas};
 
-/// One fault: how the disk is made to have it and to lose it again.
+/// One fault: how it begins and ends.
 struct Fault<'a> {
     name: &'a str,
     begin: &'a dyn Fn(&Home, &Disk),
     end: &'a dyn Fn(&Home, &Disk),
-    /// One of these is what readiness says.
+    /// Readiness must report one of these reasons.
     reasons: &'a [&'a str],
-    /// No write can succeed while it lasts. A disk that is only full has room again for what the bridge itself frees.
+    /// Whether no write can succeed during the fault. A full disk has room again when the bridge itself frees some.
     total: bool,
 }
 
-/// How long a fault lasts while it is looked at.
+/// How long a fault lasts after it was noticed.
 const LASTS: Duration = Duration::from_secs(2);
 
 fn survive(home: Home, disk: &Disk, fault: &Fault<'_>) -> (Home, Bridge) {
     let before = schemas::add_before_command(&home.schemas());
     let bridge = home.start();
-    // Not as fast as it goes: a small disk would be full before Kafka has its topics.
+    // Without this rate, a small disk would be full before Kafka has its topics.
     let load = Plan::new(&home).with("rate", 2000).start();
     eventually("the load to run", || {
         (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
@@ -114,7 +114,7 @@ fn survive(home: Home, disk: &Disk, fault: &Fault<'_>) -> (Home, Bridge) {
     (home, bridge)
 }
 
-/// A fault that the shim has for as long as a word is set.
+/// A fault that the shim makes as long as a word is set.
 fn by_shim(name: &str, word: Word, errno: i64, reasons: &[&str]) {
     let mut home = Home::new("fault");
     let disk = Disk::under(&mut home, false);
@@ -122,7 +122,7 @@ fn by_shim(name: &str, word: Word, errno: i64, reasons: &[&str]) {
         if errno == EROFS {
             disk.set(Word::OpenErrno, errno);
         }
-        // Not at once: somewhere in a group of writes.
+        // The fault does not begin at once, but within a group of writes.
         disk.set(Word::WriteSkip, 7);
         disk.set(word, errno);
     };
@@ -178,7 +178,7 @@ fn a_disk_that_fails_to_sync_is_survived_and_what_it_dropped_is_not_built_upon()
         total: true,
     };
     let (home, bridge) = survive(home, &disk, &fault);
-    // What a failed sync covered is gone, whatever later ones said: the worst that such a disk does.
+    // The worst case: data that a failed sync covered is lost, even if a later sync succeeded.
     let load = Plan::new(&home).with("each", 30).start().finish();
     bridge.kill();
     cut_power(&disk, &Folder::new(), Luck::None, &mut fastrand::Rng::with_seed(31));
@@ -193,7 +193,7 @@ fn a_disk_that_fails_to_sync_is_survived_and_what_it_dropped_is_not_built_upon()
     verdict.assert_kept();
 }
 
-/// A real small disk, where this machine lets us mount one.
+/// A small real disk, if this machine allows to mount one.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
@@ -213,7 +213,7 @@ impl Drop for Mount {
     }
 }
 
-/// A spool whose disk can be filled to the last byte; the shim says that it is where nothing can be mounted.
+/// A spool whose disk can be filled to the last byte. If nothing can be mounted, the shim reports a full disk.
 struct Small {
     mount: Option<Mount>,
     ballast: std::path::PathBuf,
@@ -263,7 +263,7 @@ fn a_disk_without_room_at_a_start_is_waited_for_with_users_let_through() {
         (bridge.metric(&["imbridge_messages_published_total"]) > 500.0).then_some(())
     });
     bridge.kill();
-    // Without the WAL's index, opening needs room in any case: the WAL's own pages may have a place in the file already.
+    // Without the WAL's index, opening always needs room. The WAL's pages may have room in the file already.
     let index = home.path().join("spool/spool.db-shm");
     std::fs::remove_file(index).expect("SQLite keeps an index beside its WAL");
     small.fill(&disk);

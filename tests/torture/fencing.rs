@@ -1,5 +1,5 @@
-//! Transactional delivery: kills under load, a second bridge of the same spool id, a bridge that slept too long. Judged by
-//! a reader that reads committed messages only.
+//! Transactional delivery: kills under load, a second bridge with the same spool id, and a bridge that was paused for
+//! too long. A reader that reads committed messages only judges the result.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn kills_in_the_middle_of_transactions_lose_nothing_and_repeat_nothing() {
     let load = Plan::new(&home).start();
     let mut random = fastrand::Rng::with_seed(11);
     for _ in 0..cycles {
-        // The moment is what is varied, not what is waited for.
+        // This sleep varies the moment of the kill. It waits for nothing.
         std::thread::sleep(Duration::from_millis(random.u64(20..1500)));
         bridge.kill();
         bridge = home.start();
@@ -55,10 +55,13 @@ fn a_second_bridge_of_the_same_spool_id_fences_off_the_first() {
     });
 
     post(&zombie, "Group.CallbackAfterCreateGroup", 200);
-    let (_, words) = eventually("the first bridge to see that it is replaced", || {
+    let (_, reason) = eventually("the first bridge to see that it is replaced", || {
         zombie.admin("/readyz").filter(|(status, _)| *status == 503)
     });
-    assert!(words.contains("another bridge publishes for this spool id"), "{words}");
+    assert!(
+        reason.contains("another bridge publishes for this spool id"),
+        "{reason}"
+    );
     assert_eq!(zombie.metric(&["imbridge_producer_rebuilds_total", "replaced"]), 1.0);
     post(&zombie, "Group.CallbackAfterCreateGroup", 503);
     post(&zombie, before, 200);
@@ -95,18 +98,19 @@ fn post(bridge: &Bridge, command: &str, expected: u16) {
 }
 
 #[test]
-fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
-    let mut home = transactional("slept");
+fn a_bridge_that_was_paused_longer_than_its_transaction_goes_on() {
+    let mut home = transactional("paused");
     home.set("KAFKA__STALL_TIMEOUT_S", "5");
     home.configure("[kafka.properties]\n\"transaction.timeout.ms\" = \"2000\"\n\"socket.timeout.ms\" = \"1500\"");
     let bridge = home.start();
     let load = Plan::new(&home).with("groups", 16).start();
     let rebuilds = || bridge.metric(&["imbridge_producer_rebuilds_total"]);
-    let mut sleeps = 0;
-    // A sleep between two transactions ends none: until one has met one, but for so many at most.
-    while sleeps < 3 || (rebuilds() == 0.0 && sleeps < 15) {
-        sleeps += 1;
-        // The length of the sleep is the case: the coordinator ends the transaction meanwhile, and fences off its producer.
+    let mut pauses = 0;
+    // A pause between two transactions ends none. So this is repeated until a pause has hit a transaction, 15 times at
+    // most.
+    while pauses < 3 || (rebuilds() == 0.0 && pauses < 15) {
+        pauses += 1;
+        // The sleep is the pause: meanwhile the coordinator ends the transaction and fences off its producer.
         bridge.signal("STOP");
         std::thread::sleep(Duration::from_secs(5));
         bridge.signal("CONT");
@@ -118,13 +122,13 @@ fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
     let ledger = load.stop();
     bridge.settle();
     let rebuilds = rebuilds();
-    assert!(rebuilds >= 1.0, "no sleep met a transaction:\n{}", bridge.log());
+    assert!(rebuilds >= 1.0, "no pause hit a transaction:\n{}", bridge.log());
     assert!(bridge.terminate().success());
     let verdict = ledger.judge(&kafka::shared(), &home);
     report(
-        "slept",
+        "paused",
         &format!(
-            "{sleeps} sleeps, {rebuilds} producers fenced off by the coordinator, none replaced; {}",
+            "{pauses} pauses, {rebuilds} producers fenced off by the coordinator, none replaced; {}",
             verdict.summary()
         ),
     );
@@ -137,26 +141,26 @@ fn a_bridge_that_slept_longer_than_its_transaction_goes_on_as_the_same() {
 }
 
 #[test]
-fn the_way_of_delivery_changes_only_with_an_empty_spool() {
+fn the_mode_of_delivery_changes_only_with_an_empty_spool() {
     let mut home = Home::with_brokers("change", "127.0.0.1:1");
     let shared = kafka::shared();
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     home.set("KAFKA__BROKERS", shared.clone());
     let bridge = home.start();
-    five(&home);
+    post_five(&home);
     bridge.settle();
     assert!(bridge.terminate().success());
     home.set("KAFKA__BROKERS", "127.0.0.1:1");
     let bridge = home.start();
-    five(&home);
+    post_five(&home);
     assert!(bridge.terminate().success());
     home.set("KAFKA__BROKERS", shared);
     home.set("KAFKA__DELIVERY", "transactional");
     let output = home.command("serve").output().expect("the program was built");
-    let words = String::from_utf8_lossy(&output.stderr);
+    let error = String::from_utf8_lossy(&output.stderr);
     assert!(
-        !output.status.success() && words.contains("5 undelivered records") && words.contains("idempotent"),
-        "{words}"
+        !output.status.success() && error.contains("5 undelivered records") && error.contains("idempotent"),
+        "{error}"
     );
     home.set("KAFKA__DELIVERY", "idempotent");
     let bridge = home.start();
@@ -166,7 +170,7 @@ fn the_way_of_delivery_changes_only_with_an_empty_spool() {
     assert!(home.start().terminate().success());
 }
 
-fn five(home: &Home) {
+fn post_five(home: &Home) {
     let ledger = Plan::new(home).with("groups", 1).with("each", 5).start().finish();
     assert_eq!(ledger.acknowledged, 5);
 }

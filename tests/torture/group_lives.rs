@@ -1,5 +1,6 @@
-//! The copy of groups that `examples/sync-groups` keeps in PostgreSQL, against random lives of groups of both IM servers: after a
-//! backlog and live, with the bridge and the copy's processes killed in the middle, no group is wrong, too many or missing.
+//! The copy of groups that `examples/sync-groups` keeps in PostgreSQL, compared with simulated groups of both IM
+//! servers. After a backlog, and while events arrive, the bridge and the copy's processes are killed. No group may be
+//! wrong, missing or too many.
 
 mod copiers;
 mod life;
@@ -22,12 +23,12 @@ use crate::support::{eventually, kafka, within};
 use copiers::{COPIERS, Copiers, EXAMPLE, PATIENCE, copier, postgres};
 use life::{Life, Server, Version};
 
-/// An IM server's connections; the calls of one group take one of them.
+/// An IM server's connections. The calls of one group use the same one.
 const CONNECTIONS: usize = 8;
-/// Rows, without their positions, by app and id.
+/// Rows without their positions, by app and id.
 type Groups = BTreeMap<(String, String), Value>;
 
-/// Where a copy is not what it should be, a line for each group.
+/// The faults of a copy, one line per group.
 #[derive(Debug, Default, PartialEq)]
 struct Faults {
     wrong: Vec<String>,
@@ -76,8 +77,8 @@ fn servers(home: &Home) -> [Server; 4] {
     ]
 }
 
-/// Posts calls of all groups, each when the one before in its group was acknowledged, over several connections; the bridge is
-/// killed so often on the way, and with it one of the copiers.
+/// Posts calls of all groups over several connections, each when the previous one of its group was acknowledged.
+/// Meanwhile it kills the bridge `kills` times, each time with one of the copiers.
 fn live(
     home: &Home,
     bridge: Bridge,
@@ -101,7 +102,7 @@ fn live(
                         let open = connection.take().or_else(|| Connection::open(home.port));
                         let mut open: Connection = open?;
                         let answer = open.post(&call.target, &call.body)?;
-                        // A bridge that has just been started may have to open its spool first: it says so.
+                        // A bridge that has just started may answer 503 until its spool is open.
                         assert!([200, 503].contains(&answer.status), "{}: {answer:?}", call.target);
                         connection = Some(open);
                         (answer.status == 200).then_some(())
@@ -126,7 +127,7 @@ fn live(
 }
 
 /// A message's spool, seq and part.
-fn place(message: &Consumed) -> (String, u64, u64) {
+fn position(message: &Consumed) -> (String, u64, u64) {
     let value = message.value.as_ref().expect("a record of a known schema");
     let number = |name: &str| value[name].as_u64().expect("a number");
     (
@@ -140,7 +141,7 @@ fn place(message: &Consumed) -> (String, u64, u64) {
 fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_both_sides() {
     let (groups, calls) = (size("GROUPS", 80, 800), size("GROUP_CALLS", 4000, 200_000));
     let kills = size("GROUP_KILLS", 4, 100);
-    // Eight connections, Python and PostgreSQL are too much beside a test that looks at times.
+    // Eight connections, Python and PostgreSQL would disturb a test that measures times.
     let _alone = kafka::one_cluster_at_a_time();
     let postgres = postgres();
     let mut home = Home::new("lives");
@@ -150,7 +151,7 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
     let mut random = fastrand::Rng::with_seed(groups);
     let mut lives: Vec<Vec<Life>> = (0..CONNECTIONS).map(|_| Vec::new()).collect();
     for number in 0..groups as usize {
-        // Each id is one of a group on every server.
+        // Each id is used on every server.
         let server = servers[number % servers.len()].clone();
         let life = Life::new(server, format!("g{}", number / servers.len()), random.fork());
         lives[number % CONNECTIONS].push(life);
@@ -162,10 +163,10 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
     let bridge = live(&home, bridge, &mut lives, (calls / 2, kills), Some(&mut copiers));
     bridge.settle();
 
-    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let events = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
     let mut everything: BTreeMap<i64, Value> = BTreeMap::new();
-    for message in &told {
-        let (spool, seq, part) = place(message);
+    for message in &events {
+        let (spool, seq, part) = position(message);
         everything.entry(message.partition.into()).or_insert(json!({}))[&spool] = json!([seq, part]);
     }
     let mut seen = copiers.seen();
@@ -201,7 +202,7 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
         &format!(
             "{groups} groups, {calls} calls, {} events in the timeline; {} kills of the bridge, {} of the copiers, which ended {ended} times by themselves; \
              {} groups are there: {} wrong, {} ghosts, {} missing; {:.0} s",
-            told.len(),
+            events.len(),
             kills / 2 + kills,
             kills as usize + behind,
             known.len(),
@@ -214,11 +215,11 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
     assert_eq!(faults, Faults::default());
     assert!(known.len() as u64 > groups / 2, "only {} groups are there", known.len());
 
-    // A row names the event that changed it last.
-    let positions: BTreeSet<(String, String, String)> = told
+    // A row has the position of the event that changed it last.
+    let positions: BTreeSet<(String, String, String)> = events
         .iter()
         .filter_map(|message| {
-            let ((spool, seq, part), value) = (place(message), message.value.as_ref()?);
+            let ((spool, seq, part), value) = (position(message), message.value.as_ref()?);
             Some((
                 text(value, "app"),
                 value["group_id"].as_str()?.to_owned(),
@@ -233,7 +234,7 @@ fn a_copy_of_groups_by_kinds_is_right_after_a_backlog_and_live_over_kills_of_bot
 }
 
 #[test]
-fn beside_dev_and_its_broker_an_event_becomes_a_row() {
+fn with_dev_and_its_broker_an_event_becomes_a_row() {
     let postgres = postgres();
     let [kafka, port, admin, registry] = free_ports::<4>();
     let ports = [("kafka", kafka), ("", port), ("admin", admin), ("registry", registry)];
@@ -246,7 +247,7 @@ fn beside_dev_and_its_broker_an_event_becomes_a_row() {
         .spawn();
     let _dev = Killed(dev.expect("the program was built"));
     eventually("dev to listen", || Connection::open(registry));
-    // It waits for the topic, which comes with the first event.
+    // It waits for the topic, which the first event creates.
     let brokers = format!("127.0.0.1:{kafka}");
     let copier = copier(
         &postgres,
@@ -277,7 +278,7 @@ fn the_example_has_a_hundred_lines_at_most() {
 }
 
 #[test]
-fn a_wrong_group_a_ghost_and_a_missing_one_are_each_noticed() {
+fn a_wrong_group_a_ghost_and_a_missing_group_are_each_reported() {
     let key = |id: &str| ("a".to_owned(), id.to_owned());
     let row = |owner: &str| json!({"owner": owner, "attributes": {"custom": {}}, "members": ["x"]});
     let known = Groups::from([(key("1"), row("x")), (key("2"), row("y")), (key("3"), row("x"))]);

@@ -1,5 +1,5 @@
-//! A broker that stands still keeps the requests that it has, and its connections. With transactions, publishing goes on
-//! with the other brokers while it still does.
+//! A broker that is paused keeps its connections and the requests that it has received. With transactions, publishing
+//! must go on with the other brokers while it is paused.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::support::admin::Admin;
 use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::within;
 
-/// `broker.session.timeout.ms` of `scripts/kafka`, and some: others lead its partitions.
+/// A bit longer than `broker.session.timeout.ms` of `scripts/kafka`: by then other brokers lead its partitions.
 const NOTICED: Duration = Duration::from_secs(5);
-/// For a transaction, in the place of 15 s: what comes after it, like a new producer, takes its time on busy processors.
+/// A transaction's time-out of 10 s instead of 15 s, since what follows it takes long on busy processors.
 const TRANSACTION: &str =
     "[kafka.properties]\n\"transaction.timeout.ms\" = \"10000\"\n\"socket.timeout.ms\" = \"9000\"";
-/// Of these 10 s half are left when the others lead. A commit alone would be given up after 30 s.
+/// About 5 s of the transaction's 10 s are left when the others lead. A commit alone would time out after 30 s.
 const GOES_ON: Duration = Duration::from_secs(24);
 
 #[test]

@@ -1,5 +1,6 @@
-//! Hostile callers beside honest ones: whatever bytes come, and however slowly, the bridge lives, its memory is bounded,
-//! honest callers get every answer in time, before-callbacks are allowed, and what was acknowledged is in Kafka.
+//! Hostile callers beside honest ones. They send any bytes, at any speed. The bridge must stay up within its memory
+//! limits, honest callers get every answer in time, before-callbacks are allowed, and all acknowledged events are in
+//! Kafka.
 
 mod cases;
 
@@ -20,11 +21,11 @@ use crate::support::oracle::{Ledger, Plan};
 use crate::support::reader::consume;
 use crate::support::schemas;
 
-/// Seconds that the bridge waits for a head or a body here.
+/// The bridge's time-out for a head and for a body, in seconds.
 const PATIENCE_S: u64 = 2;
-/// An IM server gives up after this; no honest caller may wait as long.
+/// An IM server's time-out. No honest caller may wait so long.
 pub const CALLER_GIVES_UP: Duration = Duration::from_secs(2);
-/// Files that a process needs beside its connections.
+/// Open files that a process needs in addition to its connections.
 const OTHER_FILES: u64 = 500;
 
 #[test]
@@ -69,14 +70,14 @@ fn honest_callers_do_not_notice_hostile_ones() {
     );
 }
 
-/// What the bridge may use: its bodies (32 MiB), librdkafka's queue (32 MiB) and what is in flight behind it, what waits for
-/// the disk (16 MiB a worker), SQLite and the program (about 60 MiB); and two buffers of 8 KiB and the connection's state
-/// for each connection, twice over.
+/// The memory that the bridge may use: bodies (32 MiB), librdkafka's queue (32 MiB) and messages in flight, records
+/// that wait for the disk (16 MiB a worker), SQLite and the program (about 60 MiB). For each connection, twice the size
+/// of two buffers of 8 KiB and the connection's state.
 fn memory_bound(connections: usize) -> u64 {
     (256 << 20) + connections as u64 * (48 << 10)
 }
 
-/// Posts before-callbacks until the sender is dropped; gives how many were allowed.
+/// Posts before-callbacks until the sender is dropped. Returns how many were allowed.
 fn ask_before(port: u16, command: &'static str) -> (Sender<()>, JoinHandle<usize>) {
     let (stop, stopped) = channel();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}");
@@ -98,7 +99,7 @@ fn ask_before(port: u16, command: &'static str) -> (Sender<()>, JoinHandle<usize
     (stop, std::thread::spawn(ask))
 }
 
-/// Connections that have posted once and then say nothing, and the same number of requests acknowledged.
+/// Opens connections that post once and then stay idle.
 fn idle_crowd(bridge: &Bridge, port: u16) -> Vec<Connection> {
     let files = raise_open_files();
     let most = files.min(bridge.open_files()).saturating_sub(OTHER_FILES);
@@ -118,7 +119,7 @@ fn idle_crowd(bridge: &Bridge, port: u16) -> Vec<Connection> {
     (0..wanted.min(most)).map(open).collect()
 }
 
-/// Raises this process's own limit as far as it goes.
+/// Raises this process's limit of open files to the hard limit, and returns it.
 fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let hard = getrlimit(Resource::Nofile).maximum;
@@ -130,7 +131,7 @@ fn raise_open_files() -> u64 {
     hard.unwrap_or(u64::MAX)
 }
 
-/// Every connection of the crowd is open still: each hundredth posts again. Gives their number.
+/// Checks that the idle connections are still open: every hundredth posts again. Returns how many there are.
 fn still_there(mut crowd: Vec<Connection>) -> usize {
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}");
     for connection in crowd.iter_mut().step_by(100) {
@@ -140,7 +141,7 @@ fn still_there(mut crowd: Vec<Connection>) -> usize {
     crowd.len()
 }
 
-/// One round of everything; gives the number of hostile requests.
+/// Runs every attack once. Returns the number of hostile requests.
 fn attack(port: u16, before: &str) -> usize {
     let slow = [
         // (what is sent at once, how much of it a byte a second, the answer)
@@ -165,7 +166,7 @@ fn attack(port: u16, before: &str) -> usize {
         assert_eq!(
             cases::read_statuses(&mut connection),
             [408],
-            "a caller who says nothing"
+            "a caller who sends nothing"
         );
     }
     slow.into_iter()
@@ -173,7 +174,8 @@ fn attack(port: u16, before: &str) -> usize {
     sent
 }
 
-/// Sends its request, up to `before_end` bytes at once where that is not zero, the rest a byte a second, until there is an answer.
+/// Sends a request at one byte a second until there is an answer. If `before_end` is not zero, all but the last
+/// `before_end + 3` bytes are sent at once.
 fn byte_a_second(port: u16, bytes: &[u8], before_end: usize, status: u16) {
     let mut stream = cases::connect(port);
     let start = if before_end == 0 {
@@ -187,7 +189,7 @@ fn byte_a_second(port: u16, bytes: &[u8], before_end: usize, status: u16) {
         .expect("more than zero");
     let mut answer = [0; 12];
     for byte in &bytes[start..] {
-        // Reading is the second's wait.
+        // The read waits for a second.
         match stream.read_exact(&mut answer) {
             Ok(()) => break,
             Err(_) => stream.write_all(&[*byte]).expect("no end without an answer"),
@@ -197,7 +199,7 @@ fn byte_a_second(port: u16, bytes: &[u8], before_end: usize, status: u16) {
     assert!(answer.ends_with(&status.to_string()), "{answer:?} and not {status}");
 }
 
-/// A hundred callers who go in the middle of a body: half of them with a reset, half with an end.
+/// A hundred callers who disconnect in the middle of a body, half of them with a reset.
 fn vanish(port: u16) {
     let request = cases::post(COMMAND, br#"{"GroupId":"gone before the end"}"#);
     for number in 0..100 {
@@ -211,7 +213,7 @@ fn vanish(port: u16) {
     }
 }
 
-/// What a caller did wrong is in the metrics by its name, and in the log once a second for each reason and worker.
+/// Refusals are counted by reason, and logged at most once a second for each reason and worker.
 fn refused_as_documented(bridge: &Bridge, running: Instant) {
     for reason in ["body_too_slow", "body_broken", "not_json", "no_request"] {
         let label = format!("reason=\"{reason}\"");
@@ -229,8 +231,8 @@ fn refused_as_documented(bridge: &Bridge, running: Instant) {
     );
 }
 
-/// No honest caller was refused, none waited as long as an IM server waits; gives the slowest answer and the median of the
-/// intervals' medians, in milliseconds.
+/// Checks that no honest caller was refused or waited longer than an IM server's time-out. Returns the slowest answer
+/// and the median of the intervals' medians, in milliseconds.
 fn unaffected(ledger: &Ledger) -> (f64, f64) {
     assert_eq!(ledger.unanswered, 0, "honest callers were refused");
     assert!(
@@ -249,7 +251,8 @@ fn unaffected(ledger: &Ledger) -> (f64, f64) {
     (slowest_ms, medians[medians.len() / 2])
 }
 
-/// Honest callbacks by the ledger; every one of the idle crowd; nothing that was hidden in another request.
+/// Checks that Kafka has the callbacks of the ledger and of the idle connections, and none that was hidden in another
+/// request.
 fn everything_is_in_kafka(home: &Home, ledger: &Ledger, idle: usize) {
     let consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
     ledger.judge(&kafka::shared(), home).assert_kept();
@@ -266,7 +269,7 @@ fn everything_is_in_kafka(home: &Home, ledger: &Ledger, idle: usize) {
 }
 
 #[test]
-fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
+fn a_caller_waits_when_all_connections_are_taken() {
     let mut home = Home::new("house");
     home.set("SERVER__WORKERS", "2");
     home.set("SERVER__MAX_CONNECTIONS", "20");
@@ -278,7 +281,7 @@ fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
         assert_eq!(answer.expect("an answer").status, 200);
         connection
     };
-    // Of two workers, with those that may just have come.
+    // The limit of two workers, with 64 more for new connections at each.
     let all = 2 * (20 + 64);
     let mut taken: Vec<Connection> = (0..all).map(enter).collect();
     assert_eq!(bridge.metric(&["imbridge_connections "]), f64::from(all));
@@ -289,7 +292,7 @@ fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
             .post("/openim/callbackX", "{}");
         (answer.expect("an answer").status, Instant::now())
     });
-    // Those who are in are served on, and the admin port with them.
+    // Requests on the open connections and on the admin port are still answered.
     let until = Instant::now() + Duration::from_secs(1);
     while Instant::now() < until {
         assert_eq!(
@@ -311,7 +314,7 @@ fn a_caller_who_finds_every_connection_taken_waits_for_his_turn() {
 }
 
 #[test]
-fn a_stranger_keeps_no_connection_and_the_bridge_has_all_files_it_may() {
+fn the_connection_of_an_unknown_sender_is_closed_and_the_bridge_may_open_all_files_of_its_hard_limit() {
     let home = Home::new("stranger");
     let bridge = home.start();
     let mut stranger = cases::connect(home.port);
@@ -331,7 +334,7 @@ fn a_stranger_keeps_no_connection_and_the_bridge_has_all_files_it_may() {
 }
 
 #[test]
-fn each_head_of_a_connection_has_its_time_and_silence_between_them_has_none() {
+fn each_head_on_a_connection_has_a_time_out_and_an_idle_connection_has_none() {
     let mut home = Home::new("heads");
     home.set("SERVER__HEAD_TIMEOUT_S", PATIENCE_S.to_string());
     let bridge = home.start();

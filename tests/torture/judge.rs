@@ -1,5 +1,5 @@
-//! The judge itself on trial: whatever breaks the promise is reported. Topics are made of what a bridge wrote, with one
-//! thing changed; and a bridge is made to send again what Kafka has.
+//! A test of the judge: it must report everything that breaks the promise. The topics that it judges are copies of what
+//! a bridge wrote, each with one change. Another test makes a bridge send again what Kafka has.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,9 +24,9 @@ const TOPICS: [&str; 4] = [
 const PARTITIONS: i32 = 4;
 const CLOCK: Duration = Duration::from_secs(20);
 
-/// One message of a made-up topic.
+/// One message to send to a copied topic.
 #[derive(Clone, PartialEq)]
-struct Made {
+struct Sent {
     /// Without the prefix.
     topic: String,
     partition: i32,
@@ -35,49 +35,49 @@ struct Made {
     headers: Vec<(String, Vec<u8>)>,
 }
 
-/// A case: what is changed, in the messages and in the ledger, and the faults that the judge must see.
+/// A case: its name, the change to the messages, the change to the ledger, and the faults that the judge must report.
 type Case = (
     &'static str,
-    fn(&mut Vec<Made>),
+    fn(&mut Vec<Sent>),
     fn(&str) -> String,
     &'static [(&'static str, u64)],
 );
 
 const AS_IT_IS: fn(&str) -> String = str::to_owned;
-const NOTHING: fn(&mut Vec<Made>) = |_| {};
+const NOTHING: fn(&mut Vec<Sent>) = |_| {};
 
 const CASES: [Case; 15] = [
     ("untouched", NOTHING, AS_IT_IS, &[]),
     (
         "missing",
-        |made| drop(made.remove(17)),
+        |sent| drop(sent.remove(17)),
         AS_IT_IS,
         &[("acknowledged_and_missing", 1)],
     ),
-    ("doubled", |made| made.push(made[5].clone()), AS_IT_IS, &[("twice", 1)]),
-    ("swapped", |made| _ = swap(made), AS_IT_IS, &[("out_of_order", 1)]),
+    ("doubled", |sent| sent.push(sent[5].clone()), AS_IT_IS, &[("twice", 1)]),
+    ("swapped", |sent| _ = swap(sent), AS_IT_IS, &[("out_of_order", 1)]),
     (
         "moved",
-        |made| made[9].partition = (made[9].partition + 1) % PARTITIONS,
+        |sent| sent[9].partition = (sent[9].partition + 1) % PARTITIONS,
         AS_IT_IS,
         &[("several_partitions", 1)],
     ),
-    ("renamed", |made| made[3].key.push(b'x'), AS_IT_IS, &[("wrong_key", 1)]),
+    ("renamed", |sent| sent[3].key.push(b'x'), AS_IT_IS, &[("wrong_key", 1)]),
     (
         "renumbered",
-        |made| header(&mut made[3], "imbridge-seq").push(b'1'),
+        |sent| header(&mut sent[3], "imbridge-seq").push(b'1'),
         AS_IT_IS,
         &[("wrong_position", 1)],
     ),
     (
         "of-another-spool",
-        |made| header(made.last_mut().expect("there is a timeline"), "imbridge-spool").push(b'x'),
+        |sent| header(sent.last_mut().expect("there is a timeline"), "imbridge-spool").push(b'x'),
         AS_IT_IS,
         &[("wrong_position", 1)],
     ),
     (
-        "buried",
-        |made| made[4].topic = "dead-letter".into(),
+        "dead-lettered",
+        |sent| sent[4].topic = "dead-letter".into(),
         AS_IT_IS,
         &[("acknowledged_and_missing", 1)],
     ),
@@ -87,25 +87,25 @@ const CASES: [Case; 15] = [
         without_the_last_line,
         &[("never_posted", 1), ("timeline_wrong", 1)],
     ),
-    ("untold", |made| drop(made.pop()), AS_IT_IS, &[("timeline_missing", 1)]),
+    ("omitted", |sent| drop(sent.pop()), AS_IT_IS, &[("timeline_missing", 1)]),
     (
-        "told-again",
-        |made| made.push(made[made.len() - 5].clone()),
+        "timeline-twice",
+        |sent| sent.push(sent[sent.len() - 5].clone()),
         AS_IT_IS,
         &[("timeline_twice", 1)],
     ),
     (
-        "told-late",
-        |made| {
-            let first = made.iter().position(|made| made.topic == "timeline");
-            swap(&mut made[first.expect("there is a timeline")..]);
+        "timeline-out-of-order",
+        |sent| {
+            let first = sent.iter().position(|sent| sent.topic == "timeline");
+            swap(&mut sent[first.expect("there is a timeline")..]);
         },
         AS_IT_IS,
         &[("timeline_out_of_order", 1)],
     ),
     (
-        "told-elsewhere",
-        |made| made.last_mut().expect("there is a timeline").key.push(b'x'),
+        "timeline-renamed",
+        |sent| sent.last_mut().expect("there is a timeline").key.push(b'x'),
         AS_IT_IS,
         &[("timeline_missing", 1), ("timeline_wrong", 1)],
     ),
@@ -117,80 +117,80 @@ const CASES: [Case; 15] = [
     ),
 ];
 
-/// What several bridges write is held against less: an event that is late, or has no success, has no order.
+/// Several bridges promise less: a late event, or one that was not answered with success, has no order.
 const REPLICAS: [Case; 10] = [
     ("as-written", NOTHING, AS_IT_IS, &[]),
-    ("punctual", |made| _ = swap(made), AS_IT_IS, &[("out_of_order", 1)]),
-    ("marked", |made| late(swap(made)), AS_IT_IS, &[]),
-    ("delayed", |made| delayed(swap(made)), AS_IT_IS, &[]),
-    ("no-success", |made| _ = swap(made), |ledger| unanswered(ledger, 0), &[]),
+    ("punctual", |sent| _ = swap(sent), AS_IT_IS, &[("out_of_order", 1)]),
+    ("marked", |sent| late(swap(sent)), AS_IT_IS, &[]),
+    ("delayed", |sent| delayed(swap(sent)), AS_IT_IS, &[]),
+    ("no-success", |sent| _ = swap(sent), |ledger| unanswered(ledger, 0), &[]),
     (
         "next-without-success",
-        |made| _ = swap(made),
+        |sent| _ = swap(sent),
         |ledger| unanswered(ledger, 1),
         &[("out_of_order", 1)],
     ),
     (
         "next-late",
-        |made| {
-            swap(made);
-            late(&mut made[0]);
+        |sent| {
+            swap(sent);
+            late(&mut sent[0]);
         },
         AS_IT_IS,
         &[("out_of_order", 1)],
     ),
     (
         "late-and-missing",
-        |made| {
-            late(&mut made[17]);
-            made.remove(17);
+        |sent| {
+            late(&mut sent[17]);
+            sent.remove(17);
         },
         AS_IT_IS,
         &[("acknowledged_and_missing", 1)],
     ),
     (
         "late-and-doubled",
-        |made| {
-            late(&mut made[5]);
-            made.push(made[5].clone());
+        |sent| {
+            late(&mut sent[5]);
+            sent.push(sent[5].clone());
         },
         AS_IT_IS,
         &[("twice", 1)],
     ),
     (
         "no-success-and-missing",
-        |made| drop(made.remove(0)),
+        |sent| drop(sent.remove(0)),
         |ledger| unanswered(ledger, 0),
         &[],
     ),
 ];
-/// More than this test takes: nothing is late but what is made so.
+/// Longer than this test takes, so that only those events are late that a case makes late.
 const HOLD: &str = "3600000";
 
-/// The first event of a group changes places with the next of the same group. Gives the first, which is behind now.
-fn swap(made: &mut [Made]) -> &mut Made {
-    let later = made.iter().skip(1).position(|other| other.key == made[0].key);
+/// Swaps the first event with the next one of the same group. Returns the first, which is now behind.
+fn swap(sent: &mut [Sent]) -> &mut Sent {
+    let later = sent.iter().skip(1).position(|other| other.key == sent[0].key);
     let later = later.expect("a group has several events") + 1;
-    made.swap(0, later);
-    &mut made[later]
+    sent.swap(0, later);
+    &mut sent[later]
 }
 
-/// The bridge has marked it.
-fn late(made: &mut Made) {
-    made.headers.push(("imbridge-late".into(), b"301".to_vec()));
+/// Marks a message as late.
+fn late(sent: &mut Sent) {
+    sent.headers.push(("imbridge-late".into(), b"301".to_vec()));
 }
 
-/// It arrived long before its time in Kafka.
-fn delayed(made: &mut Made) {
-    *header(made, "imbridge-received-at") = b"1670574414123".to_vec();
+/// Makes a message late by its time: its callback arrived long before its time in Kafka.
+fn delayed(sent: &mut Sent) {
+    *header(sent, "imbridge-received-at") = b"1670574414123".to_vec();
 }
 
-fn header<'m>(made: &'m mut Made, wanted: &str) -> &'m mut Vec<u8> {
-    let header = made.headers.iter_mut().find(|(name, _)| name == wanted);
+fn header<'m>(sent: &'m mut Sent, wanted: &str) -> &'m mut Vec<u8> {
+    let header = sent.headers.iter_mut().find(|(name, _)| name == wanted);
     &mut header.expect("the bridge writes it").1
 }
 
-/// The event of this number had no success, in each group.
+/// Takes the success away from the event of this number in each group.
 fn unanswered(ledger: &str, number: u64) -> String {
     let number = format!("\"number\":{number},");
     let lines = ledger.lines().map(|line| match line.contains(&number) {
@@ -200,7 +200,7 @@ fn unanswered(ledger: &str, number: u64) -> String {
     lines.collect()
 }
 
-/// A crash in the middle of the last line.
+/// Cuts the last line, like a crash of the load.
 fn without_the_last_line(ledger: &str) -> String {
     ledger[..ledger.len() - 3].to_owned()
 }
@@ -219,9 +219,9 @@ fn the_judge_reports_each_kind_of_broken_promise_and_none_that_was_kept() {
     let together = REPLICAS.iter().map(|case| (case, Some(HOLD)));
     for ((name, change, change_ledger, expected), hold) in alone.chain(together) {
         home.prefix = format!("{origin}-{name}");
-        let mut made = original.clone();
-        change(&mut made);
-        write_all(&home.prefix, &made);
+        let mut sent = original.clone();
+        change(&mut sent);
+        write_all(&home.prefix, &sent);
         let changed: PathBuf = home.path().join(name);
         std::fs::write(&changed, change_ledger(&lines)).expect("a temporary folder is writable");
         let options: Vec<&str> = hold.into_iter().flat_map(|hold| ["--answer-hold-ms", hold]).collect();
@@ -230,7 +230,7 @@ fn the_judge_reports_each_kind_of_broken_promise_and_none_that_was_kept() {
         assert_eq!(verdict.is_kept(), expected.is_empty(), "{name}: {verdict:#?}");
         assert_eq!(
             verdict.dead_lettered.values().sum::<u64>(),
-            u64::from(*name == "buried")
+            u64::from(*name == "dead-lettered")
         );
         let lines_changed = lines.lines().count() - change_ledger(&lines).matches("\"acknowledged\":true").count();
         let without_success = if *name == "unposted" { 0 } else { lines_changed as u64 };
@@ -255,7 +255,7 @@ fn a_bridge_that_sends_again_what_kafka_has_is_reported() {
     let home = Home::new("replay");
     let load = Plan::new(&home).with("rate", 2000).start();
     let mut again = 0;
-    // Until a kill leaves records in the file that are delivered and not deleted yet.
+    // Repeated until a kill leaves records in the file that are delivered but not deleted yet.
     for _ in 0..30 {
         let bridge = home.start();
         eventually("some load", || {
@@ -280,8 +280,8 @@ fn a_bridge_that_sends_again_what_kafka_has_is_reported() {
     );
 }
 
-/// Makes a spool forget which of its records are delivered, and from where Kafka would have to be read back. Gives how many
-/// there are to be sent again.
+/// Removes from a spool that its records are delivered, and the resume offsets of the read-back. Returns how many
+/// records will be sent again.
 fn forget_delivery(spool: &Path) -> u64 {
     let file = rusqlite::Connection::open(spool).expect("the bridge is dead, its spool is there");
     let number = |sql: &str| {
@@ -300,7 +300,7 @@ fn forget_delivery(spool: &Path) -> u64 {
     (delivered - first + 1) as u64
 }
 
-/// What the judge counts as broken, but for zeros.
+/// The faults that the judge has counted, without zeros.
 fn faults(verdict: &Verdict) -> Vec<(&'static str, u64)> {
     let counts = [
         ("acknowledged_and_missing", verdict.acknowledged_and_missing),
@@ -319,7 +319,7 @@ fn faults(verdict: &Verdict) -> Vec<(&'static str, u64)> {
 }
 
 /// The messages of a prefix, ordered by topic, partition and offset.
-fn read_all(prefix: &str, count: usize) -> Vec<Made> {
+fn read_all(prefix: &str, count: usize) -> Vec<Sent> {
     let consumer: BaseConsumer = client()
         .set("group.id", "unused")
         .create()
@@ -333,17 +333,17 @@ fn read_all(prefix: &str, count: usize) -> Vec<Made> {
     let mut found = Vec::new();
     while found.len() < count {
         let message = consumer.poll(CLOCK).expect("more messages").expect("no fault");
-        let made = Made {
+        let sent = Sent {
             topic: message.topic()[prefix.len() + 1..].to_owned(),
             partition: message.partition(),
             key: message.key().expect("a key").to_owned(),
             payload: message.payload().expect("a value").to_owned(),
             headers: headers(&message),
         };
-        found.push((message.offset(), made));
+        found.push((message.offset(), sent));
     }
     found.sort_by(|(a, left), (b, right)| (&left.topic, left.partition, a).cmp(&(&right.topic, right.partition, b)));
-    found.into_iter().map(|(_, made)| made).collect()
+    found.into_iter().map(|(_, sent)| sent).collect()
 }
 
 fn headers(message: &impl Message) -> Vec<(String, Vec<u8>)> {
@@ -352,8 +352,8 @@ fn headers(message: &impl Message) -> Vec<(String, Vec<u8>)> {
     owned.collect()
 }
 
-/// Makes the topics of a prefix and fills them.
-fn write_all(prefix: &str, messages: &[Made]) {
+/// Creates the topics of a prefix and fills them.
+fn write_all(prefix: &str, messages: &[Sent]) {
     let admin: AdminClient<DefaultClientContext> = client().create().expect("the settings are good");
     let names = TOPICS.map(|topic| format!("{prefix}.{topic}"));
     let topics = names.iter().map(|name| {

@@ -1,4 +1,4 @@
-//! kill -9 of the bridge under load, at random moments: what was acknowledged is there, once, in order.
+//! kill -9 of the bridge under load at random moments: every acknowledged event is in Kafka once and in order.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::support::oracle::Plan;
 fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     let cycles = size("KILLS", 20, 1000);
     let mut home = Home::new("crash");
-    // With the default most lives would end before they publish anything.
+    // With the default, most processes would be killed before they publish anything.
     home.set("KAFKA__SETTLE_MS", "500");
     let mut bridge = home.start();
     let began = Instant::now();
@@ -20,10 +20,10 @@ fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut young = 0;
     for _ in 0..cycles {
-        // The moment is what is varied, not what is waited for.
+        // This sleep varies the moment of the kill. It waits for nothing.
         std::thread::sleep(Duration::from_millis(random.u64(20..700)));
         bridge.kill();
-        // Now and then once more before it is ready: while it opens the spool.
+        // Sometimes the next one is killed while it opens the spool.
         while random.u8(0..4) == 0 {
             let bridge = home.spawn();
             std::thread::sleep(Duration::from_millis(random.u64(0..100)));
@@ -40,7 +40,7 @@ fn kills_at_random_moments_under_load_lose_nothing_and_repeat_nothing() {
     report(
         "kill",
         &format!(
-            "{cycles} kills in {:.0} s and {young} more soon after a start, {}; {skipped} skipped by the last life",
+            "{cycles} kills in {:.0} s and {young} more soon after a start, {}; {skipped} skipped by the last process",
             began.elapsed().as_secs_f64(),
             verdict.summary()
         ),

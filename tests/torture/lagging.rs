@@ -1,6 +1,7 @@
-//! What a leader has taken is visible to readers only when every follower in sync has it. A follower stands still, the
-//! leader appends, the bridge is killed and started again: a read-back that comes before the follower has been given up
-//! sees less than there is, and sends the rest a second time. The wait that prevents it goes by the brokers' own setting.
+//! A message is visible to readers only when every in-sync replica has it. Here a follower is paused, the leader
+//! appends, and the bridge is killed and started again. A read-back before the follower leaves the in-sync replicas
+//! would not see these messages, and they would be sent a second time. The settle time prevents it and follows the
+//! brokers' setting.
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::oracle::{Plan, Verdict};
 use crate::support::{eventually, within};
 
-/// Nobody notices by its heartbeats that a follower stands still: what is left is `replica.lag.time.max.ms`.
+/// So long that the paused follower is not noticed by its heartbeats, but only by `replica.lag.time.max.ms`.
 const LONG_SESSION: &str = "broker.session.timeout.ms=120000";
-/// For the short form; a leader looks every half of it, so that a follower goes after 1.5 times this at most.
+/// For the short form. A leader checks every half of it, so a follower leaves after 1.5 times this at most.
 const SHORT_LAG: &str = "replica.lag.time.max.ms=2000";
 /// 1.5 times the lag, and 5 s.
 const SETTLE: Duration = Duration::from_secs(50);
@@ -46,7 +47,7 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
         let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled, None);
         report("lagging", &format!("with transactions: {}", verdict.summary()));
         verdict.assert_kept();
-        // Doubles are not asserted, since they are a matter of moments: that there is something to be waited for.
+        // This shows why the settle time is needed. Doubles are not asserted, since they depend on the moment.
         let mut home = home_on_three("unsettled", &kafka.brokers, None);
         home.set("KAFKA__SETTLE_MS", "0");
         let verdict = killed_while_a_follower_lags(&kafka, home, Until::Settled, None);
@@ -55,21 +56,21 @@ fn what_a_lagging_follower_hides_is_not_sent_again_after_the_settle_time() {
     }
 }
 
-/// How long the follower stands still.
+/// How long the follower is paused.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Until {
-    /// Until everything is in Kafka all the same.
+    /// Until everything is in Kafka without it.
     Settled,
-    /// Its topic demands all three replicas. Until it was given up, and the bridge has seen that nothing more is shown.
+    /// Until it has left the in-sync replicas and the bridge waits for it, since the topic demands all three replicas.
     Seen,
 }
 
-/// `settle` is how long the bridge must settle, by what the brokers say.
+/// `settle` is the settle time that follows from the brokers' setting.
 fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until, settle: Option<Duration>) -> Verdict {
-    // One group in one partition: one leader, and two followers of which one can stand still.
+    // One group in one partition has one leader and two followers, of which one can be paused.
     home.set("KAFKA__PARTITIONS", "1");
     home.without_timeline();
-    // Some events in each batch: what is on its way when a follower stops is one.
+    // With some events in each batch, a batch is in flight when the follower stops.
     home.set("KAFKA__PROPERTIES__LINGER_MS", "50");
     let bridge = home.start();
     let plan = Plan::new(&home).with("connections", 1).with("groups", 1);
@@ -98,7 +99,7 @@ fn killed_while_a_follower_lags(kafka: &Kafka, mut home: Home, until: Until, set
         within(Duration::from_secs(150), "the bridge to wait for replicas", || {
             bridge.log().contains("publishing waits for replicas").then_some(())
         });
-        // The wait that is enough where nothing is demanded is not enough here.
+        // The settle time alone is not enough here.
         pass(SHORT_SETTLE);
         kafka.node("resume", follower);
     }

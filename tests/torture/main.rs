@@ -1,5 +1,6 @@
-//! The campaigns that try to break the promise: nothing acknowledged is lost, nothing arrives twice or out of order. Each
-//! has a short form, which `make test` runs, and a whole one, which `make torture` runs; docs/explain/reliability.md has the results.
+//! The campaigns that try to break the promise: nothing acknowledged is lost, nothing arrives twice or out of order.
+//! Each campaign has a short form, which `make test` runs, and a full form, which `make torture` runs. The results are
+//! in docs/explain/reliability.md.
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 #[path = "../support/mod.rs"]

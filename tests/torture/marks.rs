@@ -1,5 +1,5 @@
-//! What a start after a kill goes by, looked at while the bridge runs: at every moment the spool's file says for each
-//! partition from where on undelivered messages would be found, and none lies in front of that.
+//! The resume offsets, checked while the bridge runs. At every moment the spool's file has an offset for each partition
+//! from which a start after a kill reads back, and no undelivered message is in front of it.
 
 use std::collections::HashMap;
 
@@ -11,22 +11,23 @@ use crate::support::kafka;
 use crate::support::oracle::{Plan, judge};
 use crate::support::reader::consume;
 
-/// What stood in the file at one moment.
-struct Look {
+/// The file's values at one moment.
+struct Snapshot {
     delivered: u64,
     /// By topic and partition.
-    marks: HashMap<(String, i32), usize>,
+    resume_offsets: HashMap<(String, i32), usize>,
 }
 
 #[test]
-fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
+fn no_undelivered_message_is_in_front_of_a_resume_offset_at_any_moment() {
     let mut home = Home::new("marks");
     home.set("KAFKA__PARTITIONS", "256");
     let bridge = home.start();
-    // What waits for the topics to be made would meet its partitions all at once.
+    // Creates the topics first: otherwise many partitions would get their first messages at once.
     let first = Plan::new(&home).with("groups", 4).with("each", 1).start().finish();
     bridge.settle();
-    // Marks move all the time, and now and then a group is the first of its partition: its mark is noted out of turn.
+    // Resume offsets move all the time. Sometimes a group is the first of its partition, whose offset is then noted at
+    // once.
     let steady = Plan::new(&home)
         .with("groups", 4)
         .with("connections", 4)
@@ -38,11 +39,11 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     let newcomers = newcomers.with("each", 1).with("rate", 25).start();
     let file = home.path().join("spool/spool.db");
     let file = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the bridge made it");
-    let mut looks = Vec::new();
+    let mut snapshots = Vec::new();
     let newcomers = std::thread::scope(|scope| {
         let end = scope.spawn(|| newcomers.finish());
         while !end.is_finished() {
-            looks.push(look(&file));
+            snapshots.push(snapshot(&file));
         }
         end.join().expect("it has ended")
     });
@@ -53,7 +54,7 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
     let ledgers = [&*first.path, &*newcomers.path, &*steady.path];
     judge(&brokers, &home, &ledgers, "read_uncommitted").assert_kept();
 
-    // Nothing but events is in these topics, so that a message's place in its partition is its offset.
+    // These topics hold only events, so a message's index in its partition is its offset.
     let mut sequences: HashMap<(String, i32), Vec<u64>> = HashMap::new();
     for message in consume(&brokers, &home.prefix, &home.schemas()) {
         let (seq, _) = message.header("imbridge-seq").split_once('.').expect("seq.index");
@@ -64,36 +65,36 @@ fn no_undelivered_message_lies_in_front_of_a_mark_at_any_moment() {
             .push(seq);
     }
     let mut judged = 0;
-    for look in &looks {
-        for (slot, mark) in &look.marks {
-            let before = sequences.get(slot).map_or(&[][..], |seqs| &seqs[..*mark]);
+    for snapshot in &snapshots {
+        for (partition, offset) in &snapshot.resume_offsets {
+            let before = sequences.get(partition).map_or(&[][..], |seqs| &seqs[..*offset]);
             judged += 1;
-            let hidden = before.iter().filter(|seq| **seq > look.delivered).count();
+            let hidden = before.iter().filter(|seq| **seq > snapshot.delivered).count();
             assert_eq!(
                 hidden, 0,
-                "{slot:?}: {hidden} messages in front of {mark} are not in {}",
-                look.delivered
+                "{partition:?}: {hidden} messages in front of offset {offset} are after record {}",
+                snapshot.delivered
             );
         }
     }
     report(
         "marks",
         &format!(
-            "{} looks, {judged} marks, {} events, {} of them the first of a group",
-            looks.len(),
+            "{} snapshots, {judged} resume offsets, {} events, {} of them the first of a group",
+            snapshots.len(),
             steady.acknowledged + newcomers.acknowledged,
             newcomers.acknowledged
         ),
     );
     assert!(
-        looks.len() > 100 && judged > 1000,
-        "{} looks, {judged} marks",
-        looks.len()
+        snapshots.len() > 100 && judged > 1000,
+        "{} snapshots, {judged} resume offsets",
+        snapshots.len()
     );
 }
 
-fn look(file: &Connection) -> Look {
-    // One statement is one moment.
+fn snapshot(file: &Connection) -> Snapshot {
+    // One statement reads one snapshot.
     let sql = "SELECT key, value FROM note WHERE key LIKE 'mark/%' UNION ALL SELECT key, value FROM state WHERE key = 'delivered'";
     let mut statement = file.prepare(sql).expect("these are its tables");
     let rows = statement.query_map([], |row| {
@@ -101,19 +102,19 @@ fn look(file: &Connection) -> Look {
         let number = value.as_i64().ok().or_else(|| value.as_str().ok()?.parse().ok());
         Ok((row.get::<_, String>(0)?, number.expect("a number")))
     });
-    let mut look = Look {
+    let mut snapshot = Snapshot {
         delivered: 0,
-        marks: HashMap::new(),
+        resume_offsets: HashMap::new(),
     };
     for row in rows.expect("a short read") {
         let (key, number) = row.expect("a short read");
         match key.strip_prefix("mark/").and_then(|place| place.rsplit_once('/')) {
             Some((topic, partition)) => {
-                let slot = (topic.to_owned(), partition.parse().expect("a number"));
-                look.marks.insert(slot, number as usize);
+                let partition = (topic.to_owned(), partition.parse().expect("a number"));
+                snapshot.resume_offsets.insert(partition, number as usize);
             }
-            None => look.delivered = number as u64,
+            None => snapshot.delivered = number as u64,
         }
     }
-    look
+    snapshot
 }

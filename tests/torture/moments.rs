@@ -1,5 +1,5 @@
-//! kill -9 at chosen moments, which random ones seldom meet: before a sync and right after it, between delivery and the
-//! note of it, in the middle of copying the WAL, and again and again while the spool is opened.
+//! kill -9 at chosen moments that random kills seldom hit: before a sync and right after it, between a delivery and the
+//! sync of the delivery update, while the WAL is copied, and repeatedly while the spool is opened.
 
 use crate::disk::{Disk, Moment, Word};
 use crate::size::{report, size};
@@ -7,7 +7,8 @@ use crate::support::bridge::{Bridge, Home};
 use crate::support::oracle::{Plan, judge};
 use crate::support::{eventually, kafka, run};
 
-/// Starts bridges one after the other, each to be killed at its moment, under load; then everything is delivered and judged.
+/// Starts bridges one after the other under load, and kills each one at its moment. Then everything is delivered and
+/// judged.
 fn killed_under_load(name: &str, moments: &[Moment], kills: u64, skip: std::ops::Range<i64>, pad_bytes: u64) {
     let mut home = Home::new("moments");
     let disk = Disk::under(&mut home, false);
@@ -32,7 +33,7 @@ fn killed_under_load(name: &str, moments: &[Moment], kills: u64, skip: std::ops:
     );
 }
 
-/// Waits until the shim has killed the bridge, and lets the next one live.
+/// Waits until the shim has killed the bridge, and stops the shim from killing the next one.
 fn wait_for_end(disk: &Disk, bridge: Bridge) {
     eventually("the bridge to be killed at its moment", || {
         bridge.admin("/livez").is_none().then_some(())
@@ -70,7 +71,8 @@ fn kills_between_delivery_and_its_note_repeat_nothing() {
             home.set("KAFKA__BROKERS", kafka::shared());
         }
         let bridge = home.start();
-        // No load any more, and the read-back waits half a second: every sync from here on is one of progress.
+        // There is no load any more, and the read-back waits half a second. So every further sync is one of a delivery
+        // update.
         let moment = [Moment::BeforeSync, Moment::AfterSync][round as usize % 2];
         disk.kill_at(moment, random.i64(0..4));
         let killed = eventually("the bridge to be killed, or to have nothing left", || {
@@ -90,7 +92,7 @@ fn kills_between_delivery_and_its_note_repeat_nothing() {
     let verdict = judge(&kafka::shared(), &home, &paths, "read_committed");
     report(
         "moments",
-        &format!("{kills} kills between delivery and its note, {}", verdict.summary()),
+        &format!("{kills} kills between a delivery and its note, {}", verdict.summary()),
     );
     verdict.assert_kept();
     assert!(
@@ -99,7 +101,7 @@ fn kills_between_delivery_and_its_note_repeat_nothing() {
     );
 }
 
-/// Whether the spool of a bridge that does not run holds nothing that is to be delivered.
+/// Whether the spool of a stopped bridge holds nothing to deliver.
 fn nothing_waits(home: &Home) -> bool {
     let (code, text, error) = run(&mut home.command("spool stat --json"));
     // Before the first start there is no spool.
@@ -107,7 +109,7 @@ fn nothing_waits(home: &Home) -> bool {
     code != Some(0) || stat()["appended"] == stat()["delivered"]
 }
 
-/// The gauge is from the last tick, and may be from before the first; the oldest record's age is 0 when there is none.
+/// The gauge is set at each tick. Before the first tick it is 0, so something must also have been published.
 fn is_delivered(bridge: &Bridge) -> bool {
     let Some((_, text)) = bridge.admin("/metrics") else {
         return false;
@@ -166,7 +168,7 @@ fn kills_again_and_again_while_the_spool_is_opened_lose_nothing() {
     assert!(kills > 3, "{kills} kills");
 }
 
-/// Whether a bridge has ended: its state is that of a process that nobody has waited for yet.
+/// Whether a bridge has ended: it is a zombie until this test waits for it.
 fn is_gone(bridge: &Bridge) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", bridge.pid())).unwrap_or_default();
     stat.rsplit(") ")

@@ -1,4 +1,4 @@
-//! A slow network that breaks, between the bridge and Kafka.
+//! A slow network between the bridge and Kafka, whose connections break.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn a_slow_network_that_breaks_loses_nothing_repeats_nothing_and_slows_no_answer(
     let cuts = size("RESETS", 10, 300);
     campaign.fault(&format!("connections cut {cuts} times"), |_| {
         for _ in 0..cuts {
-            // The moment is what is varied, not what is waited for.
+            // This wait varies the moment of the cut.
             pass(Duration::from_millis(random.u64(10..800)));
             proxy.cut();
         }

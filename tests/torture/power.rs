@@ -1,6 +1,6 @@
-//! Power cuts. The bridge runs under load on a disk that is written down; then the folder is put together as a disk could
-//! have it after a power cut at each sync and between them, and opened by the real code: whatever was acknowledged
-//! before that moment is there, whole and in order.
+//! Power cuts. The bridge runs under load on a disk whose operations are logged. Then the folder is rebuilt as a disk
+//! could leave it after a power cut at each sync and between syncs, and the real code opens it. Everything that was
+//! acknowledged before that moment must be there, intact and in order.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::support::bridge::Home;
 use crate::support::kafka;
 use crate::support::oracle::{Plan, judge as judge_all};
 
-/// What the real spool reads from a folder: every record, in order.
+/// All records that the real spool reads from a folder, in order.
 fn recover(folder: &Path) -> Result<Vec<Record>, String> {
     let config = Config {
         dir: folder.to_owned(),
@@ -41,7 +41,8 @@ fn recover(folder: &Path) -> Result<Vec<Record>, String> {
     outcome.map(|()| records)
 }
 
-/// Judges one folder: a prefix of the truth without gaps, as far as was acknowledged at least, and nothing repaired.
+/// Judges one folder. It must hold a prefix of the true records without gaps, at least up to the last acknowledged one,
+/// and no repair must have been made.
 fn judge(folder: &Path, truth: &[Record], acknowledged: u64) -> Result<(), String> {
     let records = recover(folder)?;
     for (record, true_one) in records.iter().zip(truth) {
@@ -65,17 +66,18 @@ fn judge(folder: &Path, truth: &[Record], acknowledged: u64) -> Result<(), Strin
     }
 }
 
-/// What a run left: its operations, what was acknowledged when, and everything that was appended.
+/// The result of a run.
 struct Run {
     log: Log,
-    /// Writes to the main file: the WAL was copied.
+    /// Writes to the main file, made when the WAL is copied.
     copied: i64,
-    /// Sequence numbers that were acknowledged, with the time.
+    /// The acknowledged sequence numbers, each with its time.
     acks: Vec<(u64, u64)>,
+    /// Everything that was appended.
     truth: Vec<Record>,
 }
 
-/// Runs the bridge without a Kafka until its disk has seen so many syncs.
+/// Runs the bridge without Kafka until its disk has seen so many syncs.
 fn run(syncs: u64, ignore_syncs: bool) -> Run {
     let mut home = Home::with_brokers("power", "127.0.0.1:1");
     let disk = Disk::under(&mut home, true);
@@ -109,7 +111,7 @@ struct Tally {
     bad: Vec<String>,
 }
 
-/// Cuts the power around every sync, or `cuts` times at syncs and between them, three or more ways each.
+/// Cuts the power about `cuts` times at syncs, and some times between them, with three outcomes each.
 fn cut_everywhere(run: &Run, cuts: u64, random: &mut fastrand::Rng) -> Tally {
     let operations = run.log.operations();
     let is_sync = |what: What<'_>| {
@@ -132,7 +134,7 @@ fn cut_everywhere(run: &Run, cuts: u64, random: &mut fastrand::Rng) -> Tally {
         moment_ns = operations
             .get(at + 1)
             .map_or(u64::MAX, |next| next.at_ns.max(moment_ns));
-        // A tenth beside the syncs, where writes are under way.
+        // Between syncs, where writes are in progress, a tenth as often.
         let chance = if around_sync(at) { share } else { share / 10.0 };
         if random.f64() >= chance {
             continue;
@@ -174,7 +176,7 @@ fn a_power_cut_at_any_sync_or_between_leaves_every_acknowledged_record() {
 }
 
 #[test]
-fn a_bridge_whose_syncs_are_left_out_is_found_out() {
+fn power_cuts_detect_a_bridge_whose_syncs_are_left_out() {
     let run = run(100, true);
     let tally = cut_everywhere(&run, 20, &mut fastrand::Rng::with_seed(12));
     assert!(tally.bad.len() as u64 >= tally.cuts / 2, "{tally:?}");
@@ -189,7 +191,7 @@ fn power_cuts_under_load_lose_nothing_and_repeat_nothing_in_kafka() {
     let mut bridge = home.start();
     let load = Plan::new(&home).start();
     for _ in 0..cycles {
-        // The moment is what is varied, not what is waited for.
+        // This sleep varies the moment of the power cut. It waits for nothing.
         std::thread::sleep(Duration::from_millis(random.u64(20..900)));
         bridge.kill();
         let luck = [Luck::None, Luck::All, Luck::Some(random.f64())][random.usize(..3)];
@@ -213,7 +215,7 @@ fn power_cuts_under_load_lose_nothing_and_repeat_nothing_in_kafka() {
 }
 
 #[test]
-fn a_power_cut_of_a_bridge_whose_syncs_are_left_out_is_found_out_by_the_judge() {
+fn the_judge_detects_a_bridge_whose_syncs_are_left_out() {
     let mut home = Home::with_brokers("unsynced", "127.0.0.1:1");
     let disk = Disk::under(&mut home, true);
     disk.set(Word::IgnoreSyncs, 1);

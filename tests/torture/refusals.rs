@@ -1,5 +1,5 @@
-//! Brokers that answer a message late and refuse it then, while they refuse and take others in turn: where librdkafka lost
-//! count of what a broker may have taken, it would come to Kafka a second time.
+//! Brokers that answer a message late with an error, although they have stored it, while they refuse and accept others
+//! in turn. If librdkafka numbered such a message anew, Kafka would store it a second time.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 use crate::support::within;
 
 const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
-/// `broker.session.timeout.ms` of `scripts/kafka`, the time of a request below, and some.
+/// A bit longer than `broker.session.timeout.ms` of `scripts/kafka` and `request.timeout.ms` below.
 const NOTICED: Duration = Duration::from_secs(6);
-/// What a broker says when fewer replicas are in sync than demanded, and when they had not all taken a message in time.
+/// A broker's error if fewer replicas are in sync than demanded, and if not all of them stored a message in time.
 const REFUSED: &str = "Not enough in-sync replicas";
 const LATE: &str = "Request timed out";
-/// What the watchdog says then, instead of giving the producer up.
+/// The watchdog logs this and keeps the producer.
 const PATIENT: &str = "Kafka takes no messages until more replicas are in sync";
 
 #[test]
-fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
+fn messages_that_are_refused_after_they_were_stored_are_not_in_kafka_twice() {
     let _alone = one_cluster_at_a_time();
     let kafka = Kafka::create("refusals", 3, &[LAG_SETTING]);
     let mut home = home_on_three("refusals", &kafka.brokers, None);
-    // As many requests as can be, each given up by its broker after a second; their answers are in the log.
+    // As many requests as possible, each of which its broker ends after a second. The debug log has their answers.
     home.configure("[kafka.properties]\n\"linger.ms\" = \"0\"\n\"request.timeout.ms\" = \"1000\"\n\"debug\" = \"msg\"");
     home.set("LOG__LEVEL", "info,librdkafka=debug");
-    // Nothing is delivered for longer than this, and yet there is nothing that another producer would do better. A fresh cluster may
-    // need some seconds before it gives the first producer its id.
+    // Nothing is delivered for longer than this, but a new producer would not help. It is not shorter, since a new
+    // cluster may need some seconds to give the first producer its id.
     home.set("KAFKA__STALL_TIMEOUT_S", "8");
     let mut campaign = Campaign::begin_with("refusals", &kafka.brokers, home, 1500);
     let [flickering, patient] = TOPICS.map(|topic| format!("{}.{topic}", campaign.home.prefix));
     let controller = kafka.controller();
     let follower = (1..=3).find(|node| *node != controller).expect("one of three is not");
-    // What its leaders have taken when the follower stops stays without an answer, and is refused from then on.
+    // When the follower stops, messages that the leaders have stored get no answer in time, and later ones are refused.
     Admin::of(&kafka.brokers).demand(&patient, "3");
     let mut random = fastrand::Rng::with_seed(13);
     let times = size("REFUSALS", 40, 1000);
@@ -41,7 +41,7 @@ fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
     campaign.fault(&format!("{times} times refused and taken"), |campaign| {
         kafka.node("pause", follower);
         pass(NOTICED);
-        // This one knows that the follower is gone, and does not ask it.
+        // A new client, which does not ask the follower that is paused.
         let admin = Admin::of(&kafka.brokers);
         for _ in 0..times {
             for replicas in ["3", "2"] {
@@ -49,10 +49,10 @@ fn messages_that_are_refused_after_they_were_taken_are_not_there_twice() {
                 pass(Duration::from_millis(random.u64(5..100)));
             }
         }
-        // The watchdog may ask for some seconds.
-        for words in [REFUSED, LATE, PATIENT] {
-            within(Duration::from_secs(60), words, || {
-                campaign.bridge.log().contains(words).then_some(())
+        // The watchdog asks the brokers first, which may take some seconds.
+        for line in [REFUSED, LATE, PATIENT] {
+            within(Duration::from_secs(60), line, || {
+                campaign.bridge.log().contains(line).then_some(())
             });
         }
         kafka.node("resume", follower);

@@ -1,5 +1,5 @@
-//! Refusals for good, under load: records that Kafka does not take, and rights that are taken away and given back. Every event
-//! is in its topic or, once, in a dead letter that names it; and in order in its topic.
+//! Permanent refusals under load: records that Kafka does not accept, and rights that are revoked and granted again.
+//! Every event is in its topic in order, or in exactly one dead letter.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const TRIED_AGAIN: Duration = Duration::from_secs(90);
 const SASL: &str = "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"imbridge\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n";
 
 #[test]
-fn what_is_refused_for_good_is_in_the_dead_letters_once_and_the_rest_goes_on_in_order() {
+fn refused_events_are_dead_letters_once_and_the_others_go_on_in_order() {
     refusals("idempotent");
 }
 
@@ -68,7 +68,7 @@ fn refusals(delivery: &str) {
             within(Duration::from_secs(60), "its events to become dead letters", || {
                 (left_out(campaign) > before).then_some(())
             });
-            // The right that is missing and the command that gives it, as `check` says them.
+            // The missing right and the command that grants it, as `check` prints them.
             campaign.bridge.logged(&format!("lacks Write on the topic {refused}"));
             campaign.bridge.logged("--operation Write");
             pass(Duration::from_secs(3));
@@ -85,15 +85,16 @@ fn refusals(delivery: &str) {
             });
         });
         campaign.fault(&format!("records that are too old for a topic ({round})"), |campaign| {
-            // Of several in one batch, librdkafka says InvalidRecord.
+            // If there are several in one batch, librdkafka reports InvalidRecord.
             let count = || {
                 ["InvalidTimestamp", "InvalidRecord"]
                     .map(|error| campaign.bridge.metric(&["imbridge_refused_total", error]))
                     .iter()
                     .sum::<f64>()
             };
-            let (before, told) = (count(), refusals_told(campaign));
-            // Younger than what ends a transaction, which the broker writes itself and does not try again where it is refused.
+            let (before, logged) = (count(), logged_refusals(campaign));
+            // Transactions' markers are younger than this limit. The broker writes them and does not retry a refused
+            // one.
             let strict = [
                 ("message.timestamp.type", "CreateTime"),
                 ("message.timestamp.before.max.ms", "10"),
@@ -101,7 +102,7 @@ fn refusals(delivery: &str) {
             ];
             admin.configure(&refused, &strict);
             within(Duration::from_secs(60), "records to be refused", || {
-                (refusals_told(campaign) > told).then_some(())
+                (logged_refusals(campaign) > logged).then_some(())
             });
             pass(Duration::from_secs(2));
             let easy = [
@@ -109,7 +110,7 @@ fn refusals(delivery: &str) {
                 ("max.message.bytes", "2097152"),
             ];
             admin.configure(&refused, &easy);
-            // With transactions not before: Kafka holds the marker that ends one against the topic's limit too.
+            // With transactions this is checked only now, since Kafka applies the topic's limit to their markers too.
             within(Duration::from_secs(60), "dead letters of them", || {
                 (count() > before).then_some(())
             });
@@ -118,12 +119,12 @@ fn refusals(delivery: &str) {
     campaign.end();
 }
 
-/// How often the bridge has said that a record was refused.
-fn refusals_told(campaign: &Campaign) -> usize {
+/// How often the bridge has logged a refused record.
+fn logged_refusals(campaign: &Campaign) -> usize {
     campaign.bridge.log().matches("Kafka refuses a record").count()
 }
 
-/// Events that became dead letters since their topic refused.
+/// Events that became dead letters because their topic refused them.
 fn left_out(campaign: &Campaign) -> f64 {
     campaign
         .bridge

@@ -1,4 +1,5 @@
-//! New schemas while it is not known what Kafka has: what may be there is looked up as what the old ones made of it.
+//! New schemas while the outcome of sent messages is unknown. The read-back must look for the messages that the old
+//! schemas made.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ fn post(bridge: &Bridge, kind: &str) {
 }
 
 #[test]
-fn a_reload_that_changes_keys_while_answers_are_on_their_way_sends_nothing_twice() {
+fn a_reload_that_changes_keys_while_delivery_reports_are_missing_sends_nothing_twice() {
     let (kafka, proxy) = behind_a_proxy("reload");
     let mut home = Home::with_brokers("reload", &kafka.brokers);
     home.set("KAFKA__STALL_TIMEOUT_S", "1");
@@ -31,11 +32,11 @@ fn a_reload_that_changes_keys_while_answers_are_on_their_way_sends_nothing_twice
     post(&bridge, "first");
     bridge.settle();
 
-    // Kafka takes everything, and the producer is given up before it hears of it.
+    // Kafka stores everything, and the bridge gives the producer up before it gets the delivery reports.
     proxy.slow(Duration::from_millis(700), 0);
     let mut posted: Vec<(Instant, String)> = Vec::new();
     within(Duration::from_secs(120), "the producer to be given up", || {
-        // Whether the watchdog or the answer comes first is a matter of milliseconds.
+        // Either the watchdog or the delivery report may come first, so this is repeated.
         if posted
             .last()
             .is_none_or(|(at, _)| at.elapsed() > Duration::from_secs(6))
@@ -59,7 +60,8 @@ fn a_reload_that_changes_keys_while_answers_are_on_their_way_sends_nothing_twice
     proxy.slow(Duration::ZERO, 0);
     bridge.settle();
 
-    // What was posted last, while the producer was given up, may have been made into messages by either schema, but not by both.
+    // The events that were posted last, while the producer was given up, may be encoded by either schema, but not by
+    // both.
     let last = posted.last().map_or("", |(_, kind)| kind);
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for message in consume(&kafka.brokers, &home.prefix, &home.schemas()) {

@@ -1,6 +1,6 @@
-//! Three bridges before three brokers, with `server.answer_after = "kafka"`, and a load that posts each group's events one
-//! after the other through any of them. Whatever fails - a bridge with its disk, a broker, the way between them, all of
-//! Kafka - what was answered is in Kafka, once, and behind what was answered before it, but for what is marked late.
+//! Three bridges and three brokers, with `server.answer_after = "kafka"`. The load posts each group's events one after
+//! the other to any of the bridges. A bridge with its disk fails, a broker, the network between them, or all of Kafka.
+//! Every answered event must be in Kafka once, behind those that were answered before it, unless it is marked as late.
 
 mod drill;
 mod faults;
@@ -12,9 +12,10 @@ use faults::Short;
 use crate::size::{full, size};
 use crate::support::kafka::{Kafka, one_cluster_at_a_time};
 
-/// A follower is given up after 1.5 times this at most. By it a bridge that was killed settles for 8 s, and not for 50.
+/// A follower leaves the in-sync replicas after 1.5 times this at most. So a bridge that was killed settles for 8 s and
+/// not for 50 s.
 const LAG_SETTING: &str = "replica.lag.time.max.ms=2000";
-/// For the short form: just longer than it takes to give up a follower.
+/// For the short form: a bit longer than a follower takes to leave the in-sync replicas.
 const SETTLE_MS: &str = "3500";
 
 #[test]

@@ -1,11 +1,11 @@
-//! A bridge whose spool the disk has spoiled: everything that can be read arrives in order, what cannot is named by a dead
-//! letter of its own, and the bridge goes on, without a restart where it runs.
+//! A bridge whose spool the disk has damaged. Everything that can be read arrives in order, and there is a dead letter
+//! for each record that cannot. The bridge goes on, without a restart if it is running.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use crate::damage::{PAGE, quarantined, spoil};
+use crate::damage::{PAGE, overwrite, quarantined};
 use crate::disk::acks::{Ack, post};
 use crate::disk::{Disk, EIO, Word};
 use crate::size::report;
@@ -13,8 +13,8 @@ use crate::support::bridge::{Bridge, Home};
 use crate::support::reader::{Consumed, consume};
 use crate::support::{eventually, kafka, schemas};
 
-/// A bridge's spool with some thousand events that Kafka has not, and what was acknowledged.
-fn waiting(home: &Home) -> Vec<Ack> {
+/// Fills a bridge's spool with some thousand events that are not in Kafka. Returns the acknowledged ones.
+fn fill(home: &Home) -> Vec<Ack> {
     let bridge = home.start();
     let acks = post(&bridge, 8, 1000, || {
         let (_, text) = bridge.admin("/metrics").unwrap_or_default();
@@ -23,13 +23,13 @@ fn waiting(home: &Home) -> Vec<Ack> {
             .find_map(|line| line.strip_prefix("imbridge_spool_records "));
         appended.is_some_and(|count| count.parse::<f64>().is_ok_and(|count| count > 1500.0))
     });
-    // In order, so that everything is in the file and nothing in the WAL.
+    // After a normal end, everything is in the file and nothing in the WAL.
     assert!(bridge.terminate().success());
     acks
 }
 
-/// The page that holds the middle one of the records that were acknowledged, and where in the file its bytes are.
-fn place_of_the_middle_one(home: &Home, acks: &[Ack]) -> u64 {
+/// The offset in the file of the middle one of the acknowledged records.
+fn offset_of_the_middle_one(home: &Home, acks: &[Ack]) -> u64 {
     let bytes = std::fs::read(home.path().join("spool/spool.db")).expect("it is readable");
     let mut ids: Vec<u64> = acks.iter().map(|ack| ack.id).collect();
     ids.sort_unstable();
@@ -38,7 +38,7 @@ fn place_of_the_middle_one(home: &Home, acks: &[Ack]) -> u64 {
     found.expect("it is in the file") as u64
 }
 
-/// Everything in Kafka: events by their number in the spool, and dead letters by theirs.
+/// Everything in Kafka: events and dead letters, each by its number in the spool.
 fn found(home: &Home) -> (BTreeMap<u64, u64>, BTreeMap<u64, Consumed>) {
     let (mut events, mut letters) = (BTreeMap::new(), BTreeMap::new());
     let mut last = BTreeMap::<(String, i32), u64>::new();
@@ -46,7 +46,7 @@ fn found(home: &Home) -> (BTreeMap<u64, u64>, BTreeMap<u64, Consumed>) {
         let (seq, _) = message.header("imbridge-seq").split_once('.').expect("a position");
         let seq = seq.parse().expect("a number");
         let before = last.insert((message.topic.clone(), message.partition), seq);
-        assert!(before.is_none_or(|before| before < seq), "{seq} behind {before:?}");
+        assert!(before.is_none_or(|before| before < seq), "{seq} after {before:?}");
         if message.topic.ends_with("dead-letter") {
             assert!(letters.insert(seq, message).is_none(), "{seq} is there twice");
         } else {
@@ -63,7 +63,8 @@ fn found(home: &Home) -> (BTreeMap<u64, u64>, BTreeMap<u64, Consumed>) {
     (events, letters)
 }
 
-/// Every number is there, as an event or as a dead letter of this reason; acknowledged events are the same but for so many letters.
+/// Checks that every number is in Kafka, as an event or as a dead letter with this reason, and that no more
+/// acknowledged events are missing than there are dead letters. Returns the number of dead letters.
 fn judge(home: &Home, acks: &[Ack], reason: &str) -> u64 {
     let (events, letters) = found(home);
     let numbers: Vec<u64> = events.keys().chain(letters.keys()).copied().collect();
@@ -89,15 +90,24 @@ fn judge(home: &Home, acks: &[Ack], reason: &str) -> u64 {
     letters.len() as u64
 }
 
-/// The spool stays closed to Kafka while it is filled; then the damage is done.
+/// A home whose spool is filled without Kafka, so that it can be damaged before the next start.
 fn filled_home(name: &str) -> (Home, Disk, Vec<Ack>) {
     let mut home = Home::with_brokers(name, "127.0.0.1:1");
     let disk = Disk::under(&mut home, false);
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
-    let acks = waiting(&home);
+    let acks = fill(&home);
     home.set("KAFKA__BROKERS", kafka::shared());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "20");
     (home, disk, acks)
+}
+
+/// Makes reads of a page of the spool's file fail.
+fn make_unreadable(home: &Home, disk: &Disk, page: u64) {
+    let file = std::fs::metadata(home.path().join("spool/spool.db")).expect("it is there");
+    disk.set(Word::ReadFile, file.ino() as i64);
+    disk.set(Word::ReadFrom, (page * PAGE) as i64);
+    disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
+    disk.set(Word::ReadErrno, EIO);
 }
 
 fn finish(bridge: Bridge) -> (f64, f64) {
@@ -110,11 +120,22 @@ fn finish(bridge: Bridge) -> (f64, f64) {
     (repairs, lost)
 }
 
+/// Ends a bridge whose spool was repaired once, and checks that each record of the lost page is a dead letter.
+fn finish_after_loss(bridge: Bridge, home: &Home, acks: &[Ack]) {
+    let log = bridge.log();
+    let (repairs, lost) = finish(bridge);
+    assert!(
+        repairs == 1.0 && (1.0..=20.0).contains(&lost),
+        "{repairs} repairs, {lost} lost:\n{log}"
+    );
+    assert_eq!(judge(home, acks, "corrupt_page") as f64, lost);
+}
+
 #[test]
 fn a_changed_byte_of_a_record_becomes_one_dead_letter_with_its_bytes() {
     let (home, _disk, acks) = filled_home("byte");
-    let at = place_of_the_middle_one(&home, &acks);
-    spoil(&home.path().join("spool/spool.db"), at + 8, b"?");
+    let at = offset_of_the_middle_one(&home, &acks);
+    overwrite(&home.path().join("spool/spool.db"), at + 8, b"?");
     assert_eq!(finish(home.start()), (0.0, 0.0));
     assert_eq!(judge(&home, &acks, "corrupt_record"), 1);
     let letter = found(&home).1.into_values().next().expect("one");
@@ -127,8 +148,8 @@ fn a_changed_byte_of_a_record_becomes_one_dead_letter_with_its_bytes() {
 #[test]
 fn a_destroyed_page_costs_its_own_records_and_each_is_named() {
     let (home, _disk, acks) = filled_home("page");
-    let page = place_of_the_middle_one(&home, &acks) / PAGE;
-    spoil(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
+    let page = offset_of_the_middle_one(&home, &acks) / PAGE;
+    overwrite(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
     let (repairs, lost) = finish(home.start());
     assert_eq!(repairs, 1.0);
     assert!((1.0..=20.0).contains(&lost), "{lost} records of 1 KB in a page of 16");
@@ -144,13 +165,13 @@ fn a_destroyed_page_costs_its_own_records_and_each_is_named() {
 }
 
 #[test]
-fn a_page_that_the_disk_spoils_under_a_running_bridge_is_repaired_in_passing() {
+fn a_page_that_is_damaged_while_the_bridge_runs_is_repaired_without_a_restart() {
     let (mut home, _disk, mut acks) = filled_home("running");
-    let page = place_of_the_middle_one(&home, &acks) / PAGE;
-    // Before it sends anything the bridge waits so long, and has read only the first of the records by then.
+    let page = offset_of_the_middle_one(&home, &acks) / PAGE;
+    // The bridge settles so long before it sends anything. By then it has read only the first of the records.
     home.set("KAFKA__SETTLE_MS", "4000");
     let bridge = home.start();
-    spoil(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
+    overwrite(&home.path().join("spool/spool.db"), page * PAGE, &[0; PAGE as usize]);
     let repaired = || bridge.metric(&["imbridge_spool_repairs_total "]) > 0.0;
     eventually("the spool to be repaired", || repaired().then_some(()));
     eventually("readiness", || {
@@ -158,36 +179,20 @@ fn a_page_that_the_disk_spoils_under_a_running_bridge_is_repaired_in_passing() {
     });
     let begun = std::time::Instant::now();
     acks.extend(post(&bridge, 4, 100, || begun.elapsed().as_secs() >= 1));
-    let log = bridge.log();
-    let (repairs, lost) = finish(bridge);
-    assert!(
-        repairs == 1.0 && (1.0..=20.0).contains(&lost),
-        "{repairs} repairs, {lost} lost:\n{log}"
-    );
-    assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+    finish_after_loss(bridge, &home, &acks);
 }
 
 #[test]
-fn a_sector_that_cannot_be_read_is_given_up_after_a_while_and_named() {
+fn the_records_of_an_unreadable_sector_become_dead_letters() {
     let (home, disk, acks) = filled_home("sector");
-    let page = place_of_the_middle_one(&home, &acks) / PAGE;
-    let file = std::fs::metadata(home.path().join("spool/spool.db")).expect("it is there");
-    disk.set(Word::ReadFile, file.ino() as i64);
-    disk.set(Word::ReadFrom, (page * PAGE) as i64);
-    disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
-    disk.set(Word::ReadErrno, EIO);
+    let page = offset_of_the_middle_one(&home, &acks) / PAGE;
+    make_unreadable(&home, &disk, page);
     let bridge = home.start();
     eventually("the spool to be repaired", || {
         (bridge.metric(&["imbridge_spool_repairs_total "]) > 0.0).then_some(())
     });
     disk.behave();
-    let log = bridge.log();
-    let (repairs, lost) = finish(bridge);
-    assert!(
-        repairs == 1.0 && (1.0..=20.0).contains(&lost),
-        "{repairs} repairs, {lost} lost:\n{log}"
-    );
-    assert_eq!(judge(&home, &acks, "corrupt_page") as f64, lost);
+    finish_after_loss(bridge, &home, &acks);
 }
 
 #[test]
@@ -195,25 +200,20 @@ fn while_a_file_is_repaired_at_the_start_both_ports_answer_and_a_stop_costs_noth
     let (mut home, disk, acks) = filled_home("ports");
     let before = schemas::add_before_command(&home.schemas());
     let file = home.path().join("spool/spool.db");
-    let page = place_of_the_middle_one(&home, &acks) / PAGE;
-    // Where the tree of the records begins, so that opening finds it; and a sector that the repair waits ten seconds for.
-    spoil(&file, PAGE, &[0xee; 500]);
-    disk.set(
-        Word::ReadFile,
-        std::fs::metadata(&file).expect("it is there").ino() as i64,
-    );
-    disk.set(Word::ReadFrom, (page * PAGE) as i64);
-    disk.set(Word::ReadTo, ((page + 1) * PAGE) as i64);
-    disk.set(Word::ReadErrno, EIO);
+    let page = offset_of_the_middle_one(&home, &acks) / PAGE;
+    // The root page of the records, so that the opening finds the damage, and a sector that the repair retries for ten
+    // seconds.
+    overwrite(&file, PAGE, &[0xee; 500]);
+    make_unreadable(&home, &disk, page);
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "60");
     let bridge = home.start_unready();
-    let said = eventually("the repair's progress", || {
+    let progress = eventually("the repair's progress", || {
         let (status, text) = bridge.admin("/readyz")?;
-        (status == 503 && text.contains("MiB are looked through")).then_some(text)
+        (status == 503 && text.contains("MiB are searched")).then_some(text)
     });
     assert!(
-        said.contains("spool_opening") && said.contains("is being repaired"),
-        "{said}"
+        progress.contains("spool_opening") && progress.contains("is being repaired"),
+        "{progress}"
     );
     assert_eq!(bridge.admin("/livez").expect("the admin port answers").0, 200);
     let body = r#"{"GroupId":"g","Name":"n"}"#;
@@ -233,7 +233,7 @@ fn while_a_file_is_repaired_at_the_start_both_ports_answer_and_a_stop_costs_noth
     assert_eq!(bridge.metric(&counted), 1.0);
     let asked = Instant::now();
     assert!(bridge.terminate().success());
-    // Far within the time to drain, and not because the repair came to its end.
+    // Well within the drain time-out, and not because the repair was finished.
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     let log = std::fs::read_to_string(home.path().join("log")).expect("it was written");
     assert!(!log.contains("its readable records are in a new one"), "{log}");

@@ -1,5 +1,6 @@
-//! As many strangers as there are places, who take them and then say nothing, in each way of saying nothing and on both ports:
-//! honest callers who come anew with each callback are answered as if they were alone, and before-callbacks are allowed.
+//! As many unknown clients as there are connections allowed open them and stay silent, in several ways and on both
+//! ports. Honest callers that open a new connection for each callback are answered as if they were alone, and
+//! before-callbacks are allowed.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -20,20 +21,20 @@ use crate::support::reader::consume;
 use crate::support::schemas;
 
 const WORKERS: usize = 2;
-/// Of each worker, by the configuration.
+/// Connections of each worker, by the configuration.
 const PLACES: usize = 40;
-/// As many as there are places, with the 64 for those who have just come.
+/// As many as there may be connections, with 64 more for new ones at each worker.
 const STRANGERS: usize = WORKERS * (PLACES + 64);
-/// Between two looks of the strangers whether they still have their places.
-const LOOK: Duration = Duration::from_millis(10);
-/// Who come at one look. All at once would be a flood, and not silence.
+/// How often the strangers check whether their connections are still open.
+const CHECK_EVERY: Duration = Duration::from_millis(10);
+/// How many connect at each check. All at once would be a flood.
 const AT_ONCE: usize = 20;
 
-/// A way of being silent.
+/// A way to be silent.
 struct Way {
     name: &'static str,
     on: Port,
-    says: &'static [u8],
+    sends: &'static [u8],
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -45,8 +46,8 @@ enum Port {
     Tls,
 }
 
-const fn way(name: &'static str, on: Port, says: &'static [u8]) -> Way {
-    Way { name, on, says }
+const fn way(name: &'static str, on: Port, sends: &'static [u8]) -> Way {
+    Way { name, on, sends }
 }
 
 const HALF_A_HEAD: &[u8] = b"POST /tencent?SdkAppid=1400000000 HTTP/1.1\r\nHost: bri";
@@ -74,15 +75,15 @@ const WAYS: [Way; 9] = [
     way("half a head", Port::Tls, HALF_A_HEAD),
 ];
 
-/// Where the bridge is, and whom a client of its port with TLS trusts.
+/// The bridge's ports, and the configuration of a client for its TLS port.
 #[derive(Clone)]
-struct There {
+struct Ports {
     plain: u16,
     tls: u16,
     config: Arc<ClientConfig>,
 }
 
-impl There {
+impl Ports {
     fn connect(&self, port: u16) -> std::io::Result<TcpStream> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(CALLER_GIVES_UP * 2))?;
@@ -97,17 +98,17 @@ impl There {
         Ok(rustls::StreamOwned::new(session, stream))
     }
 
-    /// A stranger; nothing where he is turned away at once.
+    /// Connects a stranger; `None` if the connection is closed at once.
     fn stranger(&self, way: &Way) -> Option<TcpStream> {
         let stream = match way.on {
             Port::Tls => {
                 let mut stream = self.handshake().ok()?;
-                stream.write_all(way.says).ok()?;
+                stream.write_all(way.sends).ok()?;
                 stream.sock
             }
             on => {
                 let mut stream = self.connect(if on == Port::Raw { self.tls } else { self.plain }).ok()?;
-                stream.write_all(way.says).ok()?;
+                stream.write_all(way.sends).ok()?;
                 stream
             }
         };
@@ -115,7 +116,7 @@ impl There {
         Some(stream)
     }
 
-    /// Posts over a new connection; gives how long it took.
+    /// Posts over a new connection. Returns how long it took.
     fn post(&self, with_tls: bool, command: &str, number: usize) -> Duration {
         let body = format!(r#"{{"GroupId":"g{}","Number":{number}}}"#, number % 8);
         let length = body.len();
@@ -141,25 +142,25 @@ impl There {
 fn exchange(stream: &mut (impl Read + Write), request: &str, answer: &mut String) -> std::io::Result<()> {
     stream.write_all(request.as_bytes())?;
     match stream.read_to_string(answer) {
-        // The end of TLS is not always said.
+        // The end of a TLS connection is not always announced.
         Err(cause) if cause.kind() != ErrorKind::UnexpectedEof => Err(cause),
         _ => Ok(()),
     }
 }
 
-/// Takes every place again and again, until the sender is dropped; gives how many strangers there were.
-fn crowd(there: &There, way: &Way, stop: &Receiver<()>) -> usize {
+/// Keeps all connections taken until the sender is dropped. Returns how many strangers there were.
+fn crowd(ports: &Ports, way: &Way, stop: &Receiver<()>) -> usize {
     let (mut strangers, mut came) = (Vec::new(), 0);
-    while stop.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        strangers.retain_mut(is_there);
+    while stop.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        strangers.retain_mut(is_open);
         let missing = (STRANGERS - strangers.len()).min(AT_ONCE);
-        strangers.extend((0..missing).filter_map(|_| there.stranger(way)));
+        strangers.extend((0..missing).filter_map(|_| ports.stranger(way)));
         came += missing;
     }
     came
 }
 
-fn is_there(stream: &mut TcpStream) -> bool {
+fn is_open(stream: &mut TcpStream) -> bool {
     let mut answer = [0; 4096];
     match stream.read(&mut answer) {
         Ok(bytes) => bytes > 0,
@@ -167,8 +168,8 @@ fn is_there(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Honest callers for a while, on both ports, of both kinds; their times, in order.
-fn honest(there: &There, before: &str, time: Duration, number: &mut usize) -> Vec<Duration> {
+/// Posts honest callbacks for a while, on both ports and of both kinds. Returns how long each took, in ascending order.
+fn honest(ports: &Ports, before: &str, time: Duration, number: &mut usize) -> Vec<Duration> {
     let until = Instant::now() + time;
     let mut times = Vec::new();
     while Instant::now() < until {
@@ -178,7 +179,7 @@ fn honest(there: &There, before: &str, time: Duration, number: &mut usize) -> Ve
             (false, before),
             (true, before),
         ] {
-            times.push(there.post(with_tls, command, *number));
+            times.push(ports.post(with_tls, command, *number));
             *number += 1;
         }
     }
@@ -186,7 +187,7 @@ fn honest(there: &There, before: &str, time: Duration, number: &mut usize) -> Ve
     times
 }
 
-fn start(home: &mut Home) -> (Bridge, There) {
+fn start(home: &mut Home) -> (Bridge, Ports) {
     let authority = Authority::new("authority");
     authority.issue("bridge").write(home.path());
     let [port] = free_ports();
@@ -205,30 +206,30 @@ fn start(home: &mut Home) -> (Bridge, There) {
         .expect("ring has both versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let there = There {
+    let ports = Ports {
         plain: home.port,
         tls: port,
         config: Arc::new(config),
     };
-    (home.start(), there)
+    (home.start(), ports)
 }
 
 #[test]
-fn strangers_who_say_nothing_keep_no_place_from_an_honest_caller() {
+fn silent_strangers_take_no_connection_from_an_honest_caller() {
     let mut home = Home::new("strangers");
     let before = schemas::add_before_command(&home.schemas());
-    let (bridge, there) = start(&mut home);
+    let (bridge, ports) = start(&mut home);
     let time = Duration::from_secs(size("STRANGERS_S", 2, 60));
     let mut number = 0;
-    let quiet = honest(&there, before, time, &mut number);
+    let quiet = honest(&ports, before, time, &mut number);
     for way in &WAYS {
         let (stop, stopped) = channel();
         let (times, came) = std::thread::scope(|scope| {
             let crowd = scope.spawn(|| {
                 let stopped = stopped;
-                crowd(&there, way, &stopped)
+                crowd(&ports, way, &stopped)
             });
-            let times = honest(&there, before, time, &mut number);
+            let times = honest(&ports, before, time, &mut number);
             drop(stop);
             (times, crowd.join().expect("strangers do not panic"))
         });
@@ -251,15 +252,15 @@ fn strangers_who_say_nothing_keep_no_place_from_an_honest_caller() {
     eventually("all strangers to be gone", || {
         (bridge.metric(&["imbridge_connections "]) == 0.0).then_some(())
     });
-    // One who is there when the bridge ends does not hold it up.
-    let last: Vec<_> = WAYS.iter().filter_map(|way| there.stranger(way)).collect();
+    // Strangers that are connected when the bridge ends do not delay its end.
+    let last: Vec<_> = WAYS.iter().filter_map(|way| ports.stranger(way)).collect();
     bridge.settle();
-    let told = Instant::now();
+    let asked = Instant::now();
     assert!(bridge.terminate().success());
     assert!(
-        told.elapsed() < Duration::from_secs(8),
+        asked.elapsed() < Duration::from_secs(8),
         "the end took {:?}",
-        told.elapsed()
+        asked.elapsed()
     );
     drop(last);
     assert_eq!(consume(&kafka::shared(), &home.prefix, &home.schemas()).len(), number);

@@ -1,4 +1,4 @@
-//! Two bridges on one spool: the second does not start and says why, the first does not notice.
+//! Two bridges on one spool: the second does not start and reports why, and the first is not affected.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,7 +10,8 @@ use crate::support::client::Connection;
 use crate::support::oracle::{Ledger, Plan};
 use crate::support::{eventually, kafka};
 
-/// A second `serve` with a home's configuration and ports of its own, on the spool in `dir`; and its admin port.
+/// Starts a second `serve` with a home's configuration but other ports, on the spool in `dir`. Returns its admin port
+/// too.
 fn second(home: &Home, dir: &Path) -> (Child, u16) {
     let [port, admin_port, registry_port] = free_ports();
     let child = home
@@ -30,15 +31,15 @@ fn has_ended(child: &mut Child) -> bool {
     child.try_wait().expect("a child can be waited for").is_some()
 }
 
-/// Waits for the end of a bridge that must not start, and checks its words and its exit code.
+/// Waits for the end of a bridge that must not start, and checks its error message and its exit code.
 fn assert_refused(mut child: Child, dir: &Path) {
     eventually("the second bridge to end", || has_ended(&mut child).then_some(()));
     let output = child.wait_with_output().expect("it has ended");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{words}");
-    let said = format!("the spool {} is in use by another process", dir.display());
-    assert!(words.contains(&said), "{words}");
-    assert!(words.contains("stop the other one or set another spool.dir"), "{words}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let expected = format!("the spool {} is in use by another process", dir.display());
+    assert!(error.contains(&expected), "{error}");
+    assert!(error.contains("stop the other one or set another spool.dir"), "{error}");
 }
 
 fn slowest_ms(ledger: &Ledger) -> f64 {
@@ -50,7 +51,7 @@ fn slowest_ms(ledger: &Ledger) -> f64 {
 }
 
 #[test]
-fn a_second_bridge_on_one_spool_does_not_start_and_the_first_does_not_notice() {
+fn a_second_bridge_on_one_spool_does_not_start_and_the_first_is_not_affected() {
     let attempts = size("SECONDS_ON_ONE_SPOOL", 6, 100);
     let home = Home::new("two");
     let bridge = home.start();
@@ -63,7 +64,7 @@ fn a_second_bridge_on_one_spool_does_not_start_and_the_first_does_not_notice() {
     std::os::unix::fs::symlink(&spool, &detour).expect("a temporary folder takes links");
     let began = Instant::now();
     for attempt in 0..attempts {
-        // By another name of the same folder, too.
+        // A symbolic link to the folder must not help.
         let dir = if attempt % 2 == 0 { &spool } else { &detour };
         assert_refused(second(&home, dir).0, dir);
     }
@@ -89,7 +90,7 @@ fn a_second_bridge_on_one_spool_does_not_start_and_the_first_does_not_notice() {
 }
 
 #[test]
-fn of_two_bridges_that_start_at_once_on_one_spool_one_lives() {
+fn when_two_bridges_start_at_once_on_one_spool_one_of_them_runs() {
     let races = size("RACES", 6, 100);
     let home = Home::new("race");
     let spool = home.path().join("spool");

@@ -1,5 +1,5 @@
-//! A Kafka that answers everything and takes nothing: the watchdog gives the producer up, again and again, and when Kafka
-//! takes messages again, everything arrives, once, in order.
+//! A Kafka that answers but accepts no message: the watchdog replaces the producer repeatedly. When Kafka accepts
+//! messages again, everything arrives once and in order.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::within;
 const STALLED: [&str; 2] = ["imbridge_producer_rebuilds_total", "reason=\"stalled\""];
 
 #[test]
-fn a_kafka_that_takes_nothing_is_noticed_and_nothing_is_lost_or_sent_twice() {
+fn a_kafka_that_accepts_nothing_is_detected_and_nothing_is_lost_or_sent_twice() {
     let (kafka, proxy) = behind_a_proxy("watchdog");
     let mut home = Home::with_brokers("watchdog", &kafka.brokers);
     home.set("KAFKA__STALL_TIMEOUT_S", "3");
@@ -26,7 +26,7 @@ fn a_kafka_that_takes_nothing_is_noticed_and_nothing_is_lost_or_sent_twice() {
         assert!(proxy.lost() > 0, "the producer was given up although nothing vanished");
         proxy.lose_nothing();
     });
-    // Once more, too short for the watchdog: the producer itself sends again what vanished.
+    // Again, but too short for the watchdog: the producer itself retries what vanished.
     campaign.fault("Produce requests vanish for a second", |_| {
         let before = proxy.lost();
         proxy.lose(Request::Produce, Loss::Request);

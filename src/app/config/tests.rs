@@ -116,7 +116,7 @@ fn an_error_names_file_key_value_and_what_is_allowed() {
         ),
         (
             "[[tencent]]\nsdk_app_id = 1\ntoken = 7",
-            ["line 3 column 1: tencent[0].token", "no text", "env:NAME"],
+            ["line 3 column 1: tencent[0].token", "not text", "env:NAME"],
         ),
         (
             "[[tencent]]\nsdk_app_id = 1\nallow = ['here']",

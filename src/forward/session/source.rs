@@ -124,7 +124,7 @@ impl Source {
         while self.traced.front().is_some_and(|(traced, _)| *traced <= seq) {
             let (_, mut span) = self.traced.pop_front().expect("it was looked at");
             span.ended = SystemTime::now();
-            spans.leave(span);
+            spans.push(span);
         }
     }
 

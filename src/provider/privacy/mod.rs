@@ -1,5 +1,5 @@
-//! `[[privacy]]`: fields that are dropped, hashed or masked before anything of a callback leaves the bridge - to Kafka, the
-//! dead-letter topic or the log. The spool holds callbacks as they came. It knows JSON text and no schema.
+//! `[[privacy]]`: drops, hashes or masks fields before a callback leaves the bridge, to Kafka, the dead-letter topic or
+//! the log. The spool holds callbacks as they came. This module knows JSON text and no schema.
 
 mod rewrite;
 #[cfg(test)]
@@ -18,11 +18,12 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It is taken out; in a list it becomes null, so that the others keep their places.
+    /// The field is removed. An element of a list becomes null, so that the other elements keep their indexes.
     Drop,
-    /// It becomes the HMAC-SHA256 of its text under the rule's key, 32 hex digits of it: equal values stay equal.
+    /// The value becomes the first 32 hex digits of the HMAC-SHA256 of its text, with the rule's key. Equal values stay
+    /// equal.
     Hash,
-    /// Text becomes `***`, anything else null.
+    /// Text becomes `***`, any other value null.
     Mask,
 }
 
@@ -33,26 +34,26 @@ pub struct PrivacyConfig {
     /// Commands as on the wire; `*` is all of them.
     pub commands: Vec<String>,
     /// Fields by their path: names on the wire, separated by `/`; `*` is every field or element. `meta/client_ip`,
-    /// `meta/platform` and `meta/request_id` are what the request said beside its body.
+    /// `meta/platform` and `meta/request_id` are values of the request that are not in its body.
     pub paths: Vec<String>,
-    /// What happens to them.
+    /// What happens to the fields.
     pub action: Action,
-    /// For `hash`: the key, the same for as long as hashes are to be compared.
+    /// The key for `hash`. Hashes can be compared as long as it is the same.
     pub key: Option<Secret>,
 }
 
 impl PrivacyConfig {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first key with a wrong value, and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let wrong = |key, problem: &str| Some((key, problem.to_owned()));
         if self.commands.is_empty() {
-            return wrong("commands", "is empty: commands as on the wire, or \"*\", are needed");
+            return wrong("commands", "is empty: name commands as on the wire, or \"*\"");
         }
         let broken = |path: &&String| path.is_empty() || path.split('/').any(str::is_empty);
         if let Some(path) = self.paths.iter().find(broken) {
             return Some((
                 "paths",
-                format!("{path:?}: names separated by single / are allowed, as in MsgBody/*/MsgContent/Text"),
+                format!("{path:?}: write names with single / between them, as in MsgBody/*/MsgContent/Text"),
             ));
         }
         let unknown = |path: &&String| path.starts_with("meta/") && !META.contains(&path.as_str());
@@ -60,20 +61,20 @@ impl PrivacyConfig {
             return Some(("paths", format!("{path:?}: {} are allowed", META.join(", "))));
         }
         if self.paths.is_empty() {
-            return wrong("paths", "is empty: at least one path is needed");
+            return wrong("paths", "is empty: name at least one path");
         }
         match (self.action, &self.key) {
             (Action::Hash, None) => wrong(
                 "key",
                 "is missing: action = \"hash\" needs one, as \"env:NAME\" or \"file:/path\"",
             ),
-            (Action::Drop | Action::Mask, Some(_)) => wrong("key", "has no use here: only action = \"hash\" takes one"),
+            (Action::Drop | Action::Mask, Some(_)) => wrong("key", "is not used: only action = \"hash\" has a key"),
             _ => None,
         }
     }
 }
 
-/// What stands in a request beside its body.
+/// The paths of values that are not in the body.
 const META: [&str; 3] = ["meta/client_ip", "meta/platform", "meta/request_id"];
 
 fn meta<'h>(head: &'h mut Head, path: &str) -> Option<&'h mut Option<String>> {
@@ -82,7 +83,7 @@ fn meta<'h>(head: &'h mut Head, path: &str) -> Option<&'h mut Option<String>> {
     Some(field)
 }
 
-/// OpenIM's own secret, with which whoever has it registers administrators: v3.6.0 to v3.8.0 write it into these bodies.
+/// OpenIM's own secret, which allows to register administrators. OpenIM v3.6.0 to v3.8.0 write it into these bodies.
 static OPENIM_SECRET: LazyLock<PrivacyConfig> = LazyLock::new(|| PrivacyConfig {
     commands: ["Before", "After"]
         .map(|when| format!("callback{when}UserRegisterCommand"))
@@ -92,17 +93,17 @@ static OPENIM_SECRET: LazyLock<PrivacyConfig> = LazyLock::new(|| PrivacyConfig {
     key: None,
 });
 
-/// All rules, ready for use: those that were configured, and the built-in one.
+/// All rules: the configured ones and the built-in one.
 #[derive(Debug, Clone, Default)]
 pub struct Privacy(Vec<PrivacyConfig>);
 
 impl Privacy {
-    /// Rules that were checked.
+    /// The rules of a configuration, which must have been checked.
     pub fn new(rules: &[PrivacyConfig]) -> Privacy {
         Privacy(rules.to_vec())
     }
 
-    /// Whether anything of this command may not leave; of every command that has a configured rule, where it is not known.
+    /// Whether a rule applies to this command. If the command is unknown (`None`): whether any rule is configured.
     pub fn concerns(&self, command: Option<&str>) -> bool {
         let Some(command) = command else {
             return !self.0.is_empty();
@@ -115,7 +116,7 @@ impl Privacy {
         self.0.iter().chain([&*OPENIM_SECRET]).filter(concerned)
     }
 
-    /// The head without what may not leave.
+    /// Applies the rules to the head.
     pub fn head(&self, command: &str, head: &mut Head) {
         for rule in self.rules(command) {
             for path in &rule.paths {
@@ -129,8 +130,8 @@ impl Privacy {
         }
     }
 
-    /// A body without what may not leave; the same bytes where no rule is for its command. `None` when it is no JSON
-    /// object, so that nobody can tell what stands in it.
+    /// The body after the rules were applied; the same bytes if no rule applies to its command. `None` if the body is
+    /// not a JSON object, so that the rules cannot be applied.
     pub fn body<'a>(&self, command: &str, body: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         if !self.concerns(Some(command)) {
             return Some(Cow::Borrowed(body));

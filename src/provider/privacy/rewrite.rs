@@ -1,4 +1,4 @@
-//! JSON text without what rules name: everything else stays as it was written, numbers and repeated keys included.
+//! Applies rules to JSON text. Everything else stays as it was written, including numbers and repeated keys.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::{Action, PrivacyConfig};
 
-/// What masked text becomes.
+/// The replacement of masked text.
 pub(super) const MASK: &str = "***";
 
-/// What is left of a rule's path at a place in the body.
+/// The rest of a rule's path at a place in the body.
 #[derive(Clone, Copy)]
 pub(super) struct Step<'a> {
     pub path: &'a str,
@@ -19,7 +19,7 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// Split into its first name and the rest, `None` at the last name.
+    /// The first name and the rest, which is `None` at the last name.
     fn split(self) -> (&'a str, Option<&'a str>) {
         self.path
             .split_once('/')
@@ -27,15 +27,15 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What the rules say of one field.
-enum Fate<'a> {
-    /// The rule that ends here; the strictest where there are several: what is dropped is not hashed.
-    Ends(&'a PrivacyConfig),
-    /// The rules that go on below; none for a value that stays as it is.
-    GoesOn(Vec<Step<'a>>),
+/// How the rules apply to one field.
+enum Effect<'a> {
+    /// A rule's path ends at this field. If several do, a rule that drops has priority.
+    Replace(&'a PrivacyConfig),
+    /// The rules whose paths continue below this field. If there are none, the value stays as it is.
+    Descend(Vec<Step<'a>>),
 }
 
-fn fate<'a>(rules: &[Step<'a>], name: &str) -> Fate<'a> {
+fn effect<'a>(rules: &[Step<'a>], name: &str) -> Effect<'a> {
     let mut below = Vec::new();
     let mut ends: Option<&PrivacyConfig> = None;
     for step in rules {
@@ -48,13 +48,13 @@ fn fate<'a>(rules: &[Step<'a>], name: &str) -> Fate<'a> {
             _ => {}
         }
     }
-    ends.map_or(Fate::GoesOn(below), Fate::Ends)
+    ends.map_or(Effect::Descend(below), Effect::Replace)
 }
 
-/// Writes a value without what the rules name.
+/// Writes a value after the rules were applied.
 ///
 /// # Errors
-/// When the text is no JSON.
+/// If the text is not JSON.
 pub(super) fn value(text: &str, rules: &[Step<'_>], out: &mut String) -> serde_json::Result<()> {
     let text = text.trim();
     match text.as_bytes().first() {
@@ -96,14 +96,14 @@ impl<'de> Visitor<'de> for Container<'_, '_, '_> {
         self.out.push('{');
         let mut separator = "";
         while let Some((name, raw)) = entries.next_entry::<Cow<'de, str>, &'de RawValue>()? {
-            let fate = fate(self.rules, &name);
-            if matches!(fate, Fate::Ends(rule) if rule.action == Action::Drop) {
+            let effect = effect(self.rules, &name);
+            if matches!(effect, Effect::Replace(rule) if rule.action == Action::Drop) {
                 continue;
             }
             self.out.push_str(separator);
             self.out.push_str(&quoted(&name));
             self.out.push(':');
-            entry(raw, fate, self.out).map_err(serde::de::Error::custom)?;
+            entry(raw, effect, self.out).map_err(serde::de::Error::custom)?;
             separator = ",";
         }
         self.out.push('}');
@@ -117,7 +117,7 @@ impl<'de> Visitor<'de> for Container<'_, '_, '_> {
             if index > 0 {
                 self.out.push(',');
             }
-            entry(raw, fate(self.rules, &index.to_string()), self.out).map_err(serde::de::Error::custom)?;
+            entry(raw, effect(self.rules, &index.to_string()), self.out).map_err(serde::de::Error::custom)?;
             index += 1;
         }
         self.out.push(']');
@@ -125,10 +125,10 @@ impl<'de> Visitor<'de> for Container<'_, '_, '_> {
     }
 }
 
-fn entry(raw: &RawValue, fate: Fate<'_>, out: &mut String) -> serde_json::Result<()> {
-    match fate {
-        Fate::GoesOn(rules) => value(raw.get(), &rules, out),
-        Fate::Ends(rule) => {
+fn entry(raw: &RawValue, effect: Effect<'_>, out: &mut String) -> serde_json::Result<()> {
+    match effect {
+        Effect::Descend(rules) => value(raw.get(), &rules, out),
+        Effect::Replace(rule) => {
             out.push_str(&replaced(raw.get(), rule));
             Ok(())
         }

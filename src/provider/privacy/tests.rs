@@ -1,4 +1,4 @@
-//! What a rule takes away is gone, and nothing else has changed.
+//! A rule changes the fields that it names, and nothing else.
 
 use super::{Action, Privacy, PrivacyConfig};
 use crate::callback::{Head, Provider};
@@ -43,7 +43,7 @@ fn fields_are_dropped_masked_and_hashed_at_any_depth() {
 }
 
 #[test]
-fn an_element_of_a_list_keeps_its_place_and_null_stays_null() {
+fn an_element_of_a_list_keeps_its_index_and_null_stays_null() {
     check(
         &[rule(Action::Drop, &["l/1"])],
         r#"{"l":[1,2,3]}"#,
@@ -53,13 +53,13 @@ fn an_element_of_a_list_keeps_its_place_and_null_stays_null() {
 }
 
 #[test]
-fn a_rule_that_drops_wins_over_one_that_hashes() {
+fn a_rule_that_drops_has_priority_over_one_that_hashes() {
     let rules = [rule(Action::Hash, &["a"]), rule(Action::Drop, &["a"])];
     check(&rules, r#"{"a":1,"b":2}"#, r#"{"b":2}"#);
 }
 
 #[test]
-fn an_escaped_name_is_the_same_name() {
+fn an_escaped_name_matches_its_rule() {
     check(
         &[rule(Action::Drop, &["Text"])],
         r#"{"\u0054ext":"secret","b":1}"#,
@@ -68,7 +68,7 @@ fn an_escaped_name_is_the_same_name() {
 }
 
 #[test]
-fn other_commands_stay_byte_for_byte_and_what_is_no_json_does_not_pass() {
+fn bodies_of_other_commands_are_unchanged_and_a_body_that_is_not_json_is_withheld() {
     let privacy = Privacy::new(&[rule(Action::Drop, &["a"])]);
     let body = b"{ \"a\" : 1 } ";
     assert_eq!(privacy.body("D", body).expect("untouched").as_ref(), body);
@@ -79,7 +79,7 @@ fn other_commands_stay_byte_for_byte_and_what_is_no_json_does_not_pass() {
 }
 
 #[test]
-fn what_the_request_said_is_covered_too() {
+fn rules_apply_to_the_head_too() {
     let mut head = Head {
         provider: Provider::Tencent,
         app: "1".into(),
@@ -100,7 +100,7 @@ fn what_the_request_said_is_covered_too() {
 }
 
 #[test]
-fn rules_that_cannot_work_are_refused_with_what_is_allowed() {
+fn wrong_rules_are_refused_with_the_key() {
     let [mut no_key, mut needless_key, mut no_command] = [(); 3].map(|()| rule(Action::Hash, &["a"]));
     no_key.key = None;
     needless_key.action = Action::Mask;
@@ -119,7 +119,7 @@ fn rules_that_cannot_work_are_refused_with_what_is_allowed() {
 }
 
 #[test]
-fn openims_own_secret_leaves_the_bridge_nowhere_without_a_rule() {
+fn openims_own_secret_is_removed_without_a_configured_rule() {
     for command in ["callbackBeforeUserRegisterCommand", "callbackAfterUserRegisterCommand"] {
         for privacy in [Privacy::default(), Privacy::new(&[rule(Action::Hash, &["secret"])])] {
             let body = br#"{"callbackCommand":"x","secret":"openIM123","users":[{"userID":"u"}]}"#;
@@ -128,6 +128,6 @@ fn openims_own_secret_leaves_the_bridge_nowhere_without_a_rule() {
             assert!(privacy.concerns(Some(command)) && privacy.body(command, b"[\"openIM123\"]").is_none());
         }
     }
-    // Dead letters of nobody knows which command keep their bytes where no rule was configured.
+    // Dead letters of an unknown command keep their bytes if no rule is configured.
     assert!(!Privacy::default().concerns(None));
 }

@@ -1,4 +1,5 @@
-//! Signatures against the vectors of RFC 2202 (SHA-1) and RFC 4231 (SHA-256, SHA-512), test case 2; Python's `hmac` gives the same.
+//! Signatures with the vectors of RFC 2202 (SHA-1) and RFC 4231 (SHA-256, SHA-512), test case 2. Python's `hmac` gives
+//! the same results.
 
 use super::*;
 
@@ -62,13 +63,13 @@ fn the_vectors_of_the_standards_pass_in_hex_and_base64() {
         assert_eq!(
             check(&two, Some(NONCE), Some(sent), 0),
             Ok(()),
-            "either of two keys will do"
+            "either of two keys is accepted"
         );
     }
 }
 
 #[test]
-fn what_is_not_signed_with_the_key_is_refused_and_not_remembered() {
+fn a_nonce_with_a_wrong_signature_is_refused_and_not_remembered() {
     let one = signature(Algorithm::Sha256, &["Jefe"]);
     let wrong = SHA256.replace('5', "6");
     for (nonce, sent) in [
@@ -96,7 +97,7 @@ fn a_nonce_passes_once_within_its_window() {
 }
 
 #[test]
-fn nonces_are_bounded_in_number_and_the_oldest_goes_first_and_is_counted() {
+fn the_number_of_nonces_is_limited_and_the_oldest_is_dropped_and_counted() {
     let forgotten = counter();
     let mut nonces = Nonces::new(forgotten.clone());
     let mut is_new = |nonce: &str, now_ms, max| {

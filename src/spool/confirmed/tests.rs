@@ -1,4 +1,4 @@
-//! Answers that wait, as a lane and a reader see them.
+//! Held answers, tested with a lane and a reader.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use crate::spool::{Lane, Reader};
 const FOREVER: Duration = Duration::from_secs(3600);
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// A lane and the forwarder's side of a spool whose answers wait for so long.
+/// Runs a test with a lane and a reader of a spool whose answers wait for `hold`.
 fn with_hold(hold: Option<Duration>, test: impl AsyncFnOnce(Lane, Reader)) {
     let folder = tempfile::tempdir().unwrap();
     let spool = open_with(folder.path(), |config| config.hold = hold);
@@ -19,7 +19,7 @@ fn with_hold(hold: Option<Duration>, test: impl AsyncFnOnce(Lane, Reader)) {
     spool.close();
 }
 
-/// What there is after everybody had a turn; a held answer gives nothing.
+/// Polls once: `None` if the answer is held.
 async fn now(wait: impl Future<Output = Release>) -> Option<Release> {
     let mut wait = std::pin::pin!(wait);
     poll_fn(|context| {
@@ -32,7 +32,7 @@ async fn now(wait: impl Future<Output = Release>) -> Option<Release> {
 }
 
 #[test]
-fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
+fn an_answer_waits_for_the_confirmation_of_its_record() {
     with_hold(Some(FOREVER), async |lane, reader| {
         let waits: Vec<_> = [0; 3]
             .map(|_| {
@@ -44,7 +44,7 @@ fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
             })
             .into();
         let mut waits = waits.into_iter();
-        // From another thread, as the forwarder does, which sees it first.
+        // From another thread, as the forwarder does.
         let confirm = move |seq: u64| {
             std::thread::spawn(move || {
                 while reader.appended() < 3 {
@@ -60,7 +60,7 @@ fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
         let reader = forwarder.join().unwrap();
         let mut third = waits.next().unwrap();
         let early = tokio::time::timeout(Duration::from_millis(100), &mut third).await;
-        assert!(early.is_err(), "nobody has confirmed it");
+        assert!(early.is_err(), "it is not confirmed");
         reader.confirm(3);
         assert_eq!(third.await.unwrap(), (3, Release::Confirmed));
         assert_eq!(now(lane.confirmed(3)).await, Some(Release::Confirmed));
@@ -68,7 +68,7 @@ fn an_answer_goes_with_the_confirmation_of_its_record_and_not_before() {
 }
 
 #[test]
-fn without_a_time_to_wait_nothing_waits_and_nothing_is_late() {
+fn without_hold_no_answer_waits_and_no_message_is_late() {
     with_hold(None, async |lane, reader| {
         let seq = lane.append(b"x".to_vec()).await.unwrap();
         assert_eq!(now(lane.confirmed(seq)).await, Some(Release::Confirmed));
@@ -77,21 +77,21 @@ fn without_a_time_to_wait_nothing_waits_and_nothing_is_late() {
 }
 
 #[test]
-fn one_that_waits_too_long_lets_all_go_that_were_not_sent_until_confirmations_are_fast() {
+fn an_answer_that_waits_too_long_opens_the_breaker_until_confirmations_are_fast() {
     const LIMIT: Duration = Duration::from_millis(600);
     with_hold(Some(LIMIT), async |lane, reader| {
         let began = Instant::now();
         let [first, second] = [lane.append(b"1".to_vec()).await, lane.append(b"2".to_vec()).await].map(Result::unwrap);
-        assert!(!reader.is_late(first, AT_ONCE), "sent while all is well");
+        assert!(!reader.is_late(first, AT_ONCE), "sent while the breaker is closed");
         assert_eq!(lane.confirmed(first).await, Release::Early);
         assert!(began.elapsed() >= LIMIT);
-        // The breaker is open: what was not sent is answered at once, and marked when it is.
+        // The breaker is open: a record that was not sent is answered at once, and marked when it is sent.
         assert_eq!(now(lane.confirmed(second)).await, Some(Release::Early));
         assert!(reader.is_late(second, AT_ONCE));
         let third = lane.append(b"3".to_vec()).await.unwrap();
         assert!(reader.is_late(third, AT_ONCE));
         assert_eq!(now(lane.confirmed(third)).await, Some(Release::Early));
-        // It closes when all is confirmed, and nothing was slow for a second.
+        // The breaker closes when everything is confirmed and nothing was slow for a second.
         let fourth = lane.append(b"4".to_vec()).await.unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         reader.confirm(fourth);
@@ -111,13 +111,13 @@ fn one_that_waits_too_long_lets_all_go_that_were_not_sent_until_confirmations_ar
         assert!(!reader.is_late(fifth, AT_ONCE));
         assert!(
             reader.is_late(fifth, LIMIT * 2),
-            "so long after its arrival it may have been answered"
+            "it is older than the limit, so it may have been answered"
         );
     });
 }
 
 #[test]
-fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others() {
+fn the_answer_to_a_record_that_was_sent_unmarked_waits_for_its_own_time_with_an_open_breaker() {
     const LIMIT: Duration = Duration::from_millis(400);
     with_hold(Some(LIMIT), async |lane, reader| {
         let first = lane.append(b"1".to_vec()).await.unwrap();
@@ -131,7 +131,7 @@ fn what_was_sent_without_a_mark_waits_for_its_own_time_whatever_became_of_others
             lane.append(b"2".to_vec()).await.unwrap(),
             lane.append(b"3".to_vec()).await.unwrap(),
         );
-        // In the spool's order the sender comes to the later one last; the earlier one counts as sent with it.
+        // Records are sent in the spool's order, so the earlier one counts as sent too.
         assert!(!reader.is_late(sent, AT_ONCE));
         let began = Instant::now();
         let [unsent, sent] = [unsent, sent].map(|seq| {

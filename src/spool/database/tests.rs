@@ -1,9 +1,9 @@
-//! The file by itself: what it remembers, and what it refuses.
+//! The file alone: what it stores, and which files are refused.
 
 use super::*;
 
 #[test]
-fn the_file_remembers_its_records_its_position_and_its_notes() {
+fn the_file_stores_its_records_its_positions_and_its_notes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let (database, created) = Database::open_writer(&path, "a").unwrap();
@@ -80,7 +80,7 @@ fn a_file_of_another_spool_is_refused() {
 #[test]
 fn a_file_system_without_shared_memory_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    // SQLite's own layer for file systems without locks: it has no shared memory, and answers another mode.
+    // SQLite's own layer for file systems without locks. It has no shared memory, so SQLite chooses another mode.
     let uri = format!("file:{}?vfs=unix-dotfile", folder.path().join("spool.db").display());
     let refused = Database::open_writer(Path::new(&uri), "a")
         .err()
@@ -93,9 +93,8 @@ fn a_file_system_without_shared_memory_is_refused_with_what_to_do() {
     assert!(refused.to_string().contains("local disk"), "{refused}");
 }
 
-/// What a version that wrote format 1 left: three records, of which the second has a changed byte and the third is the mark of a
-/// lost one.
-fn of_format_1(path: &Path) {
+/// Writes a file of format 1 with three records. The second has a changed byte, the third stands for a lost one.
+fn write_format_1(path: &Path) {
     let (database, _) = Database::open_writer(path, "a").unwrap();
     let crc = |seq, data: &[u8]| Checksum::Crc32.of(seq, 0, data);
     let rows = [
@@ -123,7 +122,7 @@ fn of_format_1(path: &Path) {
 fn a_file_of_format_1_gets_a_key_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
-    of_format_1(&path);
+    write_format_1(&path);
     for _ in 0..2 {
         let (database, state) = Database::open_writer(&path, "a").unwrap();
         assert_eq!(state.appended, 3);
@@ -148,7 +147,7 @@ fn two_files_have_two_keys() {
 }
 
 #[test]
-fn a_number_that_no_record_has_is_damage() {
+fn a_number_that_no_record_can_have_is_damage() {
     for change in [
         "INSERT INTO record VALUES (0, 5, 0, x'')",
         "INSERT INTO record VALUES (-7, 5, 0, x'')",

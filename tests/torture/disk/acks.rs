@@ -1,10 +1,10 @@
-//! A small load whose every acknowledgement has its time, on the clock that the shim uses too.
+//! A small load that notes the time of each acknowledgement, on the shim's clock.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
+use crate::campaign::monotonic_ns;
 use crate::support::bridge::{APP, Bridge};
 
 const COMMAND: &str = "Group.CallbackAfterCreateGroup";
@@ -16,7 +16,8 @@ pub struct Ack {
     pub at_ns: u64,
 }
 
-/// Posts from several clients, each event with a number that no other of this program has, and about `bytes` of body, until `enough`.
+/// Posts from several clients until `enough`. Each event has a number that is unique in this program, and a body of
+/// about `bytes`.
 pub fn post(bridge: &Bridge, clients: usize, bytes: usize, enough: impl Fn() -> bool + Sync) -> Vec<Ack> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let done = AtomicBool::new(false);
@@ -29,7 +30,8 @@ pub fn post(bridge: &Bridge, clients: usize, bytes: usize, enough: impl Fn() -> 
                 break;
             };
             if answer.status == 200 {
-                acks.push(Ack { id, at_ns: now_ns() });
+                let at_ns = monotonic_ns();
+                acks.push(Ack { id, at_ns });
             }
             if enough() {
                 done.store(true, Ordering::Relaxed);
@@ -47,7 +49,7 @@ pub fn post(bridge: &Bridge, clients: usize, bytes: usize, enough: impl Fn() -> 
     })
 }
 
-/// Where to post.
+/// The target to post to.
 pub fn target() -> String {
     format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}&contenttype=json")
 }
@@ -63,9 +65,4 @@ pub fn id_of(record: &[u8]) -> Option<u64> {
     let at = record.windows(mark.len()).position(|window| window == mark)? + mark.len();
     let digits = record[at..].split(|byte| *byte == b'"').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn now_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

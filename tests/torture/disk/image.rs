@@ -1,16 +1,17 @@
-//! What a disk can hold after a power cut. Everything synced is there. Of what was not, each sector is there or not, by
-//! itself: as sectors of later writes lie over those of earlier ones, every order of writing is among the outcomes. Names
-//! that came or went without a sync of their folder may have, or not. It knows no SQLite.
+//! What a disk can hold after a power cut. Everything that was synced is there. Each sector that was not synced is
+//! there or not, independently of the others. Sectors of later writes replace those of earlier ones, so the outcomes
+//! include every order of writing. A name that was added or removed without a sync of its folder may be there or not.
+//! It does not know SQLite.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::log::{Operation, What};
 
-/// What a disk writes whole or not at all.
+/// The bytes that a disk writes atomically.
 const SECTOR: usize = 512;
 
-/// How much of what was not synced has reached the disk.
+/// How much of the unsynced data has reached the disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Luck {
     None,
@@ -41,7 +42,7 @@ enum Change<'a> {
 #[derive(Default)]
 struct Contents<'a> {
     durable: Vec<u8>,
-    /// With the number of the operation, and whether a failed sync has made later syncs pass it by.
+    /// With the number of the operation, and whether later syncs skip it since one has failed.
     pending: Vec<(usize, Change<'a>, bool)>,
 }
 
@@ -58,7 +59,7 @@ pub struct Model<'a> {
     visible: BTreeMap<String, usize>,
     renamings: Vec<(usize, Naming)>,
     folder: Option<u64>,
-    /// Syncs under way, with the operation at which they began.
+    /// Syncs in progress, with the operation at which they began.
     syncs: HashMap<u64, usize>,
     count: usize,
 }
@@ -83,7 +84,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// One more operation.
+    /// Applies one more operation.
     pub fn apply(&mut self, operation: &Operation<'a>) {
         self.count += 1;
         match operation.what {
@@ -96,7 +97,7 @@ impl<'a> Model<'a> {
             What::SyncFailed => {
                 if let Some(contents) = self.by_inode.get(&operation.file) {
                     let pending = &mut self.contents[*contents].pending;
-                    pending.iter_mut().for_each(|(_, _, passed_by)| *passed_by = true);
+                    pending.iter_mut().for_each(|(_, _, skipped)| *skipped = true);
                 }
             }
             What::SyncIgnored => {}
@@ -120,7 +121,7 @@ impl<'a> Model<'a> {
             self.visible.insert(name.to_owned(), contents);
             self.rename(Naming::Add(name.to_owned(), contents));
         }
-        // What is there and yet unknown is a folder in the folder.
+        // An existing name that is not known is a folder in the folder.
         if let Some(contents) = self.visible.get(name) {
             self.by_inode.insert(inode, *contents);
         }
@@ -149,8 +150,8 @@ impl<'a> Model<'a> {
         };
         let Contents { durable, pending } = &mut self.contents[*contents];
         let covered = pending.partition_point(|(at, _, _)| *at < began);
-        for (_, change, passed_by) in pending.drain(..covered) {
-            if !passed_by {
+        for (_, change, skipped) in pending.drain(..covered) {
+            if !skipped {
                 put(durable, change, Luck::All, &mut fastrand::Rng::with_seed(0));
             }
         }
@@ -187,7 +188,7 @@ fn name(names: &mut BTreeMap<String, usize>, naming: Naming) {
     }
 }
 
-/// Brings a change to the disk, as far as luck has it.
+/// Applies a change to the disk, as far as `luck` allows.
 fn put(bytes: &mut Vec<u8>, change: Change<'_>, luck: Luck, random: &mut fastrand::Rng) {
     match change {
         Change::Size(size) => {
@@ -213,7 +214,7 @@ fn put(bytes: &mut Vec<u8>, change: Change<'_>, luck: Luck, random: &mut fastran
     }
 }
 
-/// The files of a folder as they are.
+/// The files of a folder.
 pub fn read(folder: &Path) -> Folder {
     let entries = std::fs::read_dir(folder)
         .expect("it is readable")
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_synced_stays_and_what_is_not_may_go() {
+    fn synced_data_stays_and_other_data_may_be_lost() {
         let mut model = Model::new(&Folder::from([("a".to_owned(), b"old".to_vec())]));
         let opened = |created| What::Opened { name: "a", created };
         model.apply(&operation(1, opened(false)));
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_sync_covered_is_not_made_durable_by_a_later_one() {
+    fn a_later_sync_does_not_make_durable_what_a_failed_one_covered() {
         let mut model = Model::new(&Folder::from([("a".to_owned(), Vec::new())]));
         model.apply(&operation(
             1,

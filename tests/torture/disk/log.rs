@@ -1,11 +1,11 @@
-//! The operations that the shim wrote down, in the order of their effect. It does not know what a disk makes of them.
+//! The operations that the shim has logged, in the order of their effect. It does not know how a disk applies them.
 
 const HEAD_BYTES: usize = 48;
 
-/// What was done.
+/// An operation's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What<'a> {
-    /// A file was opened, and created where it was not there. The name is relative, empty for the folder itself.
+    /// A file was opened, and created if it did not exist. The name is relative, empty for the folder itself.
     Opened {
         name: &'a str,
         created: bool,
@@ -17,16 +17,16 @@ pub enum What<'a> {
     Truncated {
         size: u64,
     },
-    /// Covers what was written before; whether it was done is told by [`What::SyncEnded`] with the same number.
+    /// Covers everything that was written before. It is done when [`What::SyncEnded`] with the same number follows.
     SyncBegan {
         number: u64,
     },
     SyncEnded {
         number: u64,
     },
-    /// The caller was told that it is synced, and it is not.
+    /// The sync was reported as successful, but was not made.
     SyncIgnored,
-    /// The caller was told that it failed; what it covered may never reach the disk, whatever later syncs say.
+    /// The sync was reported as failed. What it covered may never reach the disk, even if later syncs succeed.
     SyncFailed,
     Unlinked {
         name: &'a str,
@@ -41,7 +41,7 @@ pub enum What<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Operation<'a> {
     pub file: u64,
-    /// On the monotonic clock: before this time it had not taken effect, or nobody was told.
+    /// On the monotonic clock. Before this time it had no effect, or had not been reported.
     pub at_ns: u64,
     pub what: What<'a>,
 }
@@ -54,7 +54,7 @@ impl Log {
         Log(bytes)
     }
 
-    /// The operations in order; a last one that a kill cut off is left out.
+    /// The operations in order. A last one that a kill has cut off is left out.
     pub fn operations(&self) -> Vec<Operation<'_>> {
         let (mut rest, mut found) = (self.0.as_slice(), Vec::new());
         while let Some((head, after)) = rest.split_at_checked(HEAD_BYTES) {

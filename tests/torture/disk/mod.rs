@@ -1,5 +1,5 @@
-//! The disk below the bridge, in the test's hands: a library between the program and the system (`shim.c`) that writes
-//! operations down and fails, hangs, kills or leaves syncs out on command. The program itself is the one that is built.
+//! Control over the bridge's disk: a library between the program and the system (`shim.c`) that logs operations. On
+//! command it makes them fail or hang, kills the program, or leaves syncs out. The program itself is unchanged.
 
 pub mod acks;
 pub mod image;
@@ -14,12 +14,12 @@ use std::sync::OnceLock;
 use crate::support::bridge::Home;
 use image::{Folder, Luck, Model};
 
-/// Errors as Linux numbers them.
+/// Error numbers of Linux.
 pub const EIO: i64 = 5;
 pub const ENOSPC: i64 = 28;
 pub const EROFS: i64 = 30;
 
-/// The words of the control file, in the order in which the shim has them.
+/// The words of the control file, in the shim's order.
 #[derive(Debug, Clone, Copy)]
 pub enum Word {
     WriteErrno,
@@ -30,7 +30,7 @@ pub enum Word {
     IgnoreSyncs,
     OpenErrno,
     ReadErrno,
-    /// The number of the file whose sectors are bad.
+    /// The inode of the file with bad sectors.
     ReadFile,
     ReadFrom,
     ReadTo,
@@ -42,7 +42,7 @@ pub enum Word {
     Faults,
 }
 
-/// When to kill, as the shim counts.
+/// When to kill, as bits of [`Word::KillMask`].
 #[derive(Debug, Clone, Copy)]
 pub enum Moment {
     BeforeSync = 1,
@@ -52,7 +52,7 @@ pub enum Moment {
     BeforeAny = 16,
 }
 
-/// The control over one home's disk.
+/// Controls the disk of one home.
 pub struct Disk {
     control: File,
     log: PathBuf,
@@ -60,7 +60,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Puts the shim under every bridge that this home starts; operations are written down where `logged`.
+    /// Puts the shim under every bridge that this home starts. If `logged`, it logs operations.
     pub fn under(home: &mut Home, logged: bool) -> Disk {
         let [spool, log, words] = ["spool", "operations", "control"].map(|name| home.path().join(name));
         std::fs::write(&words, [0; 8 * 17]).expect("a temporary folder is writable");
@@ -78,14 +78,14 @@ impl Disk {
         }
     }
 
-    /// Tells the shim something.
+    /// Sets a word for the shim.
     pub fn set(&self, word: Word, value: i64) {
         self.control
             .write_all_at(&value.to_ne_bytes(), 8 * word as u64)
             .expect("a temporary folder is writable");
     }
 
-    /// What the shim has counted.
+    /// Reads a word, like a count of the shim.
     pub fn get(&self, word: Word) -> i64 {
         let mut bytes = [0; 8];
         self.control
@@ -94,20 +94,20 @@ impl Disk {
         i64::from_ne_bytes(bytes)
     }
 
-    /// Kills the bridge at a moment, after so many others of its kind.
+    /// Kills the bridge at a moment of this kind, after `skip` others.
     pub fn kill_at(&self, moment: Moment, skip: i64) {
         self.set(Word::KillSkip, skip);
         self.set(Word::KillMask, moment as i64);
     }
 
-    /// Every word as it was at the beginning.
+    /// Resets every command of the shim. Its counts stay.
     pub fn behave(&self) {
         self.control
             .write_all_at(&[0; 8 * 13], 0)
             .expect("a temporary folder is writable");
     }
 
-    /// The operations since the last call, and where they began.
+    /// The operations since the last call.
     pub fn take_log(&self) -> log::Log {
         let bytes = std::fs::read(&self.log).expect("the shim has written a log");
         std::fs::remove_file(&self.log).expect("it was read");
@@ -120,7 +120,7 @@ impl Disk {
     }
 }
 
-/// The shim, built once for each run.
+/// Builds the shim once per run.
 fn shim() -> &'static PathBuf {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
@@ -140,7 +140,7 @@ fn shim() -> &'static PathBuf {
     })
 }
 
-/// A place for files that need not survive this machine.
+/// A temporary folder, in memory if possible.
 pub fn scratch() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() {
@@ -151,7 +151,8 @@ pub fn scratch() -> tempfile::TempDir {
     folder.expect("a temporary folder is to be had")
 }
 
-/// Sets the folder of a bridge that was killed to what its disk could have after a power cut at that moment; gives it.
+/// Replaces the folder of a killed bridge by what its disk could hold after a power cut at that moment. Returns the
+/// folder.
 pub fn cut_power(disk: &Disk, base: &Folder, luck: Luck, random: &mut fastrand::Rng) -> Folder {
     let log = disk.take_log();
     let mut model = Model::new(base);

@@ -1,7 +1,7 @@
-/* Stands between the bridge and the disk, by LD_PRELOAD, for the files of one folder: writes down each operation in the
- * order in which it takes effect, and fails, hangs, kills or leaves syncs out when it is told to. The log is for
- * `log.rs`, the words of the control file for `mod.rs`; both must say the same as this file. It knows of SQLite only that
- * `.db` ends the name of the main file, and that what ends in `-shm` is memory, not disk.
+/* A library between the bridge and the disk (LD_PRELOAD) for the files of one folder. It logs each operation in the order
+ * in which they take effect. On command it makes operations fail or hang, kills the process, or leaves syncs out. `log.rs`
+ * reads the log and `mod.rs` writes the control file; both must match this file. It knows about SQLite only that the main
+ * file's name ends in `.db`, and that a file whose name ends in `-shm` is memory and not disk.
  *
  * System calls are made directly, so that nothing here depends on the order in which the loader finds names. */
 #define _GNU_SOURCE
@@ -39,8 +39,8 @@ static const char *folder;
 static size_t folder_length;
 static int log_fd = -1;
 static uint64_t sync_number;
-/* As in Linux: every handle on a file is told of a failed sync, once. One that is told late has been synced all the same: the
- * error is that of an earlier sync, and what was written since is on the disk. */
+/* As in Linux, every handle on a file gets the error of a failed sync once. A handle that gets it at a later sync has been
+ * synced nevertheless: the error is that of the earlier sync, and what was written since is on the disk. */
 static uint64_t errors[256];
 
 static uint64_t now_ns(void) {
@@ -242,7 +242,7 @@ int ftruncate(int fd, off_t size) {
     return ftruncate64(fd, size);
 }
 
-/* What was written before a sync begins is covered by it; others may write while it lasts. */
+/* A sync covers what was written before it began. Other threads may write while it lasts. */
 static int syncs(int fd, int how) {
     struct watched *w = watch(fd);
     if (!w)

@@ -12,12 +12,12 @@ use crate::support::postgres::Postgres;
 use crate::support::{kafka, within};
 
 pub const EXAMPLE: &str = "examples/sync-groups";
-/// Processes that keep the same copy: each applies what the others have not.
+/// Processes that keep the same copy. Each applies events that the others have not.
 pub const COPIERS: usize = 2;
-/// For the copy to come further, on a machine that has other things to do.
+/// The time-out for the copy's progress, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The example, told where things are.
+/// The example's command, with its addresses.
 pub fn copier(postgres: &Postgres, brokers: &str, registry: &str, topic: &str) -> Command {
     let python = std::env::var("IMBRIDGE_TEST_SYNC_GROUPS").expect("run by `make test` or `scripts/test`");
     let mut command = Command::new(python);
@@ -35,7 +35,7 @@ pub fn postgres() -> Postgres {
     postgres
 }
 
-/// The example's processes, started again whenever they end, as a supervisor would.
+/// The example's processes. They are started again when they end, as by a supervisor.
 pub struct Copiers<'a> {
     postgres: &'a Postgres,
     home: &'a Home,
@@ -70,7 +70,7 @@ impl<'a> Copiers<'a> {
         self.home.path().join("copiers.log")
     }
 
-    /// Those that have ended by themselves - the bridge answers for its schemas, and may be away - are started again.
+    /// Starts processes again that have ended by themselves, which they do when the bridge, their registry, is down.
     pub fn keep(&mut self) {
         for number in 0..self.running.len() {
             if self.running[number]
@@ -84,7 +84,7 @@ impl<'a> Copiers<'a> {
         }
     }
 
-    /// SIGKILL, and a new start.
+    /// Kills a process with SIGKILL and starts it again.
     pub fn kill(&mut self, number: usize) {
         self.end(number);
         self.running[number] = self.one();
@@ -95,7 +95,7 @@ impl<'a> Copiers<'a> {
         self.running[number].wait().expect("a child can be waited for");
     }
 
-    /// What has been applied: seq and part of the last event by spool, by partition.
+    /// What has been applied: by partition, the seq and part of the last event of each spool.
     pub fn seen(&self) -> BTreeMap<i64, Value> {
         let rows = self
             .postgres
@@ -104,17 +104,17 @@ impl<'a> Copiers<'a> {
         rows.iter().map(row).collect()
     }
 
-    /// Waits until something more has been applied than `before`, or everything.
+    /// Waits until more has been applied than `before`, or everything.
     pub fn advance(
         &mut self,
         before: &BTreeMap<i64, Value>,
         everything: &BTreeMap<i64, Value>,
     ) -> BTreeMap<i64, Value> {
         let log = self.log();
-        let said = move || std::fs::read_to_string(&log).unwrap_or_default();
+        let logged = move || std::fs::read_to_string(&log).unwrap_or_default();
         within(PATIENCE, "the copy to come further", || {
             self.keep();
-            assert!(self.ended < 1000, "{}", said());
+            assert!(self.ended < 1000, "{}", logged());
             let seen = self.seen();
             (seen == *everything || seen != *before).then_some(seen)
         })

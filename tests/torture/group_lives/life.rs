@@ -1,5 +1,5 @@
-//! One group's life, as an IM server would post it, and what is known of the group by then. The bodies are the commands' samples
-//! with other values; which command says what differs between the servers, and between OpenIM's versions.
+//! The simulated life of one group: the calls that an IM server would post, and the group's expected state. The bodies
+//! are the commands' samples with other values. The servers, and OpenIM's versions, differ in their commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::support::samples::sample;
 
 const ACCOUNTS: u32 = 24;
-/// Stands for half of a surrogate pair, which Rust's texts do not have and JSON's may.
+/// A placeholder for half of a surrogate pair, which JSON text may contain and Rust's strings cannot.
 const HALF: &str = "<half>";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Server {
     pub target: String,
 }
 
-/// What the copy should know of a group.
+/// The expected state of a group.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     owner: Option<String>,
@@ -39,13 +39,13 @@ pub struct Group {
     members: BTreeSet<String>,
 }
 
-/// What is posted.
+/// A call to post.
 pub struct Call {
     pub target: String,
     pub body: String,
 }
 
-/// A group's id and its present state: none before it is created and after it is destroyed.
+/// A group's id and its state, which is `None` before the group is created and after it is destroyed.
 pub struct Life {
     pub server: Server,
     pub id: String,
@@ -78,7 +78,7 @@ impl Life {
         }
     }
 
-    /// What happens next in the group, as its server posts it.
+    /// The next call of the group.
     pub fn next(&mut self) -> Call {
         let Some(mut group) = self.group.take() else {
             let (group, call) = self.create();
@@ -105,7 +105,7 @@ impl Life {
         let owner = self.account();
         group.members.extend(others.iter().cloned());
         let call = if self.is_tencent() {
-            // The REST API creates groups without an owner, too.
+            // The REST API can create groups without an owner.
             let owner = if self.random.u8(0..5) == 0 {
                 String::new()
             } else {
@@ -120,7 +120,7 @@ impl Life {
         } else {
             group.owner = Some(owner.clone());
             let roles = others.iter().map(|who| json!({"userID": who, "roleLevel": 20}));
-            // The owner is among them, and may be there twice.
+            // The list contains the owner, possibly twice.
             let first = json!({"userID": owner, "roleLevel": 100});
             let list: Vec<Value> = [first.clone(), first].into_iter().chain(roles).collect();
             let [name, notification, introduction, picture] =
@@ -148,7 +148,7 @@ impl Life {
         }
     }
 
-    /// Members go, by themselves or removed; the owner stays.
+    /// Members leave or are removed. The owner stays.
     fn leave(&mut self, group: &mut Group, by_itself: bool) -> Call {
         let mut gone: Vec<String> = group.members.iter().cloned().collect();
         gone.retain(|who| Some(who) != group.owner.as_ref());
@@ -197,7 +197,7 @@ impl Life {
         }
     }
 
-    /// Some of what describes the group changes. What stays is absent, null or an empty text.
+    /// Some of the group's attributes change. Those that do not are absent, null or an empty text.
     fn info(&mut self, group: &mut Group) -> Call {
         let older = self.server.version == Version::OldOpenim || self.random.bool();
         let stays = if !self.is_tencent() && older {
@@ -212,7 +212,7 @@ impl Life {
                 }
                 let before = group.info.get(what).cloned();
                 let text = self.text(group, what);
-                // There an empty text is no change.
+                // Here an empty text means no change.
                 if stays == text.as_str()
                     && let Some(before) = before
                 {
@@ -264,7 +264,7 @@ impl Life {
         )
     }
 
-    /// What changes nothing: messages, members' cards, and what is only asked for.
+    /// A call that changes nothing in the copy: a message, a member's card, or a before-callback.
     fn other(&mut self) -> Call {
         let commands = if self.is_tencent() {
             [
@@ -304,7 +304,7 @@ impl Life {
         self.server.version == Version::Tencent
     }
 
-    /// Some of them have what must be quoted in a list.
+    /// An account. Some have characters that must be quoted in a list.
     fn account(&mut self) -> String {
         match self.random.u32(0..ACCOUNTS) {
             number if number % 8 == 0 => format!(r#"ü "{number}", {{\}}"#),
@@ -312,7 +312,7 @@ impl Life {
         }
     }
 
-    /// Another text for a part of the description.
+    /// A new text for an attribute.
     fn text(&mut self, group: &mut Group, what: &'static str) -> String {
         let text = match self.random.u8(0..8) {
             0 => String::new(),
@@ -324,7 +324,7 @@ impl Life {
         text
     }
 
-    /// A command's sample, about this group and with these values. Tencent leaves out what is null.
+    /// A command's sample for this group with these values. Tencent leaves out null values.
     fn call(&mut self, command: &str, changes: Value) -> Call {
         let (provider, id) = if self.is_tencent() {
             ("tencent", "GroupId")
@@ -347,7 +347,7 @@ impl Life {
     }
 }
 
-/// Each later than the one before, in milliseconds: Tencent's events are told apart by it.
+/// A time in milliseconds, later than the last one: it is part of the identity of Tencent's events.
 fn tick() -> u64 {
     static TIME: AtomicU64 = AtomicU64::new(1_795_873_465_418);
     TIME.fetch_add(1, Ordering::Relaxed)

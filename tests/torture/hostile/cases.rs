@@ -1,5 +1,5 @@
-//! Requests that no IM server sends, each as its raw bytes and the statuses that are answered, in order. It knows neither the
-//! bridge's limits nor who else talks to it.
+//! Requests that no IM server sends: for each, its raw bytes and the expected statuses in order. It does not know the
+//! bridge's limits or its other callers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use crate::support::bridge::APP;
 
-/// Of another topic than the honest load's, so that its reader sees only its own.
+/// Its topic is not one of the honest load, so that a reader sees only these events.
 pub const COMMAND: &str = "Group.CallbackAfterChangeGroupOwner";
-/// Stands in requests that are hidden in others: nowhere in Kafka may it be.
+/// The group in requests that are hidden in others. It must not be in Kafka.
 pub const SMUGGLED: &str = "smuggled";
 
-/// How many reasons there are for a refusal, or somewhat more.
+/// At least as many as there are reasons for a refusal.
 pub const REASONS: usize = 8;
 
 /// One case.
 pub struct Case {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    /// What is answered before the connection closes, or the client has sent all and closes its side.
+    /// The statuses of the answers until the connection is closed.
     pub statuses: &'static [u16],
 }
 
@@ -28,7 +28,7 @@ pub fn line(command: &str) -> String {
     format!("POST /tencent?SdkAppid={APP}&CallbackCommand={command} HTTP/1.1\r\nHost: bridge\r\n")
 }
 
-/// A whole request.
+/// A complete request.
 pub fn post(command: &str, body: &[u8]) -> Vec<u8> {
     with(&format!("Content-Length: {}\r\n", body.len()), command, body)
 }
@@ -38,7 +38,7 @@ fn with(headers: &str, command: &str, body: &[u8]) -> Vec<u8> {
     [line(command).as_bytes(), headers.as_bytes(), b"\r\n", body].concat()
 }
 
-/// Heads that lie, or are none.
+/// Heads that are wrong, and bytes that are no head.
 pub fn heads() -> Vec<Case> {
     let case = |name, headers: &str, body: &[u8], statuses| Case {
         name,
@@ -135,7 +135,7 @@ pub fn heads() -> Vec<Case> {
     ]
 }
 
-/// Bodies, in requests without a fault.
+/// Hostile bodies in correct requests.
 pub fn bodies() -> Vec<Case> {
     let case = |name, body: &[u8], statuses| Case {
         name,
@@ -176,7 +176,7 @@ pub fn bodies() -> Vec<Case> {
     ]
 }
 
-/// Sends the bytes, closes this side, and gives every status that comes back.
+/// Sends the bytes, closes this side, and returns the statuses of all answers.
 pub fn statuses(port: u16, bytes: &[u8]) -> Vec<u16> {
     let mut stream = connect(port);
     // The bridge may answer and close before it has read everything.
@@ -186,7 +186,7 @@ pub fn statuses(port: u16, bytes: &[u8]) -> Vec<u16> {
     read_statuses(&mut stream)
 }
 
-/// A connection whose answers come within half a minute.
+/// A connection on which a read times out after half a minute.
 pub fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("the bridge listens");
     stream

@@ -1,5 +1,5 @@
-//! A fleet under load: a calm time, then faults, each until the fleet has recovered from it; at the end the judgement. It
-//! does not know what the faults are.
+//! A drill: a fleet under load, without faults first, then with one fault after the other. Each fault begins when the
+//! fleet has recovered from the one before. At the end everything is judged. It does not know what the faults are.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,20 @@ use crate::support::oracle::{Load, judge_with};
 use crate::support::proxy::Detour;
 use crate::support::{eventually, within};
 
-/// How many bridges; the last one's way to Kafka can be cut off.
+/// How many bridges. The last one reaches Kafka through a proxy, which can cut it off.
 pub const BRIDGES: usize = 3;
 pub const BEHIND_THE_DETOUR: usize = BRIDGES - 1;
 const PARTITIONS: usize = 4;
 const CALM: Duration = Duration::from_secs(1);
 const INTERVAL_MS: u64 = 250;
-/// The longest that a fleet may take to be itself again.
+/// The longest time in which a fleet may recover.
 const RECOVERY_MAX: Duration = Duration::from_secs(120);
 
-/// More than any median of answers that waits for a disk alone, beside other tests too.
+/// The median of answers that wait for a disk alone is always below this, also beside other tests.
 const DISK_MS: f64 = 50.0;
 
-/// `server.answer_hold_ms`. In the short form, other tests on the same processors delay confirmations of a debug build, most of
-/// all commits; they must take less than a third of it for a breaker to close.
+/// `server.answer_hold_ms`. A breaker closes only if confirmations take less than a third of it. In the short form
+/// other tests on the same processors delay the confirmations of a debug build, and most of all the commits.
 fn hold_ms(delivery: Option<&str>) -> u64 {
     size("HOLD_MS", if delivery.is_some() { 3000 } else { 1000 }, 300)
 }
@@ -60,11 +60,11 @@ pub struct Drill<'a> {
     early: f64,
 }
 
-/// A fault: what it does to a drill, and to which bridge where it is one's.
+/// A fault. The number selects the bridge, if the fault is one of a bridge.
 pub type Fault = fn(&mut Drill<'_>, usize);
 
 impl<'a> Drill<'a> {
-    /// Starts the fleet and its load, and lets a calm time pass once events arrive in Kafka by every bridge.
+    /// Starts the fleet and its load. When events of every bridge arrive in Kafka, it runs without faults for [`CALM`].
     pub fn begin(cluster: &'a mut Cluster, delivery: Option<&str>) -> Drill<'a> {
         let hold_ms = hold_ms(delivery);
         let homes = (0..BRIDGES).map(|number| {
@@ -112,7 +112,7 @@ impl<'a> Drill<'a> {
         drill
     }
 
-    /// A fault and its end; returns when the fleet is itself again.
+    /// Runs a fault. Returns when the fleet has recovered.
     pub fn fault(&mut self, name: &str, number: usize, fault: Fault) {
         let (from, began) = (self.intervals(), Instant::now());
         fault(self, number);
@@ -127,14 +127,14 @@ impl<'a> Drill<'a> {
         ));
     }
 
-    /// Waits until no breaker is open, nothing waits for long and all replicas are in sync, so that one fault does not become
-    /// another: an event that was answered early is on one disk only until it is delivered.
+    /// Waits until no breaker is open, nothing waits for long and all replicas are in sync, so that two faults never
+    /// overlap: an event that was answered early is on one disk only until it is delivered.
     fn recovered(&self, from: &str) -> Duration {
         let began = Instant::now();
         let published = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
         let before: Vec<_> = self.fleet.running().map(published).collect();
         within(RECOVERY_MAX, &format!("the fleet to recover from {from:?}"), || {
-            // What comes now goes behind what waited.
+            // A new event is published after all that waited.
             let goes_on = |(bridge, before): (&Bridge, &f64)| {
                 published(bridge) > *before && bridge.metric(&["imbridge_spool_oldest_age_seconds "]) < 1.0
             };
@@ -150,7 +150,7 @@ impl<'a> Drill<'a> {
         took
     }
 
-    /// Waits until Kafka takes messages for each partition.
+    /// Waits until each partition has a leader.
     pub fn has_leaders(&self) {
         for topic in self.topics() {
             within(RECOVERY_MAX, "a leader of each partition", || {
@@ -160,13 +160,13 @@ impl<'a> Drill<'a> {
         }
     }
 
-    /// Whether any bridge answers before Kafka has confirmed.
+    /// Whether a breaker is open at any bridge.
     pub fn any_breaker_open(&self) -> bool {
         self.fleet.metric(&["imbridge_answer_breaker_open "]) > 0.0
     }
 
-    /// Does something that kills no bridge; gives how many callbacks this one answered before Kafka had them. They must be
-    /// late in the end.
+    /// Runs something that kills no bridge. Returns how many callbacks this bridge answered before Kafka had them. In
+    /// the end, their events must be late.
     pub fn answered_early(&mut self, number: usize, meanwhile: impl FnOnce(&mut Self)) -> f64 {
         let count = |drill: &Self| drill.fleet.bridge(number).metric(&["imbridge_answered_early_total"]);
         let before = count(self);
@@ -186,14 +186,13 @@ impl<'a> Drill<'a> {
         self.load.intervals().len()
     }
 
-    /// How fast answers were since then.
+    /// The speed of the answers since an interval.
     pub fn speed_since(&self, from: usize) -> Speed {
         let all = self.load.intervals();
         Speed::of(&all[from.min(all.len() - 1)..])
     }
 
-    /// Asserts that answers were those of a bridge which waits for its disk only. What waited for Kafka would wait for the
-    /// whole hold.
+    /// Asserts that answers waited for the disk only. An answer that waited for Kafka would take the whole hold time.
     pub fn assert_fast_since(&self, from: usize, when: &str) {
         let speed = self.speed_since(from);
         self.say(&format!("{when}: {speed}"));
@@ -207,7 +206,7 @@ impl<'a> Drill<'a> {
         report(&self.name, line);
     }
 
-    /// Ends the load, and asserts what replicas promise.
+    /// Ends the load, and asserts the promise of replicas.
     pub fn end(mut self) {
         let plan = self.load.stop();
         self.fleet.settle();
@@ -236,7 +235,8 @@ impl<'a> Drill<'a> {
         verdict.assert_kept();
         let late = verdict.late_by_header + verdict.late_by_time;
         assert!(verdict.late_by_header > 0 && late as f64 >= self.early, "{verdict:#?}");
-        // Marks on everything would keep any promise about the order. On busy processors breakers are open half of the time.
+        // If everything were marked as late, no order would be checked. On busy processors breakers are open half of
+        // the time.
         assert!(verdict.ordered * 10 > verdict.acknowledged, "{verdict:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What fails, for the drill of the replicas.
+//! The faults for the drill of the replicas.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::support::kafka::Kafka;
 use crate::support::proxy::CutOff;
 use crate::support::within;
 
-/// How long after an outage breakers may stay open: connections are tried again after some seconds at most, what waited is
-/// sent, and a second passes without anything slow.
+/// How long breakers may stay open after an outage. librdkafka reconnects after some seconds at most, what waited is
+/// sent, and then a second must pass without a slow confirmation.
 const CLOSES_WITHIN: Duration = Duration::from_secs(20);
-/// Looks at a breaker, each at least 20 ms after the one before.
-const LOOKS: u32 = 20;
+/// How often a breaker is checked, each time at least 20 ms after the last one.
+const CHECKS: u32 = 20;
 
-/// All of them, by their names in the report; and the modes of delivery in whose short form they are.
+/// All faults: the name in the report, the fault, and the modes of delivery in whose short form it is.
 pub const ALL: [(&str, Fault, Short); 10] = [
     (
         "a bridge is killed and its disk lost",
@@ -42,7 +42,7 @@ pub const ALL: [(&str, Fault, Short); 10] = [
     ("a bridge's disk hangs", disk_hangs, Short::Both),
 ];
 
-/// Brokers take seconds to start: not every fault is tried in either mode when time is short.
+/// In which modes the short form runs a fault. Brokers take seconds to start, so not every fault runs in both modes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Short {
     Both,
@@ -50,16 +50,16 @@ pub enum Short {
     Transactional,
 }
 
-/// At a moment at which it has answered nothing early for a while, so that nothing that was answered is on this disk alone.
+/// Kills a bridge that has answered nothing early for a while, so that no answered event is on its disk alone.
 fn killed_and_disk_lost(drill: &mut Drill<'_>, number: usize) {
     let bridge = drill.fleet.bridge(number);
-    let (mut early, mut looks) = (f64::NAN, 0);
+    let (mut early, mut checks) = (f64::NAN, 0);
     within(Duration::from_secs(60), "a time without early answers", || {
         let open = bridge.metric(&["imbridge_answer_breaker_open "]) > 0.0;
         let now = bridge.metric(&["imbridge_answered_early_total"]);
-        looks = if now == early && !open { looks + 1 } else { 0 };
+        checks = if now == early && !open { checks + 1 } else { 0 };
         early = now;
-        (looks == LOOKS).then_some(())
+        (checks == CHECKS).then_some(())
     });
     drill.fleet.kill(number);
     drill.fleet.lose_spool(number);
@@ -82,12 +82,12 @@ fn leader_killed(drill: &mut Drill<'_>, _: usize) {
     let [topic, _] = drill.topics();
     let leader = drill.cluster.admin.leaders(&topic)[0];
     drill.cluster.kafka.node("kill", leader);
-    // It may come back only when its session is over, which the others notice: three seconds at least.
+    // It can only come back after its session has timed out, in three seconds at least. Then the others have noticed.
     pass(Duration::from_secs(size("LEADER_AWAY_S", 0, 5)));
     drill.cluster.kafka.node("up", leader);
 }
 
-/// One bridge does not reach Kafka: it answers early and marks what it sends; the others do not know of it.
+/// One bridge does not reach Kafka. It answers early and marks its messages as late. The others are not affected.
 fn cut_off(drill: &mut Drill<'_>, how: CutOff) {
     let early = drill.answered_early(BEHIND_THE_DETOUR, |drill| {
         drill.cluster.detour.cut_off(how);
@@ -102,27 +102,28 @@ fn cut_off(drill: &mut Drill<'_>, how: CutOff) {
     assert!(early > 0.0, "nothing was answered early");
 }
 
-/// Its callers wait in vain and go to the others; what it had read is sent when it wakes up.
+/// A bridge is paused. Its callers time out and go to the others. What it had read is sent when it is resumed.
 fn stands_still(drill: &mut Drill<'_>, number: usize) {
     drill.fleet.bridge(number).signal("STOP");
     pass(Duration::from_secs(size("STOPPED_S", 5, 25)));
     drill.fleet.bridge(number).signal("CONT");
 }
 
-/// All brokers at once.
+/// All brokers are killed at once.
 fn kafka_away(drill: &mut Drill<'_>, _: usize) {
     let length = Duration::from_secs(size("AWAY_S", 2, 60));
     without_kafka(drill, |kafka| kafka.kill(), length, Kafka::up);
 }
 
-/// Likewise, but connections stay, and what was sent is taken afterwards.
+/// All brokers are paused: connections stay open, and what was sent is accepted afterwards.
 fn kafka_stands_still(drill: &mut Drill<'_>, _: usize) {
     let every = |verb: &'static str| move |kafka: &mut Kafka| (1..=3).for_each(|node| kafka.node(verb, node));
     let length = Duration::from_secs(size("STILL_S", 2, 20));
     without_kafka(drill, every("pause"), length, every("resume"));
 }
 
-/// What comes after the first hold is answered as fast as the disk; breakers close soon after Kafka's return.
+/// After the first hold time, callbacks are answered as fast as the disk allows. Breakers close soon after Kafka is
+/// back.
 fn without_kafka(
     drill: &mut Drill<'_>,
     begin: impl FnOnce(&mut Kafka),
@@ -133,7 +134,8 @@ fn without_kafka(
     within(Duration::from_secs(10), "every breaker to open", || {
         (drill.fleet.metric(&["imbridge_answer_breaker_open "]) == 3.0).then_some(())
     });
-    // What was sent before its breaker opened waits until its own hold is over; the interval in which that is, is not.
+    // Events that were sent before their breaker opened wait for their own hold. The interval in which it ends is left
+    // out.
     pass(Duration::from_millis(drill.hold_ms));
     let from = drill.intervals() + 1;
     pass(length);
@@ -147,7 +149,7 @@ fn without_kafka(
     drill.say(&format!("breakers closed {:.1?} after Kafka's return", back.elapsed()));
 }
 
-/// Nothing is acknowledged there, and what was is not lost.
+/// A disk hangs: its bridge acknowledges nothing more, and nothing that it has acknowledged is lost.
 fn disk_hangs(drill: &mut Drill<'_>, number: usize) {
     drill.disks[number].set(Word::Hang, 1);
     within(Duration::from_secs(20), "readiness to be red", || {

@@ -1,5 +1,5 @@
-//! The judge of the replicas on trial: bridges that answer before Kafka has an event, and never mark one, break what
-//! replicas promise, and each breach is reported. `server.answer_after = "disk"` is just that.
+//! A test of the judge of the replicas. Bridges that answer before Kafka has an event, and mark none as late, break the
+//! promise of replicas. `server.answer_after = "disk"` does so. The judge must report each violation.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::support::kafka::Kafka;
 use crate::support::oracle::{Ledger, judge_with};
 use crate::support::proxy::CutOff;
 
-/// Long enough for a slow way to Kafka beside other tests, and less than the time for which one is cut off.
+/// Longer than the slow network to Kafka takes beside other tests, and shorter than the time for which it is cut off.
 const HOLD_MS: &str = "1000";
-/// With it no time in Kafka excuses an event.
+/// With this hold time, no event counts as late by its time in Kafka.
 const NEVER_LATE_MS: &str = "3600000";
-/// Of the way to Kafka, in each direction: answers come after a hundredth of it.
+/// The delay to Kafka in each direction. An answer takes about a hundredth of it.
 const DELAY: Duration = Duration::from_millis(40);
 
 #[test]
@@ -30,7 +30,7 @@ fn answers_before_kafka_without_marks_are_reported_as_disorder_and_with_a_lost_d
         let published = |bridge: &Bridge| bridge.metric(&["imbridge_messages_published_total"]);
         fleet.running().all(|bridge| published(bridge) > 100.0).then_some(())
     });
-    // Not late by any clock, and behind what was posted after its answer.
+    // Events of this time are not late by any clock, but come behind what was posted after their answer.
     detour.slow(DELAY);
     pass(Duration::from_secs(2));
     detour.slow(Duration::ZERO);
