@@ -20,7 +20,7 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     home.without_timeline();
     let check = home.command("check").output().expect("the program was built");
     let said = format!(
-        "ok    registry: the bridge answers for its schemas itself on 127.0.0.1:{}",
+        "ok    registry: the bridge serves its schemas itself on 127.0.0.1:{}",
         home.registry_port
     );
     assert!(String::from_utf8_lossy(&check.stdout).contains(&said), "{check:?}");
@@ -39,7 +39,7 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     // And the bridge's own client, as if it were any registry.
     for (verb, said, times) in [
         ("verify", "4 schemas, 0 differences", 1),
-        ("register", "was there, id", 4),
+        ("register", "unchanged, id", 4),
     ] {
         let mut command = home.command(&format!("schemas {verb}"));
         let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));

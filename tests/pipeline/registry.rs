@@ -43,7 +43,7 @@ fn registered_schemas_let_stock_clients_read_the_four_commands() {
         lines.contains("run imbridge schemas register") && lines.contains("4 schemas, 4 differences"),
         "{lines}"
     );
-    for (what, times) in [("registered, id", 4), ("was there, id", 4)] {
+    for (what, times) in [("registered, id", 4), ("unchanged, id", 4)] {
         let (code, lines) = registry(&home, "register");
         assert_eq!((code, lines.matches(what).count()), (Some(0), times), "{lines}");
     }

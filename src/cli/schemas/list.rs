@@ -1,4 +1,4 @@
-//! The folder's commands as aligned text or as JSON, and a line for a fingerprint.
+//! Formats the folder's commands as aligned text or as JSON, and a fingerprint as a line.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -13,7 +13,7 @@ struct Line {
     summary: Summary,
 }
 
-/// A column of the text, and what stands in it.
+/// The heading of a column, and the text of its cells.
 type Column = (&'static str, fn(&Line) -> String);
 
 const COLUMNS: [Column; 11] = [
@@ -34,7 +34,7 @@ fn or_dash(text: &Option<String>) -> String {
     text.as_deref().unwrap_or("-").to_owned()
 }
 
-/// All commands; the columns are as wide as what stands in them.
+/// All commands. Each column is as wide as its longest cell.
 pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<String> {
     let lines: Vec<Line> = catalogue
         .commands()
@@ -64,7 +64,7 @@ pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<
     Ok(text)
 }
 
-/// The version, CRC-64-AVRO as Java prints it and as it stands in the header, SHA-256.
+/// The version, CRC-64-AVRO as Java prints it and as the header of a record has it, SHA-256.
 pub(super) fn fingerprint_line(print: &VersionPrint) -> String {
     let fingerprint = &print.fingerprint;
     let (long, header) = (fingerprint.java_long(), fingerprint.header_hex());

@@ -1,42 +1,35 @@
-//! Bodies of one command out of a topic of raw JSON, such as that of the commands without a schema.
+//! Reads the bodies of one command from a topic of raw JSON, such as that of commands without a schema.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::Message;
 use serde_json::value::RawValue;
 
-use crate::cli::consume::{Reading, Start};
-use crate::publish::Config;
+use crate::cli::consume::{Reading, Start, header};
+use crate::publish::{Config, read_to_ends};
 
+/// If nothing arrives for this time, reading ends.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the topic from its beginning to its end, at most `max` bodies. A message that names another command is passed
-/// over, and so is one that is no JSON.
+/// Reads at most `max` bodies from the beginning of the topic to its end. Skips messages of other commands and messages that are
+/// not JSON.
 pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
     let reading = Reading::start(kafka, |name| name == topic, Start::Beginning)?;
-    let mut open: HashSet<i32> = reading.assigned.iter().map(|(_, partition)| *partition).collect();
+    let mut open = reading.open();
     if open.is_empty() {
         bail!("{topic}: no such topic at {}", kafka.brokers);
     }
-    let deadline = Instant::now() + TIMEOUT;
-    let mut bodies = Vec::new();
-    while !open.is_empty() && bodies.len() < max && Instant::now() < deadline {
-        match reading.next() {
-            None => {}
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-            Some(Err(cause)) => tracing::debug!(%cause, topic, "reading bodies"),
-            Some(Ok(message)) => {
-                let headers = message.headers().into_iter().flat_map(Headers::iter);
-                let named = headers.filter(|header| header.key == "imbridge-command").last();
-                let ours = named.is_none_or(|header| header.value == Some(command.as_bytes()));
-                if let (true, Some(payload)) = (ours, message.payload()) {
-                    bodies.extend(serde_json::from_slice::<Box<RawValue>>(payload).ok());
-                }
-            }
+    let body = |message| match message {
+        Ok(message) if header(&message, "imbridge-command").is_none_or(|named| named == command) => {
+            serde_json::from_slice(message.payload()?).ok()
         }
-    }
-    Ok(bodies)
+        Ok(_) => None,
+        Err(cause) => {
+            tracing::debug!(%cause, topic, "reading bodies");
+            None
+        }
+    };
+    let messages = read_to_ends(&mut open, TIMEOUT, || reading.next());
+    Ok(messages.filter_map(body).take(max).collect())
 }
