@@ -28,8 +28,8 @@ pub(super) enum Start {
     Now,
     /// All messages.
     Beginning,
-    /// All messages that arrived at this time or later ([`arrived_at_ms`]), in Unix milliseconds, and some that arrived before.
-    /// The caller must filter these: Kafka's own timestamps can be those of any producer's clock.
+    /// All messages that arrived at this time or later ([`arrived_at_ms`]), in Unix milliseconds, and some that arrived
+    /// before. The caller must filter these: Kafka's own timestamps can be those of any producer's clock.
     Since(i64),
 }
 
@@ -42,7 +42,8 @@ pub(super) struct Reading {
     config: publish::Config,
     /// The partitions that are read.
     pub assigned: Partitions,
-    /// By partition, the offset at which reading may continue after the first message, if the broker timestamped that message.
+    /// By partition, the offset at which reading may continue after the first message, if the broker timestamped that
+    /// message.
     skips: RefCell<BTreeMap<(String, i32), i64>>,
 }
 
@@ -107,7 +108,8 @@ impl Reading {
         Ok(())
     }
 
-    /// The partitions to read, for [`publish::read_to_ends`]: each ends where librdkafka reports its end. For one topic.
+    /// The partitions to read, for [`publish::read_to_ends`]: each ends where librdkafka reports its end. For one
+    /// topic.
     pub fn open(&self) -> BTreeMap<i32, i64> {
         self.assigned.iter().map(|(_, partition)| (*partition, i64::MAX)).collect()
     }
@@ -133,8 +135,8 @@ impl Reading {
             .collect())
     }
 
-    /// The offset of the first message in each partition that was appended one day before `since_ms` or later; its end if there
-    /// is none.
+    /// The offset of the first message in each partition that was appended one day before `since_ms` or later; its end
+    /// if there is none.
     fn find_skips(&self, partitions: &Partitions, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
         // The ends first: messages that arrive between the two requests are then after them.
         let ends = self.look_up(partitions, Offset::End)?;
@@ -152,7 +154,8 @@ impl Reading {
         Ok(partitions.iter().filter_map(skip).collect())
     }
 
-    /// Seeks forward if the broker timestamped `message`, the first of its partition. True if `message` is skipped by that.
+    /// Seeks forward if the broker timestamped `message`, the first of its partition. True if `message` is skipped by
+    /// that.
     fn skip(&self, message: &BorrowedMessage<'_>) -> bool {
         let mut skips = self.skips.borrow_mut();
         if skips.is_empty() {

@@ -136,8 +136,8 @@ docs/consumers/python.md has a reader of values in Python: python reader.py {kaf
     )
 }
 
-/// Reads every topic from its beginning and prints each message with its decoded value. After the first message it also prints
-/// how to read it with a stock consumer.
+/// Reads every topic from its beginning and prints each message with its decoded value. After the first message it also
+/// prints how to read it with a stock consumer.
 fn print_events(
     config: &publish::Config,
     catalogue: Arc<Catalogue>,

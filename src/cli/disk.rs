@@ -1,5 +1,5 @@
-//! The disk under the spool: how long a sync takes, which file system it has, and how much space is free. The sync is the
-//! same call that each commit of the spool waits for, on a file of its own that is removed afterwards.
+//! The disk under the spool: how long a sync takes, which file system it has, and how much space is free. The sync is
+//! the same call that each commit of the spool waits for, on a file of its own that is removed afterwards.
 
 use std::fmt;
 use std::fs::File;

@@ -1,8 +1,9 @@
 //! The embedded broker of `imbridge dev`: librdkafka's mock cluster behind a configurable port.
 //!
-//! The mock cluster listens on a random loopback port and advertises it to clients. A small TCP forwarder listens on the wanted
-//! port, and the cluster is set to advertise that one. So librdkafka's clients (kcat, confluent-kafka) and kafkajs can connect.
-//! The unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in `publish/native.rs`.
+//! The mock cluster listens on a random loopback port and advertises it to clients. A small TCP forwarder listens on
+//! the wanted port, and the cluster is set to advertise that one. So librdkafka's clients (kcat, confluent-kafka) and
+//! kafkajs can connect. The unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in
+//! `publish/native.rs`.
 
 use std::ffi::CString;
 use std::net::SocketAddr;

@@ -50,7 +50,8 @@ pub(super) fn rfc3339(unix_ms: i64) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// Text of unknown origin for one line of a terminal. Control characters are escaped, so that they cannot control the terminal.
+/// Text of unknown origin for one line of a terminal. Control characters are escaped, so that they cannot control the
+/// terminal.
 pub(super) fn safe(text: &str) -> String {
     let escaped = |character: char| match character.is_control() {
         true => character.escape_default().to_string(),

@@ -1,5 +1,5 @@
-//! The format and the way of log lines. A thread of its own writes them to standard error from a bounded queue, so no other
-//! thread waits for their reader. Lost lines are counted.
+//! The format and the way of log lines. A thread of its own writes them to standard error from a bounded queue, so no
+//! other thread waits for their reader. Lost lines are counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{IsTerminal, Write, stderr};
@@ -54,7 +54,8 @@ impl Logging {
             writer: Some(writer),
         };
         let panics = queue.clone();
-        // The default hook writes to standard error itself. If that blocks, a panicking thread hangs before its end is noticed.
+        // The default hook writes to standard error itself. If that blocks, a panicking thread hangs before its end is
+        // noticed.
         std::panic::set_hook(Box::new(move |panic| {
             let (thread, trace) = (std::thread::current(), Backtrace::capture());
             let mut text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));

@@ -32,8 +32,8 @@ use crate::lifecycle::Stop;
 /// `EX_USAGE` of sysexits: the configuration is invalid, so a restart does not help.
 const BAD_CONFIG: i32 = 64;
 
-/// Publish the webhooks of IM servers (Tencent Cloud Chat, OpenIM) to Kafka: durable before the acknowledgement, in order
-/// within each group, each event once.
+/// Publish the webhooks of IM servers (Tencent Cloud Chat, OpenIM) to Kafka: durable before the acknowledgement, in
+/// order within each group, each event once.
 #[derive(Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 struct Arguments {
@@ -45,9 +45,10 @@ struct Arguments {
 enum Command {
     /// Accept callbacks and publish them, until SIGTERM or Ctrl-C.
     ///
-    /// Kafka may be unavailable at the start and at any time later: callbacks are still acknowledged and stay in the spool.
-    /// On SIGTERM the bridge stops accepting, answers requests in progress, delivers what is in the spool and exits with 0.
-    /// On SIGHUP it reads senders, secrets, schemas and log levels again. If one of them is invalid, all stay as they were.
+    /// Kafka may be unavailable at the start and at any time later: callbacks are still acknowledged and stay in the
+    /// spool. On SIGTERM the bridge stops accepting, answers requests in progress, delivers what is in the spool and
+    /// exits with 0. On SIGHUP it reads senders, secrets, schemas and log levels again. If one of them is invalid, all
+    /// stay as they were.
     Serve {
         /// The configuration; config/imbridge.example.toml documents every key. IMBRIDGE_<TABLE>__<KEY> overrides one.
         #[arg(long, value_name = "FILE")]
@@ -55,36 +56,37 @@ enum Command {
     },
     /// Try the bridge with a Kafka broker in the same process, and print each event when it arrives in Kafka.
     ///
-    /// Needs no other service and keeps no data. The broker is librdkafka's mock cluster: ordinary clients such as kcat can
-    /// connect to it, but it is not meant for data that matters.
+    /// Needs no other service and keeps no data. The broker is librdkafka's mock cluster: ordinary clients such as kcat
+    /// can connect to it, but it is not meant for data that matters.
     Dev(dev::Options),
-    /// Check everything that `serve` needs: the configuration, the spool folder and its disk, the schemas, Kafka and each topic.
+    /// Check everything that `serve` needs: the configuration, the spool folder and its disk, the schemas, Kafka and
+    /// each topic.
     ///
-    /// Measures how long the disk takes to sync, because callers wait for it. Prints a line for each finding. Exits with 0 if
-    /// nothing failed, 1 if something failed, 64 if the configuration is invalid.
+    /// Measures how long the disk takes to sync, because callers wait for it. Prints a line for each finding. Exits
+    /// with 0 if nothing failed, 1 if something failed, 64 if the configuration is invalid.
     Check(ConfigFile),
     /// Show decoded events from Kafka, from now on or from a given time, until Ctrl-C.
     ///
-    /// Reads without a consumer group, and only committed messages. Dead letters are shown with their reason. Events of all topics
-    /// are shown in the order in which the bridge accepted them: by sequence number within a spool, by arrival time between
-    /// spools. For this purpose, each new event is held back for half a second.
+    /// Reads without a consumer group, and only committed messages. Dead letters are shown with their reason. Events of
+    /// all topics are shown in the order in which the bridge accepted them: by sequence number within a spool, by
+    /// arrival time between spools. For this purpose, each new event is held back for half a second.
     Tail(tail::Options),
     /// Send callbacks through the bridge again: dead letters from Kafka, or the output of `imbridge spool export`.
     ///
-    /// Without --go, it only prints what would be sent, by command and reason. With --go, it posts the callbacks one after
-    /// another to a running bridge, signed with the configured secrets, and stops at the first that is refused. Each accepted
-    /// callback becomes a new event. A callback that is replayed twice becomes two events, so note the position that each run
-    /// prints at its end.
+    /// Without --go, it only prints what would be sent, by command and reason. With --go, it posts the callbacks one
+    /// after another to a running bridge, signed with the configured secrets, and stops at the first that is refused.
+    /// Each accepted callback becomes a new event. A callback that is replayed twice becomes two events, so note the
+    /// position that each run prints at its end.
     ///
-    /// --since and --until use the arrival time that the bridge recorded, not Kafka's timestamps. With --since, dead letters are
-    /// read from the beginning of the topic. If the broker timestamps messages (message.timestamp.type=LogAppendTime), they are
-    /// read from one day before the given time.
+    /// The options --since and --until use the arrival time that the bridge recorded, not Kafka's timestamps. With
+    /// --since, dead letters are read from the beginning of the topic. If the broker timestamps messages
+    /// (message.timestamp.type=LogAppendTime), they are read from one day before the given time.
     Replay(replay::Options),
     /// Post callbacks as both IM servers do, signed, at a fixed rate, and report the answers every second.
     ///
-    /// The bodies are the samples of the schemas folder with new groups, users, sequence numbers and times; each is one event.
-    /// Exits with 1 if any callback was not accepted. Do not use it on a bridge whose events are in use: simulated events look
-    /// real.
+    /// The bodies are the samples of the schemas folder with new groups, users, sequence numbers and times; each is one
+    /// event. Exits with 1 if any callback was not accepted. Do not use it on a bridge whose events are in use:
+    /// simulated events look real.
     Simulate(simulate::Options),
     /// Inspect the spool, with or without a running bridge; changes nothing.
     #[command(subcommand)]
@@ -92,7 +94,8 @@ enum Command {
     /// Compare the topics in Kafka with those that the bridge needs, and create missing ones.
     #[command(subcommand)]
     Topics(topics::Verb),
-    /// Inspect and check a schemas folder, generate documents and tables from it, and register it with a schema registry.
+    /// Inspect and check a schemas folder, generate documents and tables from it, and register it with a schema
+    /// registry.
     Schemas(schemas::Options),
 }
 

@@ -1,5 +1,6 @@
-//! Posts callbacks to a bridge as the IM servers do: with the same paths and queries, signed with the configured secrets, over
-//! one persistent connection. There are no retries, because a callback that is posted twice becomes two events.
+//! Posts callbacks to a bridge as the IM servers do: with the same paths and queries, signed with the configured
+//! secrets, over one persistent connection. There are no retries, because a callback that is posted twice becomes two
+//! events.
 
 use std::time::{Duration, Instant};
 

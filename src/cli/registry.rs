@@ -12,8 +12,8 @@ use crate::schema::{Catalogue, Command};
 pub(super) enum Verb {
     /// Register every version of every command and of the timeline, the oldest first, and print the result for each.
     ///
-    /// New subjects first get the compatibility level FULL_TRANSITIVE. May be run again at any time: registered schemas do not
-    /// change.
+    /// New subjects first get the compatibility level FULL_TRANSITIVE. May be run again at any time: registered schemas
+    /// do not change.
     Register(ConfigFile),
     /// Compare the registry with the schemas folder: each subject, its newest version and its compatibility level.
     ///

@@ -5,8 +5,8 @@ use tracing::{error, warn};
 
 use crate::lifecycle::Pulse;
 
-/// Reports that the bridge answers requests, or that a reload has ended. It does not wait for the spool to be open: systemd would
-/// kill a process that takes long to repair its spool, and would do so again after each restart.
+/// Reports that the bridge answers requests, or that a reload has ended. It does not wait for the spool to be open:
+/// systemd would kill a process that takes long to repair its spool, and would do so again after each restart.
 pub(super) fn ready() {
     notify(&[NotifyState::Ready]);
 }
@@ -24,7 +24,8 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// Starts a thread that notifies systemd's watchdog twice per interval, until a required thread of the bridge has ended.
+/// Starts a thread that notifies systemd's watchdog twice per interval, until a required thread of the bridge has
+/// ended.
 ///
 /// # Errors
 /// If the thread does not start.

@@ -1,4 +1,5 @@
-//! Formats a message from Kafka for people and for programs: partition, offset, key, headers, and the value, decoded if possible.
+//! Formats a message from Kafka for people and for programs: partition, offset, key, headers, and the value, decoded if
+//! possible.
 
 use std::collections::BTreeMap;
 

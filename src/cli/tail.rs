@@ -1,4 +1,5 @@
-//! `imbridge tail`: shows decoded events from Kafka in the order in which their callbacks arrived. It reads as any consumer does.
+//! `imbridge tail`: shows decoded events from Kafka in the order in which their callbacks arrived. It reads as any
+//! consumer does.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
@@ -42,8 +43,8 @@ pub(super) struct Options {
     /// Only events that arrived at this time or later: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
     ///
     /// The arrival time is the header imbridge-received-at, which has the bridge's clock. So topics are read from their
-    /// beginning, and earlier events are skipped. If the broker timestamps messages (message.timestamp.type=LogAppendTime),
-    /// topics are read from one day before this time.
+    /// beginning, and earlier events are skipped. If the broker timestamps messages
+    /// (message.timestamp.type=LogAppendTime), topics are read from one day before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<i64>,
     /// Exit after this number of events.

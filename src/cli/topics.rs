@@ -1,5 +1,5 @@
-//! `imbridge topics plan|apply`: compares the topics that the bridge publishes to with those in Kafka. `publish` knows what is
-//! wanted and what a difference means.
+//! `imbridge topics plan|apply`: compares the topics that the bridge publishes to with those in Kafka. `publish` knows
+//! what is wanted and what a difference means.
 
 use std::io::Write;
 

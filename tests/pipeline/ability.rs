@@ -1,6 +1,6 @@
-//! `imbridge check` proves ability: whatever Kafka would refuse or never answer is said before anything is published, with the
-//! cause and what mends it. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and no other is
-//! there.
+//! `imbridge check` reports everything that Kafka would refuse or never answer, before anything is published, with the
+//! cause and the remedy. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and the
+//! table has no other rows.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ use crate::support::{eventually, run};
 
 const SASL: &str = "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"imbridge\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n";
 
-/// The rows that were seen so far.
+/// The rows that were provoked so far.
 #[derive(Default)]
 struct Seen(BTreeSet<&'static str>);
 
 impl Seen {
-    /// Notes that one line of what `check` says holds the row's message, and gives the line.
+    /// Notes that a line of `check`'s output has the message of this row, and returns the line.
     fn note(&mut self, words: &str, row: &'static str) -> String {
         let found = words.lines().find(|line| holds(line, row));
         let line = found.unwrap_or_else(|| panic!("no line says {row:?}:\n{words}"));
@@ -26,7 +26,7 @@ impl Seen {
     }
 }
 
-/// Whether a line has the pieces of a message in their order; anything can stand for `<this>`.
+/// Whether a line contains the pieces of a message in order. `<this>` stands for any text.
 fn holds(line: &str, message: &str) -> bool {
     let pieces = message
         .split('<')
@@ -41,7 +41,7 @@ fn holds(line: &str, message: &str) -> bool {
     })
 }
 
-/// The messages of the table, which stand in its first column.
+/// The messages of the table, from its first column.
 fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string("docs/reference/kafka-errors.md").expect("it is there");
     let messages = text
@@ -100,7 +100,7 @@ fn everything_that_kafka_refuses_is_said_before_with_its_cause_and_what_mends_it
     );
 }
 
-/// Nobody there, no such name, nobody who speaks Kafka, and a broker that sends its clients to another place.
+/// Covers a closed port, an unknown name, a server that is not Kafka, and a broker that advertises another address.
 fn unreachable(seen: &mut Seen) {
     let refused = fails(&home("nobody", "127.0.0.1:1"));
     seen.note(&refused, "<address> of kafka.brokers cannot be reached (");
@@ -140,7 +140,7 @@ fn not_let_in(doors: &Doors, seen: &mut Seen) {
     seen.note(&fails(&distrusted), "no TLS with Kafka: look at ssl.ca.location");
 }
 
-/// One right after the other is missing, and what the command says gives it.
+/// One right after another is taken away. The command in each message gives it back.
 fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let home = user("rights", doors);
     let allow = |operations: &[&str]| {
@@ -205,7 +205,7 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     );
 }
 
-/// The transactional id is used for real, unless somebody else may be using it.
+/// The transactional id is used for real, unless another bridge may be using it.
 fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let mut home = user("transactions", doors);
     home.set("KAFKA__DELIVERY", "transactional");
@@ -239,11 +239,11 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         seen_by_others.is_empty(),
         "check leaves nothing behind: {seen_by_others:?}"
     );
-    // Without the right to read the checkpoint it does not wait for what never comes.
+    // Without the right to read the checkpoint, the trial is skipped: it would never end.
     kafka.allow(&[&topics[1..], &ids].concat());
     let words = fails(&home);
     assert!(
-        words.contains("lacks Read on the topic") && words.contains("not tried before"),
+        words.contains("lacks Read on the topic") && words.contains("not tried: rights are missing"),
         "{words}"
     );
     kafka.allow(&[&topics[..], &ids].concat());
@@ -266,7 +266,7 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     assert_eq!(took_over(&bridge.log()), before, "the bridge was fenced off by check");
 }
 
-/// What the cluster does not accept of topics that are to be created, and what topics that are there do.
+/// Topics that the cluster refuses to create, and existing topics that refuse messages.
 fn demands(kafka: &Kafka, seen: &mut Seen) {
     let mut home = home("demands", &kafka.brokers);
     home.set("KAFKA__MAX_MESSAGE_BYTES", "5000000");

@@ -1,4 +1,5 @@
-//! Bad input: each kind gets its status, a sentence in the provider's shape, a metric and a log line without secrets.
+//! Bad input: each kind gets its status, an error message in the provider's shape, a metric, and a log line without
+//! secrets.
 
 use crate::support::bridge::{APP, Home};
 use crate::support::kafka;

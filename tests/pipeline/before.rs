@@ -1,4 +1,4 @@
-//! A before-callback is allowed within its deadline, whatever is broken; an after-callback is not acknowledged then.
+//! A before-callback is allowed within its deadline, whatever is broken. An after-callback is then not acknowledged.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! With no registry beside the bridge: stock readers read what it wrote, by what it answers for its schemas itself, and with the
-//! code that the documents show.
+//! Stock readers read what the bridge wrote without a separate registry: by the schemas that the bridge serves, and
+//! with the code in the documents.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::support::{documents, eventually, kafka, run, samples};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
-/// What stock clients read of the four commands, by the bridge's own registry and nothing else.
+/// What stock clients read of the four commands with the bridge's own registry only.
 #[test]
 fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_event_on() {
     let mut home = Home::new("own");
@@ -36,7 +36,7 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
         assert_eq!(seen(client), python, "{client:?}");
     }
     assert_eq!(python.len(), 4);
-    // And the bridge's own client, as if it were any registry.
+    // The bridge's own client can use it like any registry.
     for (verb, said, times) in [
         ("verify", "4 schemas, 0 differences", 1),
         ("register", "unchanged, id", 4),
@@ -50,7 +50,7 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
 }
 
-/// Subjects and ids as one bridge has them.
+/// The subjects and ids that one bridge returns.
 fn answers(home: &Home) -> Vec<(u16, String)> {
     let mut connection = Connection::open(home.registry_port).expect("it listens");
     let mut get = |path: &str| {
@@ -80,7 +80,7 @@ fn every_replica_answers_the_same_without_kafka_and_a_reload_brings_new_versions
     let bridges = homes.each_ref().map(Home::start);
     let [one, other] = homes.each_ref().map(answers);
     assert_eq!(one, other);
-    // The list of subjects, and of each one's versions: four commands and the timeline.
+    // The list of subjects, and each subject's versions: four commands and the timeline.
     assert_eq!(one.len(), 6);
     assert!(one.iter().all(|(status, _)| *status == 200), "{one:?}");
 
@@ -130,7 +130,7 @@ fn the_pages_reader_of_single_objects_prints_the_event() {
     let bridge = home.start();
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
-    // By the folder that it is run beside.
+    // The reader uses the schemas folder beside it.
     let line = documents::java(&home, 1);
     assert!(line.starts_with("@TGS#2J4SZEAEL MyFirstGroup "), "{line}");
 }
@@ -146,7 +146,7 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
         .iter()
         .zip(["@TGS#2J4SZEAEL ce_specversion=1.0,", "\"kind\":\"group.created\""])
     {
-        // The program that was built is what the line calls imbridge, and ends when the one event is there.
+        // `imbridge` in the command is the program under test. It exits after one event.
         let line = line
             .replace("localhost:9092", &kafka::shared())
             .replace("im.timeline", &format!("{}.timeline", home.prefix))
@@ -160,7 +160,7 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
     assert_eq!(lines.len(), 2);
 }
 
-/// Each `imbridge schemas ddl` of the pages, without where its words go.
+/// Each `imbridge schemas ddl` of the pages, without the redirection of its output.
 #[test]
 fn the_pages_lines_that_make_tables_print_statements() {
     let pages = std::fs::read_dir("docs/consumers").expect("it is there");

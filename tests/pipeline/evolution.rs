@@ -1,5 +1,5 @@
-//! A second version of a schema: the bridge writes it, a consumer that holds the first reads it, and one that holds the
-//! second reads what was written before.
+//! A second version of a schema: the bridge writes it, a consumer with the first version reads it, and a consumer with
+//! the second version reads older records.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::reader::{Consumed, consume};
 use crate::support::versions::post_by_two_versions;
 use crate::support::{kafka, registry};
 
-/// The values of "old" and "new" as bytes: a reader without any schema shows them raw.
+/// The values of "old" and "new" as bytes. A reader without any schema shows them raw.
 fn raw(home: &Home) -> [Consumed; 2] {
     let nothing = tempfile::tempdir().unwrap();
     let all = consume(&kafka::shared(), &home.prefix, nothing.path());
@@ -22,7 +22,7 @@ fn raw(home: &Home) -> [Consumed; 2] {
     })
 }
 
-/// The lines that one of `tests/readers/` prints for these values.
+/// The lines that a reader of `tests/readers/` prints for these values.
 fn read<const N: usize>(mut reader: Command, values: [&Consumed; N]) -> [Value; N] {
     let child = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("python starts");

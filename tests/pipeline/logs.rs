@@ -1,5 +1,5 @@
-//! Whoever reads the log may be slow, stand still or be gone: no request waits for it, what is lost is counted, and the process
-//! ends in time. What it says at its end is there.
+//! The reader of the log may be slow, hang, or close its end: no request waits for it, lost lines are counted, and the
+//! process exits in time. The last lines before the exit are written.
 
 use std::io::{PipeReader, PipeWriter, Read, pipe};
 use std::process::Stdio;
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::{eventually, schemas};
 
-/// What an IM server waits, at the least.
+/// The shortest time-out of an IM server.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Posts of each kind after the first line was lost.
+/// Posts of each kind after the first lost line.
 const MORE: usize = 20;
 
-/// A bridge that logs everything, into one pipe with what it prints, as a container does it.
+/// A bridge that logs everything. Log and standard output share a pipe, as in a container.
 fn start(home: &mut Home) -> (Bridge, PipeReader) {
     home.set("LOG__LEVEL", "trace");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
@@ -23,7 +23,7 @@ fn start(home: &mut Home) -> (Bridge, PipeReader) {
     (home.spawn_with(out, log), reader)
 }
 
-/// Before- and after-callbacks are answered while lines are lost, the probes are right, and SIGTERM ends it.
+/// Before- and after-callbacks are answered while lines are lost, the probes are right, and SIGTERM ends the process.
 fn goes_on(home: &Home, bridge: Bridge, before: &str) {
     eventually("the bridge to be ready", || {
         bridge.admin("/readyz").filter(|(status, _)| *status == 200)
@@ -35,7 +35,7 @@ fn goes_on(home: &Home, bridge: Bridge, before: &str) {
         let answer = connection.post(&target, r#"{"GroupId":"g"}"#).expect("an answer");
         assert_eq!(answer.status, 200, "{command}: {}", answer.body);
         assert!(asked.elapsed() < PATIENCE, "{command}: {:?}", asked.elapsed());
-        // One that is refused has a line of its own.
+        // A refused request logs a line of its own.
         let refused = bridge.connect().post("/tencent?SdkAppid=1", "{}").expect("an answer");
         assert_eq!(refused.status, 403, "{}", refused.body);
     };
@@ -114,7 +114,7 @@ fn what_keeps_a_bridge_from_starting_is_said_after_its_log_and_in_time() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(last.starts_with("imbridge: ") && last.contains(&address), "{said}");
 
-    // The same, and then a configuration that is none, into a pipe that was full before.
+    // The same with an invalid configuration, into a pipe that is already full.
     for code in [1, 64] {
         let (reader, mut writer) = pipe().expect("a pipe is to be had");
         let log = writer.try_clone().expect("a file is to be had");

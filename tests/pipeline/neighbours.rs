@@ -1,5 +1,5 @@
-//! What stands around the public port: load balancers that ask for its health, proxies that pack bodies or speak another
-//! protocol, clients with habits.
+//! What surrounds the public port: load balancers with health checks, proxies that compress bodies or speak another
+//! protocol, and clients with habits.
 
 use std::io::Write;
 use std::process::Command;
@@ -121,7 +121,8 @@ fn what_a_packed_body_would_become_is_bounded_and_what_cannot_be_unpacked_is_sai
     const MIB: usize = 1 << 20;
     let home = Home::with_brokers("bomb", "127.0.0.1:1");
     let bridge = home.start();
-    // 7 MB that would become 7 GB, as gzip packed twice does it; here a thousand members of 7 MB each.
+    // 7 MB that would become 7 GB, as data do that are compressed by gzip twice. Here it is a thousand members of 7 MB
+    // each.
     let bomb = gzip(&vec![b' '; 7 * MIB]).repeat(1000);
     assert!(bomb.len() < 8 * MIB, "{}", bomb.len());
     let idle = bridge.peak_memory_bytes();

@@ -1,4 +1,4 @@
-//! Kafka stopped under load, and absent at the start: answers go on at the same speed, everything arrives in order.
+//! Kafka stopped under load, and unavailable at the start: answers stay as fast, and everything arrives in order.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A fault in the bridge itself: its forwarder panics in the middle of its work, and sends nothing again that was delivered. The
-//! bridge runs in this process, where its log can be made to panic at a line of choice.
+//! A fault in the bridge itself: its forwarder panics in the middle of its work, and does not send delivered events
+//! again. The bridge runs in the process of the test, which can make its log panic at a chosen line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,10 +18,10 @@ use crate::support::reader::consume;
 use crate::support::{eventually, kafka};
 
 const EVENTS: usize = 300;
-/// A line that the forwarder writes while it composes.
+/// A line that the forwarder logs while it composes.
 const LINE: &str = "a copy was dropped";
 
-/// Panics at the first line that says [`LINE`].
+/// Panics at the first line that contains [`LINE`].
 #[derive(Default)]
 struct Trap(AtomicBool);
 
@@ -87,7 +87,7 @@ fn after_a_panic_of_the_forwarder_nothing_that_was_delivered_is_sent_again() {
         });
     };
     delivered(EVENTS);
-    // The same again is a copy.
+    // The same callback again is a copy.
     post(0);
     eventually("the panic", || {
         (metric("imbridge_producer_rebuilds_total{reason=\"panic\"}")? == 1.0).then_some(())

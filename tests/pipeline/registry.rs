@@ -1,5 +1,5 @@
-//! With a schema registry: stock clients read what the bridge wrote, and a registry that is down holds up nothing but
-//! schemas that were never used before.
+//! With a schema registry: stock clients read what the bridge wrote. A registry that is down delays only events whose
+//! schemas were never used before.
 
 use std::process::Output;
 
@@ -19,7 +19,7 @@ const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 fn with_registry(name: &str, url: &str) -> Home {
     let mut home = Home::new(name);
     home.set("SCHEMAS__REGISTRY_URL", url);
-    // The readers take what is there: each event once.
+    // The readers see each event once.
     home.without_timeline();
     home
 }
@@ -94,7 +94,7 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
     );
     assert!(bridge.terminate().success());
 
-    // A broken cache is no cache: it is set aside, and the registry is asked.
+    // A broken cache is set aside, and the registry is asked.
     let ids = home.path().join("spool/registry-ids.json");
     std::fs::write(&ids, "{").expect("a temporary folder is writable");
     gate.open();
@@ -147,7 +147,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
     let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(raw.len(), 1 + 32 * 20, "everything has arrived, once");
     let mut named = home;
-    // The prefix of the command's topic alone: the raw JSON beside it is not for a deserializer.
+    // Only the topic of the command: the raw JSON in the other topic is not for a deserializer.
     named.prefix = format!("{}.tencent", named.prefix);
     let mut last = std::collections::HashMap::new();
     for message in read(Client::Python, &shared(), &kafka::shared(), &named.prefix, 16 * 20) {
@@ -164,7 +164,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
 
 #[test]
 fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
-    // The first address is dead: the second is asked.
+    // The first address does not answer, so the second is asked.
     let mut home = with_registry("auto", &format!("http://127.0.0.1:1, {}", shared()));
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     let bridge = home.start();
@@ -205,7 +205,7 @@ fn a_schema_is_withdrawn_after_a_restart_too_while_its_number_is_awaited() {
     withdraw(&home, &bridge);
 }
 
-/// Takes the schema away: what waits for its number is published without one.
+/// Removes the schema. Events that wait for its id are published without one.
 fn withdraw(home: &Home, bridge: &Bridge) {
     std::fs::remove_dir_all(home.schemas().join(CREATED)).expect("it is there");
     bridge.signal("HUP");

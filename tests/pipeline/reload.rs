@@ -1,4 +1,4 @@
-//! SIGHUP: what can change without a restart changes, under load, and what is wrong changes nothing.
+//! SIGHUP: what can change without a restart changes under load. An invalid change has no effect.
 
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,7 @@ use crate::support::{eventually, kafka, schemas};
 const SIGNED_APP: u64 = 1400000001;
 const CREATED: &str = "Group.CallbackAfterCreateGroup";
 
-/// Sends SIGHUP and waits until the reload is over.
+/// Sends SIGHUP and waits until the reload has ended.
 fn reload(bridge: &Bridge, outcome: &str) {
     let count = || bridge.metric(&["imbridge_reloads_total", &format!("outcome=\"{outcome}\"")]);
     let before = count();
@@ -59,7 +59,7 @@ fn change_everything_under_load(delivery: &str) {
     let body = |group: &str| format!(r#"{{"GroupId":"{group}","Name":"Wilhelmina"}}"#);
     assert_eq!(post(&bridge, "Group.CallbackBeforeTest", &body("early")).status, 200);
 
-    // What is spooled before a reload and composed after it is as if it had come later.
+    // Callbacks that are spooled before a reload and composed after it are handled as if they had come later.
     eventually("the command without a schema to arrive as one", || {
         let published = bridge.metric(&["imbridge_messages_published_total", ".tencent.unknown"]);
         (published > 0.0).then_some(())
@@ -158,7 +158,7 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
     }
     assert_eq!(bridge.metric(&["imbridge_reloads_total", "failed"]), cases.len() as f64);
 
-    // What needs a restart is named, and the rest is used.
+    // Keys that need a restart are named, and the other changes are used.
     std::fs::write(&schema, &good_schema).unwrap();
     std::fs::write(home.config(), with("[log]\nlevel = \"debug\"\n[server]\nworkers = 3\n")).unwrap();
     let began = bridge.metric(&["imbridge_last_reload_success_timestamp_seconds "]);
@@ -198,7 +198,7 @@ fn a_new_admin_token_is_asked_for_from_a_reload_on() {
 fn a_reload_forgets_neither_nonces_nor_how_many_callbacks_a_sender_has_had() {
     const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
     let mut home = Home::with_brokers("memory", "127.0.0.1:1");
-    // Of the nonce `n-1`, by Python's hmac with SHA-256.
+    // For the nonce `n-1`, computed with Python's hmac and SHA-256.
     home.environment("HMAC", "planted-hmac");
     home.environment("PATH_OF_SIGNED", "signed");
     home.configure(&format!(

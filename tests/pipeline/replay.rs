@@ -1,4 +1,5 @@
-//! `imbridge replay`: dead letters become events once their cause is mended, and an export goes through another bridge.
+//! `imbridge replay`: dead letters become events after their cause is corrected, and an export is sent through another
+//! bridge.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
     let mut home = Home::new("replay");
     home.set("KAFKA__MAX_MESSAGE_BYTES", "8388608");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
-    // What an event may have is too little for these.
+    // The size limit of an event is too small for these.
     home.set("KAFKA__MAX_MESSAGE_BYTES", "1100000");
     let bridge = home.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}");
@@ -77,7 +78,7 @@ fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
         "a dry run sends nothing"
     );
 
-    // In two goes: the position that the first names is where the second begins.
+    // In two runs: the second begins at the position that the first one prints.
     let (code, text, error) = replay(&home, "--go --group a --limit 1");
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains("1 accepted, 0 left out"), "{text}");

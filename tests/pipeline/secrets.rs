@@ -1,4 +1,5 @@
-//! Secrets are planted in every place that takes one, sent and mis-sent, and looked for wherever the bridge speaks.
+//! Secrets are planted in every place that takes one, sent rightly and wrongly, and then searched for in everything
+//! that the bridge prints.
 
 use imbridge::app::Config;
 use serde_json::json;
@@ -8,7 +9,7 @@ use crate::support::certificates::Authority;
 use crate::support::eventually;
 use crate::support::https::Https;
 
-/// Each is in the environment under its own name.
+/// Each secret is in an environment variable of its own name.
 const PLANTED: [(&str, &str); 11] = [
     ("TOKEN_NEW", "planted-token-new"),
     ("TOKEN_OLD", "planted-token-old"),
@@ -22,9 +23,9 @@ const PLANTED: [(&str, &str); 11] = [
     ("ADMIN_OLD", "planted-admin-old"),
     ("SASL", "planted-sasl-password"),
 ];
-/// Of the nonce `n-1` under `planted-hmac`, by Python's hmac with SHA-256.
+/// For the nonce `n-1` under `planted-hmac`, computed with Python's hmac and SHA-256.
 const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
-/// What is sent and must not be told either: the above in the forms in which they travel.
+/// The forms in which these secrets are sent, which must not be printed either.
 const SENT: [&str; 6] = [
     "planted-wrong",
     "planted-body",
@@ -34,7 +35,7 @@ const SENT: [&str; 6] = [
     "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061",
 ];
 
-/// A property of Kafka's that is not taken from elsewhere.
+/// A Kafka property whose value stands in the configuration itself.
 const LITERAL: &str = "planted-literal";
 
 const SENDERS: &str = r#"
@@ -60,7 +61,7 @@ token = ["env:ADMIN_NEW", "env:ADMIN_OLD"]
 "sasl.password" = "env:SASL"
 "#;
 
-/// What a developer would see who prints the configuration; a password that stands in it itself included.
+/// What a developer sees who prints the configuration, also for a password that stands in it.
 fn config_in_debug_form() -> String {
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     for (name, secret) in PLANTED {
@@ -130,10 +131,10 @@ fn planted_secrets_come_out_nowhere() {
             403,
         ),
     ];
-    // The second time, no nonce is new.
+    // At the second attempt, the nonce is not new.
     for repeated in [false, true] {
         for (path, headers, status) in &requests {
-            // Strangers keep no connection.
+            // The connections of unknown senders are closed.
             assert_eq!(https.open("sender", None)["protocol"], "http/1.1");
             let answer = https.post("sender", path, headers, "\"planted-body");
             let status = if repeated && headers["x-signature"] == HMAC && *status == 400 {
@@ -171,7 +172,7 @@ fn planted_secrets_come_out_nowhere() {
         assert_eq!(status, 200);
         told.push(body);
     }
-    // A file that is wrong: at a reload, and then for `check`.
+    // An invalid file, first for a reload and then for `check`.
     let whole = std::fs::read_to_string(home.config()).expect("it was written");
     let misspelt = whole.replace("\"sasl.password\"", "\"sasl.pasword\"");
     let literal = whole.replace("\"env:SASL\"", LITERAL);

@@ -1,5 +1,5 @@
-//! Kafka behind SASL and TLS: everything that the bridge does there works through `kafka.properties`, what does not fit
-//! holds up no callback, and no secret is told.
+//! Kafka with SASL and TLS: everything that the bridge does there works through `kafka.properties`. Wrong properties
+//! delay no callback, and no secret is printed.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::support::reader::consume;
 const UNKNOWN: &str = "Nobody.KnowsIt";
 const KNOWN: &str = "Group.CallbackAfterCreateGroup";
 
-/// A home whose bridge enters by one of the doors.
+/// A home whose bridge connects to one of the secured listeners.
 fn home(name: &str, door: &str, properties: &[(&str, &str)]) -> Home {
     let mut home = Home::with_brokers(name, door);
     home.environment("KAFKA_PASSWORD", PASSWORD);
@@ -49,7 +49,7 @@ fn post(bridge: &Bridge, command: &str, group: &str) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// What was logged, and every metric: neither holds the password.
+/// The log and all metrics; neither contains the password.
 fn told(bridge: &Bridge) -> String {
     let (_, metrics) = bridge.admin("/metrics").expect("the admin port answers");
     let log = bridge.log();
@@ -67,8 +67,8 @@ fn words_of(home: &Home, verb: &str, more: &[&str]) -> (bool, String) {
     (output.status.success(), words.concat())
 }
 
-/// Checks, creates the topics, publishes, is killed under load, looks up what is there, publishes the rest; read by others
-/// through a listener without security.
+/// Checks, creates the topics, publishes, is killed under load, reads back what is there, and publishes the rest.
+/// Independent readers use a listener without security.
 fn publishes(kafka: &Kafka, mut home: Home, delivery: &str) {
     home.set("KAFKA__DELIVERY", delivery);
     let (well, words) = words_of(&home, "check", &[]);
@@ -149,12 +149,12 @@ fn what_does_not_fit_holds_up_no_callback_says_what_to_do_and_is_mended() {
     std::fs::copy(file(&doors, "other.crt"), &trusted).expect("writable");
     let distrusted = home("distrusted", &doors.sasl, &sasl("PLAIN", &trusted));
     let bridge = refused(&distrusted, "ssl.ca.location");
-    // The file is mended under the running bridge.
+    // The file is corrected while the bridge runs.
     std::fs::copy(&ca, &trusted).expect("writable");
     arrives(&kafka, &distrusted, bridge);
 }
 
-/// A bridge that Kafka does not let in, or that does not trust it, takes callbacks and says why it does not publish.
+/// A bridge that Kafka rejects, or that does not trust Kafka, accepts callbacks and reports why it does not publish.
 fn refused(home: &Home, advice: &str) -> Bridge {
     let bridge = home.start();
     (0..5).for_each(|group| post(&bridge, KNOWN, &group.to_string()));

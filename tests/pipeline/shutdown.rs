@@ -1,4 +1,5 @@
-//! SIGTERM: no new callbacks, those in progress answered, the spool delivered, exit 0.
+//! SIGTERM: no new callbacks are accepted, requests in progress are answered, the spool is delivered, and the exit code
+//! is 0.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ fn sigterm_under_load_drains_and_exits_with_zero() {
         let status = bridge.terminate();
         let ledger = load.stop();
         assert!(status.success(), "{answer_after}: {status}");
-        // Read before anything could be delivered by another start: the drain itself has delivered everything.
+        // Read before another start could deliver anything: the drain itself has delivered everything.
         let verdict = ledger.judge(&kafka::shared(), &home);
         verdict.assert_kept();
         assert_eq!(
@@ -72,7 +73,7 @@ fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
     assert_eq!((verdict.found, verdict.unacknowledged_yet_present), (80, 0));
 }
 
-/// Loads a bridge, stops its broker by SIGSTOP in the middle of that, and lets callbacks pile up.
+/// Loads a bridge, stops its broker by SIGSTOP under load, and lets callbacks accumulate.
 fn pause_under_load(home: &Home, kafka: &Kafka) -> (Bridge, Ledger) {
     let bridge = home.start();
     let load = Plan::new(home).start();

@@ -1,4 +1,4 @@
-//! `imbridge simulate`: what it says was accepted is what arrives, and a refusal is told.
+//! `imbridge simulate`: the accepted callbacks are those that arrive in Kafka, and refusals are reported.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::support::bridge::Home;
 use crate::support::reader::consume;
 use crate::support::{kafka, run, schemas};
 
-/// Messages and members of both IM servers beside the four.
+/// Commands about messages and members of both IM servers, beside the four.
 const MORE: [&str; 3] = [
     "tencent/Group.CallbackAfterSendMsg",
     "tencent/Group.CallbackAfterNewMemberJoin",

@@ -1,4 +1,4 @@
-//! `imbridge spool`: what it tells is what was posted, beside a running bridge, which does not notice.
+//! `imbridge spool`: its output matches the posted callbacks, also beside a running bridge, which is not disturbed.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::support::oracle::Plan;
 use crate::support::reader::consume;
 use crate::support::{eventually, kafka, run};
 
-/// A bridge whose Kafka is not there.
+/// A bridge without a Kafka.
 fn alone(name: &str) -> (Home, Bridge) {
     let home = Home::with_brokers(name, "127.0.0.1:1");
     let bridge = home.start();
@@ -149,7 +149,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     }
     drop(bridge);
     let config = home.config().display().to_string();
-    // check says the same whether or not it is read to the end: Kafka is not there.
+    // check gives the same result whether or not its output is read to the end. Kafka is not running.
     for (verb, verdict) in [
         (format!("spool list --config {config}"), 0),
         (format!("check --config {config}"), 1),
@@ -175,7 +175,7 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
     let load = Plan::new(&home).with("connections", 8).start();
     let mut looks = 0;
     let mut most_wal = 0;
-    // Until the WAL has been copied and begun again several times.
+    // Until the WAL has been copied and restarted several times.
     while bridge.metric(&["imbridge_messages_published_total"]) < 20_000.0 {
         let found = stat(&home);
         most_wal = most_wal.max(found["wal_bytes"].as_u64().expect("a number"));
@@ -270,7 +270,7 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
     reader.execute_batch("BEGIN").expect("a transaction");
     let read = "SELECT count(*) FROM record";
     reader.query_row(read, [], |_| Ok(())).expect("it reads");
-    // The bound that a WAL has otherwise is 80 MiB and what one commit brings.
+    // Without the reader, a WAL has at most 80 MiB plus one commit.
     while wal_bytes() < f64::from(120 << 20) {
         post();
     }

@@ -1,4 +1,4 @@
-//! The status page in a real browser: what it says while all is well, and while something is not.
+//! The status page in a real browser: what it shows while all is well, and during faults.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
 
-/// What a browser saw: light and dark, on a desk and on a phone.
+/// What a browser saw: light and dark, with the sizes of a desktop and of a phone.
 fn look(bridge: &Bridge) -> Vec<Value> {
     let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
     let mut node = Command::new("node");
@@ -47,7 +47,7 @@ fn well_made(seen: &[Value], host: &str) {
     }
 }
 
-/// Axes with units, a legend, and under the cursor the values of that time. The hour that it is tried with is made by the reader.
+/// Axes with units, a legend, and the values at the cursor's time. The reader makes up the hour that is shown.
 fn well_plotted(it: &Value, view: &str) {
     let drawn: Vec<&str> = it["drawn"]
         .as_array()
@@ -84,7 +84,7 @@ fn well_plotted(it: &Value, view: &str) {
         records * 2
     );
     assert_eq!(rates, values, "{view}: the cursor is in both plots");
-    // Numbers of nothing are no news.
+    // Numbers that are zero are not listed.
     for counted in it["counted"]
         .as_array()
         .expect("texts")

@@ -1,4 +1,4 @@
-//! `imbridge tail` shows what an independent reader sees, live and from the beginning, in both framings.
+//! `imbridge tail` shows what an independent reader reads, live and from the beginning, in both framings.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ fn tail(home: &Home, arguments: &str) -> Child {
         .expect("the program was built")
 }
 
-/// What `tail` prints until it ends by itself, as JSON lines.
+/// The JSON lines that `tail` prints until it exits.
 fn lines(home: &Home, arguments: &str) -> Vec<Value> {
     let mut tail = tail(home, arguments);
     let status = eventually(&format!("tail {arguments} to end"), || {
@@ -146,7 +146,7 @@ fn tail_reads_what_was_framed_otherwise_before_with_nothing_configured() {
     }
     let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert!(raw.iter().all(|message| message.value.is_some()), "{raw:#?}");
-    // A registry knows neither; the folder still does.
+    // The registry knows neither schema, but the folder still does.
     home.set("SCHEMAS__FRAMING", "confluent");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
     follow(&home, 2);
@@ -157,7 +157,7 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     let mut home = Home::new("follow");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
     home.set("SCHEMAS__AUTO_REGISTER", "true");
-    // The same six again are no copies.
+    // The same six again are not copies.
     home.set("HISTORY__WINDOW_S", "0");
     home.set("KAFKA__CREATE_TOPICS", "all");
     let bridge = home.start();
@@ -192,7 +192,7 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     assert_eq!(created["event"]["meta"]["app"], APP.to_string());
 }
 
-/// Spool and number of each event that `tail` printed.
+/// Spool and sequence number of each event that `tail` printed.
 fn positions(lines: &[Value]) -> Vec<(String, u64)> {
     let position = |line: &Value| {
         let header = |name: &str| line["headers"][name].as_str().expect("every event has it").to_owned();
@@ -203,7 +203,7 @@ fn positions(lines: &[Value]) -> Vec<(String, u64)> {
     lines.iter().map(position).collect()
 }
 
-/// Posts events of a group, and as many of another, by one command after the other.
+/// Posts events of one group and as many of another, over several commands in turn.
 fn post_lives(bridge: &Bridge, count: usize) {
     let mut connection = bridge.connect();
     for number in 0..count {
@@ -239,7 +239,7 @@ fn tail_tells_a_groups_events_in_order_over_all_commands_and_spools() {
         assert_eq!(spools.len(), 2, "one spool after the other: {spools:?}");
     }
 
-    // As it happens.
+    // While the events arrive.
     let bridge = home.start();
     let mut tail = tail(&home, "--json --count 60");
     let mut line = String::new();
@@ -257,13 +257,13 @@ fn tail_tells_a_groups_events_in_order_over_all_commands_and_spools() {
     assert!(told.len() == 60 && in_order(&told), "{told:?}");
 }
 
-/// Unix milliseconds so many seconds from now.
+/// The Unix time this many seconds from now, in milliseconds.
 fn at_ms(seconds: i64) -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.expect("it is after 1970").as_millis() as i64 + seconds * 1000
 }
 
-/// `imbridge-received-at` of a message that [`produce`] makes.
+/// The header `imbridge-received-at` of a message that [`produce`] makes.
 fn arrived(topic: &str, at: i64, stamped: i64, body: &str) {
     let at = at.to_string();
     produce(
@@ -298,7 +298,7 @@ fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
     assert_eq!(numbers("--since 10m --count 3"), [2, 4], "and the posted one");
     assert_eq!(numbers("--since 3d --count 5"), [1, 2, 3, 4]);
 
-    // The broker's stamps: nothing earlier than a day before is read, and whatever comes later.
+    // With the broker's timestamps, nothing is read that is more than one day older, and everything later is read.
     let topic = format!("{}.openim.unknown", home.prefix);
     admin.configure(&topic, &[("message.timestamp.type", "LogAppendTime")]);
     for number in [1, 2] {

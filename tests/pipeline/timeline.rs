@@ -1,5 +1,5 @@
-//! The timeline: one topic that has the events of all commands of both servers, in the order of the spool, in either way of
-//! delivery and over crashes; read with other people's code.
+//! The timeline: one topic with the events of all commands of both servers, in the order of the spool, in both modes of
+//! delivery and after crashes. It is read with independent code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,8 @@ use crate::support::kafka;
 use crate::support::reader::{Consumed, consume, timeline};
 use crate::support::registry::{Client, read, shared};
 
-/// What happens in a Tencent group, and in an OpenIM group: one command after the other, the last of each without a schema.
+/// What happens in a Tencent group and in an OpenIM group: one command after another. The last one of each has no
+/// schema.
 const TENCENT: [&str; 5] = [
     "Group.CallbackAfterCreateGroup",
     "Group.CallbackAfterNewMemberJoin",
@@ -28,11 +29,11 @@ const OPENIM: [&str; 5] = [
     "callbackAfterUnheardOf",
 ];
 const GROUPS: usize = 8;
-/// Events of each group, and how many go by between two crashes.
+/// The number of events of each group, and the number between two crashes.
 const EVENTS: usize = 40;
 const BETWEEN_KILLS: usize = 75;
 
-/// Where the event with this number of a group is posted to, and what: the number is in no schema.
+/// The target and the body of a group's event with this number, which stands in a field that no schema has.
 fn event(group: usize, number: usize) -> (String, String) {
     let kind = number % TENCENT.len();
     match group % 2 {
@@ -54,7 +55,7 @@ fn name(group: usize) -> String {
     format!("{}{group}", ["t", "o"][group % 2])
 }
 
-/// Posts it; whether it was acknowledged.
+/// Posts it; returns whether it was acknowledged.
 fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
     let (target, body) = event(group, number);
     connection
@@ -62,7 +63,8 @@ fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
         .is_some_and(|answer| answer.status == 200)
 }
 
-/// The lives of some groups, with the bridge killed again and again: the numbers that were acknowledged, by group.
+/// Posts the events of some groups while the bridge is killed again and again; returns the acknowledged numbers by
+/// group.
 fn lives(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
     let mut acknowledged: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut bridge = home.start();
@@ -86,7 +88,7 @@ fn field<'a>(message: &'a Consumed, name: &str) -> &'a Value {
     &message.value.as_ref().expect("a record of a known schema")[name]
 }
 
-/// Key, place in the spool and id of a message.
+/// A message's key, position in the spool, and event id.
 fn place(message: &Consumed) -> (i32, u64, u64, String, String) {
     let (seq, part) = message.header("imbridge-seq").split_once('.').expect("a position");
     let number = |text: &str| text.parse().expect("a number");
@@ -116,7 +118,7 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
             "partition {partition} is in the order of the spool: {own:?}"
         );
     }
-    // Each event once, at the same place as in its own topic.
+    // Each event once, with the same position as in its command's topic.
     let mut own: Vec<_> = consume(&kafka::shared(), &home.prefix, Path::new("schemas"))
         .iter()
         .filter(|message| !message.topic.ends_with(".checkpoints"))
@@ -283,7 +285,7 @@ fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs
 fn a_timeline_that_refuses_is_left_out_and_events_are_in_their_own_topics() {
     let mut home = Home::new("refusing");
     home.set("KAFKA__REFUSAL_GRACE_S", "0");
-    // Less than the bridge can work with.
+    // Less than the bridge needs.
     home.configure("[timeline]\ntopic_config = { \"max.message.bytes\" = \"1000\" }");
     let bridge = home.start();
     let mut connection = bridge.connect();

@@ -1,5 +1,5 @@
-//! Values that would kill a reader, as readers with types of their own see them: instants that no calendar has, and integers
-//! that a double does not hold.
+//! Values that make readers with types of their own fail: instants that no calendar has, and integers that a double
+//! cannot hold.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::support::{documents, kafka};
 
 const CREATED: &str = "openim/callbackAfterCreateGroupCommand";
 const SENT: &str = "openim/callbackAfterSendSingleMsgCommand";
-/// The first integer that a double skips.
+/// The first integer that a double cannot hold.
 const ODD: i64 = (1 << 53) + 1;
 
 /// Python's stock reader: datetimes for instants, integers of any size.
@@ -24,7 +24,7 @@ fn python(message: &Consumed, schema: &Path) -> Value {
     decoded(command, message)
 }
 
-/// avsc, with the lines that docs/consumers/typescript.md has for it. A BigInt comes out as its text.
+/// avsc, configured as in docs/consumers/typescript.md. A BigInt is printed as text.
 fn javascript(message: &Consumed, schema: &Path) -> Value {
     let lines = documents::blocks("typescript", "javascript").remove(0);
     assert!(lines.contains("LongType"), "{lines}");

@@ -1,5 +1,5 @@
-//! What `serve` needs of Kafka: brokers that are reachable at the addresses that they advertise, topics that fit or can be
-//! created, the rights to use them, and a transactional id. `publish` has the texts of faults and remedies.
+//! What `serve` needs of Kafka: brokers that are reachable at the addresses that they advertise, topics that fit or can
+//! be created, the rights to use them, and a transactional id. `publish` has the texts of faults and remedies.
 
 use std::collections::HashSet;
 

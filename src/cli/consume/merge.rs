@@ -1,9 +1,10 @@
-//! Merges the messages of many partitions into the order in which the bridges accepted their callbacks: within a spool by number,
-//! between spools by arrival. Kafka keeps no order between partitions, and librdkafka returns messages as it has fetched them.
+//! Merges the messages of many partitions into the order in which the bridges accepted their callbacks: within a spool
+//! by number, between spools by arrival. Kafka keeps no order between partitions, and librdkafka returns messages as it
+//! has fetched them.
 //!
-//! One message of each partition is in memory, and what librdkafka fetches ahead ([`AHEAD_KIB`] per partition). A partition that
-//! is not read to its end holds up the others. A message after the end waits [`WAIT`], because another partition may get an
-//! earlier one.
+//! One message of each partition is in memory, and what librdkafka fetches ahead ([`AHEAD_KIB`] per partition). A
+//! partition that is not read to its end holds up the others. A message after the end waits [`WAIT`], because another
+//! partition may get an earlier one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

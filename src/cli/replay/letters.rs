@@ -1,5 +1,5 @@
-//! Reads the dead letters in Kafka, assembles them from their parts, and sorts them in the order in which their callbacks arrived:
-//! spool by spool, within a spool by number.
+//! Reads the dead letters in Kafka, assembles them from their parts, and sorts them in the order in which their
+//! callbacks arrived: spool by spool, within a spool by number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -158,7 +158,8 @@ fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64,
 /// Which callbacks a bridge of this configuration accepts.
 struct Gate<'a> {
     config: &'a Config,
-    /// The bridge remembers no callback that arrived before this time, so it takes none for a copy. In Unix milliseconds.
+    /// The bridge remembers no callback that arrived before this time, so it takes none for a copy. In Unix
+    /// milliseconds.
     known_since_ms: i64,
 }
 

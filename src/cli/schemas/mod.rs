@@ -1,5 +1,5 @@
-//! `imbridge schemas`: lists and checks a schemas folder, and generates documents and tables from it. The rules of the folder are
-//! in `schema`, the names of topics in `publish`.
+//! `imbridge schemas`: lists and checks a schemas folder, and generates documents and tables from it. The rules of the
+//! folder are in `schema`, the names of topics in `publish`.
 
 mod ddl;
 mod list;
@@ -36,10 +36,11 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Report every fault of every file: what the bridge cannot load, incompatible versions, missing documentation, and published
-    /// versions that changed.
+    /// Report every fault of every file: what the bridge cannot load, incompatible versions, missing documentation, and
+    /// published versions that changed.
     ///
-    /// Exits with 1 if there is a fault. Versions that are not in schemas/published.json may still change; they are listed.
+    /// Exits with 1 if there is a fault. Versions that are not in schemas/published.json may still change; they are
+    /// listed.
     Lint {
         /// If there is no fault, add all versions to schemas/published.json.
         #[arg(long)]
@@ -52,7 +53,8 @@ enum Verb {
     Registry(super::registry::Verb),
     /// Add every version to schemas/published.json. After that it must not change.
     Publish,
-    /// Print CRC-64-AVRO (as in the header of a record, and as Java prints it) and SHA-256 of each version's canonical form.
+    /// Print CRC-64-AVRO (as in the header of a record, and as Java prints it) and SHA-256 of each version's canonical
+    /// form.
     Fingerprint {
         /// Commands as on the wire; by default, all.
         #[arg(value_name = "COMMAND")]

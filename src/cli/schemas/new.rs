@@ -32,7 +32,8 @@ pub(super) struct Options {
     /// The brokers of --from-topic, if they need no password or certificate: host:port, separated by commas.
     #[arg(long, value_name = "BROKERS", group = "where")]
     brokers: Option<String>,
-    /// The bridge's configuration, for --from-topic: it has kafka.brokers and kafka.properties (passwords, certificates).
+    /// The bridge's configuration, for --from-topic: it has kafka.brokers and kafka.properties (passwords,
+    /// certificates).
     #[arg(long, value_name = "FILE", group = "where")]
     config: Option<PathBuf>,
     /// At most this number of bodies is read from the topic.

@@ -12,8 +12,8 @@ use crate::publish::{Config, read_to_ends};
 /// If nothing arrives for this time, reading ends.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads at most `max` bodies from the beginning of the topic to its end. Skips messages of other commands and messages that are
-/// not JSON.
+/// Reads at most `max` bodies from the beginning of the topic to its end. Skips messages of other commands and messages
+/// that are not JSON.
 pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
     let reading = Reading::start(kafka, |name| name == topic, Start::Beginning)?;
     let mut open = reading.open();

@@ -1,5 +1,5 @@
-//! The callbacks to post: the samples of the schemas folder with new groups, users, sequence numbers and times. Most are
-//! messages; fewer concern members, and fewest the groups themselves. It knows no HTTP.
+//! The callbacks to post: the samples of the schemas folder with new groups, users, sequence numbers and times. Most
+//! are messages; fewer concern members, and fewest the groups themselves. It knows no HTTP.
 
 use std::collections::HashMap;
 use std::path::Path;

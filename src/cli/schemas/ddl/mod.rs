@@ -1,5 +1,5 @@
-//! `imbridge schemas ddl`: statements that make a topic a table of some tool. The columns come from the schema, the rest of each
-//! statement from a template file in this folder.
+//! `imbridge schemas ddl`: statements that make a topic a table of some tool. The columns come from the schema, the
+//! rest of each statement from a template file in this folder.
 
 mod table;
 mod types;
@@ -129,8 +129,8 @@ fn registry_of(config: &Config) -> Option<String> {
     Some(format!("http://localhost:{port}"))
 }
 
-/// The topic without its prefix, as a name that most tools accept unquoted: `tencent_group_after_create_group`. The word callback
-/// is left out, because PostgreSQL cuts names at 63 bytes.
+/// The topic without its prefix, as a name that most tools accept unquoted: `tencent_group_after_create_group`. The
+/// word callback is left out, because PostgreSQL cuts names at 63 bytes.
 fn table_of(topic: &str, prefix: &str) -> String {
     let topic = topic.strip_prefix(prefix).unwrap_or(topic).trim_start_matches('.');
     let mut name = String::new();

@@ -15,8 +15,9 @@ def versions(path=""):
         return json.load(answer)
 
 
-# Spark does not know Confluent's framing: a zero byte, the schema's id as four bytes, the record. Each record is read with the schema
-# that it was written with. A schema that is newer than this query stops it; after a restart it continues from there.
+# Spark does not know Confluent's framing: a zero byte, the schema's id as four bytes, the record. Each record is read
+# with the schema that it was written with. A schema that is newer than this query stops it; after a restart it
+# continues from there.
 spark = SparkSession.builder.appName(TABLE).getOrCreate()
 written = [versions(f"/{number}") for number in versions()]
 options = {"avroSchema": written[-1]["schema"], "mode": "FAILFAST"}

@@ -19,7 +19,8 @@ pub(super) struct Table {
     is_keyed: bool,
     event_id: String,
     received_at: String,
-    /// The columns by which rows are sorted. Copies of an event have equal values, later events of a group have greater ones.
+    /// The columns by which rows are sorted. Copies of an event have equal values, later events of a group have greater
+    /// ones.
     order: Vec<String>,
 }
 
