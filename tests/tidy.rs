@@ -1,6 +1,7 @@
-//! The house rules that no compiler holds: who may import whom, and what no file may contain. It needs no Kafka.
+//! The house rules that no compiler checks: which part may import which, and what no file may contain. They need no
+//! Kafka.
 //!
-//! The rules are pure functions over a file's text, so that `the_rules` can show each of them failing.
+//! The rules are pure functions over a file's text, so that `the_rules` can show that each of them fails.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,14 +12,14 @@ mod circles;
 #[path = "tidy/the_rules.rs"]
 mod the_rules;
 
-/// One part of `src/`: the parts that it may import, and the crates that it may not.
+/// One part of `src/`: the parts that it may import, and the crates that it must not.
 struct Part {
     name: &'static str,
     imports: &'static [&'static str],
     never: &'static [&'static str],
 }
 
-/// Top to bottom; `ARCHITECTURE.md` draws it.
+/// Top to bottom, as in `ARCHITECTURE.md`.
 const PARTS: [Part; 15] = [
     part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
@@ -118,7 +119,7 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
     Part { name, imports, never }
 }
 
-/// Tests that may sleep, and why; everywhere else a test waits for what it is about.
+/// Tests that may sleep, and why. All other tests wait for a condition.
 const MAY_SLEEP: &[(&str, &str)] = &[
     (
         "tests/torture/fencing.rs",
@@ -158,17 +159,17 @@ const MAY_BE_UNSAFE: [&str; 4] = [
 const LINES_MAX: usize = 400;
 const MEDIAN_LINES: std::ops::RangeInclusive<usize> = 60..=180;
 
-/// What a line of code may not contain. Put together here, so that this file does not contain it itself.
+/// What code must not contain. The strings are assembled, so that this file does not contain them itself.
 fn unfinished() -> [String; 4] {
     [["to", "do!"], ["unimpl", "emented!"], ["db", "g!"], ["#[ig", "nore"]].map(|halves| halves.concat())
 }
 
-/// Paths of the machines that the project was written on, put together likewise.
+/// Paths of the machines on which the project was written, assembled likewise.
 fn foreign_paths() -> [String; 2] {
     [["/wo", "rk/"].concat(), ["../sha", "red"].concat()]
 }
 
-/// The code of a line, without a comment that begins it or follows a blank.
+/// A line without a comment at its beginning or after a blank.
 fn code(line: &str) -> &str {
     match line.trim_start() {
         comment if comment.starts_with("//") => "",
@@ -176,7 +177,7 @@ fn code(line: &str) -> &str {
     }
 }
 
-/// The first names behind each `crate::` of a text: `crate::a::b`, `crate::{a, b::{c, d}, e}`, over several lines too.
+/// The first names after each `crate::` of a text: `crate::a::b`, `crate::{a, b::{c, d}, e}`, also over several lines.
 fn crate_imports(text: &str) -> Vec<String> {
     let text: String = text.lines().map(code).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
@@ -194,7 +195,7 @@ fn crate_imports(text: &str) -> Vec<String> {
     found
 }
 
-/// The names that begin the members of a group, up to its closing brace.
+/// The first names of a group's members, up to its closing brace.
 fn group_heads(group: &str) -> Vec<String> {
     let (mut depth, mut member, mut heads) = (0, 0, Vec::new());
     for (at, character) in group.char_indices() {
@@ -234,7 +235,7 @@ fn names_crate(text: &str, name: &str) -> bool {
     })
 }
 
-/// What is wrong with the imports of one file of `src/`, whose path begins behind `src/`.
+/// The faults in the imports of one file of `src/`. Its path is relative to `src/`.
 fn import_faults(path: &str, text: &str) -> Vec<String> {
     let name = path.split('/').next().expect("split gives one").trim_end_matches(".rs");
     let Some(part) = PARTS.iter().find(|part| part.name == name) else {
@@ -249,7 +250,7 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
     for name in part.never.iter().filter(|name| names_crate(text, name)) {
         faults.push(format!("src/{path}: {} must not know the crate {name}", part.name));
     }
-    // The way round `crate::`: upwards out of the part. A line that is indented may stand in a module inside the file.
+    // The way around `crate::`: `super` out of the part. An indented line may be in a module of the file.
     let depth = path.trim_end_matches("/mod.rs").split('/').count();
     let climbs = |line: &str| {
         let inside = usize::from(line.starts_with(' '));
@@ -263,7 +264,7 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// What is wrong with one Rust file by itself.
+/// The faults of one Rust file on its own.
 fn file_faults(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !text.starts_with("//! ") {
@@ -298,12 +299,12 @@ fn is_unsafe(line: &str) -> bool {
         .any(|words| line.contains(words))
 }
 
-/// A file of tests only: under `tests/`, or a part's `tests` module.
+/// A file with tests only: under `tests/`, or in the `tests` module of a part.
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
-/// Lines that name a place of somebody's own machine.
+/// Lines with a path of one machine.
 fn path_faults(path: &str, text: &str) -> Vec<String> {
     let foreign = foreign_paths();
     let found = text
@@ -320,7 +321,7 @@ fn median(mut lengths: Vec<usize>) -> usize {
     lengths[lengths.len() / 2]
 }
 
-/// The tracked files that are text, by path.
+/// The tracked text files, by path.
 fn tracked() -> BTreeMap<String, String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z"])

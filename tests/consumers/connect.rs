@@ -1,4 +1,5 @@
-//! Kafka Connect with the page's configuration, its transformations and its sink, into the table that the program prints.
+//! Kafka Connect with the page's configuration, transformations and sink, writing into the table that the program
+//! prints.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -12,14 +13,14 @@ use crate::support::{documents, kafka, run, samples, within};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
-/// A bridge's event and an empty table for it.
+/// An event of a bridge, and an empty table for it.
 struct Case {
     home: Home,
     postgres: Postgres,
     _bridge: Bridge,
 }
 
-/// Connect at work; it ends when dropped.
+/// A running Connect; stopped when dropped.
 struct Connect(Child);
 
 impl Drop for Connect {
@@ -47,7 +48,7 @@ impl Case {
         }
     }
 
-    /// Connect with the page's configuration, but for these words of it.
+    /// Starts Connect with the page's configuration, except for these replacements.
     fn connect(&self, changes: &[(&str, &str)]) -> Connect {
         let home = &self.home;
         let jars = std::env::var("IMBRIDGE_TEST_CONNECT").expect("run by make consumers");
@@ -91,7 +92,7 @@ impl Case {
         self.home.path().join("connect.log")
     }
 
-    /// What is found, in Connect's log or elsewhere, once it has come so far.
+    /// What `find` returns from Connect's log or elsewhere, as soon as it returns something.
     fn until<T>(&self, connect: &mut Connect, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         within(Duration::from_secs(120), what, || {
             let log = std::fs::read_to_string(self.log()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The program of Go's page.
+//! The program of the page for Go.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The alert rules: judged by promtool and its test cases, and firing in a real Prometheus.
+//! The alert rules, checked by promtool with their test cases, and firing in a real Prometheus.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::tools::{document, run, text, tool, well};
 
 const RULES: &str = "dashboards/alerts.yml";
 
-/// Every rule of the file.
+/// Every rule in the file.
 pub fn rules() -> Vec<Value> {
     let groups = document(RULES)["groups"].as_array().cloned().expect("groups");
     groups
@@ -112,7 +112,7 @@ fn a_real_prometheus_fires_for_the_first_dead_letter_of_a_bridge_under_load() {
             .contains(&"ImbridgeDeadLetters".to_owned())
             .then_some(())
     });
-    // What was provoked at the start fires as well, what is well does not.
+    // The faults that were provoked at the start fire too. Alerts without a fault do not.
     let firing = watched.firing();
     assert!(firing.contains(&"ImbridgeFailedOpen".to_owned()), "{firing:?}");
     for well in [

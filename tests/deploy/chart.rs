@@ -1,4 +1,4 @@
-//! The chart, rendered by the real helm: what comes out is what it was, fits Kubernetes' schemas, and configures a bridge.
+//! The chart, rendered by the real helm: the result has not changed, fits Kubernetes' schemas, and configures a bridge.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn template(values: &str, more: &[&str]) -> Command {
     helm
 }
 
-/// What helm makes of one file of values; asked once.
+/// What helm renders for one file of values. Rendered once.
 pub fn render(values: &str) -> String {
     static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ fn containers(pod: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Without the two files that the chart only carries.
+/// Without the two files that the chart carries unchanged.
 fn without_files(render: &str) -> String {
     let mut carried = false;
     let mut kept = String::new();
@@ -247,7 +247,7 @@ fn the_configuration_of_each_render_is_one_that_the_bridge_takes() {
             .replace("/etc/imbridge/certificates/ca.crt", &certificate.display().to_string());
         let bridge = &of_kind(&objects, "StatefulSet")[0];
         let name = bridge["metadata"]["name"].as_str().expect("a text");
-        // Secrets are somebody else's, or the release's; the last pod's name is the spool's.
+        // Secrets come from elsewhere or from the release. The spool's name is that of the last pod.
         let secrets = ["IM_TOKEN", "OPENIM_SECRET", "KAFKA_PASSWORD", "PRIVACY_KEY"]
             .map(|name| (name.to_owned(), "secret".to_owned()));
         let mut environment = secrets.to_vec();
@@ -272,7 +272,7 @@ fn command_lines_are_the_programs_own() {
     let mut verbs = Vec::new();
     for values in VALUES {
         for container in pods(&documents(&render(values))).iter().flat_map(containers) {
-            // The test's container runs bash.
+            // The container of the chart's test runs bash.
             if container["command"].is_null() {
                 let arguments = strings(&container["args"]);
                 assert_command_line(&arguments);
@@ -296,7 +296,7 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
         format!("config.kafka.topic_prefix={}", home.prefix),
         "config.kafka.replication_factor=1".to_owned(),
         format!("config.schemas.registry_url={}", registry::shared()),
-        // The test's registry has just been started, beside other tests.
+        // The test's registry has just started, while other tests run.
         "config.schemas.registry_timeout_ms=30000".to_owned(),
     ];
     let more: Vec<&str> = more.iter().flat_map(|value| ["--set", value]).collect();

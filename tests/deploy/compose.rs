@@ -1,4 +1,5 @@
-//! The compose file: its own reference loader takes it, and what it mounts, names and runs fits the program. No container is started.
+//! The compose file: its reference loader accepts it, and its mounts, names and commands fit the program. Starts no
+//! container.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -106,7 +107,7 @@ fn bridges() -> Vec<(String, Value)> {
     bridges.collect()
 }
 
-/// A service's variables as they are when none of the caller's is set.
+/// A service's variables if the caller sets none.
 fn environment(service: &Value) -> Vec<(String, String)> {
     let variables = service["environment"].as_object().expect("variables").iter();
     let value = |value: &Value| default_of(value.as_str().expect("a text"));
@@ -152,7 +153,7 @@ fn the_profiles_bridges_share_no_spool_and_answer_after_kafka_behind_a_balancer_
     }
 }
 
-/// `${NAME:-default}` as it is without the variable.
+/// `${NAME:-default}` without the variable.
 fn default_of(value: &str) -> String {
     let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let default = inner.and_then(|inner| inner.split_once(":-"));
@@ -197,7 +198,7 @@ fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_cli
     assert!(strings(&service["volumes"]).contains(&script.to_owned()));
     let mut ddl = Command::new(PROGRAM);
     ddl.args(["schemas", "ddl", "--for", "clickhouse", "timeline"]);
-    // As the bridge and its consumers have them.
+    // As the bridge and its consumers create them.
     ddl.args(["--brokers", "kafka:19092", "--registry", "http://bridge:8081"]);
     assert_eq!(text("deploy/compose/clickhouse.sql"), well(&mut ddl));
     let image = service["image"].as_str().expect("an image").to_owned();
@@ -238,7 +239,7 @@ fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
     more.args(consumer.get_args());
     assert_eq!(names(consumer.arg("2")), ["one", "two"]);
     assert_eq!(names(more.arg("1")), ["three"]);
-    // What compose passes is what the consumer understands.
+    // The consumer understands the arguments that compose passes.
     let flags = strings(&service("consumer")["command"]);
     for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
         assert!(

@@ -1,4 +1,4 @@
-//! The image's recipe, as far as it can be judged without building it.
+//! The image's recipe, as far as it can be checked without building the image.
 
 use std::path::Path;
 use std::process::Command;

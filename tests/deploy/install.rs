@@ -1,4 +1,4 @@
-//! An installation of the chart: what is said of it, who is reached and when, and the test that it brings.
+//! An installation of the chart: the notes that it prints, which pods are reached and when, and the chart's own test.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::chart::{CHART, VALUES, of_kind, render};
 use crate::support::bridge::{Home, PROGRAM};
 use crate::tools::{documents, kubernetes_faults, run, tool, well};
 
-/// What `helm install` says in the end; it would ask a cluster, so a template of the test's has it.
+/// The notes that `helm install` prints at its end. helm would ask a cluster, so a template of the test has them.
 fn notes(values: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     let chart = folder.path().join("imbridge");

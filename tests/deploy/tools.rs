@@ -1,4 +1,4 @@
-//! Calling the tools, and what they print.
+//! Runs tools and reads their output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::bridge::PROGRAM;
 
-/// What a program said.
+/// The output of a program.
 pub struct Said {
     pub code: Option<i32>,
     pub out: String,
@@ -27,12 +27,12 @@ pub fn tool(name: &str) -> Command {
     Command::new(folder().join("bin").join(name))
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 pub fn run(command: &mut Command) -> Said {
     run_with(command, "")
 }
 
-/// Runs a program that reads `input`.
+/// Runs a program with `input` on its standard input.
 pub fn run_with(command: &mut Command, input: &str) -> Said {
     let mut child = command
         .stdin(Stdio::piped())
@@ -42,7 +42,7 @@ pub fn run_with(command: &mut Command, input: &str) -> Said {
         .unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_owned();
-    // A program that ends without reading everything is judged by what it says.
+    // A program may exit without reading everything. Its output counts.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).ok());
     let output = child.wait_with_output().expect("a child can be waited for");
     writer.join().expect("writing does not panic");
@@ -54,7 +54,7 @@ pub fn run_with(command: &mut Command, input: &str) -> Said {
     }
 }
 
-/// Runs a program that has to succeed; gives what it printed.
+/// Runs a program that must succeed; returns its output.
 pub fn well(command: &mut Command) -> String {
     let said = run(command);
     assert_eq!(said.code, Some(0), "{command:?}:\n{}{}", said.out, said.err);
@@ -75,7 +75,7 @@ pub fn document(path: &str) -> Value {
     documents.remove(0)
 }
 
-/// What Kubernetes of that version would not accept; empty when it is well.
+/// The faults that Kubernetes of this version would report; empty if there are none.
 pub fn kubernetes_faults(yaml: &str, version: &str) -> String {
     let mut command = manifests();
     command
@@ -97,7 +97,8 @@ pub fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|cause| panic!("{path}: {cause}"))
 }
 
-/// `imbridge check` with a configuration in an otherwise empty environment; its Kafka is not there, everything else is to be well.
+/// Runs `imbridge check` with a configuration in an otherwise empty environment. Its Kafka is not running; everything
+/// else must be correct.
 pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
     let home = tempfile::tempdir().expect("a temporary folder is to be had");
     let file = home.path().join("imbridge.toml");
@@ -118,7 +119,7 @@ pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
     );
 }
 
-/// Whether the program knows the verbs of a command line such as `serve --config /etc/imbridge/imbridge.toml`.
+/// Whether the program has the subcommands of a command line such as `serve --config /etc/imbridge/imbridge.toml`.
 pub fn assert_command_line(arguments: &[String]) {
     let said = run(Command::new(PROGRAM).args(arguments).arg("--help"));
     assert!(

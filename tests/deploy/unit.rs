@@ -1,4 +1,4 @@
-//! The systemd unit, judged by systemd's own tools where there are any.
+//! The systemd unit, checked by systemd's own tools if they are installed.
 
 use std::process::Command;
 
@@ -41,7 +41,7 @@ fn systemd_takes_the_unit_and_finds_it_well_locked_up() {
     std::fs::write(&unit, text(UNIT).replace("/usr/local/bin/imbridge", PROGRAM)).expect("it is writable");
     let said = run(Command::new("systemd-analyze").arg("verify").arg(&unit));
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
-    // 0 is locked up completely, 100 not at all.
+    // The exposure: 0 is fully restricted, 100 not at all.
     well(
         Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--threshold=20"])

@@ -1,4 +1,4 @@
-//! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) sees it.
+//! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) reads it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -16,16 +16,16 @@ pub struct Consumed {
     pub timestamp: i64,
     pub key: Option<String>,
     pub headers: BTreeMap<String, String>,
-    /// The decoded record, where the value is one of a known schema.
+    /// The decoded record, if the value is one of a known schema.
     #[serde(default)]
     pub value: Option<Value>,
-    /// Else its bytes.
+    /// Otherwise, its bytes.
     #[serde(default)]
     pub raw_base64: Option<String>,
 }
 
 impl Consumed {
-    /// The bytes of a value that is no record.
+    /// The bytes of a value that is not a record.
     pub fn raw(&self) -> Vec<u8> {
         use base64::Engine;
         base64::prelude::BASE64_STANDARD
@@ -41,7 +41,7 @@ impl Consumed {
     }
 }
 
-/// Everything in the topics of `prefix` but its timeline, each partition from its start to its end.
+/// All messages in the topics of `prefix` except its timeline, each partition from its start to its end.
 pub fn consume(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
     let mut all = Vec::new();
     consume_each(brokers, prefix, schemas, |message| all.push(message));
@@ -57,7 +57,7 @@ pub fn timeline(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
     all
 }
 
-/// What [`consume`] gives, one message after the other: millions need not be held at once.
+/// The messages of [`consume`] one after another, because millions do not fit into memory.
 pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, take: impl FnMut(Consumed)) {
     read(brokers, prefix, schemas, &[], take);
 }

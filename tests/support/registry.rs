@@ -1,4 +1,5 @@
-//! The registry of the test run, a gate in front of it that a test opens and closes, and stock clients that read by it.
+//! The registry of the test run, a gate in front of it that a test opens and closes, and stock clients that read with
+//! it.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -18,14 +19,14 @@ pub fn shared() -> String {
         .expect("these tests need a registry: run them by `make test` or `scripts/test`")
 }
 
-/// A port that leads to the shared registry while the gate is open, and refuses connections while it is not.
+/// A port that forwards to the shared registry while the gate is open, and refuses connections while it is closed.
 pub struct Gate {
     port: u16,
     open: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl Gate {
-    /// A closed gate on a port that nobody has.
+    /// A closed gate on an unused port.
     pub fn closed(port: u16) -> Gate {
         Gate { port, open: None }
     }
@@ -53,7 +54,7 @@ impl Gate {
             while !stopped.load(Ordering::Relaxed) {
                 match listener.accept() {
                     Ok((client, _)) => join(client, &host),
-                    // Nobody has come since the last look.
+                    // No connection since the last poll.
                     Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 }
             }
@@ -76,7 +77,7 @@ impl Drop for Gate {
     }
 }
 
-/// Copies bytes both ways until either side ends.
+/// Copies bytes in both directions until one side ends.
 fn join(client: TcpStream, host: &str) {
     client.set_nonblocking(false).expect("a socket");
     let Ok(server) = TcpStream::connect(host) else { return };
@@ -89,7 +90,7 @@ fn join(client: TcpStream, host: &str) {
     }
 }
 
-/// One message as a stock client gives it.
+/// A message as a stock client returns it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Decoded {
     pub topic: String,
@@ -98,22 +99,22 @@ pub struct Decoded {
     pub value: Value,
 }
 
-/// Which client reads.
+/// The client that reads.
 #[derive(Debug, Clone, Copy)]
 pub enum Client {
     /// confluent-kafka with its AvroDeserializer.
     Python,
     /// kafkajs with its registry client.
     JavaScript,
-    /// Kafka's own client with Apicurio's AvroKafkaDeserializer, which speaks Apicurio's API and no other.
+    /// Kafka's own client with Apicurio's AvroKafkaDeserializer, which speaks only Apicurio's API.
     Java,
     /// Kafka's own client with Confluent's registry client.
     Confluent,
-    /// ClickHouse, in a library.
+    /// ClickHouse as a library.
     ClickHouse,
 }
 
-/// The first `count` messages under a prefix, decoded by what a registry says of their schemas.
+/// The first `count` messages under a prefix, decoded with the schemas of a registry.
 pub fn read(client: Client, registry: &str, brokers: &str, prefix: &str, count: usize) -> Vec<Decoded> {
     let variable = |name: &str| {
         std::env::var(name).expect("these tests need the readers: run them by `make test` or `scripts/test`")

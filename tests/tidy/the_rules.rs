@@ -1,4 +1,4 @@
-//! Each rule of `tests/tidy.rs`, broken on purpose, on texts of a few lines.
+//! Breaks each rule of `tests/tidy.rs` on purpose, with texts of a few lines.
 
 use super::*;
 
