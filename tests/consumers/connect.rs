@@ -92,7 +92,7 @@ impl Case {
         self.home.path().join("connect.log")
     }
 
-    /// What `find` returns from Connect's log or elsewhere, as soon as it returns something.
+    /// What `found` returns from Connect's log or elsewhere, as soon as it returns something.
     fn until<T>(&self, connect: &mut Connect, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         within(Duration::from_secs(120), what, || {
             let log = std::fs::read_to_string(self.log()).unwrap_or_default();
@@ -123,10 +123,10 @@ fn connect_writes_the_event_into_the_printed_table_by_the_pages_configuration() 
 fn flatten_refuses_the_map_as_the_page_says_unless_it_is_dropped_before() {
     let case = Case::new("flatten");
     let page = std::fs::read_to_string("docs/consumers/connect.md").expect("it is there");
-    let (_, words) = page.split_once("`Flatten` takes no map: \"").expect("the trap");
-    let (words, _) = words.split_once('"').expect("its words end");
+    let (_, message) = page.split_once("`Flatten` takes no map: \"").expect("the trap");
+    let (message, _) = message.split_once('"').expect("the quote ends");
     let mut connect = case.connect(&[("transforms=drop,flat", "transforms=flat")]);
-    case.until(&mut connect, "Flatten's fault", |log| log.contains(words).then_some(()));
+    case.until(&mut connect, "Flatten's fault", |log| log.contains(message).then_some(()));
     assert!(
         case.postgres
             .query("SELECT 1 FROM tencent_group_after_create_group")

@@ -51,15 +51,15 @@ fn a_rule_that_is_changed_fails_its_test_case() {
     for (limit, code) in [("> 60", 0), ("> 6000", 1)] {
         let rules = text(RULES).replace("stalled_seconds > 60 ", &format!("stalled_seconds {limit} "));
         write("alerts.yml", &rules);
-        let said = run(tool("promtool")
+        let output = run(tool("promtool")
             .args(["test", "rules"])
             .arg(folder.path().join("alerts_test.yml")));
-        assert_eq!(said.code, Some(code), "{limit}: {}{}", said.out, said.err);
+        assert_eq!(output.code, Some(code), "{limit}: {}{}", output.out, output.err);
     }
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_guide() {
+fn every_alert_has_a_severity_and_links_to_its_section_of_the_guide() {
     let guide = text("docs/guide/alerts.md");
     for rule in rules().iter().filter(|rule| rule["alert"].is_string()) {
         let name = rule["alert"].as_str().expect("filtered");

@@ -69,7 +69,7 @@ impl Drop for Balancer {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("HAProxy said:\n{}", self.log());
+            eprintln!("HAProxy output:\n{}", self.log());
         }
     }
 }
@@ -234,9 +234,9 @@ fn haproxy_takes_the_file_and_refuses_a_changed_one() {
         run(haproxy().arg("-c").arg("-f").arg(&file))
     };
     let made = configuration(&homes, 1);
-    let said = check("well", &made);
-    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
-    assert!(!said.err.contains("WARNING"), "{}", said.err);
+    let output = check("well", &made);
+    assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
+    assert!(!output.err.contains("WARNING"), "{}", output.err);
     assert_eq!(
         check("changed", &made.replace("conn-failure", "conn-failures")).code,
         Some(1)
@@ -258,7 +258,7 @@ fn a_killed_bridge_costs_the_requests_that_it_had_and_nothing_else() {
 }
 
 #[test]
-fn bridges_that_are_restarted_in_turn_are_not_noticed() {
+fn callers_do_not_notice_bridges_that_restart_in_turn() {
     let mut homes = replicas("in-turn");
     // If a bridge closed its port at once, callbacks would be in flight to it over persistent connections.
     homes.iter_mut().for_each(|home| home.set("SHUTDOWN__LEAVE_S", "2"));
@@ -275,7 +275,7 @@ fn bridges_that_are_restarted_in_turn_are_not_noticed() {
 }
 
 #[test]
-fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
+fn a_5xx_goes_to_the_caller_and_the_request_to_no_other_bridge() {
     let mut homes = replicas("no-retry");
     for home in &mut homes {
         home.set("SERVER__MAX_BODY_BYTES", "8192");
@@ -301,7 +301,7 @@ fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
 }
 
 #[test]
-fn when_all_bridges_recover_callbacks_are_taken_all_the_same() {
+fn callbacks_are_accepted_while_all_bridges_recover() {
     let mut homes = replicas("recover");
     let bridges = homes.each_mut().map(|home| {
         home.set("KAFKA__SETTLE_MS", "40000");

@@ -136,7 +136,7 @@ fn an_object_that_does_not_fit_is_found() {
 fn helm_lints_the_chart_without_a_warning() {
     for values in VALUES {
         let values = format!("{CHART}/ci/{values}.yaml");
-        let said = well(tool("helm").args([
+        let output = well(tool("helm").args([
             "lint",
             "--strict",
             CHART,
@@ -145,7 +145,7 @@ fn helm_lints_the_chart_without_a_warning() {
             "--kube-version",
             "1.33.0",
         ]));
-        assert!(!said.contains("[WARNING]") && !said.contains("[ERROR]"), "{said}");
+        assert!(!output.contains("[WARNING]") && !output.contains("[ERROR]"), "{output}");
     }
 }
 
@@ -168,17 +168,17 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             r#"config.server.answer_after is "disk" with replicas: 3"#,
         ),
     ] {
-        let said = run(&mut template("minimal", &["--set", value]));
+        let output = run(&mut template("minimal", &["--set", value]));
         assert!(
-            said.code == Some(1) && said.err.contains(place),
+            output.code == Some(1) && output.err.contains(place),
             "{value}: {}",
-            said.err
+            output.err
         );
     }
 }
 
 #[test]
-fn several_bridges_answer_after_kafka_and_one_as_it_is_told() {
+fn several_bridges_answer_after_kafka_and_a_single_one_as_configured() {
     for (set, wanted) in [
         ("replicas=1", None),
         ("replicas=1,config.server.answer_after=disk", Some("disk")),
@@ -234,7 +234,7 @@ fn several_bridges_are_kept_apart_and_end_one_at_a_time() {
 }
 
 #[test]
-fn the_configuration_of_each_render_is_one_that_the_bridge_takes() {
+fn the_bridge_accepts_the_configuration_of_each_render() {
     let home = tempfile::tempdir().expect("a temporary folder is to be had");
     let certificate = home.path().join("ca.crt");
     std::fs::write(&certificate, text("tests/deploy/golden/ca.crt")).expect("a temporary folder is writable");
@@ -327,12 +327,12 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
             .iter()
             .flat_map(|job| containers(&job["spec"]["template"]["spec"]))
         {
-            let said = run(&strings(&container["args"]));
-            assert_eq!(said.code, Some(0), "{}: {}{}", container["name"], said.out, said.err);
+            let output = run(&strings(&container["args"]));
+            assert_eq!(output.code, Some(0), "{}: {}{}", container["name"], output.out, output.err);
         }
         for check in &checks {
-            let said = run(check);
-            assert_eq!(said.code, Some(0), "{check:?}: {}{}", said.out, said.err);
+            let output = run(check);
+            assert_eq!(output.code, Some(0), "{check:?}: {}{}", output.out, output.err);
         }
     }
 }

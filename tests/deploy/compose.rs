@@ -45,16 +45,16 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     let changed = folder.path().join(FILE);
     std::fs::write(&changed, text(FILE).replace("stop_grace_period", "stop_grace_periode")).expect("it is writable");
-    let said = run(tool("compose").arg(&changed));
+    let output = run(tool("compose").arg(&changed));
     assert!(
-        said.code != Some(0) && said.err.contains("stop_grace_periode"),
+        output.code != Some(0) && output.err.contains("stop_grace_periode"),
         "{}",
-        said.err
+        output.err
     );
 }
 
 #[test]
-fn whatever_is_mounted_is_there_and_every_image_has_a_version() {
+fn every_mounted_file_exists_and_every_image_has_a_version() {
     for (name, service) in services() {
         for volume in strings(&service["volumes"]) {
             let source = volume.split(':').next().expect("a source").to_owned();
@@ -169,16 +169,16 @@ fn promtool_takes_the_configuration_of_prometheus() {
     ] {
         std::fs::copy(from, folder.path().join(to)).expect("a temporary folder is writable");
     }
-    let said = well(
+    let output = well(
         tool("promtool")
             .args(["check", "config"])
             .arg(folder.path().join("prometheus.yml")),
     );
-    assert!(said.contains("1 rule files found"), "{said}");
+    assert!(output.contains("1 rule files found"), "{output}");
 }
 
 #[test]
-fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
+fn readers_of_schemas_use_the_bridge_if_it_serves_them() {
     let configured = text("deploy/compose/imbridge.toml");
     assert!(configured.contains("\nlisten = \"0.0.0.0:8081\""), "{configured}");
     assert!(strings(&service("bridge")["ports"]).contains(&"127.0.0.1:8081:8081".to_owned()));
@@ -191,7 +191,7 @@ fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
 }
 
 #[test]
-fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_clickhouse_that_the_tests_know() {
+fn the_analytics_profile_creates_the_printed_tables_in_the_tested_clickhouse() {
     let service = service("clickhouse");
     assert_eq!(service["profiles"], serde_json::json!(["analytics"]));
     let script = "./deploy/compose/clickhouse.sql:/docker-entrypoint-initdb.d/timeline.sql:ro";
@@ -210,7 +210,7 @@ fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_cli
 }
 
 #[test]
-fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
+fn the_sample_consumer_prints_decoded_events_and_continues_where_it_ended() {
     let home = Home::new("sample");
     let bridge = home.start();
     let mut connection = bridge.connect();

@@ -44,7 +44,7 @@ fn queries() -> Vec<(String, String)> {
 
 /// Grafana's default thresholds show every stat above 80 in red. A column is sorted by the name that it is shown with.
 #[test]
-fn a_stat_says_what_is_bad_and_a_table_sorts_by_a_column_that_it_shows() {
+fn stats_have_thresholds_and_tables_sort_by_a_visible_column() {
     let of = |kind: &'static str| panels().into_iter().filter(move |panel| panel["type"] == kind);
     for stat in of("stat") {
         let steps = &stat["fieldConfig"]["defaults"]["thresholds"]["steps"];

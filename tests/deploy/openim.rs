@@ -51,7 +51,7 @@ fn snippets() -> Vec<String> {
 }
 
 #[test]
-fn the_guides_snippets_switch_on_what_they_name_in_their_versions_and_nothing_in_others() {
+fn the_guides_snippets_enable_what_they_name_only_in_their_versions() {
     let keys = keys();
     let snippets = snippets();
     let [flat, table] = snippets.as_slice() else {

@@ -157,7 +157,7 @@ impl Drop for Watched {
         self.child.wait().ok();
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("Prometheus said:\n{log}");
+            eprintln!("Prometheus output:\n{log}");
         }
     }
 }

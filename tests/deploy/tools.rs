@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::bridge::PROGRAM;
 
 /// The output of a program.
-pub struct Said {
+pub struct Output {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
@@ -28,12 +28,12 @@ pub fn tool(name: &str) -> Command {
 }
 
 /// Runs a program until it exits.
-pub fn run(command: &mut Command) -> Said {
+pub fn run(command: &mut Command) -> Output {
     run_with(command, "")
 }
 
 /// Runs a program with `input` on its standard input.
-pub fn run_with(command: &mut Command, input: &str) -> Said {
+pub fn run_with(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -47,7 +47,7 @@ pub fn run_with(command: &mut Command, input: &str) -> Said {
     let output = child.wait_with_output().expect("a child can be waited for");
     writer.join().expect("writing does not panic");
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Said {
+    Output {
         code: output.status.code(),
         out,
         err,
@@ -56,16 +56,16 @@ pub fn run_with(command: &mut Command, input: &str) -> Said {
 
 /// Runs a program that must succeed; returns its output.
 pub fn well(command: &mut Command) -> String {
-    let said = run(command);
-    assert_eq!(said.code, Some(0), "{command:?}:\n{}{}", said.out, said.err);
-    said.out
+    let output = run(command);
+    assert_eq!(output.code, Some(0), "{command:?}:\n{}{}", output.out, output.err);
+    output.out
 }
 
 /// The documents of a YAML text.
 pub fn documents(yaml: &str) -> Vec<Value> {
-    let said = run_with(&mut manifests(), yaml);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    serde_json::from_str(&said.out).expect("it prints JSON")
+    let output = run_with(&mut manifests(), yaml);
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    serde_json::from_str(&output.out).expect("it prints JSON")
 }
 
 /// The only document of a YAML file.
@@ -81,9 +81,9 @@ pub fn kubernetes_faults(yaml: &str, version: &str) -> String {
     command
         .args(["--kubernetes", version, "--crds"])
         .arg(folder().join("crds"));
-    let said = run_with(&mut command, yaml);
-    assert_eq!(said.code, Some(i32::from(!said.err.is_empty())), "{}", said.err);
-    said.err
+    let output = run_with(&mut command, yaml);
+    assert_eq!(output.code, Some(i32::from(!output.err.is_empty())), "{}", output.err);
+    output.err
 }
 
 fn manifests() -> Command {
@@ -109,24 +109,24 @@ pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
     check.env("IMBRIDGE_SPOOL__DIR", home.path().join("spool"));
     check.env("IMBRIDGE_SCHEMAS__DIR", "schemas");
     check.env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
-    let said = run(&mut check);
+    let output = run(&mut check);
     let well = ["ok    config", "ok    spool", "ok    schemas"];
     assert!(
-        well.iter().all(|part| said.out.contains(part)),
+        well.iter().all(|part| output.out.contains(part)),
         "{config}\n{environment:?}\n{}{}",
-        said.out,
-        said.err
+        output.out,
+        output.err
     );
 }
 
 /// Whether the program has the subcommands of a command line such as `serve --config /etc/imbridge/imbridge.toml`.
 pub fn assert_command_line(arguments: &[String]) {
-    let said = run(Command::new(PROGRAM).args(arguments).arg("--help"));
+    let output = run(Command::new(PROGRAM).args(arguments).arg("--help"));
     assert!(
-        said.code == Some(0) && said.out.contains("--config <FILE>"),
+        output.code == Some(0) && output.out.contains("--config <FILE>"),
         "{arguments:?}: {}{}",
-        said.out,
-        said.err
+        output.out,
+        output.err
     );
     assert!(arguments.iter().any(|argument| argument == "--config"), "{arguments:?}");
 }

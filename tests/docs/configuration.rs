@@ -94,12 +94,12 @@ impl Table {
 impl Key {
     /// What holds without the key: the example's words if it has any, otherwise the value.
     fn default(&self, table: &Table) -> String {
-        let told = self
+        let default = self
             .words
             .split_once("Default: ")
-            .map(|(_, told)| told.trim_end_matches('.').to_owned());
-        match told {
-            Some(told) => told,
+            .map(|(_, default)| default.trim_end_matches('.').to_owned());
+        match default {
+            Some(default) => default,
             None if self.words.contains("No default") => "required".to_owned(),
             None if table.is_optional() && table.head.contains("config") | table.head.contains("properties") => {
                 "none".to_owned()

@@ -18,9 +18,9 @@ struct Seen(BTreeSet<&'static str>);
 
 impl Seen {
     /// Notes that a line of `check`'s output has the message of this row, and returns the line.
-    fn note(&mut self, words: &str, row: &'static str) -> String {
-        let found = words.lines().find(|line| holds(line, row));
-        let line = found.unwrap_or_else(|| panic!("no line says {row:?}:\n{words}"));
+    fn note(&mut self, output: &str, row: &'static str) -> String {
+        let found = output.lines().find(|line| holds(line, row));
+        let line = found.unwrap_or_else(|| panic!("no line has {row:?}:\n{output}"));
         self.0.insert(row);
         line.to_owned()
     }
@@ -51,22 +51,22 @@ fn documented() -> BTreeSet<String> {
 }
 
 fn check(home: &Home) -> (bool, String) {
-    let (code, words, errors) = run(&mut home.command("check"));
-    let words = words + &errors;
-    assert!(!words.contains(PASSWORD), "the password is told: {words}");
-    (code == Some(0), words)
+    let (code, output, errors) = run(&mut home.command("check"));
+    let output = output + &errors;
+    assert!(!output.contains(PASSWORD), "the password is printed: {output}");
+    (code == Some(0), output)
 }
 
 fn fails(home: &Home) -> String {
-    let (well, words) = check(home);
-    assert!(!well, "nothing is wrong:\n{words}");
-    words
+    let (well, output) = check(home);
+    assert!(!well, "nothing is wrong:\n{output}");
+    output
 }
 
 fn works(home: &Home) -> String {
-    let (well, words) = check(home);
-    assert!(well, "{words}");
-    words
+    let (well, output) = check(home);
+    assert!(well, "{output}");
+    output
 }
 
 fn home(name: &str, brokers: &str) -> Home {
@@ -84,7 +84,7 @@ fn user(name: &str, doors: &Doors) -> Home {
 }
 
 #[test]
-fn everything_that_kafka_refuses_is_said_before_with_its_cause_and_what_mends_it() {
+fn check_reports_everything_that_kafka_refuses_with_cause_and_remedy() {
     let (kafka, doors) = Kafka::strict("strict");
     let mut seen = Seen::default();
     unreachable(&mut seen);
@@ -115,9 +115,9 @@ fn unreachable(seen: &mut Seen) {
     );
 
     let astray = Kafka::create("astray", 1, &["advertised.listeners=PLAINTEXT://127.0.0.1:1"]);
-    let words = fails(&home("astray", &astray.brokers));
+    let output = fails(&home("astray", &astray.brokers));
     let line = seen.note(
-        &words,
+        &output,
         "broker <id> is advertised as <address> and cannot be reached from here (",
     );
     assert!(
@@ -154,8 +154,8 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         "kafka-acls.sh --bootstrap-server {} --add --allow-principal User:imbridge",
         doors.sasl
     );
-    let mut lacks = |words: &str, row, command: &str| {
-        let line = seen.note(words, row);
+    let mut lacks = |output: &str, row, command: &str| {
+        let line = seen.note(output, row);
         assert!(line.contains(&give) && line.contains(command), "{line}");
     };
     let all = format!("--topic {}. --resource-pattern-type prefixed", home.prefix);
@@ -166,17 +166,17 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         &format!("--operation Describe {all}"),
     );
     allow(&["DESCRIBE"]);
-    let words = fails(&home);
+    let output = fails(&home);
     lacks(
-        &words,
+        &output,
         "<user> lacks Create on ",
         &format!("--operation Create {all} (Kafka: "),
     );
     allow(&["DESCRIBE", "CREATE"]);
-    let words = works(&home);
-    assert!(words.contains(".dead-letter: missing, serve creates it"), "{words}");
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let output = works(&home);
+    assert!(output.contains(".dead-letter: missing, serve creates it"), "{output}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
 
     allow(&["READ", "DESCRIBE_CONFIGS"]);
     lacks(
@@ -191,17 +191,17 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         &format!("--operation Read {all}"),
     );
     allow(&["READ", "WRITE"]);
-    let words = works(&home);
+    let output = works(&home);
     lacks(
-        &words,
+        &output,
         "<user> lacks DescribeConfigs on ",
         &format!("--operation DescribeConfigs {all}"),
     );
     allow(&["READ", "WRITE", "DESCRIBE_CONFIGS"]);
-    let words = works(&home);
+    let output = works(&home);
     assert!(
-        !words.contains("lacks") && words.contains("max.message.bytes is at least 2097152"),
-        "{words}"
+        !output.contains("lacks") && output.contains("max.message.bytes is at least 2097152"),
+        "{output}"
     );
 }
 
@@ -214,8 +214,8 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         .map(|operation| (operation, "TOPIC", home.prefix.as_str()))
         .to_vec();
     kafka.allow(&topics);
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
     let line = seen.note(
         &fails(&home),
         "<user> lacks Write or Describe on the transactional id <id>",
@@ -229,10 +229,10 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
 
     let ids = ["WRITE", "DESCRIBE"].map(|operation| (operation, "TRANSACTIONAL_ID", id.as_str()));
     kafka.allow(&[&topics[..], &ids].concat());
-    let words = works(&home);
+    let output = works(&home);
     assert!(
-        words.contains("was taken over, a transaction begun and aborted"),
-        "{words}"
+        output.contains("was taken over, a transaction begun and aborted"),
+        "{output}"
     );
     let seen_by_others = consume(&kafka.brokers, &home.prefix, &home.schemas());
     assert!(
@@ -241,10 +241,10 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     );
     // Without the right to read the checkpoint, the trial is skipped: it would never end.
     kafka.allow(&[&topics[1..], &ids].concat());
-    let words = fails(&home);
+    let output = fails(&home);
     assert!(
-        words.contains("lacks Read on the topic") && words.contains("not tried: rights are missing"),
-        "{words}"
+        output.contains("lacks Read on the topic") && output.contains("not tried: rights are missing"),
+        "{output}"
     );
     kafka.allow(&[&topics[..], &ids].concat());
 
@@ -252,10 +252,10 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let body = "{\"CallbackCommand\":\"Group.CallbackAfterCreateGroup\",\"GroupId\":\"g\",\"Name\":\"n\"}";
     assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", body).status, 200);
     bridge.settle();
-    let (_, words) = check(&home);
+    let (_, output) = check(&home);
     assert!(
-        words.contains("transactions: not tried"),
-        "a bridge runs on the spool: {words}"
+        output.contains("transactions: not tried"),
+        "a bridge runs on the spool: {output}"
     );
     home.set("SPOOL__DIR", home.path().join("another").display().to_string());
     seen.note(&works(&home), "<id> is not tried: <spool> published last by it");
@@ -270,11 +270,11 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
 fn demands(kafka: &Kafka, seen: &mut Seen) {
     let mut home = home("demands", &kafka.brokers);
     home.set("KAFKA__MAX_MESSAGE_BYTES", "5000000");
-    let words = fails(&home);
-    let line = seen.note(&words, "the cluster does not accept kafka.max_message_bytes = <bytes>");
+    let output = fails(&home);
+    let line = seen.note(&output, "the cluster does not accept kafka.max_message_bytes = <bytes>");
     assert!(
         line.contains("= 5000000 exceeded the most of 4194304"),
-        "the broker's own words: {line}"
+        "the broker's own error message: {line}"
     );
     home.set("KAFKA__MAX_MESSAGE_BYTES", "2097152");
     home.set("KAFKA__REPLICATION_FACTOR", "3");
@@ -290,19 +290,19 @@ fn demands(kafka: &Kafka, seen: &mut Seen) {
     );
     assert!(line.contains("kafka-topics.sh --bootstrap-server"), "{line}");
 
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
     let topic = format!("{}.dead-letter", home.prefix);
     let altered = [("cleanup.policy", "compact"), ("max.message.bytes", "1000000")];
     Admin::of(&kafka.brokers).configure(&topic, &altered);
-    let told = |words: &String| words.contains("cleanup.policy is compact");
-    let words = eventually("the new settings", || Some(works(&home)).filter(told));
+    let is_reported = |output: &String| output.contains("cleanup.policy is compact");
+    let output = eventually("the new settings", || Some(works(&home)).filter(is_reported));
     seen.note(
-        &words,
+        &output,
         "max.message.bytes is <bytes>, <bytes> is wanted: a larger event becomes a dead letter",
     );
     seen.note(
-        &words,
+        &output,
         "cleanup.policy is <policy>, delete is wanted: compaction keeps only the last event of each key",
     );
 }

@@ -72,7 +72,7 @@ fn an_outage_longer_than_the_retention_loses_nothing() {
 }
 
 #[test]
-fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
+fn events_accepted_with_a_clock_that_is_days_behind_stay_in_kafka() {
     let kafka = Kafka::create("behind", 1, &[RETENTION_CHECK]);
     let mut homes = homes(
         "behind",
@@ -93,12 +93,12 @@ fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
     let behind_ms = appended - arrival.expect("a time");
     assert!(
         behind_ms.abs_diff(10 * 86_400_000) < 600_000,
-        "the arrival is told by the bridge's clock, the timestamp by the broker's: {behind_ms}"
+        "the arrival time is from the bridge's clock, the timestamp from the broker's: {behind_ms}"
     );
 }
 
 #[test]
-fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
+fn a_clock_that_was_ahead_for_one_callback_delays_nothing() {
     let kafka = Kafka::start("ahead");
     let mut homes = homes("ahead", &kafka.brokers, "");
     let clocks = homes.each_mut().map(Clock::of);
@@ -117,7 +117,7 @@ fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
 }
 
 #[test]
-fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead_letter() {
+fn only_the_record_with_a_refused_timestamp_becomes_a_dead_letter() {
     let kafka = Kafka::start("timestamps");
     let mut homes = homes(
         "timestamps",
@@ -187,10 +187,10 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
             (letters[0].key.as_deref(), letters[0].raw()),
             (Some("g"), br#"{"GroupId":"g","Name":"4"}"#.to_vec())
         );
-        let words = letters[0].header("imbridge-error");
+        let error = letters[0].header("imbridge-error");
         assert!(
-            words.contains("imestamp") && words.contains(COMMAND),
-            "the broker's own words: {words}"
+            error.contains("imestamp") && error.contains(COMMAND),
+            "the broker's own error message: {error}"
         );
         assert_eq!(
             bridge.metric(&["imbridge_refused_total", COMMAND, "InvalidTimestamp"]),

@@ -56,7 +56,7 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
 }
 
 #[test]
-fn check_finds_what_is_wrong_and_what_is_well() {
+fn check_reports_faults_and_successes() {
     let mut home = Home::new("check");
     home.configure("[[tencent]]\nsdk_app_id = 7\ntoken = \"env:TOKEN\"\nallow = [\"192.0.2.1\"]\n[[openim]]\nname = \"hidden\"\nsecret = [\"env:SECRET\", \"env:TOKEN\"]\nbasic_auth = \"env:BASIC\"");
     for (name, secret) in [

@@ -19,11 +19,11 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     let mut home = Home::new("own");
     home.without_timeline();
     let check = home.command("check").output().expect("the program was built");
-    let said = format!(
+    let line = format!(
         "ok    registry: the bridge serves its schemas itself on 127.0.0.1:{}",
         home.registry_port
     );
-    assert!(String::from_utf8_lossy(&check.stdout).contains(&said), "{check:?}");
+    assert!(String::from_utf8_lossy(&check.stdout).contains(&line), "{check:?}");
     let bridge = home.start();
     samples::post(&bridge, &FOUR);
     bridge.settle();
@@ -37,13 +37,13 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     }
     assert_eq!(python.len(), 4);
     // The bridge's own client can use it like any registry.
-    for (verb, said, times) in [
+    for (verb, expected, times) in [
         ("verify", "4 schemas, 0 differences", 1),
         ("register", "unchanged, id", 4),
     ] {
         let mut command = home.command(&format!("schemas {verb}"));
         let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));
-        assert_eq!((code, lines.matches(said).count()), (Some(0), times), "{lines}{error}");
+        assert_eq!((code, lines.matches(expected).count()), (Some(0), times), "{lines}{error}");
     }
     let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
     let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
@@ -142,7 +142,7 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
     let lines = documents::blocks("kcat", "sh");
-    for (line, told) in lines
+    for (line, expected) in lines
         .iter()
         .zip(["@TGS#2J4SZEAEL ce_specversion=1.0,", "\"kind\":\"group.created\""])
     {
@@ -155,7 +155,7 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
             .replace("--count 10", "--count 1");
         let (code, out, error) = run(Command::new("sh").args(["-c", &line]).envs(home.variables()));
         assert_eq!(code, Some(0), "{line}: {error}");
-        assert!(out.contains(told), "{line}: {out}");
+        assert!(out.contains(expected), "{line}: {out}");
     }
     assert_eq!(lines.len(), 2);
 }
@@ -168,11 +168,11 @@ fn the_pages_lines_that_make_tables_print_statements() {
     for page in pages.map(|page| page.expect("it can be listed").path()) {
         let text = std::fs::read_to_string(&page).expect("text");
         for line in text.lines().filter(|line| line.starts_with("imbridge schemas ddl")) {
-            let words = line
+            let arguments = line
                 .split([' ', '\n'])
                 .skip(1)
                 .take_while(|word| !["|", ">"].contains(word));
-            let (code, printed, error) = run(Command::new(PROGRAM).args(words));
+            let (code, printed, error) = run(Command::new(PROGRAM).args(arguments));
             assert_eq!(code, Some(0), "{page:?}: {line}: {error}");
             assert!(!printed.contains("<<"), "{printed}");
             count += 1;

@@ -47,7 +47,7 @@ fn post(bridge: &Bridge, target: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
+fn a_refusal_of_every_kind_has_the_fields_and_an_error_message() {
     let mut home = home("refused");
     home.set("SERVER__MAX_HEAD_BYTES", "2048");
     home.environment("TEST_SECRET", "planted-secret");
@@ -104,7 +104,7 @@ fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
 }
 
 #[test]
-fn what_hinders_others_does_not_keep_the_fields_from_an_answer() {
+fn an_answer_has_the_fields_while_others_are_refused() {
     let mut home = home("hindered");
     home.set("SERVER__WORKERS", "1");
     home.set("SERVER__MAX_BODY_BYTES", "8192");

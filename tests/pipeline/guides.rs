@@ -29,7 +29,7 @@ fn guides() -> Vec<String> {
 
 /// A folder as a reader of the guides would have it, with an event and a dead letter in Kafka.
 #[test]
-fn what_the_guides_tell_to_type_works() {
+fn the_commands_in_the_guides_work() {
     let mut home = Home::new("guides");
     home.environment("PREFIX", home.prefix.clone());
     let bridge = home.start();

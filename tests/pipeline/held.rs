@@ -44,7 +44,7 @@ fn is_marked(message: &Consumed) -> bool {
 }
 
 #[test]
-fn what_is_answered_is_in_kafka() {
+fn an_answered_callback_is_in_kafka() {
     let brokers = crate::support::kafka::shared();
     let home = home("held", &brokers);
     let bridge = home.start();
@@ -78,7 +78,7 @@ fn breaker(bridge: &Bridge, wanted: f64) {
 }
 
 #[test]
-fn while_kafka_is_away_one_answer_waits_and_the_others_go_marked() {
+fn during_an_outage_of_kafka_one_answer_waits_and_the_other_events_are_marked() {
     let _alone = one_cluster_at_a_time();
     for delivery in ["idempotent", "transactional"] {
         let mut kafka = Kafka::create(&format!("held-{delivery}"), 1, &[]);
@@ -138,7 +138,7 @@ fn while_kafka_is_away_one_answer_waits_and_the_others_go_marked() {
 }
 
 #[test]
-fn a_bridge_that_looks_for_what_it_left_on_its_way_is_not_ready_and_answers() {
+fn a_bridge_that_reads_back_in_flight_messages_is_not_ready_but_answers() {
     let _alone = one_cluster_at_a_time();
     let mut kafka = Kafka::create("recovering", 1, &[]);
     let mut home = home("recovering", &kafka.brokers);

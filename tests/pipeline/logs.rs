@@ -65,7 +65,7 @@ fn goes_on(home: &Home, bridge: Bridge, before: &str) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_callback_and_no_end() {
+fn a_log_that_nobody_reads_delays_no_callback_and_no_exit() {
     let mut home = Home::with_brokers("unread", "127.0.0.1:1");
     let before = schemas::add_before_command(&home.schemas());
     let (bridge, reader) = start(&mut home);
@@ -74,7 +74,7 @@ fn a_log_that_nobody_reads_holds_up_no_callback_and_no_end() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_holds_up_no_callback_and_no_end() {
+fn a_log_whose_reader_has_closed_it_delays_no_callback_and_no_exit() {
     let mut home = Home::with_brokers("gone", "127.0.0.1:1");
     let before = schemas::add_before_command(&home.schemas());
     let (bridge, reader) = start(&mut home);
@@ -83,7 +83,7 @@ fn a_log_whose_reader_is_gone_holds_up_no_callback_and_no_end() {
 }
 
 #[test]
-fn the_last_lines_before_the_end_are_there() {
+fn the_last_log_lines_before_the_exit_are_written() {
     let mut home = Home::new("last");
     let (bridge, mut reader) = start(&mut home);
     let reading = std::thread::spawn(move || {
@@ -102,17 +102,17 @@ fn the_last_lines_before_the_end_are_there() {
 }
 
 #[test]
-fn what_keeps_a_bridge_from_starting_is_said_after_its_log_and_in_time() {
+fn why_a_bridge_does_not_start_is_printed_after_its_log_and_in_time() {
     let mut home = Home::with_brokers("faulty", "127.0.0.1:1");
     home.set("LOG__LEVEL", "trace");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken.local_addr().expect("it is bound").to_string();
     home.set("ADMIN__LISTEN", address.clone());
     let output = home.command("serve").output().expect("the program was built");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(last.starts_with("imbridge: ") && last.contains(&address), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(last.starts_with("imbridge: ") && last.contains(&address), "{stderr}");
 
     // The same with an invalid configuration, into a pipe that is already full.
     for code in [1, 64] {

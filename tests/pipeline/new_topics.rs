@@ -15,7 +15,7 @@ fn post(bridge: &Bridge, command: &str) {
 }
 
 #[test]
-fn a_new_topic_costs_no_connection_and_what_was_sent_before_it_is_delivered_meanwhile() {
+fn a_new_topic_costs_no_connection_and_earlier_messages_are_delivered_meanwhile() {
     for delivery in ["idempotent", "transactional"] {
         let (kafka, proxy) = behind_a_proxy(&format!("new-{delivery}"));
         let mut home = Home::with_brokers("new-topics", &kafka.brokers);

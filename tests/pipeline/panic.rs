@@ -25,9 +25,9 @@ const LINE: &str = "a copy was dropped";
 #[derive(Default)]
 struct Trap(AtomicBool);
 
-struct Words(String);
+struct Text(String);
 
-impl Visit for Words {
+impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
@@ -37,16 +37,16 @@ impl Visit for Words {
 
 impl<S: Subscriber> Layer<S> for Trap {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        if words.0 == LINE && !self.0.swap(true, Ordering::SeqCst) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        if text.0 == LINE && !self.0.swap(true, Ordering::SeqCst) {
             panic!("as a test");
         }
     }
 }
 
 #[test]
-fn after_a_panic_of_the_forwarder_nothing_that_was_delivered_is_sent_again() {
+fn after_a_panic_of_the_forwarder_no_delivered_event_is_sent_again() {
     let home = Home::new("panic");
     let config = Config::load(&home.config(), home.variables()).expect("a good configuration");
     let (levels, filter) = Levels::new("imbridge::forward=debug").expect("levels");

@@ -39,7 +39,7 @@ fn target(command: &str) -> String {
 }
 
 #[test]
-fn what_a_rule_names_leaves_the_bridge_nowhere() {
+fn what_a_privacy_rule_names_never_leaves_the_bridge() {
     let home = home("privacy");
     let bridge = home.start();
     let mut connection = bridge.connect();

@@ -31,7 +31,7 @@ fn count(all: &[Consumed], topic: &str) -> usize {
 }
 
 #[test]
-fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes_messages() {
+fn a_topic_that_refuses_is_retried_then_left_out_and_used_again_after_it_recovers() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("left-out");
         home.set("KAFKA__DELIVERY", delivery);
@@ -155,7 +155,7 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
 }
 
 #[test]
-fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
+fn the_first_event_of_a_callback_whose_second_one_is_refused_arrives_once() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("second");
         home.set("KAFKA__DELIVERY", delivery);
@@ -184,7 +184,7 @@ fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
 }
 
 #[test]
-fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_nothing() {
+fn if_the_dead_letter_topic_refuses_publishing_waits_reports_it_and_loses_nothing() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("no-letters");
         home.set("KAFKA__DELIVERY", delivery);
@@ -196,10 +196,10 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
         assert_eq!(bridge.post("", "").status, 400);
         post(&bridge, OTHER, 1);
         eventually("the bridge to say what it waits for", || {
-            let words = "the topic of dead letters refuses";
-            bridge.log().contains(words).then_some(())
+            let message = "the topic of dead letters refuses";
+            bridge.log().contains(message).then_some(())
         });
-        eventually("the time that nothing is delivered to be told", || {
+        eventually("the time without delivery to be reported", || {
             (bridge.metric(&["imbridge_delivery_stalled_seconds "]) > 1.0).then_some(())
         });
         assert_eq!(
@@ -216,7 +216,7 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
 }
 
 #[test]
-fn a_topic_whose_limit_is_too_small_is_left_out_and_used_once_it_is_mended() {
+fn a_topic_whose_limit_is_too_small_is_left_out_and_used_after_it_is_raised() {
     let mut home = Home::new("mended");
     home.set("KAFKA__REFUSAL_GRACE_S", "0");
     run(&mut home.command("topics apply"));
@@ -230,8 +230,8 @@ fn a_topic_whose_limit_is_too_small_is_left_out_and_used_once_it_is_mended() {
     let all = consumed(&home);
     assert_eq!((count(&all, REFUSED), count(&all, OTHER)), (0, 1), "{}", bridge.log());
     let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
-    let words = letter.expect("a dead letter").header("imbridge-error");
-    assert!(words.contains("max.message.bytes") && words.contains(&topic), "{words}");
+    let error = letter.expect("a dead letter").header("imbridge-error");
+    assert!(error.contains("max.message.bytes") && error.contains(&topic), "{error}");
     admin.configure(&topic, &[("max.message.bytes", "8388608")]);
     within(Duration::from_secs(90), "the topic to be used again", || {
         post(&bridge, REFUSED, 2);

@@ -70,7 +70,7 @@ fn registered_schemas_let_stock_clients_read_the_four_commands() {
 }
 
 #[test]
-fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
+fn with_a_warm_cache_a_registry_that_is_down_at_the_start_delays_nothing() {
     let [port] = free_ports();
     let mut gate = Gate::closed(port);
     let mut home = with_registry("warm", &gate.url());
@@ -111,7 +111,7 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
 }
 
 #[test]
-fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_else() {
+fn with_a_cold_cache_a_registry_that_is_down_delays_publishing_and_nothing_else() {
     let [port] = free_ports();
     let mut gate = Gate::closed(port);
     let home = with_registry("cold", &gate.url());
@@ -179,7 +179,7 @@ fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
 }
 
 #[test]
-fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for() {
+fn a_withdrawn_schema_is_no_longer_looked_up() {
     let home = with_registry("withdrawn", "http://127.0.0.1:1");
     let bridge = home.start();
     let waiting = |wanted: f64| (bridge.metric(&["imbridge_registry_waiting "]) == wanted).then_some(());
@@ -192,7 +192,7 @@ fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for
 }
 
 #[test]
-fn a_schema_is_withdrawn_after_a_restart_too_while_its_number_is_awaited() {
+fn a_withdrawn_schema_is_no_longer_looked_up_after_a_restart() {
     let home = with_registry("restarted", "http://127.0.0.1:1");
     let bridge = home.start();
     let command = CREATED.split_once('/').expect("provider/command").1;

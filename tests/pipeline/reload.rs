@@ -129,7 +129,7 @@ fn the_same_with_transactions() {
 }
 
 #[test]
-fn a_broken_file_keeps_the_old_state_and_says_so() {
+fn an_invalid_file_keeps_the_old_state_and_is_reported() {
     let home = Home::new("broken-reload");
     let bridge = home.start();
     let good = std::fs::read_to_string(home.config()).unwrap();
@@ -147,11 +147,11 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
         ),
         (good.clone(), "{ no schema", "v1.avsc"),
     ];
-    for (config, schema_text, words) in &cases {
+    for (config, schema_text, text) in &cases {
         std::fs::write(home.config(), config).unwrap();
         std::fs::write(&schema, schema_text).unwrap();
         reload(&bridge, "failed");
-        let line = bridge.logged(words);
+        let line = bridge.logged(text);
         assert!(line.contains("the reload failed"), "{line}");
         assert_eq!(post(&bridge, CREATED, r#"{"GroupId":"g"}"#).status, 200);
         assert_eq!(bridge.admin("/log/level").unwrap().1, "info\n");
@@ -195,7 +195,7 @@ fn a_new_admin_token_is_asked_for_from_a_reload_on() {
 }
 
 #[test]
-fn a_reload_forgets_neither_nonces_nor_how_many_callbacks_a_sender_has_had() {
+fn a_reload_keeps_used_nonces_and_the_callback_counts_of_senders() {
     const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
     let mut home = Home::with_brokers("memory", "127.0.0.1:1");
     // For the nonce `n-1`, computed with Python's hmac and SHA-256.
@@ -239,17 +239,17 @@ fn levels_change_by_the_admin_port_from_the_next_line_on() {
     assert_eq!(bridge.administer("GET", "/log/level", ""), (200, "info\n".into()));
     assert_eq!(set("error").0, 204);
     for nonsense in ["", "loud", "info,imbridge::forward=loud"] {
-        let (status, words) = set(nonsense);
+        let (status, text) = set(nonsense);
         assert_eq!(status, 400, "{nonsense}");
-        assert!(words.contains("error, warn, info, debug, trace"), "{words}");
+        assert!(text.contains("error, warn, info, debug, trace"), "{text}");
     }
     assert_eq!(bridge.administer("GET", "/log/level", "").1, "error\n");
     assert_eq!(set("warn,imbridge::admin=info\n").0, 204);
     bridge.logged("set by the admin port");
     let log = bridge.log();
-    let told = log.lines().filter(|line| line.contains("set by the admin port"));
+    let reported = log.lines().filter(|line| line.contains("set by the admin port"));
     assert_eq!(
-        told.count(),
+        reported.count(),
         1,
         "the first change silences itself, the second lets itself through: {log}"
     );

@@ -15,7 +15,7 @@ fn replay(home: &Home, arguments: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
+fn dead_letters_arrive_as_events_after_their_cause_is_corrected() {
     let mut home = Home::new("replay");
     home.set("KAFKA__MAX_MESSAGE_BYTES", "8388608");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
@@ -124,7 +124,7 @@ fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
 }
 
 #[test]
-fn an_export_goes_through_another_bridge_in_order_and_says_where_to_go_on() {
+fn an_export_goes_through_another_bridge_in_order_and_can_be_continued() {
     let old = Home::with_brokers("export", "127.0.0.1:1");
     let bridge = old.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}");
@@ -167,7 +167,7 @@ fn an_export_goes_through_another_bridge_in_order_and_says_where_to_go_on() {
 }
 
 #[test]
-fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
+fn since_uses_the_arrival_time_and_not_kafkas_timestamps() {
     let home = Home::new("letters-since");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
     let topic = format!("{}.dead-letter", home.prefix);

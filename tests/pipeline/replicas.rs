@@ -102,7 +102,7 @@ fn three_bridges_that_begin_at_once_on_an_empty_kafka_do_not_disturb_each_other(
 }
 
 #[test]
-fn one_bridge_becomes_three_without_noticing() {
+fn one_bridge_becomes_three_without_disturbance() {
     let homes: [Home; 3] = Home::replicas("grows", &kafka::shared());
     let mut bridges = vec![homes[0].start()];
     post_at_once(&bridges, 1);
@@ -130,7 +130,7 @@ fn leave_behind(home: &mut Home, group: &str) {
 }
 
 #[test]
-fn a_spool_that_was_left_behind_comes_home_by_another_bridge_on_its_folder_or_by_an_export() {
+fn a_spool_left_behind_is_delivered_by_another_bridge_or_by_an_export() {
     let mut homes: [Home; 3] = Home::replicas("left", &kafka::shared());
     leave_behind(&mut homes[1], "moved");
     leave_behind(&mut homes[2], "exported");

@@ -71,16 +71,16 @@ fn config_in_debug_form() -> String {
     let literal = ("IMBRIDGE_KAFKA__PROPERTIES__SSL_KEY_PASSWORD", LITERAL);
     let environment = std::iter::once((literal.0.to_owned(), literal.1.to_owned()));
     let config = Config::parse("planted.toml", &text, environment).expect("it is well");
-    let told = format!("{config:?}");
+    let printed = format!("{config:?}");
     assert!(
-        told.contains("sasl.password") && told.contains("ssl.key.password"),
-        "{told}"
+        printed.contains("sasl.password") && printed.contains("ssl.key.password"),
+        "{printed}"
     );
-    told
+    printed
 }
 
 #[test]
-fn planted_secrets_come_out_nowhere() {
+fn planted_secrets_are_never_printed() {
     let authority = Authority::new("authority");
     let pair = authority.issue("bridge");
     let mut home = Home::with_brokers("planted", "127.0.0.1:1");
@@ -96,7 +96,7 @@ fn planted_secrets_come_out_nowhere() {
     home.set("SERVER__TLS__RELOAD_S", "1");
     home.set("LOG__LEVEL", "trace");
     let bridge = home.start();
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
 
     let mut https = Https::new(port, &authority.pem);
     let signed =
@@ -143,7 +143,7 @@ fn planted_secrets_come_out_nowhere() {
                 *status
             };
             assert_eq!(answer["status"], status, "{path}: {answer}");
-            told.push(answer.to_string());
+            printed.push(answer.to_string());
         }
     }
     std::fs::write(home.path().join("key.pem"), pair.key.replace("PRIVATE", "PLANTED")).unwrap();
@@ -164,13 +164,13 @@ fn planted_secrets_come_out_nowhere() {
             let mut connection = crate::support::client::Connection::open(home.admin_port).expect("it listens");
             let answer = connection.request("GET", path, &headers, b"").expect("an answer");
             assert_eq!(answer.status, status, "{path} {authorization:?}: {}", answer.body);
-            told.push(answer.body);
+            printed.push(answer.body);
         }
     }
     for probe in ["/livez", "/readyz"] {
         let (status, body) = bridge.admin(probe).expect("probes need no token");
         assert_eq!(status, 200);
-        told.push(body);
+        printed.push(body);
     }
     // An invalid file, first for a reload and then for `check`.
     let whole = std::fs::read_to_string(home.config()).expect("it was written");
@@ -184,29 +184,29 @@ fn planted_secrets_come_out_nowhere() {
         });
         let output = home.command("check").output().expect("the program was built");
         assert_eq!(output.status.code(), Some(64));
-        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+        printed.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
     std::fs::write(home.config(), whole).expect("a temporary folder is writable");
-    told.push(bridge.log());
+    printed.push(bridge.log());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     drop(bridge);
     std::fs::write(home.path().join("key.pem"), &pair.key).unwrap();
     for verb in ["check", "serve --nonsense"] {
         let output = home.command(verb).output().expect("the program was built");
-        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+        printed.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
 
-    told.push(config_in_debug_form());
+    printed.push(config_in_debug_form());
 
-    let told = told.join("\n");
+    let printed = printed.join("\n");
     assert!(
-        told.contains("reason=\"signature\"") && told.contains("rustls::"),
+        printed.contains("reason=\"signature\"") && printed.contains("rustls::"),
         "it was as talkative as it can be"
     );
     let key_line = pair.key.lines().nth(1).expect("a key has lines").to_owned();
     let secrets = PLANTED.iter().map(|(_, secret)| secret.trim_start_matches("user:"));
     for secret in secrets.chain(SENT).chain([key_line.as_str(), LITERAL]) {
-        let line = told.lines().find(|line| line.contains(secret));
-        assert!(line.is_none(), "{secret} is told: {line:?}");
+        let line = printed.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is printed: {line:?}");
     }
 }

@@ -147,7 +147,7 @@ fn load_is_shed_before_memory_grows() {
         let threads: Vec<_> = (0..60).map(|_| scope.spawn(turn_away)).collect();
         threads
             .into_iter()
-            .for_each(|thread| thread.join().expect("each is told to come again"));
+            .for_each(|thread| thread.join().expect("each gets an answer"));
     });
     let allowed = post(&mut bridge.connect(), &target(APP, before), &[]);
     assert_eq!(

@@ -41,7 +41,7 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_of_each_step_and_hears_signs_of_life() {
+fn systemd_is_notified_of_each_step_and_gets_watchdog_notifications() {
     let mut home = Home::new("notify");
     let manager = Manager::of(&mut home);
     let bridge = home.spawn();

@@ -44,8 +44,8 @@ fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
     eventually("both ports to say that it goes", || {
         let healthz = public.request("GET", "/healthz", &[], b"").expect("an answer");
         let (status, body) = bridge.admin("/readyz").expect("an answer");
-        let said = healthz.body.contains("draining") && body.contains("draining");
-        said.then(|| assert_eq!((healthz.status, status), (503, 503)))
+        let is_draining = healthz.body.contains("draining") && body.contains("draining");
+        is_draining.then(|| assert_eq!((healthz.status, status), (503, 503)))
     });
     let answer = bridge.post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
     assert_eq!(answer.status, 200, "over a new connection, too");
@@ -59,7 +59,7 @@ fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
 }
 
 #[test]
-fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
+fn records_that_are_not_delivered_in_time_stay_for_the_next_start() {
     let mut home = Home::with_brokers("stay", "127.0.0.1:1");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
     let bridge = home.start();
@@ -118,7 +118,7 @@ fn a_second_sigterm_ends_the_process_at_once() {
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "600");
     let (bridge, _) = pause_under_load(&home, &kafka);
     bridge.signal("TERM");
-    eventually("the first to be heard", || {
+    eventually("the first signal to be handled", || {
         bridge.log().contains("shutting down").then_some(())
     });
     let asked = Instant::now();

@@ -31,7 +31,7 @@ fn signed_home(name: &str) -> Home {
 }
 
 #[test]
-fn what_is_accepted_is_what_arrives_each_group_in_order() {
+fn all_accepted_callbacks_arrive_each_group_in_order() {
     let home = signed_home("simulate");
     let bridge = home.start();
     let (code, text, error) =
@@ -81,7 +81,7 @@ fn what_is_accepted_is_what_arrives_each_group_in_order() {
 }
 
 #[test]
-fn a_wrong_secret_is_refused_and_told() {
+fn a_wrong_secret_is_refused_and_reported() {
     let mut home = signed_home("refused");
     let bridge = home.start();
     home.environment("TEST_TOKEN", "another");

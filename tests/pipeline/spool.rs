@@ -31,7 +31,7 @@ fn stat(home: &Home) -> Value {
 }
 
 #[test]
-fn what_waits_is_listed_and_exported_beside_a_running_bridge_and_without_one() {
+fn undelivered_records_are_listed_and_exported_with_and_without_a_running_bridge() {
     let (home, bridge) = alone("spool");
     let mut connection = bridge.connect();
     let created = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&ClientIP=10.0.0.7");
@@ -108,7 +108,7 @@ fn what_waits_is_listed_and_exported_beside_a_running_bridge_and_without_one() {
 }
 
 #[test]
-fn a_spool_that_is_moved_with_its_wal_goes_on_where_it_was() {
+fn a_spool_that_is_moved_with_its_wal_continues_where_it_was() {
     let (mut home, bridge) = alone("move");
     let mut connection = bridge.connect();
     for number in 0..50 {
@@ -140,7 +140,7 @@ fn a_spool_that_is_moved_with_its_wal_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let (home, bridge) = alone("pipe");
     let mut connection = bridge.connect();
     for number in 0..1000 {
@@ -204,7 +204,7 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
 }
 
 #[test]
-fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
+fn permanent_faults_end_a_start_with_a_remedy() {
     let mut home = Home::new("unmendable");
     let bridge = home.start();
     let post = |bridge: &Bridge| {
@@ -222,10 +222,10 @@ fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
     let bridge = home.start();
     post(&bridge);
     bridge.kill();
-    let refused = |home: &Home, words: &[&str]| {
+    let refused = |home: &Home, parts: &[&str]| {
         let (code, _, error) = run(&mut home.command("serve"));
         assert_eq!(code, Some(1), "{error}");
-        assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
+        assert!(parts.iter().all(|word| error.contains(word)), "{parts:?}: {error}");
     };
     home.set("KAFKA__DELIVERY", "transactional");
     refused(
@@ -256,7 +256,7 @@ fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrinks_when_it_has_gone() {
+fn a_reader_that_keeps_the_wal_from_restarting_is_named_and_the_file_shrinks_afterwards() {
     let (home, bridge) = alone("pinned");
     let wal_bytes = || bridge.metric(&["imbridge_spool_wal_bytes "]);
     let mut connection = bridge.connect();
@@ -310,8 +310,8 @@ fn a_reader_of_the_file_holds_up_a_start_and_does_not_end_it() {
     bridge.kill();
     let bridge = home.start_unready();
     eventually("the reader to be named", || {
-        let (status, said) = bridge.admin("/readyz")?;
-        (status == 503 && said.contains("somebody reads the file")).then_some(())
+        let (status, body) = bridge.admin("/readyz")?;
+        (status == 503 && body.contains("somebody reads the file")).then_some(())
     });
     assert_eq!(post(&bridge), 503);
     drop(reader);

@@ -15,8 +15,8 @@ fn look(bridge: &Bridge) -> Vec<Value> {
         .arg("tests/readers/status.js")
         .arg(bridge.admin_url("/"));
     let output = node.output().expect("node is there");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the browser failed: {words}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the browser failed: {errors}");
     let text = String::from_utf8(output.stdout).expect("it prints text");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -102,7 +102,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 }
 
 #[test]
-fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
+fn the_status_page_shows_that_all_is_well_or_the_faults() {
     let mut home = Home::new("status");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     let bridge = home.start();

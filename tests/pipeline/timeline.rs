@@ -65,7 +65,7 @@ fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
 
 /// Posts the events of some groups while the bridge is killed again and again; returns the acknowledged numbers by
 /// group.
-fn lives(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
+fn post_over_crashes(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
     let mut acknowledged: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut bridge = home.start();
     let mut connection = bridge.connect();
@@ -102,15 +102,15 @@ fn place(message: &Consumed) -> (i32, u64, u64, String, String) {
     )
 }
 
-fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
+fn assert_timeline_is_in_order_after_crashes(delivery: &str) {
     let mut home = Home::new(delivery);
     home.set("KAFKA__DELIVERY", delivery);
     home.set("KAFKA__SETTLE_MS", "500");
     home.set("SCHEMAS__DIR", "schemas");
-    let (_bridge, acknowledged) = lives(&home);
-    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let (_bridge, acknowledged) = post_over_crashes(&home);
+    let events = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
 
-    let mut places: Vec<_> = told.iter().map(place).collect();
+    let mut places: Vec<_> = events.iter().map(place).collect();
     for partition in 0..4 {
         let own: Vec<_> = places.iter().filter(|place| place.0 == partition).collect();
         assert!(
@@ -133,11 +133,11 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
     );
 
     for (group, acknowledged) in &acknowledged {
-        let life: Vec<&Consumed> = told
+        let own: Vec<&Consumed> = events
             .iter()
             .filter(|message| field(message, "group_id") == group)
             .collect();
-        let numbers: Vec<u64> = life
+        let numbers: Vec<u64> = own
             .iter()
             .map(|message| {
                 let body = field(message, "body").as_str().expect("a body");
@@ -150,13 +150,13 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
             acknowledged.iter().all(|number| numbers.contains(number)),
             "{group}: {numbers:?}"
         );
-        let commands: BTreeSet<&str> = life
+        let commands: BTreeSet<&str> = own
             .iter()
             .map(|message| field(message, "command").as_str().expect("text"))
             .collect();
         assert_eq!(commands.len(), TENCENT.len(), "{group} has events of every command");
     }
-    for message in &told {
+    for message in &events {
         let (_, seq, part, key, id) = place(message);
         assert_eq!(field(message, "ordering_key"), &key);
         assert_eq!(field(message, "event_id"), &id);
@@ -169,25 +169,25 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
 }
 
 #[test]
-fn a_groups_life_over_commands_of_both_servers_is_told_once_and_in_order_over_crashes() {
-    a_groups_life_is_told_in_order_over_crashes("idempotent");
+fn the_timeline_has_a_groups_events_of_both_servers_once_and_in_order_after_crashes() {
+    assert_timeline_is_in_order_after_crashes("idempotent");
 }
 
 #[test]
-fn a_groups_life_is_told_once_and_in_order_with_transactions_too() {
-    a_groups_life_is_told_in_order_over_crashes("transactional");
+fn the_timeline_has_a_groups_events_once_and_in_order_with_transactions_too() {
+    assert_timeline_is_in_order_after_crashes("transactional");
 }
 
 #[test]
-fn one_vocabulary_is_told_for_both_servers() {
-    let mut home = Home::new("told");
+fn both_servers_have_one_vocabulary_in_the_timeline() {
+    let mut home = Home::new("vocabulary");
     home.set("SCHEMAS__DIR", "schemas");
     let bridge = home.start();
     let mut connection = bridge.connect();
     (0..4).for_each(|number| assert!(post(&mut connection, number % 2, number / 2)));
     bridge.settle();
-    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
-    let mut kinds: Vec<_> = told
+    let events = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let mut kinds: Vec<_> = events
         .iter()
         .map(|message| (field(message, "provider").as_str(), field(message, "kind").as_str()))
         .collect();
@@ -207,7 +207,7 @@ fn one_vocabulary_is_told_for_both_servers() {
 
 #[test]
 fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
-    let mut home = Home::new("stock-told");
+    let mut home = Home::new("stock-timeline");
     home.set("SCHEMAS__REGISTRY_URL", shared());
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     let bridge = home.start();
@@ -215,11 +215,11 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
     bridge.settle();
     let messages = read(Client::Python, &shared(), &kafka::shared(), &home.prefix, 2);
     let topic = format!("{}.timeline", home.prefix);
-    let told = messages
+    let event = messages
         .iter()
         .find(|message| message.topic == topic)
         .expect("it is there");
-    assert_eq!((&told.key, &told.value["group_id"]), (&"t0".to_owned(), &json!("t0")));
+    assert_eq!((&event.key, &event.value["group_id"]), (&"t0".to_owned(), &json!("t0")));
     let verify = home.command("schemas verify").output().expect("the program was built");
     let lines = String::from_utf8(verify.stdout).expect("text");
     assert!(lines.contains(&format!("ok    {topic}-value v1")), "{lines}");
@@ -227,7 +227,7 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
 
 #[test]
 fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
-    let home = Home::new("own-told");
+    let home = Home::new("own-timeline");
     let bridge = home.start();
     assert!(post(&mut bridge.connect(), 0, 0));
     bridge.settle();
@@ -239,10 +239,10 @@ fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
         Client::ClickHouse,
     ] {
         let messages = read(client, &home.registry(), &kafka::shared(), &home.prefix, 2);
-        let told = messages.iter().find(|message| message.topic == topic);
-        let told = told.unwrap_or_else(|| panic!("{client:?}: {messages:?}"));
+        let event = messages.iter().find(|message| message.topic == topic);
+        let event = event.unwrap_or_else(|| panic!("{client:?}: {messages:?}"));
         assert_eq!(
-            (&told.key, &told.value["group_id"]),
+            (&event.key, &event.value["group_id"]),
             (&"t0".to_owned(), &json!("t0")),
             "{client:?}"
         );
@@ -251,7 +251,7 @@ fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
 
 #[test]
 fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs() {
-    let mut home = Home::new("untold");
+    let mut home = Home::new("some-timeline");
     home.without_timeline();
     let bridge = home.start();
     assert!(post(&mut bridge.connect(), 0, 0));
@@ -274,9 +274,9 @@ fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs
     let mut connection = bridge.connect();
     (0..5).for_each(|number| assert!(post(&mut connection, 0, number)));
     bridge.settle();
-    let told = timeline(&kafka::shared(), &home.prefix, &home.schemas());
-    assert_eq!(told.len(), 1);
-    assert_eq!(field(&told[0], "command"), "Group.CallbackAfterChangeGroupOwner");
+    let events = timeline(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!(events.len(), 1);
+    assert_eq!(field(&events[0], "command"), "Group.CallbackAfterChangeGroupOwner");
     let lines = plan(&home);
     assert!(lines.contains(&format!("ok      {}.timeline", home.prefix)), "{lines}");
 }

@@ -92,7 +92,7 @@ fn handshakes_are_counted_by_their_outcome() {
 }
 
 #[test]
-fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
+fn a_changed_certificate_applies_to_new_connections_and_an_invalid_one_to_none() {
     let authority = Authority::new("authority");
     let (home, port) = home("reload", "127.0.0.1:1", &authority.issue("first"));
     let bridge = home.start();
@@ -130,7 +130,7 @@ fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
 }
 
 #[test]
-fn where_client_certificates_are_wanted_nobody_gets_in_without_one() {
+fn if_client_certificates_are_required_nobody_connects_without_one() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let (mut home, port) = home("mutual", "127.0.0.1:1", &authority.issue("bridge"));
     let file = home.path().join("clients.pem");

@@ -10,7 +10,7 @@ use crate::support::oracle::Plan;
 use crate::support::{eventually, kafka, run};
 
 #[test]
-fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
+fn topics_are_planned_created_and_compared_and_existing_ones_are_not_changed() {
     let mut home = Home::new("topics");
     home.set("KAFKA__CREATE_TOPICS", "never");
     home.configure("[kafka.topic_config]\n\"retention.ms\" = \"3600000\"");
@@ -117,7 +117,7 @@ fn check_names_what_differs_and_measures_the_disk() {
 }
 
 #[test]
-fn a_topic_comes_into_being_with_its_first_event_within_a_second_while_others_are_busy() {
+fn a_topic_is_created_within_a_second_of_its_first_event_while_others_are_busy() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("on-demand");
         home.set("KAFKA__DELIVERY", delivery);
@@ -156,7 +156,7 @@ fn a_topic_comes_into_being_with_its_first_event_within_a_second_while_others_ar
 }
 
 #[test]
-fn topics_of_chosen_commands_and_of_configured_providers_only_are_created_ahead() {
+fn only_topics_of_chosen_commands_and_configured_providers_are_created_ahead() {
     let mut home = Home::new("ahead");
     let command = "--command Group.CallbackAfterCreateGroup";
     let (code, lines, error) = run(&mut home.command(&format!("topics apply {command}")));

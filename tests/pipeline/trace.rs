@@ -168,11 +168,11 @@ fn a_sampled_request_becomes_a_span_of_receiving_and_one_of_publishing() {
     assert!(ns(receive, "startTimeUnixNano") < ns(publish, "endTimeUnixNano"));
     assert!(publish["attributes"].to_string().contains(&home.prefix), "{publish}");
     assert!(bridge.terminate().success());
-    assert!(bodies.try_recv().is_err(), "of what is not sampled nothing is told");
+    assert!(bodies.try_recv().is_err(), "a request that is not sampled has no span");
 }
 
 #[test]
-fn a_collector_that_is_away_costs_spans_and_nothing_else() {
+fn an_unavailable_collector_costs_spans_and_nothing_else() {
     let mut home = Home::new("no-collector");
     home.set("LOG__OTLP_ENDPOINT", "http://127.0.0.1:1");
     let bridge = home.start();

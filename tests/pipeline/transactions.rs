@@ -8,7 +8,7 @@ use crate::support::oracle::Plan;
 const SOON: &str = "le=\"0.064\"";
 
 #[test]
-fn few_events_are_committed_as_soon_as_they_come() {
+fn few_events_are_committed_as_soon_as_they_arrive() {
     let mut home = Home::new("soon");
     home.set("KAFKA__DELIVERY", "transactional");
     let bridge = home.start();

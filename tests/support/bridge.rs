@@ -288,7 +288,7 @@ impl Bridge {
         let status = self.process("status");
         let line = status.lines().find(|line| line.starts_with(which));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kib.expect("Linux tells it in KiB") * 1024
+        kib.expect("Linux has it in KiB") * 1024
     }
 
     /// The limit of open files of the process.
@@ -296,7 +296,7 @@ impl Bridge {
         let limits = self.process("limits");
         let line = limits.lines().find(|line| line.starts_with("Max open files"));
         let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-        soft.expect("Linux tells it")
+        soft.expect("Linux has it")
     }
 
     fn process(&self, file: &str) -> String {
@@ -308,12 +308,12 @@ impl Bridge {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
     }
 
-    /// Waits until a line that contains these words is logged; returns the last such line. Another thread writes the
+    /// Waits until a line that contains `part` is logged; returns the last such line. Another thread writes the
     /// log.
-    pub fn logged(&self, words: &str) -> String {
-        eventually(&format!("{words:?} to be logged"), || {
+    pub fn logged(&self, part: &str) -> String {
+        eventually(&format!("{part:?} to be logged"), || {
             let log = self.log();
-            let line = log.lines().rfind(|line| line.contains(words));
+            let line = log.lines().rfind(|line| line.contains(part));
             line.map(str::to_owned)
         })
     }
@@ -356,7 +356,7 @@ impl Drop for Bridge {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-            eprintln!("the bridge of the failed test said last:\n{}", last.join("\n"));
+            eprintln!("the bridge of the failed test logged last:\n{}", last.join("\n"));
         }
         self.child.kill().ok();
         self.child.wait().ok();

@@ -28,7 +28,7 @@ impl Postgres {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
         }
         let data = folder.path().join("data");
-        let (code, _, words) = run(program("initdb", is_root)
+        let (code, _, errors) = run(program("initdb", is_root)
             .args([
                 "--no-sync",
                 "--auth=trust",
@@ -38,7 +38,7 @@ impl Postgres {
                 "--pgdata",
             ])
             .arg(&data));
-        assert_eq!(code, Some(0), "initdb: {words}");
+        assert_eq!(code, Some(0), "initdb: {errors}");
         let [port] = free_ports();
         let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
         let server = program("postgres", is_root)
@@ -74,15 +74,15 @@ impl Postgres {
 
     /// Runs the statements of a file.
     pub fn run_file(&self, path: &Path) {
-        let (code, _, words) = run(self.psql().arg("-f").arg(path));
-        assert_eq!(code, Some(0), "{}: {words}", path.display());
+        let (code, _, errors) = run(self.psql().arg("-f").arg(path));
+        assert_eq!(code, Some(0), "{}: {errors}", path.display());
     }
 
     /// The rows of a query, as objects.
     pub fn query(&self, query: &str) -> Vec<Value> {
         let query = format!("SELECT coalesce(json_agg(row), '[]') FROM ({query}) AS row");
-        let (code, rows, words) = run(self.psql().args(["-c", &query]));
-        assert_eq!(code, Some(0), "{query}: {words}");
+        let (code, rows, errors) = run(self.psql().args(["-c", &query]));
+        assert_eq!(code, Some(0), "{query}: {errors}");
         serde_json::from_str(&rows).expect("PostgreSQL prints JSON")
     }
 

@@ -64,7 +64,7 @@ impl Detour {
         for proxy in &self.proxies {
             match how {
                 CutOff::Resets => {
-                    proxy.weather.away.store(true, Ordering::Relaxed);
+                    proxy.network.away.store(true, Ordering::Relaxed);
                     proxy.cut();
                 }
                 CutOff::Silence => proxy.slow(FOR_EVER, 0),
@@ -75,7 +75,7 @@ impl Detour {
     /// Lets the client connect again.
     pub fn restore(&self) {
         for proxy in &self.proxies {
-            proxy.weather.away.store(false, Ordering::Relaxed);
+            proxy.network.away.store(false, Ordering::Relaxed);
             proxy.slow(Duration::ZERO, 0);
             proxy.cut();
         }
@@ -95,7 +95,7 @@ const NONE: u8 = u8::MAX;
 const ON_THE_WIRE: usize = 64;
 
 /// The state of the network. Changes apply at once, also to open connections.
-struct Weather {
+struct Network {
     delay_ms: AtomicU64,
     bytes_per_s: AtomicU64,
     /// The kinds of request that are lost, and those whose answers are lost.
@@ -110,7 +110,7 @@ struct Weather {
 
 /// A running proxy. It runs until the test program exits.
 pub struct Proxy {
-    weather: Arc<Weather>,
+    network: Arc<Network>,
     cut: watch::Sender<u64>,
 }
 
@@ -132,7 +132,7 @@ impl Proxy {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let (cut, cuts) = watch::channel(0);
-        let weather = Arc::new(Weather {
+        let network = Arc::new(Network {
             delay_ms: AtomicU64::new(0),
             bytes_per_s: AtomicU64::new(0),
             lost: [const { AtomicU8::new(NONE) }; 2],
@@ -141,7 +141,7 @@ impl Proxy {
             connections: AtomicU64::new(0),
             away: AtomicBool::new(false),
         });
-        let shared = Arc::clone(&weather);
+        let shared = Arc::clone(&network);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the operating system gives an event queue");
         std::thread::spawn(move || {
@@ -152,13 +152,13 @@ impl Proxy {
                 }
             });
         });
-        Proxy { weather, cut }
+        Proxy { network, cut }
     }
 
     /// Delays each direction and limits its rate; 0 for no limit.
     pub fn slow(&self, delay: Duration, bytes_per_s: u64) {
-        self.weather.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
-        self.weather.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+        self.network.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.network.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
     }
 
     /// Breaks every open connection, with the data in flight.
@@ -168,12 +168,12 @@ impl Proxy {
 
     /// Loses requests of this kind, or their answers, until [`Proxy::lose_nothing`].
     pub fn lose(&self, request: Request, loss: Loss) {
-        self.weather.lost[loss as usize].store(request as u8, Ordering::Relaxed);
+        self.network.lost[loss as usize].store(request as u8, Ordering::Relaxed);
     }
 
     /// Lets everything pass. A connection whose answer was lost still returns nothing.
     pub fn lose_nothing(&self) {
-        self.weather
+        self.network
             .lost
             .iter()
             .for_each(|lost| lost.store(NONE, Ordering::Relaxed));
@@ -181,30 +181,30 @@ impl Proxy {
 
     /// The number of lost requests and lost answers.
     pub fn lost(&self) -> u64 {
-        self.weather.losses.load(Ordering::Relaxed)
+        self.network.losses.load(Ordering::Relaxed)
     }
 
     /// The number of requests of this kind, including lost ones.
     pub fn requests(&self, request: Request) -> u64 {
-        self.weather.requests[request as usize].load(Ordering::Relaxed)
+        self.network.requests[request as usize].load(Ordering::Relaxed)
     }
 
     /// The number of connections so far.
     pub fn connections(&self) -> u64 {
-        self.weather.connections.load(Ordering::Relaxed)
+        self.network.connections.load(Ordering::Relaxed)
     }
 }
 
-async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut cuts: watch::Receiver<u64>) {
+async fn connection(client: TcpStream, broker: u16, network: Arc<Network>, mut cuts: watch::Receiver<u64>) {
     cuts.mark_unchanged();
-    if weather.away.load(Ordering::Relaxed) {
+    if network.away.load(Ordering::Relaxed) {
         client.set_zero_linger().ok();
         return;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else {
         return;
     };
-    weather.connections.fetch_add(1, Ordering::Relaxed);
+    network.connections.fetch_add(1, Ordering::Relaxed);
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
         // If data are unread, a closed socket sends a reset instead.
@@ -216,13 +216,13 @@ async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut c
     let requests = async {
         let (wire, out) = mpsc::channel(ON_THE_WIRE);
         tokio::try_join!(
-            read_requests(from_client, wire, &weather, &mute),
-            write(to_server, out, &weather)
+            read_requests(from_client, wire, &network, &mute),
+            write(to_server, out, &network)
         )
     };
     let answers = async {
         let (wire, out) = mpsc::channel(ON_THE_WIRE);
-        tokio::try_join!(read_answers(from_server, wire, &mute), write(to_client, out, &weather))
+        tokio::try_join!(read_answers(from_server, wire, &mute), write(to_client, out, &network))
     };
     tokio::select! {
         _ = requests => {}
@@ -252,7 +252,7 @@ async fn read_answers(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, mute: 
 async fn read_requests(
     mut from: OwnedReadHalf,
     wire: mpsc::Sender<Piece>,
-    weather: &Weather,
+    network: &Network,
     mute: &AtomicBool,
 ) -> std::io::Result<()> {
     loop {
@@ -262,10 +262,10 @@ async fn read_requests(
         request.resize(4 + u32::from_be_bytes(length) as usize, 0);
         from.read_exact(&mut request[4..]).await?;
         // All kinds are below 256.
-        weather.requests[usize::from(request[5])].fetch_add(1, Ordering::Relaxed);
+        network.requests[usize::from(request[5])].fetch_add(1, Ordering::Relaxed);
         let [vanishes, unanswered] =
-            [Loss::Request, Loss::Answer].map(|loss| weather.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
-        weather
+            [Loss::Request, Loss::Answer].map(|loss| network.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
+        network
             .losses
             .fetch_add(u64::from(vanishes || unanswered), Ordering::Relaxed);
         if unanswered {
@@ -280,12 +280,12 @@ async fn read_requests(
     }
 }
 
-async fn write(mut to: OwnedWriteHalf, mut wire: mpsc::Receiver<Piece>, weather: &Weather) -> std::io::Result<()> {
+async fn write(mut to: OwnedWriteHalf, mut wire: mpsc::Receiver<Piece>, network: &Network) -> std::io::Result<()> {
     while let Some((sent, piece)) = wire.recv().await {
-        let delay = Duration::from_millis(weather.delay_ms.load(Ordering::Relaxed));
+        let delay = Duration::from_millis(network.delay_ms.load(Ordering::Relaxed));
         tokio::time::sleep_until(sent + delay).await;
         for part in piece.chunks(16 << 10) {
-            let rate = weather.bytes_per_s.load(Ordering::Relaxed);
+            let rate = network.bytes_per_s.load(Ordering::Relaxed);
             if rate > 0 {
                 tokio::time::sleep(Duration::from_secs_f64(part.len() as f64 / rate as f64)).await;
             }

@@ -83,7 +83,7 @@ fn circular(mut arrows: Arrows) -> Arrows {
 }
 
 #[test]
-fn no_way_leads_from_a_file_back_to_it() {
+fn the_files_of_a_part_have_no_circles() {
     let files = rust();
     let src = files
         .iter()
@@ -98,7 +98,7 @@ fn no_way_leads_from_a_file_back_to_it() {
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_closed_and_a_way_without_return_is_none() {
+fn every_circle_is_found_and_a_path_without_return_is_none() {
     let closed = |texts: [&str; 3]| {
         let files = ["p/a.rs", "p/b.rs", "p/c/d.rs"].into_iter().zip(texts);
         !circular(arrows(files)).is_empty()

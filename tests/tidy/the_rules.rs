@@ -40,7 +40,7 @@ fn crates_of_other_parts_are_found_in_code_and_not_in_words() {
 }
 
 #[test]
-fn there_is_no_way_round_and_no_unknown_part() {
+fn ways_around_the_rules_and_unknown_parts_are_found() {
     assert!(faulty("spool/reader.rs", "use super::super::provider::Event;"));
     assert!(faulty("spool/mod.rs", "use super::provider::Event;"));
     assert!(faulty("spool/tests/mod.rs", "use super::super::provider::Event;"));
