@@ -67,7 +67,7 @@ fn each_kind_of_bad_request_is_refused_with_its_own_error_message() {
             _ => r#"{"error":"#,
         };
         assert!(answer.body.starts_with(shape), "{}", answer.body);
-        assert!(answer.body.len() > 80, "says what is wrong: {}", answer.body);
+        assert!(answer.body.len() > 80, "has an error message: {}", answer.body);
         let reason_label = format!("reason=\"{reason}\"");
         assert!(
             bridge.metric(&["imbridge_requests_refused_total", &reason_label]) >= 1.0,

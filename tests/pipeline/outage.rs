@@ -31,7 +31,7 @@ fn callers_do_not_notice_that_kafka_is_stopped_for_thirty_seconds() {
     eventually("events in Kafka again", || {
         (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(())
     });
-    eventually("the bridge to say that Kafka is back", || connected(1.0));
+    eventually("the bridge to report that Kafka is available", || connected(1.0));
     let ledger = load.stop();
     bridge.settle();
     ledger.judge(&kafka.brokers, &home).assert_kept();
@@ -62,7 +62,7 @@ fn a_kafka_that_starts_after_the_bridge_gets_everything() {
     assert_eq!(ledger.acknowledged, 32 * 20);
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
     let stalled_s = || bridge.metric(&["imbridge_delivery_stalled_seconds "]);
-    eventually("the bridge to say that nothing is delivered", || {
+    eventually("the bridge to report that nothing is delivered", || {
         (stalled_s() > 1.0).then_some(())
     });
     kafka.up();

@@ -123,7 +123,7 @@ fn with_a_cold_cache_a_registry_that_is_down_delays_publishing_and_nothing_else(
     let plan = Plan::new(&home).with("groups", 32).with("each", 20);
     let ledger = plan.start().finish();
     assert_eq!(ledger.acknowledged, 32 * 20, "every post is acknowledged");
-    eventually("the bridge to say that it waits", || {
+    eventually("the bridge to report that it waits", || {
         (bridge.metric(&["imbridge_registry_waiting "]) == 1.0
             && bridge.metric(&["imbridge_registry_errors_total", "unreachable"]) >= 2.0)
             .then_some(())

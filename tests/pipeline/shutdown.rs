@@ -41,7 +41,7 @@ fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
     let mut public = bridge.connect();
     let asked = Instant::now();
     bridge.signal("TERM");
-    eventually("both ports to say that it goes", || {
+    eventually("both ports to report the shutdown", || {
         let healthz = public.request("GET", "/healthz", &[], b"").expect("an answer");
         let (status, body) = bridge.admin("/readyz").expect("an answer");
         let is_draining = healthz.body.contains("draining") && body.contains("draining");
