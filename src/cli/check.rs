@@ -62,11 +62,8 @@ pub(super) fn run(config: &Config) -> bool {
         }
     }
     if let Some(listen) = config.schemas.listen() {
-        report.line(
-            "ok",
-            "registry",
-            format!("the bridge serves its schemas itself on {listen}"),
-        );
+        let line = format!("the bridge serves its schemas itself on {listen}");
+        report.line("ok", "registry", line);
     }
     if let Some((spool, _)) = spool {
         spool.close();

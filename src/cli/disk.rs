@@ -18,23 +18,26 @@ const TOO_FAST: Duration = Duration::from_micros(20);
 /// The spool's WAL beside its file.
 const WAL_BYTES: u64 = 100 << 20;
 
-/// File systems: the number in `statfs`, the name, and the problem of those that are unsuitable for a spool.
-const FILE_SYSTEMS: [(u64, &str, Option<&str>); 14] = [
-    (0xEF53, "ext4", None),
-    (0x5846_5342, "xfs", None),
-    (0x9123_683E, "btrfs", None),
-    (0x2FC1_2FC1, "zfs", None),
-    (0xF2F5_2010, "f2fs", None),
-    (0x0102_1994, "tmpfs", Some(VOLATILE)),
-    (0x8584_58F6, "ramfs", Some(VOLATILE)),
-    (0x794C_7630, "overlayfs", Some(EPHEMERAL)),
-    (0x6969, "nfs", Some(REMOTE)),
-    (0xFF53_4D42, "cifs", Some(REMOTE)),
-    (0xFE53_4D42, "smb2", Some(REMOTE)),
-    (0x00C3_6400, "ceph", Some(REMOTE)),
-    (0x0102_1997, "9p", Some(REMOTE)),
-    (0x6573_5546, "fuse", Some(REMOTE)),
-];
+/// The name of a file system by its number in `statfs`, and its problem if it is unsuitable for a spool.
+fn file_system(number: u64) -> (&'static str, Option<&'static str>) {
+    match number {
+        0xEF53 => ("ext4", None),
+        0x5846_5342 => ("xfs", None),
+        0x9123_683E => ("btrfs", None),
+        0x2FC1_2FC1 => ("zfs", None),
+        0xF2F5_2010 => ("f2fs", None),
+        0x0102_1994 => ("tmpfs", Some(VOLATILE)),
+        0x8584_58F6 => ("ramfs", Some(VOLATILE)),
+        0x794C_7630 => ("overlayfs", Some(EPHEMERAL)),
+        0x6969 => ("nfs", Some(REMOTE)),
+        0xFF53_4D42 => ("cifs", Some(REMOTE)),
+        0xFE53_4D42 => ("smb2", Some(REMOTE)),
+        0x00C3_6400 => ("ceph", Some(REMOTE)),
+        0x0102_1997 => ("9p", Some(REMOTE)),
+        0x6573_5546 => ("fuse", Some(REMOTE)),
+        _ => ("an unknown file system", None),
+    }
+}
 const VOLATILE: &str = "it is memory: a power failure loses every callback in the spool; use a disk";
 const EPHEMERAL: &str =
     "it is deleted with its container, and the spool with it; mount a volume at spool.dir";
@@ -71,10 +74,6 @@ impl Disk {
         self.syncs[((self.syncs.len() - 1) as f64 * share) as usize]
     }
 
-    fn kind(&self) -> Option<&'static (u64, &'static str, Option<&'static str>)> {
-        FILE_SYSTEMS.iter().find(|(number, ..)| *number == self.file_system)
-    }
-
     /// Why it is unsuitable for this spool.
     pub fn problems(&self, config: &spool::Config) -> Vec<String> {
         let mut problems = Vec::new();
@@ -91,8 +90,8 @@ impl Disk {
                 ms(typical)
             ));
         }
-        if let Some((_, name, Some(why))) = self.kind() {
-            problems.push(format!("the file system is {name}: {why}"));
+        if let (name, Some(problem)) = file_system(self.file_system) {
+            problems.push(format!("the file system is {name}: {problem}"));
         }
         let needed = config.max_bytes.saturating_sub(self.spool_bytes) + config.min_free_bytes + WAL_BYTES;
         if self.free_bytes < needed {
@@ -108,10 +107,10 @@ impl Disk {
 
 impl fmt::Display for Disk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.kind().map_or("an unknown file system", |(_, name, _)| name);
         write!(
             formatter,
-            "{name}, {} free; {SYNCS} syncs of {APPEND_BYTES} bytes: p50 {}, p99 {}, longest {}",
+            "{}, {} free; {SYNCS} syncs of {APPEND_BYTES} bytes: p50 {}, p99 {}, longest {}",
+            file_system(self.file_system).0,
             gib(self.free_bytes),
             ms(self.at(0.5)),
             ms(self.at(0.99)),

@@ -138,11 +138,7 @@ fn tencent(config: &Config, head: &Head, command: &str, now_ms: i64) -> Result<R
         ("OptPlatform", &head.platform),
         ("RequestId", &head.request_id),
     ];
-    for (name, value) in more {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-    }
+    query.extend_pairs(more.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
     if let Some(token) = &app.token {
         let time = (now_ms / 1000).to_string();
         query
@@ -249,12 +245,12 @@ impl Poster<'_> {
             let text = body.read_to_string()?;
             Ok((response.status().as_u16(), text))
         });
-        let nobody = || Outcome::Refused(0, format!("nobody listens at {}", self.base));
+        let no_server = || Outcome::Refused(0, format!("no server listens at {}", self.base));
         match answer {
             Ok((200, _)) => Outcome::Accepted,
             Ok((status, text)) => Outcome::Refused(status, text.chars().take(300).collect()),
-            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => nobody(),
-            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => nobody(),
+            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => no_server(),
+            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => no_server(),
             Err(cause) => Outcome::Unknown(cause.to_string()),
         }
     }

@@ -114,12 +114,11 @@ fn select(
         overview.retired
     };
     let mut left = selection.limit;
-    let mut records = records(inspector, after, &overview);
-    while left > 0 {
-        let was_there = |record: &Record| record.seq <= overview.appended;
-        let Some(record) = records.next().transpose()?.filter(was_there) else {
+    for record in records(inspector, after, &overview) {
+        if left == 0 {
             break;
-        };
+        }
+        let record = record?;
         let callback = callback_of(&record);
         let filter = &selection.filter;
         let is_selected = match &callback {
@@ -136,7 +135,7 @@ fn select(
     Ok(())
 }
 
-/// The records after the sequence number `after`, read in pieces, up to the piece with the last record of the overview.
+/// The records after the sequence number `after` up to the last one of the overview, read in pieces.
 fn records(
     inspector: &Inspector,
     mut after: u64,
@@ -150,7 +149,7 @@ fn records(
                 Err(cause) => return Some(Err(cause)),
             }
         }
-        let record = piece.next()?;
+        let record = piece.next().filter(|record| record.seq <= overview.appended)?;
         after = record.seq;
         Some(Ok(record))
     })
@@ -235,29 +234,26 @@ fn age_s(overview: &Overview) -> f64 {
 }
 
 fn stat_text(config: &Config, overview: &Overview, health: Option<&Health>) -> String {
-    let Overview {
-        name,
-        format,
-        appended,
-        delivered,
-        retired,
-        ..
-    } = overview;
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let waiting = appended - delivered;
+    let waiting = overview.appended - overview.delivered;
     let oldest = if waiting > 0 {
         format!(", the oldest for {:.1} s", age_s(overview))
     } else {
         String::new()
     };
     let mut text = format!(
-        "spool      {name}
-file       {}, format {format}
+        "spool      {}
+file       {}, format {}
 waiting    {waiting} records{oldest}
-positions  appended {appended}, delivered {delivered}, deleted up to {retired}
+positions  appended {}, delivered {}, deleted up to {}
 bytes      {} in use of {}, file {}, WAL {}
 ",
+        overview.name,
         config.spool.dir.join(FILE).display(),
+        overview.format,
+        overview.appended,
+        overview.delivered,
+        overview.retired,
         mib(overview.used_bytes),
         mib(config.spool.max_bytes),
         mib(overview.file_bytes),

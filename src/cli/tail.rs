@@ -93,12 +93,11 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
                 out.flush()?;
                 left -= 1;
             }
-            None => {}
             Some(Err(cause)) if cause.to_string() != last_error => {
                 last_error = cause.to_string();
                 eprintln!("imbridge: {last_error}; retrying");
             }
-            Some(Err(_)) => {}
+            None | Some(Err(_)) => {}
         }
         if refreshed.elapsed() > REFRESH {
             // If the broker is unavailable, the next refresh tries again.

@@ -118,7 +118,7 @@ fn dead_letters_arrive_as_events_after_their_cause_is_corrected() {
     let (code, text, error) = replay(&home, "--go --group b");
     assert_eq!(code, Some(1), "{text}{error}");
     assert!(
-        text.contains("0 accepted") && error.contains("nobody listens at"),
+        text.contains("0 accepted") && error.contains("no server listens at"),
         "{text}{error}"
     );
 }

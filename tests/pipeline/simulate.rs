@@ -92,5 +92,5 @@ fn a_wrong_secret_is_refused_and_reported() {
     drop(bridge);
     let (code, text, _) = run(&mut home.command("simulate --rate 100 --duration 1s --groups 4"));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("nobody listens at http://127.0.0.1:"), "{text}");
+    assert!(text.contains("no server listens at http://127.0.0.1:"), "{text}");
 }

@@ -37,24 +37,20 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
     }
     create(config, &plans, report);
     if config.delivery == Delivery::Transactional {
-        match spool {
-            None => report.line(
-                "warn",
-                "transactions",
-                "not tried: the spool could not be opened, a bridge may be running on it",
-            ),
+        let trial = match spool {
+            None => Trial::Skipped("not tried: the spool could not be opened, a bridge may be running on it".into()),
             // Without the rights, the trial would wait for an answer that never comes.
             Some(_) if lacks.is_none_or(|lacks| lacks.iter().any(|lack| lack.fatal)) => {
-                report.line("warn", "transactions", "not tried: rights are missing")
+                Trial::Skipped("not tried: rights are missing".into())
             }
-            Some(spool) => {
-                match publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)) {
-                    Trial::Works(text) => report.line("ok", "transactions", text),
-                    Trial::Skipped(text) => report.line("warn", "transactions", text),
-                    Trial::Refused(text) => report.line("FAIL", "transactions", text),
-                }
-            }
-        }
+            Some(spool) => publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)),
+        };
+        let (mark, text) = match trial {
+            Trial::Works(text) => ("ok", text),
+            Trial::Skipped(text) => ("warn", text),
+            Trial::Refused(text) => ("FAIL", text),
+        };
+        report.line(mark, "transactions", text);
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         )?;
         return Ok(true);
     }
-    let sent = send(&source, options, (&gate, &Poster::new(&url, config)?), total)?;
+    let sent = send(&source, options, &gate, &Poster::new(&url, config)?, total)?;
     let last = sent.last.as_deref().unwrap_or_default();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} accepted, {left_out} left out", sent.accepted)?;
@@ -191,7 +191,7 @@ struct Sent {
 }
 
 /// Posts the callbacks one after another.
-fn send(source: &Source, options: &Options, (gate, poster): (&Gate<'_>, &Poster<'_>), total: u64) -> Result<Sent> {
+fn send(source: &Source, options: &Options, gate: &Gate<'_>, poster: &Poster<'_>, total: u64) -> Result<Sent> {
     let stop = super::stop_at_signal()?;
     let mut progress = ProgressBar::new(total);
     let mut pace = Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate));

@@ -71,18 +71,14 @@ impl Options {
         if let Some(path) = &self.config {
             return Ok(super::load(path));
         }
-        let secret = |key: &str, source: &Option<String>| {
-            let line = source
-                .as_ref()
-                .map(|source| format!("{key} = {}\n", serde_json::json!(source)));
-            line.unwrap_or_default()
+        let secret = |key: &str, source: &Option<String>| match source {
+            Some(source) => format!("{key} = {}\n", serde_json::json!(source)),
+            None => String::new(),
         };
         let mut text = String::new();
         if let Some(id) = self.sdk_app_id {
-            text.push_str(&format!(
-                "[[tencent]]\nsdk_app_id = {id}\n{}",
-                secret("token", &self.token)
-            ));
+            let token = secret("token", &self.token);
+            text.push_str(&format!("[[tencent]]\nsdk_app_id = {id}\n{token}"));
         }
         if self.openim {
             let secret = secret("secret", &self.openim_secret);
