@@ -125,27 +125,24 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "tests/torture/fencing.rs",
         "the moment of the kill and the length of the sleep are the cases",
     ),
-    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
-    ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
+    ("tests/torture/endurance.rs", "between two measurements of memory and disk"),
+    ("tests/torture/kill.rs", "the moment of the kill varies"),
     (
         "tests/torture/campaign.rs",
-        "the length of a fault is what is varied; all campaigns wait by its `pass`",
+        "the length of a fault varies; all campaigns wait with its `pass`",
     ),
     ("tests/support/proxy.rs", "a slow network is the case"),
-    (
-        "tests/torture/power.rs",
-        "the moment of the power cut is what is varied",
-    ),
+    ("tests/torture/power.rs", "the moment of the power cut varies"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/pipeline/clocks.rs",
-        "the length of the outage is the case; and what must not happen is waited for: that brokers delete, that a batch is sent early",
+        "the length of the outage is the case; and it waits for what must not happen: brokers that delete, a batch that is sent early",
     ),
     (
         "tests/support/mod.rs",
-        "between two looks of `eventually`, which has a deadline",
+        "between two polls of `eventually`, which has a deadline",
     ),
-    ("tests/support/registry.rs", "between two looks of a gate at its socket"),
+    ("tests/support/registry.rs", "between two polls of a gate's socket"),
 ];
 
 /// Files with unsafe code: the calls of librdkafka that rust-rdkafka does not wrap.
@@ -239,7 +236,7 @@ fn names_crate(text: &str, name: &str) -> bool {
 fn import_faults(path: &str, text: &str) -> Vec<String> {
     let name = path.split('/').next().expect("split gives one").trim_end_matches(".rs");
     let Some(part) = PARTS.iter().find(|part| part.name == name) else {
-        return vec![format!("src/{path}: `{name}` is a part that PARTS does not know")];
+        return vec![format!("src/{path}: `{name}` is not in PARTS")];
     };
     let mut faults = Vec::new();
     for import in crate_imports(text) {
@@ -268,7 +265,7 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
 fn file_faults(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !text.starts_with("//! ") {
-        faults.push(format!("{path}: does not open with //!, saying what it is"));
+        faults.push(format!("{path}: does not begin with //! and its purpose"));
     }
     let lines = text.lines().count();
     if lines > LINES_MAX {
@@ -281,12 +278,12 @@ fn file_faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}:{number}: {word}"));
         }
         if path.starts_with("src/") && !MAY_BE_UNSAFE.contains(&path) && is_unsafe(line) {
-            faults.push(format!("{path}:{number}: only what wraps librdkafka is unsafe"));
+            faults.push(format!("{path}:{number}: only wrappers of librdkafka may have unsafe code"));
         }
         let may_sleep = MAY_SLEEP.iter().any(|(file, _)| *file == path);
         if is_test(path) && !may_sleep && line.contains(&["sleep", "("].concat()) {
             faults.push(format!(
-                "{path}:{number}: a test waits for what it is about; it does not sleep"
+                "{path}:{number}: a test must not sleep, but wait for a condition"
             ));
         }
     }

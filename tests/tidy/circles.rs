@@ -17,12 +17,12 @@ const MAY_POINT_BACK: [(&str, &str, &str); 4] = [
     (
         "publish/reach",
         "publish/diagnosis",
-        "without an answer the diagnosis is what a new attempt to reach Kafka tells",
+        "without an answer, the diagnosis is the result of a new attempt to reach Kafka",
     ),
     (
         "schema/timeline",
         "schema/file",
-        "the timeline's file is compiled like any other but for its record",
+        "the timeline's file is compiled like any other, except for its record",
     ),
     ("spool/opening", "spool/writer", "opening is a state of the writer"),
 ];
