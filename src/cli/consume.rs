@@ -125,14 +125,12 @@ impl Reading {
         let metadata = self.consumer.fetch_metadata(None, TIMEOUT);
         let metadata = metadata.map_err(|cause| Error::msg(publish::why_silent(&self.config, &cause)))?;
         let topics = metadata.topics().iter().filter(|topic| wanted(topic.name()));
-        Ok(topics
-            .flat_map(|topic| {
-                topic
-                    .partitions()
-                    .iter()
-                    .map(|partition| (topic.name().to_owned(), partition.id()))
-            })
-            .collect())
+        let mut found = Partitions::new();
+        for topic in topics {
+            let partitions = topic.partitions().iter();
+            found.extend(partitions.map(|partition| (topic.name().to_owned(), partition.id())));
+        }
+        Ok(found)
     }
 
     /// The offset of the first message in each partition that was appended one day before `since_ms` or later; its end
@@ -165,12 +163,8 @@ impl Reading {
         let Some(to) = skips.remove(&(topic.to_owned(), partition)) else {
             return false;
         };
-        matches!(message.timestamp(), Timestamp::LogAppendTime(_))
-            && to > message.offset()
-            && self
-                .consumer
-                .seek(topic, partition, Offset::Offset(to), TIMEOUT)
-                .is_ok()
+        let seek = || self.consumer.seek(topic, partition, Offset::Offset(to), TIMEOUT);
+        matches!(message.timestamp(), Timestamp::LogAppendTime(_)) && to > message.offset() && seek().is_ok()
     }
 
     fn look_up(&self, partitions: &Partitions, time: Offset) -> Result<TopicPartitionList> {

@@ -146,10 +146,7 @@ fn print_events(
 ) -> Result<std::thread::JoinHandle<()>> {
     let prefix = format!("{}.", config.topic_prefix);
     // Each of its events is in its command's topic too, and must be printed once only.
-    let timeline = config
-        .timeline
-        .as_ref()
-        .map(|timeline| timeline.topic(&config.topic_prefix));
+    let timeline = config.timeline.as_ref().map(|it| it.topic(&config.topic_prefix));
     let kafka = config.brokers.clone();
     let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);

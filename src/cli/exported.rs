@@ -71,9 +71,10 @@ impl Exported {
         let head = self.head.ok_or("the line has no head")?;
         let body = match (self.body, self.body_base64) {
             (Some(text), None) => text.into_bytes(),
-            (None, Some(encoded)) => BASE64_STANDARD
-                .decode(encoded)
-                .map_err(|cause| format!("body_base64: {cause}"))?,
+            (None, Some(encoded)) => {
+                let decoded = BASE64_STANDARD.decode(encoded);
+                decoded.map_err(|cause| format!("body_base64: {cause}"))?
+            }
             _ => return Err("the line has neither body nor body_base64, or both".into()),
         };
         Ok(Callback {

@@ -64,9 +64,8 @@ impl Logging {
             }
             panics.clone().write_all(text.as_bytes()).ok();
         }));
-        let lines = fmt::layer()
-            .with_writer(move || Lines(queue.clone()))
-            .log_internal_errors(false);
+        let lines = fmt::layer().with_writer(move || Lines(queue.clone()));
+        let lines = lines.log_internal_errors(false);
         let registry = tracing_subscriber::registry().with(filter);
         match log.format {
             LogFormat::Pretty => registry.with(lines.with_ansi(stderr().is_terminal())).init(),
@@ -118,8 +117,8 @@ impl Write for Lines {
             self.0.write_all(line)?;
         } else {
             let text = String::from_utf8_lossy(line);
-            self.0
-                .write_all(format!("{}\n", clip(&text, LINE_BYTES_MAX)).as_bytes())?;
+            let line = format!("{}\n", clip(&text, LINE_BYTES_MAX));
+            self.0.write_all(line.as_bytes())?;
         }
         Ok(line.len())
     }

@@ -233,10 +233,8 @@ impl Poster<'_> {
             Ok(request) => request,
             Err(problem) => return Outcome::Refused(0, problem),
         };
-        let mut request = self
-            .agent
-            .post(format!("{}{target}", self.base))
-            .content_type("application/json; charset=utf-8");
+        let request = self.agent.post(format!("{}{target}", self.base));
+        let mut request = request.content_type("application/json; charset=utf-8");
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -228,9 +228,8 @@ fn verify_all(inspector: &Inspector, overview: &Overview) -> Health {
 }
 
 fn age_s(overview: &Overview) -> f64 {
-    overview
-        .oldest_undelivered_ms
-        .map_or(0.0, |at| (unix_ms() - at).max(0) as f64 / 1000.0)
+    let since_ms = overview.oldest_undelivered_ms;
+    since_ms.map_or(0.0, |at_ms| (unix_ms() - at_ms).max(0) as f64 / 1000.0)
 }
 
 fn stat_text(config: &Config, overview: &Overview, health: Option<&Health>) -> String {

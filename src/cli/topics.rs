@@ -149,16 +149,10 @@ fn as_text(config: &Config, plan: &TopicPlan) -> String {
     let mut text = match plan.finding {
         Finding::Fits => format!("ok      {topic}: {wanted} partitions, {replicas} replicas\n"),
         Finding::Missing => {
-            let settings: Vec<_> = plan
-                .config
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            format!(
-                "create  {topic}: {wanted} partitions, {} replicas, {}\n",
-                config.kafka.replication_factor,
-                settings.join(", ")
-            )
+            let settings = plan.config.iter().map(|(name, value)| format!("{name}={value}"));
+            let settings = settings.collect::<Vec<_>>().join(", ");
+            let replicas = config.kafka.replication_factor;
+            format!("create  {topic}: {wanted} partitions, {replicas} replicas, {settings}\n")
         }
         Finding::MorePartitions(found) => format!(
             "note    {topic}: {found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}\n"

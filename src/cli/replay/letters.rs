@@ -63,29 +63,30 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     let mut foreign = Vec::new();
     let mut held = 0;
     for message in publish::read_to_ends(&mut open, TIMEOUT, || reading.next()) {
-        match message {
-            Ok(message) => {
-                let headers = headers(&message).into_iter().collect();
-                match event_of(&headers) {
-                    None => foreign.push(foreign_item(&message)),
-                    Some((event, part)) if is_selected(&message, &headers, filter, reasons) => {
-                        held += message.payload_len() + OVERHEAD_BYTES;
-                        let letter = letters.entry(event).or_insert_with(|| Letter::new(headers, &message));
-                        // If a part is there twice, both copies are equal.
-                        letter
-                            .parts
-                            .insert(part, message.payload().unwrap_or_default().to_vec());
-                    }
-                    Some(_) => {}
-                }
-                if held > HELD_BYTES_MAX {
-                    bail!(
-                        "more than {} MiB of dead letters: narrow them by --since, --until, --command or --reason, and replay them in pieces",
-                        HELD_BYTES_MAX >> 20
-                    );
-                }
+        let message = match message {
+            Ok(message) => message,
+            Err(cause) => {
+                tracing::debug!(%cause, topic, "reading dead letters");
+                continue;
             }
-            Err(cause) => tracing::debug!(%cause, topic, "reading dead letters"),
+        };
+        let headers = headers(&message).into_iter().collect();
+        let Some((event, part)) = event_of(&headers) else {
+            foreign.push(foreign_item(&message));
+            continue;
+        };
+        if is_selected(&message, &headers, filter, reasons) {
+            let bytes = message.payload().unwrap_or_default().to_vec();
+            held += bytes.len() + OVERHEAD_BYTES;
+            let letter = letters.entry(event).or_insert_with(|| Letter::new(headers, &message));
+            // If a part is there twice, both copies are equal.
+            letter.parts.insert(part, bytes);
+        }
+        if held > HELD_BYTES_MAX {
+            bail!(
+                "more than {} MiB of dead letters: narrow them by --since, --until, --command or --reason, and replay them in pieces",
+                HELD_BYTES_MAX >> 20
+            );
         }
     }
     if !open.is_empty() {
@@ -118,10 +119,8 @@ fn is_selected(
 }
 
 fn received_at_ms(headers: &HashMap<String, String>) -> i64 {
-    headers
-        .get(RECEIVED_AT_HEADER)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
+    let header = headers.get(RECEIVED_AT_HEADER);
+    header.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 impl Letter {
@@ -175,9 +174,7 @@ fn item(event: &EventId, letter: Letter) -> Item {
 
 fn callback(letter: &Letter) -> Result<Callback, String> {
     let header = |name: &str| letter.headers.get(name).map_or("", String::as_str);
-    let source = header("ce_source")
-        .strip_prefix('/')
-        .and_then(|source| source.split_once('/'));
+    let source = header("ce_source").strip_prefix('/').and_then(|it| it.split_once('/'));
     let provider = source.and_then(|(provider, _)| Provider::ALL.into_iter().find(|known| known.as_str() == provider));
     let (Some((_, app)), Some(provider)) = (source, provider) else {
         return Err(format!("it names no sender: {}", header("imbridge-error")));

@@ -62,18 +62,14 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         known_since_ms: unix_ms() - config.history.window_s as i64 * 1000,
     };
     let (total, left_out) = announce(&source, options, &gate)?;
+    let mut out = std::io::stdout();
     if !options.go {
-        let mut out = std::io::stdout().lock();
-        writeln!(
-            out,
-            "nothing was sent; --go sends to {url}, in this order, {} a second",
-            options.rate
-        )?;
+        let rate = options.rate;
+        writeln!(out, "nothing was sent; --go sends to {url}, in this order, {rate} a second")?;
         return Ok(true);
     }
     let sent = send(&source, options, &gate, &Poster::new(&url, config)?, total)?;
     let last = sent.last.as_deref().unwrap_or_default();
-    let mut out = std::io::stdout().lock();
     writeln!(out, "{} accepted, {left_out} left out", sent.accepted)?;
     if let Some(problem) = sent.problem {
         let next = if last.is_empty() {
@@ -102,10 +98,8 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
         if left == 0 {
             break;
         }
-        if options
-            .filter
-            .admits(item.command.as_deref(), item.at_ms, || item.group())
-        {
+        let filter = &options.filter;
+        if filter.admits(item.command.as_deref(), item.at_ms, || item.group()) {
             left -= 1;
             if !visit(item)? {
                 break;
@@ -132,24 +126,15 @@ fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64,
             }
             Err(problem) => {
                 left_out += 1;
-                writeln!(
-                    out,
-                    "left out  {} ({}): {}",
-                    item.id,
-                    safe(&item.reason),
-                    safe(&problem)
-                )?;
+                let (id, reason) = (&item.id, safe(&item.reason));
+                writeln!(out, "left out  {id} ({reason}): {}", safe(&problem))?;
             }
         }
         Ok(true)
     })?;
     for ((command, reason), count) in &by_command_and_reason {
-        let reason = if reason.is_empty() {
-            String::new()
-        } else {
-            format!("  {reason}")
-        };
-        writeln!(out, "{count:>8}  {}{}", safe(command), safe(&reason))?;
+        let line = format!("{count:>8}  {}  {}", safe(command), safe(reason));
+        writeln!(out, "{}", line.trim_end())?;
     }
     writeln!(out, "{total} to send, {left_out} cannot be sent")?;
     Ok((total, left_out))

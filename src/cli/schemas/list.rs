@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::publish::command_topic;
-use crate::schema::{Catalogue, Summary, VersionPrint};
+use crate::schema::{Catalogue, Command, Summary, VersionPrint};
 
 #[derive(Serialize)]
 struct Line {
@@ -36,13 +36,11 @@ fn or_dash(text: &Option<String>) -> String {
 
 /// All commands. Each column is as wide as its longest cell.
 pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<String> {
-    let lines: Vec<Line> = catalogue
-        .commands()
-        .map(|command| Line {
-            topic: command_topic(prefix, command.provider(), command.name()),
-            summary: command.summary(),
-        })
-        .collect();
+    let line = |command: &Command| Line {
+        topic: command_topic(prefix, command.provider(), command.name()),
+        summary: command.summary(),
+    };
+    let lines: Vec<Line> = catalogue.commands().map(line).collect();
     if json {
         return Ok(serde_json::to_string_pretty(&lines)? + "\n");
     }
@@ -53,11 +51,8 @@ pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<
     let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }

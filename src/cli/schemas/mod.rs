@@ -100,10 +100,8 @@ pub(super) fn run(options: Options) -> Result<bool> {
         Verb::Docs { out, prefix } => put(out, &docs(&Catalogue::load(&dir)?, &prefix))?,
         Verb::Fingerprint { commands } => {
             let prints = schema::fingerprints(&dir)?;
-            if let Some(unknown) = commands
-                .iter()
-                .find(|name| !prints.iter().any(|it| it.command == **name))
-            {
+            let is_unknown = |name: &&String| !prints.iter().any(|it| it.command == **name);
+            if let Some(unknown) = commands.iter().find(is_unknown) {
                 bail!("{unknown}: no such command in {}", dir.display());
             }
             for print in prints {

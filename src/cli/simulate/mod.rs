@@ -121,9 +121,8 @@ pub(super) fn run(options: &Options) -> Result<bool> {
         options.groups,
         options.connections
     );
-    let posters: Vec<_> = (0..options.connections)
-        .map(|_| Poster::new(&url, &config))
-        .collect::<Result<_>>()?;
+    let posters = (0..options.connections).map(|_| Poster::new(&url, &config));
+    let posters: Vec<_> = posters.collect::<Result<_>>()?;
     let begun = Instant::now();
     let tally = std::thread::scope(|scope| {
         let spawn = |(number, poster)| {
@@ -155,13 +154,12 @@ fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, 
     let mut tally = Tally::default();
     for number in 1.. {
         let next = begun + Duration::from_secs(number);
-        while Instant::now() < next && !threads.iter().all(ScopedJoinHandle::is_finished) {
-            std::thread::sleep(
-                next.saturating_duration_since(Instant::now())
-                    .min(Duration::from_millis(20)),
-            );
+        let have_ended = || threads.iter().all(ScopedJoinHandle::is_finished);
+        while Instant::now() < next && !have_ended() {
+            let left = next.saturating_duration_since(Instant::now());
+            std::thread::sleep(left.min(Duration::from_millis(20)));
         }
-        if threads.iter().all(ScopedJoinHandle::is_finished) {
+        if have_ended() {
             break;
         }
         let second = shared.take_second();

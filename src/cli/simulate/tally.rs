@@ -74,15 +74,10 @@ impl Tally {
             line["second"] = json!(number);
             return line.to_string();
         }
-        let kinds: Vec<_> = self
-            .refused
-            .iter()
-            .map(|(kind, (count, _))| format!("{kind}: {count}"))
-            .collect();
-        let kinds = if kinds.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", kinds.join(", "))
+        let kinds = self.refused.iter().map(|(kind, (count, _))| format!("{kind}: {count}"));
+        let kinds = match kinds.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => none,
+            kinds => format!(" ({kinds})"),
         };
         format!(
             "{number:>6} s  posted {:>6}  accepted {:>6}  refused {}{kinds}  p50 {:.2} ms  p99 {:.2} ms",

@@ -57,21 +57,13 @@ impl World {
     pub fn new(config: &Config, only: &[String], run: i64) -> Result<World> {
         let dir = &config.schemas.dir;
         let catalogue = Catalogue::load(dir)?;
-        let tencent = config
-            .tencent
-            .first()
-            .map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
-        let openim = config
-            .openim
-            .first()
-            .map(|instance| (Provider::OpenIm, instance.name.clone()));
+        let (tencent, openim) = (config.tencent.first(), config.openim.first());
+        let tencent = tencent.map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
+        let openim = openim.map(|instance| (Provider::OpenIm, instance.name.clone()));
         let mut sides = Vec::new();
         for (provider, app) in tencent.into_iter().chain(openim) {
             let mut templates = Vec::new();
-            for command in catalogue
-                .commands()
-                .filter(|command| is_simulated(command, provider, only))
-            {
+            for command in catalogue.commands().filter(|it| is_simulated(it, provider, only)) {
                 templates.extend(template(dir, command)?);
             }
             let weights = templates.iter().map(|template| template.weight).sum();
@@ -185,10 +177,8 @@ fn weight(command: &str) -> usize {
 /// Replaces the fields of a sample that differ from callback to callback, at every depth.
 fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, rng: &mut Rng) {
     match value {
-        Value::Object(fields) => fields
-            .iter_mut()
-            .for_each(|(name, value)| fill(value, name, moment, rng)),
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, name, moment, rng)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, it)| fill(it, name, moment, rng)),
+        Value::Array(items) => items.iter_mut().for_each(|it| fill(it, name, moment, rng)),
         Value::String(_) | Value::Number(_) => {
             if let Some(new) = fresh(value, name, moment, rng) {
                 *value = new;

@@ -109,14 +109,10 @@ fn find<'c>(catalogue: &'c Catalogue, prefix: &str, timeline: &Timeline, name: &
     match found[..] {
         [command] => Ok((command, command_topic(prefix, command.provider(), command.name()))),
         [] => bail!("{name}: no such command; allowed are \"timeline\" and those of `imbridge schemas list`"),
-        _ => bail!(
-            "{name}: both IM servers have it; use {}",
-            found
-                .iter()
-                .map(|it| format!("{}/{name}", it.provider()))
-                .collect::<Vec<_>>()
-                .join(" or ")
-        ),
+        _ => {
+            let names: Vec<_> = found.iter().map(|it| format!("{}/{name}", it.provider())).collect();
+            bail!("{name}: both IM servers have it; use {}", names.join(" or "))
+        }
     }
 }
 

@@ -104,10 +104,8 @@ impl Table {
     pub fn postgres(&self) -> Form {
         let key = (!self.is_keyed).then(|| (POSTGRES.column(&self.columns[0]), "key".to_owned()));
         let flat = flat(&self.fields, &[]);
-        let flat = flat
-            .iter()
-            .map(|(path, column)| (POSTGRES.column(column), value(path, &column.shape)));
-        let (columns, values): (Vec<_>, Vec<_>) = key.into_iter().chain(flat).unzip();
+        let with_value = |(path, column): &(String, Column)| (POSTGRES.column(column), value(path, &column.shape));
+        let (columns, values): (Vec<_>, Vec<_>) = key.into_iter().chain(flat.iter().map(with_value)).unzip();
         let joined = |name: &String| name.replace('.', "_");
         let blanks = vec![
             ("table", POSTGRES.name(&self.name)),
