@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::bridge::{Bridge, Home};
 use crate::support::postgres::Postgres;
-use crate::support::{documents, kafka, run, samples, within};
+use crate::support::{documents, kafka, run, samples, variable, within};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
@@ -51,7 +51,7 @@ impl Case {
     /// Starts Connect with the page's configuration, except for these replacements.
     fn connect(&self, changes: &[(&str, &str)]) -> Connect {
         let home = &self.home;
-        let jars = std::env::var("IMBRIDGE_TEST_CONNECT").expect("run by make consumers");
+        let jars = variable("IMBRIDGE_TEST_CONNECT");
         let mut javac = Command::new("javac");
         javac.args(["-cp", &format!("{jars}/*"), "-d"]).arg(home.path());
         let (code, _, error) = run(javac.arg("tests/readers/connect/ByRegistry.java"));

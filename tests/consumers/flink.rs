@@ -4,13 +4,13 @@ use std::process::Command;
 
 use crate::support::bridge::Home;
 use crate::support::versions::{COMMAND, post_by_two_versions};
-use crate::support::{documents, kafka, run, samples, talk};
+use crate::support::{documents, kafka, run, samples, talk, variable};
 
 /// The rows of the statements' queries, as Flink prints them.
 pub fn flink(home: &Home, statements: &str) -> Vec<String> {
     let path = home.path().join("statements.sql");
     std::fs::write(&path, statements).expect("a temporary folder is writable");
-    let jars = std::env::var("IMBRIDGE_TEST_FLINK").expect("run by make consumers");
+    let jars = variable("IMBRIDGE_TEST_FLINK");
     let mut flink = Command::new("java");
     flink.args([
         "-XX:TieredStopAtLevel=1",

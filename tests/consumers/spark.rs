@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::support::bridge::Home;
-use crate::support::run;
 use crate::support::versions::{COMMAND, post_by_two_versions};
+use crate::support::{run, variable};
 
 /// The rows of a topic's table, after all messages have been read.
 fn rows(home: &Home, name: &str, table: &str) -> Vec<Value> {
@@ -19,7 +19,6 @@ fn rows(home: &Home, name: &str, table: &str) -> Vec<Value> {
     let shown = format!("\nfor row in spark.table(\"{table}\").toJSON().collect():\n    print(row)\n");
     let path = home.path().join(format!("{table}.py"));
     std::fs::write(&path, bounded + &shown).expect("a temporary folder is writable");
-    let variable = |name: &str| std::env::var(name).expect("run by make consumers");
     let jars = std::fs::read_dir(variable("IMBRIDGE_TEST_SPARK_JARS")).expect("made by scripts/setup");
     let jars = jars.map(|jar| jar.expect("it can be listed").path().display().to_string());
     let jars: Vec<_> = jars.filter(|jar| jar.ends_with(".jar")).collect();

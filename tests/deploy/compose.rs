@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Home, PROGRAM};
-use crate::support::kafka;
+use crate::support::{kafka, python};
 use crate::tools::{assert_bridge_takes, document, run, strings, text, tool, well};
 
 const FILE: &str = "docker-compose.yml";
@@ -220,15 +220,8 @@ fn the_sample_consumer_prints_decoded_events_and_continues_where_it_ended() {
         assert_eq!(connection.post(&target, body).expect("an answer").status, 200);
     }
     bridge.settle();
-    let mut consumer = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("scripts/test sets it"));
-    let url = home.registry();
-    consumer.args([
-        "deploy/compose/consumer.py",
-        "--brokers",
-        &kafka::shared(),
-        "--registry",
-        &url,
-    ]);
+    let mut consumer = python("IMBRIDGE_TEST_PYTHON", "deploy/compose/consumer.py");
+    consumer.args(["--brokers", &kafka::shared(), "--registry", &home.registry()]);
     consumer.args(["--topic-prefix", &home.prefix, "--group", &home.prefix, "--until-count"]);
     let names = |consumer: &mut Command| {
         let printed = well(consumer);

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::bridge::PROGRAM;
+use crate::support::variable;
 
 /// The output of a program.
 pub struct Output {
@@ -17,9 +18,7 @@ pub struct Output {
 
 /// The folder that `scripts/tools` filled.
 pub fn folder() -> PathBuf {
-    std::env::var("IMBRIDGE_TEST_TOOLS")
-        .expect("these tests need tools: run them by `make test` or `scripts/test`")
-        .into()
+    variable("IMBRIDGE_TEST_TOOLS").into()
 }
 
 /// One of its programs.

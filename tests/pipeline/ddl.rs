@@ -1,7 +1,6 @@
 //! The output of `imbridge schemas ddl`, run by its tools over a sample of every command: ClickHouse and PostgreSQL
 //! here, Flink and Spark in `make consumers`.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -9,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::support::bridge::Home;
 use crate::support::postgres::Postgres;
 use crate::support::registry::{Client, Decoded, read};
-use crate::support::{documents, kafka, run, samples, talk};
+use crate::support::{self, documents, kafka, run, samples, talk};
 
 fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
     let (code, statements, error) = run(home.command("schemas ddl").args(["--for", tool]).args(names));
@@ -21,8 +20,8 @@ fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
 fn clickhouse(home: &Home, names: &[String], count: usize, queries: Option<&str>) -> String {
     let tables = home.path().join("tables.sql");
     std::fs::write(&tables, ddl(home, "clickhouse", names)).expect("a temporary folder is writable");
-    let mut reader = Command::new(std::env::var("IMBRIDGE_TEST_CONSUMERS").expect("run by scripts/test"));
-    reader.arg("tests/readers/tables.py").arg(&tables);
+    let mut reader = support::python("IMBRIDGE_TEST_CONSUMERS", "tests/readers/tables.py");
+    reader.arg(&tables);
     if let Some(queries) = queries {
         let path = home.path().join("queries.sql");
         std::fs::write(&path, queries).expect("a temporary folder is writable");

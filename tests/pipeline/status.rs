@@ -1,23 +1,15 @@
 //! The status page in a real browser: what it shows while all is well, and during faults.
 
-use std::process::Command;
-
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
+use crate::support::{node, run};
 
 /// What a browser saw: light and dark, with the sizes of a desktop and of a phone.
 fn look(bridge: &Bridge) -> Vec<Value> {
-    let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", modules)
-        .arg("tests/readers/status.js")
-        .arg(bridge.admin_url("/"));
-    let output = node.output().expect("node is there");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the browser failed: {errors}");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
+    let (code, text, errors) = run(node().arg("tests/readers/status.js").arg(bridge.admin_url("/")));
+    assert_eq!(code, Some(0), "the browser failed: {errors}");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::bridge::Home;
-use super::kafka;
+use super::{kafka, node, variable};
 
 /// The code blocks of a language on a page.
 pub fn blocks(page: &str, language: &str) -> Vec<String> {
@@ -42,16 +42,13 @@ pub fn first_line(program: &mut Command) -> String {
 pub fn python(prefix: &str, brokers: &str, registry: &str) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder is to be had");
     let path = written(&blocks("python", "python")[0], prefix, folder.path(), "reader.py");
-    let mut python = Command::new(variable("IMBRIDGE_TEST_PYTHON"));
-    first_line(python.arg(path).args([brokers, registry]))
+    first_line(super::python("IMBRIDGE_TEST_PYTHON", path).args([brokers, registry]))
 }
 
 /// The line that the TypeScript page's reader prints.
 pub fn javascript(home: &Home) -> String {
     let path = written(&blocks("typescript", "js")[0], &home.prefix, home.path(), "reader.js");
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
-    first_line(node.arg(path).args([kafka::shared(), home.registry()]))
+    first_line(node().arg(path).args([kafka::shared(), home.registry()]))
 }
 
 /// The line that one of the Java page's programs prints.
@@ -69,8 +66,4 @@ pub fn java(home: &Home, number: usize) -> String {
         &format!("{}/*", variable("IMBRIDGE_TEST_JARS")),
     ]);
     first_line(java.arg(path).args([kafka::shared(), home.registry()]))
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).expect("run by scripts/test")
 }

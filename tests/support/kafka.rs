@@ -7,10 +7,11 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::proxy::Detour;
+use super::{python, run, variable};
 
 /// The broker that `scripts/test` started.
 pub fn shared() -> String {
-    std::env::var("IMBRIDGE_TEST_KAFKA").expect("these tests need a Kafka: run them by `make test` or `scripts/test`")
+    variable("IMBRIDGE_TEST_KAFKA")
 }
 
 /// The password of the user `imbridge` on [`Kafka::secure`].
@@ -96,17 +97,12 @@ impl Kafka {
     /// Gives the user `imbridge` exactly these rights: operation, kind of resource, the beginning of its name. Returns
     /// when the broker applies them.
     pub fn allow(&self, rights: &[(&str, &str, &str)]) {
-        let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-            .expect("these tests need the readers: run them by `make test` or `scripts/test`");
         let rights = rights
             .iter()
             .map(|(operation, kind, name)| format!("{operation}:{kind}:{name}"));
-        let output = Command::new(python)
-            .args(["tests/support/acls.py", &self.brokers, "User:imbridge"])
-            .args(rights)
-            .output()
-            .expect("python starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut acls = python("IMBRIDGE_TEST_PYTHON", "tests/support/acls.py");
+        let (code, _, error) = run(acls.args([&self.brokers, "User:imbridge"]).args(rights));
+        assert_eq!(code, Some(0), "{error}");
     }
 
     /// A new broker with two more listeners. [`Kafka::brokers`] stays without security.

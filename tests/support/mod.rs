@@ -20,6 +20,7 @@ pub mod schemas;
 pub mod talk;
 pub mod versions;
 
+use std::ffi::OsStr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,26 @@ pub fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>
         assert!(Instant::now() < deadline, "waited {limit:?} for: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A variable that `scripts/test` sets, or `make consumers`.
+pub fn variable(name: &str) -> String {
+    let by = "run these tests by `make test`, `scripts/test` or `make consumers`";
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: {by}"))
+}
+
+/// A Python program. The variable has the interpreter, with the packages that the program needs.
+pub fn python(interpreter: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut python = Command::new(variable(interpreter));
+    python.arg(program);
+    python
+}
+
+/// Node with the packages of the readers.
+pub fn node() -> Command {
+    let mut node = Command::new("node");
+    node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
+    node
 }
 
 /// Runs a program until it exits: its exit code, standard output and standard error.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Deserialize;
 
 use super::bridge::{Home, PROGRAM};
+use super::python;
 
 /// The options of a load. Everything except the bridge has a default.
 pub struct Plan {
@@ -191,10 +192,7 @@ pub fn judge(brokers: &str, home: &Home, ledgers: &[&Path], isolation: &str) -> 
 
 /// The same with these options of the judge.
 pub fn judge_with(brokers: &str, home: &Home, ledgers: &[&Path], options: &[&str]) -> Verdict {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-        .expect("these tests need the judge: run them by `make test` or `scripts/test`");
-    let output = Command::new(python)
-        .arg("tests/readers/judge.py")
+    let output = python("IMBRIDGE_TEST_PYTHON", "tests/readers/judge.py")
         .args(["--brokers", brokers, "--topic-prefix", &home.prefix])
         .args(options)
         .args(home.has_timeline().then_some("--timeline"))

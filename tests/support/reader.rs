@@ -1,12 +1,14 @@
 //! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) reads it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::python;
 
 /// One message.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,20 +64,26 @@ pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, take: impl FnMu
     read(brokers, prefix, schemas, &[], take);
 }
 
+/// The records that a reader of `tests/readers/` prints for the values of these messages, which it gets as lines of hex.
+pub fn decode<const N: usize>(mut reader: Command, messages: [&Consumed; N]) -> [Value; N] {
+    let child = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the reader starts");
+    let lines = messages.map(|message| hex::encode(message.raw()) + "\n").concat();
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(lines.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "the reader failed, see above");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let records = text.lines().map(|line| serde_json::from_str(line).expect("a record"));
+    let records: Vec<Value> = records.collect();
+    records.try_into().expect("a record for each value")
+}
+
 fn read(brokers: &str, prefix: &str, schemas: &Path, options: &[&str], mut take: impl FnMut(Consumed)) {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-        .expect("these tests need the reader: run them by `make test` or `scripts/test`");
-    let mut reader = Command::new(python)
-        .arg("tests/readers/consume.py")
-        .args([
-            "--brokers",
-            brokers,
-            "--topic-prefix",
-            prefix,
-            "--timeout-s",
-            "900",
-            "--schemas",
-        ])
+    let mut reader = python("IMBRIDGE_TEST_PYTHON", "tests/readers/consume.py")
+        .args(["--brokers", brokers, "--topic-prefix", prefix])
+        .args(["--timeout-s", "900", "--schemas"])
         .arg(schemas)
         .args(options)
         .stdout(Stdio::piped())

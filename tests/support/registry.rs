@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +12,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{node, python, variable};
+
 /// The registry that `scripts/test` started.
 pub fn shared() -> String {
-    std::env::var("IMBRIDGE_TEST_REGISTRY")
-        .expect("these tests need a registry: run them by `make test` or `scripts/test`")
+    variable("IMBRIDGE_TEST_REGISTRY")
 }
 
 /// A port that forwards to the shared registry while the gate is open, and refuses connections while it is closed.
@@ -116,24 +116,12 @@ pub enum Client {
 
 /// The first `count` messages under a prefix, decoded with the schemas of a registry.
 pub fn read(client: Client, registry: &str, brokers: &str, prefix: &str, count: usize) -> Vec<Decoded> {
-    let variable = |name: &str| {
-        std::env::var(name).expect("these tests need the readers: run them by `make test` or `scripts/test`")
-    };
     let mut command = match client {
-        Client::Python => {
-            let mut python = Command::new(variable("IMBRIDGE_TEST_PYTHON"));
-            python.arg("tests/readers/registry.py");
-            python
-        }
-        Client::ClickHouse => {
-            let mut python = Command::new(variable("IMBRIDGE_TEST_CONSUMERS"));
-            python.arg("tests/readers/clickhouse.py");
-            python
-        }
+        Client::Python => python("IMBRIDGE_TEST_PYTHON", "tests/readers/registry.py"),
+        Client::ClickHouse => python("IMBRIDGE_TEST_CONSUMERS", "tests/readers/clickhouse.py"),
         Client::JavaScript => {
-            let mut node = Command::new("node");
-            node.arg(Path::new("tests/readers/registry-js/reader.js"));
-            node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
+            let mut node = node();
+            node.arg("tests/readers/registry-js/reader.js");
             node
         }
         Client::Java | Client::Confluent => {
