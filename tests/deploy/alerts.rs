@@ -39,7 +39,7 @@ fn promtool_finds_nothing_wrong_and_every_test_case_as_it_is_written() {
 
 #[test]
 fn a_rule_that_is_changed_fails_its_test_case() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it is writable");
     let cases = text("dashboards/alerts_test.yml");
     let (head, _) = cases.split_once("  - name: ").expect("there are cases");

@@ -31,7 +31,7 @@ impl Balancer {
     /// Starts HAProxy before these bridges, and waits until it reaches those that are ready.
     fn start(homes: &[Home; 3]) -> Balancer {
         let [port] = free_ports();
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration(homes, port)).expect("a temporary folder is writable");
         let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
@@ -227,7 +227,7 @@ fn report(what: &str, seen: &[Seen]) -> (Duration, usize) {
 #[test]
 fn haproxy_takes_the_file_and_refuses_a_changed_one() {
     let homes = replicas("haproxy-file");
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let check = |name: &str, text: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, text).expect("a temporary folder is writable");

@@ -235,7 +235,7 @@ fn several_bridges_are_kept_apart_and_end_one_at_a_time() {
 
 #[test]
 fn the_bridge_accepts_the_configuration_of_each_render() {
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let certificate = home.path().join("ca.crt");
     std::fs::write(&certificate, text("tests/deploy/golden/ca.crt")).expect("a temporary folder is writable");
     for values in VALUES {

@@ -42,7 +42,7 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
             "{name} is not in\n{loaded}"
         );
     }
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let changed = folder.path().join(FILE);
     std::fs::write(&changed, text(FILE).replace("stop_grace_period", "stop_grace_periode")).expect("it is writable");
     let output = run(tool("compose").arg(&changed));
@@ -162,7 +162,7 @@ fn default_of(value: &str) -> String {
 
 #[test]
 fn promtool_takes_the_configuration_of_prometheus() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (from, to) in [
         ("deploy/compose/prometheus.yml", "prometheus.yml"),
         ("dashboards/alerts.yml", "alerts.yml"),

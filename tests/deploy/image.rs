@@ -68,7 +68,7 @@ fn files_that_the_build_needs_are_not_ignored() {
         .lines()
         .filter_map(|line| Some(line.strip_prefix('!')?.to_owned()))
         .collect();
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for path in &kept {
         assert!(Path::new(path).exists(), "{path} is not there");
         let to = folder.path().join(path);

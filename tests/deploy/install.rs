@@ -10,7 +10,7 @@ use crate::tools::{documents, kubernetes_faults, run, tool, well};
 
 /// The notes that `helm install` prints at its end. helm would ask a cluster, so a template of the test has them.
 fn notes(values: &[&str]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let chart = folder.path().join("imbridge");
     well(Command::new("cp").args(["-rL", CHART]).arg(&chart));
     let template = r#"notes: {{ include "imbridge/templates/NOTES.txt" . | toJson }}"#;
@@ -34,7 +34,7 @@ fn the_chart_renders_without_values_and_install_and_pod_report_what_is_missing()
         assert!(printed.contains(part), "{part}: {printed}");
     }
     let config = of_kind(&documents(&rendered), "ConfigMap")[0]["data"]["imbridge.toml"].clone();
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let file = home.path().join("imbridge.toml");
     std::fs::write(&file, config.as_str().expect("a text")).expect("a temporary folder is writable");
     for verb in ["serve", "check"] {

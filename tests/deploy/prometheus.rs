@@ -39,7 +39,7 @@ impl Watched {
         without_registry.set("SCHEMAS__REGISTRY_URL", format!("http://127.0.0.1:{nobody}"));
         without_registry.set("SERVER__ANSWER_AFTER", "kafka");
         let waiting = without_registry.start();
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let watched = Watched {
             child: start(&folder, port, [home.admin_port, without_registry.admin_port]),
             port,

@@ -99,7 +99,7 @@ pub fn text(path: &str) -> String {
 /// Runs `imbridge check` with a configuration in an otherwise empty environment. Its Kafka is not running; everything
 /// else must be correct.
 pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let file = home.path().join("imbridge.toml");
     std::fs::write(&file, config).expect("a temporary folder is writable");
     let mut check = Command::new(PROGRAM);

@@ -36,7 +36,7 @@ fn the_unit_fits_the_program() {
 
 #[test]
 fn systemd_accepts_the_unit_and_its_restrictions() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let unit = folder.path().join("imbridge.service");
     std::fs::write(&unit, text(UNIT).replace("/usr/local/bin/imbridge", PROGRAM)).expect("it is writable");
     let output = run(Command::new("systemd-analyze").arg("verify").arg(&unit));

@@ -191,7 +191,7 @@ fn every_default_of_the_example_is_that_of_the_code() {
         );
         format!("{parts:#?}{more:#?}")
     };
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let least = least(folder.path());
     let bare = shown(&parse_with(&least, "[log]", "").expect("it is a good configuration"));
     let mut count = 0;
@@ -213,7 +213,7 @@ fn every_default_of_the_example_is_that_of_the_code() {
 
 #[test]
 fn every_key_of_the_code_is_in_the_example() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let least = least(folder.path());
     for table in tables()
         .iter()
@@ -255,7 +255,7 @@ fn snippets() -> Vec<(String, String)> {
 
 #[test]
 fn every_configuration_of_readme_and_guides_is_a_good_one() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef").expect("a temporary folder is writable");
     let snippets = snippets();

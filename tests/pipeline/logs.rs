@@ -17,8 +17,8 @@ const MORE: usize = 20;
 fn start(home: &mut Home) -> (Bridge, PipeReader) {
     home.set("LOG__LEVEL", "trace");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
-    let (reader, writer) = pipe().expect("a pipe is to be had");
-    let both: [PipeWriter; 2] = [writer.try_clone().expect("a file is to be had"), writer];
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    let both: [PipeWriter; 2] = [writer.try_clone().expect("a file can be made"), writer];
     let [out, log] = both.map(Stdio::from);
     (home.spawn_with(out, log), reader)
 }
@@ -116,8 +116,8 @@ fn why_a_bridge_does_not_start_is_printed_after_its_log_and_in_time() {
 
     // The same with an invalid configuration, into a pipe that is already full.
     for code in [1, 64] {
-        let (reader, mut writer) = pipe().expect("a pipe is to be had");
-        let log = writer.try_clone().expect("a file is to be had");
+        let (reader, mut writer) = pipe().expect("a pipe can be made");
+        let log = writer.try_clone().expect("a file can be made");
         let filling = std::thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writer));
         let began = Instant::now();
         assert_eq!(home.spawn_with(Stdio::null(), log).ended().code(), Some(code));

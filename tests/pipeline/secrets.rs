@@ -63,7 +63,7 @@ token = ["env:ADMIN_NEW", "env:ADMIN_OLD"]
 
 /// What a developer sees who prints the configuration, also for a password that stands in it.
 fn config_in_debug_form() -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (name, secret) in PLANTED {
         std::fs::write(folder.path().join(name), secret).expect("a temporary folder is writable");
     }

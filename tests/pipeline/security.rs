@@ -135,7 +135,7 @@ fn drafted_from_a_topic(doors: &Doors, ca: &str) {
 fn wrong_kafka_properties_delay_no_callback_and_are_reported_with_a_remedy() {
     let _alone = one_cluster_at_a_time();
     let (kafka, doors) = Kafka::secure("refused");
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let trusted = folder.path().join("trusted.crt").display().to_string();
     let ca = file(&doors, "ca.crt");
 

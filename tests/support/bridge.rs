@@ -49,7 +49,7 @@ impl Home {
     pub fn with_brokers(name: &str, brokers: &str) -> Home {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         schemas::copy(&schemas::FOUR, &folder.path().join("schemas"));
         let [port, admin_port, registry_port] = free_ports();
         let mut home = Home {

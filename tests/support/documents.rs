@@ -40,7 +40,7 @@ pub fn first_line(program: &mut Command) -> String {
 
 /// The line that the Python page's reader prints for an event.
 pub fn python(prefix: &str, brokers: &str, registry: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = written(&blocks("python", "python")[0], prefix, folder.path(), "reader.py");
     first_line(super::python("IMBRIDGE_TEST_PYTHON", path).args([brokers, registry]))
 }

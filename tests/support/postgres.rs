@@ -22,7 +22,7 @@ pub struct Postgres {
 impl Postgres {
     /// A new server with an empty database. It would lose data in a power failure, which does not happen in tests.
     pub fn start() -> Postgres {
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let is_root = std::fs::metadata(folder.path()).expect("it was made").uid() == 0;
         if is_root {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
