@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 pub(super) use self::merge::Merged;
@@ -140,16 +141,12 @@ impl Reading {
         let ends = self.look_up(partitions, Offset::End)?;
         let early_ms = since_ms.saturating_sub(CLOCK_SKEW_MAX_MS).max(0);
         let starts = self.look_up(partitions, Offset::Offset(early_ms))?;
-        let offset =
-            |list: &TopicPartitionList, topic: &str, partition| match list.find_partition(topic, partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-        let skip = |(topic, partition): &(String, i32)| {
-            let to = offset(&starts, topic, *partition).or_else(|| offset(&ends, topic, *partition))?;
-            Some(((topic.clone(), *partition), to))
+        let skip = |found: TopicPartitionListElem<'_>| match found.offset() {
+            Offset::Offset(offset) => Some(((found.topic().to_owned(), found.partition()), offset)),
+            _ => None,
         };
-        Ok(partitions.iter().filter_map(skip).collect())
+        // A start replaces the end of its partition.
+        Ok(ends.elements().into_iter().chain(starts.elements()).filter_map(skip).collect())
     }
 
     /// Seeks forward if the broker timestamped `message`, the first of its partition. True if `message` is skipped by
