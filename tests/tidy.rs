@@ -125,7 +125,10 @@ const MAY_SLEEP: &[(&str, &str)] = &[
         "tests/torture/fencing.rs",
         "the moment of the kill and the length of the sleep are the cases",
     ),
-    ("tests/torture/endurance.rs", "between two measurements of memory and disk"),
+    (
+        "tests/torture/endurance.rs",
+        "between two measurements of memory and disk",
+    ),
     ("tests/torture/kill.rs", "the moment of the kill varies"),
     (
         "tests/torture/campaign.rs",
@@ -278,7 +281,9 @@ fn file_faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}:{number}: {word}"));
         }
         if path.starts_with("src/") && !MAY_BE_UNSAFE.contains(&path) && is_unsafe(line) {
-            faults.push(format!("{path}:{number}: only wrappers of librdkafka may have unsafe code"));
+            faults.push(format!(
+                "{path}:{number}: only wrappers of librdkafka may have unsafe code"
+            ));
         }
         let may_sleep = MAY_SLEEP.iter().any(|(file, _)| *file == path);
         if is_test(path) && !may_sleep && line.contains(&["sleep", "("].concat()) {

@@ -78,7 +78,11 @@ impl Reading {
     }
 
     /// The existing partitions, and the offsets at which reading begins.
-    fn find_offsets(&mut self, wanted: impl Fn(&str) -> bool, start: Start) -> Result<(Partitions, TopicPartitionList)> {
+    fn find_offsets(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        start: Start,
+    ) -> Result<(Partitions, TopicPartitionList)> {
         let found = self.find(wanted)?;
         let offsets = match start {
             // As numbers, now: an end that is looked up with the first fetch would skip messages that arrive before it.
@@ -112,7 +116,10 @@ impl Reading {
     /// The partitions to read, for [`publish::read_to_ends`]: each ends where librdkafka reports its end. For one
     /// topic.
     pub fn open(&self) -> BTreeMap<i32, i64> {
-        self.assigned.iter().map(|(_, partition)| (*partition, i64::MAX)).collect()
+        self.assigned
+            .iter()
+            .map(|(_, partition)| (*partition, i64::MAX))
+            .collect()
     }
 
     /// The next message, the end of a partition (`KafkaError::PartitionEOF`), or nothing after [`POLL`].
@@ -146,7 +153,12 @@ impl Reading {
             _ => None,
         };
         // A start replaces the end of its partition.
-        Ok(ends.elements().into_iter().chain(starts.elements()).filter_map(skip).collect())
+        Ok(ends
+            .elements()
+            .into_iter()
+            .chain(starts.elements())
+            .filter_map(skip)
+            .collect())
     }
 
     /// Seeks forward if the broker timestamped `message`, the first of its partition. True if `message` is skipped by

@@ -39,10 +39,8 @@ fn file_system(number: u64) -> (&'static str, Option<&'static str>) {
     }
 }
 const VOLATILE: &str = "it is memory: a power failure loses every callback in the spool; use a disk";
-const EPHEMERAL: &str =
-    "it is deleted with its container, and the spool with it; mount a volume at spool.dir";
-const REMOTE: &str =
-    "SQLite's WAL needs locks and shared memory, which such file systems do not provide; use a local disk or a block device";
+const EPHEMERAL: &str = "it is deleted with its container, and the spool with it; mount a volume at spool.dir";
+const REMOTE: &str = "SQLite's WAL needs locks and shared memory, which such file systems do not provide; use a local disk or a block device";
 
 /// The measurements.
 pub(super) struct Disk {

@@ -32,7 +32,9 @@ impl Broker {
         let address = listener.local_addr()?;
         let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", "1").create()?;
         let cluster = owner.client().mock_cluster();
-        let real = cluster.context("librdkafka was built without its mock cluster")?.bootstrap_servers();
+        let real = cluster
+            .context("librdkafka was built without its mock cluster")?
+            .bootstrap_servers();
         set_host_port(&owner, address.port())?;
         actix_web::rt::spawn(forward(listener, real));
         Ok(Broker { _owner: owner, address })

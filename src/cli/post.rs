@@ -138,7 +138,10 @@ fn tencent(config: &Config, head: &Head, command: &str, now_ms: i64) -> Result<R
         ("OptPlatform", &head.platform),
         ("RequestId", &head.request_id),
     ];
-    query.extend_pairs(more.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    query.extend_pairs(
+        more.into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?))),
+    );
     if let Some(token) = &app.token {
         let time = (now_ms / 1000).to_string();
         query

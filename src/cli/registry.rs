@@ -32,7 +32,9 @@ pub(super) fn run(verb: &Verb) -> Result<bool> {
 /// A client of the configured registry.
 pub(super) fn client(config: &Config) -> Result<Client> {
     let registry = config.schemas.registry();
-    Ok(Client::new(&registry.context("schemas.registry_url is not set, so there is no registry")?)?)
+    Ok(Client::new(&registry.context(
+        "schemas.registry_url is not set, so there is no registry",
+    )?)?)
 }
 
 fn register(config: &Config) -> Result<bool> {

@@ -62,7 +62,9 @@ fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<V
         let names: Vec<String> = config.providers().into_iter().map(topic).collect();
         let found: Vec<_> = topics.iter().filter(|topic| names.contains(topic)).cloned().collect();
         if found.is_empty() {
-            bail!("--command {command}: no schema of the configured senders has this command; see imbridge schemas list");
+            bail!(
+                "--command {command}: no schema of the configured senders has this command; see imbridge schemas list"
+            );
         }
         chosen.extend(found);
     }

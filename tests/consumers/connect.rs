@@ -126,7 +126,9 @@ fn flatten_refuses_the_map_as_the_page_says_unless_it_is_dropped_before() {
     let (_, message) = page.split_once("`Flatten` takes no map: \"").expect("the trap");
     let (message, _) = message.split_once('"').expect("the quote ends");
     let mut connect = case.connect(&[("transforms=drop,flat", "transforms=flat")]);
-    case.until(&mut connect, "Flatten's fault", |log| log.contains(message).then_some(()));
+    case.until(&mut connect, "Flatten's fault", |log| {
+        log.contains(message).then_some(())
+    });
     assert!(
         case.postgres
             .query("SELECT 1 FROM tencent_group_after_create_group")

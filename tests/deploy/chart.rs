@@ -328,7 +328,14 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
             .flat_map(|job| containers(&job["spec"]["template"]["spec"]))
         {
             let output = run(&strings(&container["args"]));
-            assert_eq!(output.code, Some(0), "{}: {}{}", container["name"], output.out, output.err);
+            assert_eq!(
+                output.code,
+                Some(0),
+                "{}: {}{}",
+                container["name"],
+                output.out,
+                output.err
+            );
         }
         for check in &checks {
             let output = run(check);

@@ -43,7 +43,11 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
     ] {
         let mut command = home.command(&format!("schemas {verb}"));
         let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));
-        assert_eq!((code, lines.matches(expected).count()), (Some(0), times), "{lines}{error}");
+        assert_eq!(
+            (code, lines.matches(expected).count()),
+            (Some(0), times),
+            "{lines}{error}"
+        );
     }
     let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
     let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");

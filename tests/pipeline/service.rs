@@ -60,7 +60,11 @@ fn systemd_is_notified_of_each_step_and_gets_watchdog_notifications() {
             before.elapsed()
         );
     }
-    assert!(began.elapsed() > WATCHDOG * 2, "eight notifications in {:?}", began.elapsed());
+    assert!(
+        began.elapsed() > WATCHDOG * 2,
+        "eight notifications in {:?}",
+        began.elapsed()
+    );
 
     bridge.signal("HUP");
     let reloading = manager.news();

@@ -157,7 +157,10 @@ fn in_order(letters: BTreeMap<EventId, Letter>) -> Vec<Item> {
     }
     let mut letters: Vec<_> = letters.into_iter().collect();
     letters.sort_by_cached_key(|(event, _)| (begins[&event.spool], event.clone()));
-    letters.into_iter().map(|(event, letter)| item(&event, letter)).collect()
+    letters
+        .into_iter()
+        .map(|(event, letter)| item(&event, letter))
+        .collect()
 }
 
 fn item(event: &EventId, letter: Letter) -> Item {

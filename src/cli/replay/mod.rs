@@ -65,7 +65,10 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let mut out = std::io::stdout();
     if !options.go {
         let rate = options.rate;
-        writeln!(out, "nothing was sent; --go sends to {url}, in this order, {rate} a second")?;
+        writeln!(
+            out,
+            "nothing was sent; --go sends to {url}, in this order, {rate} a second"
+        )?;
         return Ok(true);
     }
     let sent = send(&source, options, &gate, &Poster::new(&url, config)?, total)?;
@@ -158,7 +161,8 @@ impl Gate<'_> {
         // With other reasons, the bridge failed before it computed the identity that marks copies.
         if item.reason == "too_large" && item.at_ms >= self.known_since_ms {
             return Err(
-                "it arrived within history.window_s: the bridge would drop it as a copy; replay it after that time".into(),
+                "it arrived within history.window_s: the bridge would drop it as a copy; replay it after that time"
+                    .into(),
             );
         }
         request(self.config, &callback.head, 0)?;

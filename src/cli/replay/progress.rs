@@ -25,7 +25,11 @@ impl ProgressBar {
     }
 
     pub fn tick(&mut self, done: u64) {
-        let interval = if self.terminal { INTERVAL_ON_TERMINAL } else { INTERVAL_ELSEWHERE };
+        let interval = if self.terminal {
+            INTERVAL_ON_TERMINAL
+        } else {
+            INTERVAL_ELSEWHERE
+        };
         if self.printed.elapsed() >= interval {
             self.print(done);
             self.printed = Instant::now();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rdkafka::message::Message;
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message};
 use serde_json::value::RawValue;
 
 use crate::cli::consume::{Reading, Start, header};
@@ -20,7 +21,7 @@ pub(super) fn bodies(kafka: &Config, topic: &str, command: &str, max: usize) -> 
     if open.is_empty() {
         bail!("{topic}: no such topic at {}", kafka.brokers);
     }
-    let body = |message| match message {
+    let body = |message: KafkaResult<BorrowedMessage<'_>>| match message {
         Ok(message) if header(&message, "imbridge-command").is_none_or(|named| named == command) => {
             serde_json::from_slice(message.payload()?).ok()
         }

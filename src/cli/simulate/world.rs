@@ -267,9 +267,7 @@ mod tests {
         let world = World::new(&config, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
         let mut rng = Rng::with_seed(3);
-        let callbacks: Vec<_> = (0..2000)
-            .map(|group| world.callback(group % 10, &mut rng, 5))
-            .collect();
+        let callbacks: Vec<_> = (0..2000).map(|group| world.callback(group % 10, &mut rng, 5)).collect();
         let commands = callbacks.iter().filter_map(|callback| callback.head.command.as_ref());
         let messages = commands.filter(|name| name.contains("AfterSend")).count();
         assert!((1000..1900).contains(&messages), "{messages} of 2000");

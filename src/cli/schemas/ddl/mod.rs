@@ -56,9 +56,7 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<String> {
     };
     let config = config.unwrap_or_default();
     if config.schemas.framing == Style::SingleObject {
-        bail!(
-            "schemas.framing is \"single-object\", which none of these tools reads; they need \"confluent\""
-        );
+        bail!("schemas.framing is \"single-object\", which none of these tools reads; they need \"confluent\"");
     }
     if options.names.len() > 1 && (options.table.is_some() || options.tool == Tool::Spark) {
         bail!("--table and --for spark: one COMMAND is allowed");
