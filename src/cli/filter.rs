@@ -21,6 +21,9 @@ pub(super) struct Filter {
     /// Only callbacks that arrived before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<i64>,
+    /// At most this number of callbacks.
+    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    pub limit: u64,
 }
 
 impl Filter {
@@ -81,6 +84,7 @@ mod tests {
             group: Some("g".into()),
             since: Some(10),
             until: Some(20),
+            ..Filter::default()
         };
         let admits = |command, at, group: &str| filter.admits(command, at, || Some(group.to_owned()));
         assert!(admits(Some("A"), 10, "g") && admits(Some("B"), 19, "g"));

@@ -55,9 +55,6 @@ pub(super) struct Selection {
     /// Only undelivered records.
     #[arg(long)]
     undelivered: bool,
-    /// At most this number of records.
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
-    limit: u64,
 }
 
 impl Verb {
@@ -113,7 +110,7 @@ fn select(
     } else {
         overview.retired
     };
-    let mut left = selection.limit;
+    let mut left = selection.filter.limit;
     for record in records(inspector, after, &overview) {
         if left == 0 {
             break;

@@ -36,9 +36,6 @@ pub(super) struct Options {
     /// Continue after the callback of this position, which an earlier run printed.
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
-    /// At most this number of callbacks.
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
-    limit: u64,
     /// Send. Without it, only print what would be sent.
     #[arg(long)]
     go: bool,
@@ -91,7 +88,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
 /// Calls `visit` for the selected items in order, also for those that cannot be sent, until it returns false.
 fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Result<bool>) -> Result<()> {
     let mut passed = options.after.is_none();
-    let mut left = options.limit;
+    let mut left = options.filter.limit;
     for item in source.items()? {
         let item = item?;
         if !passed {

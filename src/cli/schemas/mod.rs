@@ -4,7 +4,6 @@
 mod ddl;
 mod list;
 mod new;
-mod topic;
 
 use std::fs;
 use std::io::Write;

@@ -2,15 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use crate::cli::consume::{Reading, Start, header};
 use crate::cli::load;
 use crate::publish;
 use crate::schema::{Draft, Sample, draft};
+
+/// If nothing arrives from the topic for this time, reading ends.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -57,7 +64,7 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
         };
         let kafka = kafka.or(options.brokers.as_ref().map(at));
         let kafka = kafka.context("--from-topic needs --brokers or --config")?;
-        bodies.extend(super::topic::bodies(&kafka, topic, &options.command, options.max)?);
+        bodies.extend(read_topic(&kafka, topic, &options.command, options.max)?);
     }
     let first = bodies.first().map(|body| body.get().to_owned());
     let drafted = draft(
@@ -91,6 +98,28 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
         }
     }
     Ok(values)
+}
+
+/// Reads at most `max` bodies from the beginning of the topic to its end. Skips messages of other commands and messages
+/// that are not JSON.
+fn read_topic(kafka: &publish::Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
+    let reading = Reading::start(kafka, |name| name == topic, Start::Beginning)?;
+    let mut open = reading.open();
+    if open.is_empty() {
+        bail!("{topic}: no such topic at {}", kafka.brokers);
+    }
+    let body = |message: KafkaResult<BorrowedMessage<'_>>| match message {
+        Ok(message) if header(&message, "imbridge-command").is_none_or(|named| named == command) => {
+            serde_json::from_slice(message.payload()?).ok()
+        }
+        Ok(_) => None,
+        Err(cause) => {
+            tracing::debug!(%cause, topic, "reading bodies");
+            None
+        }
+    };
+    let messages = publish::read_to_ends(&mut open, TIMEOUT, || reading.next());
+    Ok(messages.filter_map(body).take(max).collect())
 }
 
 fn samples(values: &[Box<RawValue>]) -> Result<Vec<Sample>> {

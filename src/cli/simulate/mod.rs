@@ -5,7 +5,7 @@ mod world;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
@@ -96,9 +96,16 @@ impl Options {
 /// Shared by all connections.
 struct Shared {
     world: World,
-    second: Mutex<Tally>,
+    tallies: Mutex<Tallies>,
     stop: Stop,
     ends: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Tallies {
+    /// Since the last line that was printed.
+    second: Tally,
+    total: Tally,
 }
 
 /// Whether everything was accepted.
@@ -110,7 +117,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     let url = options.url.clone().map_or_else(|| own_url(&config), Ok)?;
     let shared = Shared {
         world: World::new(&config, &options.commands, unix_ms() / 1000)?,
-        second: Mutex::default(),
+        tallies: Mutex::default(),
         stop: super::stop_at_signal()?,
         ends: options.duration.map(|duration| Instant::now() + duration),
     };
@@ -124,7 +131,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     let posters = (0..options.connections).map(|_| Poster::new(&url, &config));
     let posters: Vec<_> = posters.collect::<Result<_>>()?;
     let begun = Instant::now();
-    let tally = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let spawn = |(number, poster)| {
             // Each group has one connection. A connection without groups posts nothing.
             let own: Vec<usize> = (number..options.groups).step_by(options.connections).collect();
@@ -138,20 +145,18 @@ pub(super) fn run(options: &Options) -> Result<bool> {
             scope.spawn(move || shared.post(poster, &own, pace))
         };
         let threads: Vec<_> = posters.iter().enumerate().map(spawn).collect();
-        let tally = watch(&shared, &threads, begun, options.json);
+        let outcome = watch(&shared, &threads, begun, options.json);
         shared.stop.raise();
-        tally
-    });
-    let mut tally = tally?;
-    tally.add(&shared.take_second());
+        outcome
+    })?;
+    let total = std::mem::take(&mut shared.tallies().total);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", tally.summary(begun.elapsed(), options.json))?;
-    Ok(tally.all_accepted())
+    writeln!(out, "{}", total.summary(begun.elapsed(), options.json))?;
+    Ok(total.all_accepted())
 }
 
 /// Prints a line per second until all threads have ended.
-fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, json: bool) -> Result<Tally> {
-    let mut tally = Tally::default();
+fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, json: bool) -> Result<()> {
     for number in 1.. {
         let next = begun + Duration::from_secs(number);
         let have_ended = || threads.iter().all(ScopedJoinHandle::is_finished);
@@ -162,18 +167,17 @@ fn watch(shared: &Shared, threads: &[ScopedJoinHandle<'_, ()>], begun: Instant, 
         if have_ended() {
             break;
         }
-        let second = shared.take_second();
-        tally.add(&second);
+        let second = std::mem::take(&mut shared.tallies().second);
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", second.line(number, json))?;
         out.flush()?;
     }
-    Ok(tally)
+    Ok(())
 }
 
 impl Shared {
-    fn take_second(&self) -> Tally {
-        std::mem::take(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner))
+    fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one connection: posts a callback, waits for its answer, and waits until the next one is due.
@@ -192,8 +196,9 @@ impl Shared {
             let started = Instant::now();
             let outcome = poster.post(&callback);
             let took = started.elapsed();
-            let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-            second.note(&outcome, took);
+            let mut tallies = self.tallies();
+            tallies.second.note(&outcome, took);
+            tallies.total.note(&outcome, took);
         }
     }
 

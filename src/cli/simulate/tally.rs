@@ -89,20 +89,6 @@ impl Tally {
         )
     }
 
-    pub fn add(&mut self, second: &Tally) {
-        self.posted += second.posted;
-        self.accepted += second.accepted;
-        self.longest = self.longest.max(second.longest);
-        for (bucket, count) in &second.times {
-            *self.times.entry(*bucket).or_default() += count;
-        }
-        for (kind, (count, text)) in &second.refused {
-            let refused = self.refused.entry(kind.clone()).or_default();
-            refused.0 += count;
-            refused.1.clone_from(text);
-        }
-    }
-
     pub fn all_accepted(&self) -> bool {
         self.posted == self.accepted
     }
@@ -137,16 +123,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_within_five_percent_and_refusals_are_counted_by_kind() {
-        let (mut first, mut second) = (Tally::default(), Tally::default());
-        for number in 1..=1000u64 {
-            let half = if number % 2 == 0 { &mut first } else { &mut second };
-            half.note(&Outcome::Accepted, Duration::from_micros(number * 100));
-        }
-        first.note(&Outcome::Refused(503, "full".into()), Duration::ZERO);
-        second.note(&Outcome::Unknown("broke off".into()), Duration::ZERO);
         let mut tally = Tally::default();
-        tally.add(&first);
-        tally.add(&second);
+        for number in 1..=1000u64 {
+            tally.note(&Outcome::Accepted, Duration::from_micros(number * 100));
+        }
+        tally.note(&Outcome::Refused(503, "full".into()), Duration::ZERO);
+        tally.note(&Outcome::Unknown("broke off".into()), Duration::ZERO);
         let [half, most] = [0.5, 0.99].map(|share| tally.at_ms(share));
         assert!(
             (50.0..52.6).contains(&half) && (99.0..=100.0).contains(&most),

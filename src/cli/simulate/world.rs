@@ -24,12 +24,12 @@ struct Side {
     provider: Provider,
     app: String,
     templates: Vec<Template>,
-    weights: usize,
+    /// Indices of templates. Each stands there as often as its weight.
+    choices: Vec<usize>,
 }
 
 struct Template {
     command: String,
-    weight: usize,
     sample: Value,
     /// Whether it has the next sequence number of its group.
     is_numbered: bool,
@@ -62,17 +62,19 @@ impl World {
         let openim = openim.map(|instance| (Provider::OpenIm, instance.name.clone()));
         let mut sides = Vec::new();
         for (provider, app) in tencent.into_iter().chain(openim) {
-            let mut templates = Vec::new();
+            let (mut templates, mut choices) = (Vec::new(), Vec::new());
             for command in catalogue.commands().filter(|it| is_simulated(it, provider, only)) {
-                templates.extend(template(dir, command)?);
+                if let Some(template) = template(dir, command)? {
+                    choices.extend(std::iter::repeat_n(templates.len(), weight(command.name())));
+                    templates.push(template);
+                }
             }
-            let weights = templates.iter().map(|template| template.weight).sum();
-            if weights > 0 {
+            if !templates.is_empty() {
                 sides.push(Side {
                     provider,
                     app,
                     templates,
-                    weights,
+                    choices,
                 });
             }
         }
@@ -97,13 +99,7 @@ impl World {
     /// A callback of this group. The groups are divided among the IM servers.
     pub fn callback(&self, group: usize, rng: &mut Rng, now_ms: i64) -> Callback {
         let side = &self.sides[group % self.sides.len()];
-        let mut at = rng.usize(..side.weights);
-        let chosen = side.templates.iter().find(|template| {
-            let here = at < template.weight;
-            at = at.saturating_sub(template.weight);
-            here
-        });
-        let template = chosen.expect("the weights add up");
+        let template = &side.templates[side.choices[rng.usize(..side.choices.len())]];
         let moment = Moment {
             app: &side.app,
             group: match side.provider {
@@ -154,7 +150,6 @@ fn template(dir: &Path, command: &Command) -> Result<Option<Template>> {
     let sample = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     Ok(Some(Template {
         command: command.name().to_owned(),
-        weight: weight(command.name()),
         sample,
         is_numbered: command.is_numbered(),
     }))
