@@ -24,7 +24,7 @@ fn help_and_version_say_what_there_is() {
             "simulate",
             "replay",
             "schemas",
-            "durable before it is"
+            "durable before the"
         ]
         .iter()
         .all(|part| help.contains(part)),
