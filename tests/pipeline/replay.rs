@@ -112,7 +112,10 @@ fn dead_letters_arrive_as_events_after_their_cause_is_corrected() {
     );
     let (code, _, error) = replay(&home, "--after nothing.1.0");
     assert_eq!(code, Some(1));
-    assert!(error.contains("no callback that matches the filters has this position"), "{error}");
+    assert!(
+        error.contains("no callback that matches the filters has this position"),
+        "{error}"
+    );
 
     drop(bridge);
     let (code, text, error) = replay(&home, "--go --group b");
