@@ -1,6 +1,7 @@
-//! The house rules that no compiler holds: who may import whom, and what no file may contain. It needs no Kafka.
+//! The house rules that no compiler checks: which part may import which, and what no file may contain. They need no
+//! Kafka.
 //!
-//! The rules are pure functions over a file's text, so that `the_rules` can show each of them failing.
+//! The rules are pure functions over a file's text, so that `the_rules` can show that each of them fails.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,14 +12,14 @@ mod circles;
 #[path = "tidy/the_rules.rs"]
 mod the_rules;
 
-/// One part of `src/`: the parts that it may import, and the crates that it may not.
+/// One part of `src/`: the parts that it may import, and the crates that it must not.
 struct Part {
     name: &'static str,
     imports: &'static [&'static str],
     never: &'static [&'static str],
 }
 
-/// Top to bottom; `ARCHITECTURE.md` draws it.
+/// Top to bottom, as in `ARCHITECTURE.md`.
 const PARTS: [Part; 16] = [
     part("main", &["cli"], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
     part("lib", &[], &["actix_web", "apache_avro", "rdkafka", "rusqlite"]),
@@ -119,33 +120,33 @@ const fn part(name: &'static str, imports: &'static [&'static str], never: &'sta
     Part { name, imports, never }
 }
 
-/// Tests that may sleep, and why; everywhere else a test waits for what it is about.
+/// Tests that may sleep, and why. All other tests wait for a condition.
 const MAY_SLEEP: &[(&str, &str)] = &[
     (
         "tests/torture/fencing.rs",
         "the moment of the kill and the length of the sleep are the cases",
     ),
-    ("tests/torture/endurance.rs", "between two looks at memory and disk"),
-    ("tests/torture/kill.rs", "the moment of the kill is what is varied"),
+    (
+        "tests/torture/endurance.rs",
+        "between two measurements of memory and disk",
+    ),
+    ("tests/torture/kill.rs", "the moment of the kill varies"),
     (
         "tests/torture/campaign.rs",
-        "the length of a fault is what is varied; all campaigns wait by its `pass`",
+        "the length of a fault varies; all campaigns wait with its `pass`",
     ),
     ("tests/support/proxy.rs", "a slow network is the case"),
-    (
-        "tests/torture/power.rs",
-        "the moment of the power cut is what is varied",
-    ),
+    ("tests/torture/power.rs", "the moment of the power cut varies"),
     ("tests/pipeline/outage.rs", "the length of the outage is the case"),
     (
         "tests/pipeline/clocks.rs",
-        "the length of the outage is the case; and what must not happen is waited for: that brokers delete, that a batch is sent early",
+        "the length of the outage is the case; and it waits for what must not happen: brokers that delete, a batch that is sent early",
     ),
     (
         "tests/support/mod.rs",
-        "between two looks of `eventually`, which has a deadline",
+        "between two polls of `eventually`, which has a deadline",
     ),
-    ("tests/support/registry.rs", "between two looks of a gate at its socket"),
+    ("tests/support/registry.rs", "between two polls of a gate's socket"),
 ];
 
 /// Files with unsafe code: the calls of librdkafka that rust-rdkafka does not wrap.
@@ -159,17 +160,17 @@ const MAY_BE_UNSAFE: [&str; 4] = [
 const LINES_MAX: usize = 400;
 const MEDIAN_LINES: std::ops::RangeInclusive<usize> = 60..=180;
 
-/// What a line of code may not contain. Put together here, so that this file does not contain it itself.
+/// What code must not contain. The strings are assembled, so that this file does not contain them itself.
 fn unfinished() -> [String; 4] {
     [["to", "do!"], ["unimpl", "emented!"], ["db", "g!"], ["#[ig", "nore"]].map(|halves| halves.concat())
 }
 
-/// Paths of the machines that the project was written on, put together likewise.
+/// Paths of the machines on which the project was written, assembled likewise.
 fn foreign_paths() -> [String; 2] {
     [["/wo", "rk/"].concat(), ["../sha", "red"].concat()]
 }
 
-/// The code of a line, without a comment that begins it or follows a blank.
+/// A line without a comment at its beginning or after a blank.
 fn code(line: &str) -> &str {
     match line.trim_start() {
         comment if comment.starts_with("//") => "",
@@ -177,7 +178,7 @@ fn code(line: &str) -> &str {
     }
 }
 
-/// The first names behind each `crate::` of a text: `crate::a::b`, `crate::{a, b::{c, d}, e}`, over several lines too.
+/// The first names after each `crate::` of a text: `crate::a::b`, `crate::{a, b::{c, d}, e}`, also over several lines.
 fn crate_imports(text: &str) -> Vec<String> {
     let text: String = text.lines().map(code).collect::<Vec<_>>().join("\n");
     let mut found = Vec::new();
@@ -195,7 +196,7 @@ fn crate_imports(text: &str) -> Vec<String> {
     found
 }
 
-/// The names that begin the members of a group, up to its closing brace.
+/// The first names of a group's members, up to its closing brace.
 fn group_heads(group: &str) -> Vec<String> {
     let (mut depth, mut member, mut heads) = (0, 0, Vec::new());
     for (at, character) in group.char_indices() {
@@ -235,11 +236,11 @@ fn names_crate(text: &str, name: &str) -> bool {
     })
 }
 
-/// What is wrong with the imports of one file of `src/`, whose path begins behind `src/`.
+/// The faults in the imports of one file of `src/`. Its path is relative to `src/`.
 fn import_faults(path: &str, text: &str) -> Vec<String> {
     let name = path.split('/').next().expect("split gives one").trim_end_matches(".rs");
     let Some(part) = PARTS.iter().find(|part| part.name == name) else {
-        return vec![format!("src/{path}: `{name}` is a part that PARTS does not know")];
+        return vec![format!("src/{path}: `{name}` is not in PARTS")];
     };
     let mut faults = Vec::new();
     for import in crate_imports(text) {
@@ -250,7 +251,7 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
     for name in part.never.iter().filter(|name| names_crate(text, name)) {
         faults.push(format!("src/{path}: {} must not know the crate {name}", part.name));
     }
-    // The way round `crate::`: upwards out of the part. A line that is indented may stand in a module inside the file.
+    // The way around `crate::`: `super` out of the part. An indented line may be in a module of the file.
     let depth = path.trim_end_matches("/mod.rs").split('/').count();
     let climbs = |line: &str| {
         let inside = usize::from(line.starts_with(' '));
@@ -264,11 +265,11 @@ fn import_faults(path: &str, text: &str) -> Vec<String> {
     faults
 }
 
-/// What is wrong with one Rust file by itself.
+/// The faults of one Rust file on its own.
 fn file_faults(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if !text.starts_with("//! ") {
-        faults.push(format!("{path}: does not open with //!, saying what it is"));
+        faults.push(format!("{path}: does not begin with //! and its purpose"));
     }
     let lines = text.lines().count();
     if lines > LINES_MAX {
@@ -281,12 +282,14 @@ fn file_faults(path: &str, text: &str) -> Vec<String> {
             faults.push(format!("{path}:{number}: {word}"));
         }
         if path.starts_with("src/") && !MAY_BE_UNSAFE.contains(&path) && is_unsafe(line) {
-            faults.push(format!("{path}:{number}: only what wraps librdkafka is unsafe"));
+            faults.push(format!(
+                "{path}:{number}: only wrappers of librdkafka may have unsafe code"
+            ));
         }
         let may_sleep = MAY_SLEEP.iter().any(|(file, _)| *file == path);
         if is_test(path) && !may_sleep && line.contains(&["sleep", "("].concat()) {
             faults.push(format!(
-                "{path}:{number}: a test waits for what it is about; it does not sleep"
+                "{path}:{number}: a test must not sleep, but wait for a condition"
             ));
         }
     }
@@ -299,12 +302,12 @@ fn is_unsafe(line: &str) -> bool {
         .any(|words| line.contains(words))
 }
 
-/// A file of tests only: under `tests/`, or a part's `tests` module.
+/// A file with tests only: under `tests/`, or in the `tests` module of a part.
 fn is_test(path: &str) -> bool {
     path.starts_with("tests/") || path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
-/// Lines that name a place of somebody's own machine.
+/// Lines with a path of one machine.
 fn path_faults(path: &str, text: &str) -> Vec<String> {
     let foreign = foreign_paths();
     let found = text
@@ -321,7 +324,7 @@ fn median(mut lengths: Vec<usize>) -> usize {
     lengths[lengths.len() / 2]
 }
 
-/// The tracked files that are text, by path.
+/// The tracked text files, by path.
 fn tracked() -> BTreeMap<String, String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z"])

@@ -1,5 +1,6 @@
--- im.timeline in ClickHouse: the table, a queue that reads the topic, and a view that carries records from the one to the other.
--- An event that Kafka has twice becomes one row when ClickHouse merges; SELECT ... FINAL shows it once before that.
+-- im.timeline in ClickHouse: the table, a queue that reads the topic, and a view that copies records from the queue to
+-- the table. An event that Kafka has twice becomes one row when ClickHouse merges. Before that, SELECT ... FINAL shows
+-- it once.
 CREATE TABLE `timeline` (
   `ordering_key` String,
   `group_id` Nullable(String),

@@ -1,4 +1,4 @@
-//! `imbridge check`: a line for each thing that `serve` needs.
+//! `imbridge check`: prints a line for each thing that `serve` needs.
 
 mod kafka;
 mod senders;
@@ -13,7 +13,7 @@ use super::topics;
 use crate::app::{Config, refuse_another_delivery};
 use crate::spool::{self, Spool};
 
-/// What was found so far.
+/// Prints findings, and remembers whether one of them is a failure.
 #[derive(Default)]
 struct Report {
     failed: bool,
@@ -22,17 +22,17 @@ struct Report {
 impl Report {
     fn line(&mut self, mark: &str, what: &str, finding: impl std::fmt::Display) {
         self.failed |= mark == "FAIL";
-        // The verdict does not depend on whether somebody reads to the end.
+        // A closed standard output does not change the result.
         writeln!(std::io::stdout(), "{mark:<5} {what}: {finding:#}").ok();
     }
 
-    /// What came of looking; a failure is told.
+    /// The value of a look-up; prints its failure.
     fn found<T>(&mut self, what: &str, outcome: Result<T, impl std::fmt::Display>) -> Option<T> {
         outcome.map_err(|cause| self.line("FAIL", what, cause)).ok()
     }
 }
 
-/// True when nothing fails.
+/// True if nothing failed.
 pub(super) fn run(config: &Config) -> bool {
     let mut report = Report::default();
     let (tencent, openim) = (config.tencent.len(), config.openim.len());
@@ -42,7 +42,7 @@ pub(super) fn run(config: &Config) -> bool {
         format!("{tencent} Tencent apps, {openim} OpenIM instances"),
     );
     senders::check(config, &mut report);
-    // Open to the end: while it is, no bridge runs on it that a transaction on trial would fence off.
+    // The spool stays open until the end. So no bridge can run on it, and the trial transaction fences off none.
     let spool = report.found("spool", spool(config));
     if let Some((_, line)) = &spool {
         report.line("ok", "spool", line);
@@ -62,11 +62,8 @@ pub(super) fn run(config: &Config) -> bool {
         }
     }
     if let Some(listen) = config.schemas.listen() {
-        report.line(
-            "ok",
-            "registry",
-            format!("the bridge answers for its schemas itself on {listen}"),
-        );
+        let line = format!("the bridge serves its schemas itself on {listen}");
+        report.line("ok", "registry", line);
     }
     if let Some((spool, _)) = spool {
         spool.close();
@@ -74,7 +71,7 @@ pub(super) fn run(config: &Config) -> bool {
     !report.failed
 }
 
-/// A disk that is slow, small or forgets makes callers wait or loses what they were promised.
+/// A slow disk makes callers wait. A small or volatile disk loses or refuses callbacks.
 fn disk(config: &Config, report: &mut Report) {
     let disk = Disk::measure(&config.spool.dir).with_context(|| config.spool.dir.display().to_string());
     let Some(disk) = report.found("disk", disk) else { return };
@@ -84,7 +81,7 @@ fn disk(config: &Config, report: &mut Report) {
     }
 }
 
-/// What an answer promises goes as far as Kafka's replicas.
+/// Answers that wait for Kafka are as safe as Kafka's replicas.
 fn answers(config: &Config, report: &mut Report) {
     let Some(hold) = config.server.hold() else { return };
     let line = format!("an answer waits for Kafka, {} ms at most", hold.as_millis());
@@ -92,7 +89,7 @@ fn answers(config: &Config, report: &mut Report) {
     let replicas = config.kafka.replication_factor;
     if replicas < 3 {
         let line = format!(
-            "kafka.replication_factor is {replicas}: what was answered outlives a bridge's disk, but not a broker's; 3 replicas with min.insync.replicas 2 outlive both"
+            "kafka.replication_factor is {replicas}: acknowledged events survive the loss of a bridge's disk, but not of a broker's; with 3 replicas and min.insync.replicas 2 they survive both"
         );
         report.line("warn", "server.answer_after", line);
     }

@@ -1,4 +1,4 @@
-//! Reading topics from a place on, without a consumer group: nothing is committed and nobody is disturbed.
+//! Reads topics from a given position, without a consumer group and without committing offsets.
 
 mod merge;
 
@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
 
 pub(super) use self::merge::Merged;
@@ -18,36 +19,37 @@ use crate::publish::{self, Context, RECEIVED_AT_HEADER};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(200);
-/// The bridge's clock, by which events arrive, and the broker's, by which they are appended, differ by less than this.
-const CLOCKS_DIFFER_MS: i64 = 24 * 3600 * 1000;
+/// The bridge's clock (time of arrival) and the broker's (time of append) differ by less than this.
+const CLOCK_SKEW_MAX_MS: i64 = 24 * 3600 * 1000;
 
 /// Where reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// What comes from now on.
+    /// New messages only.
     Now,
-    /// Everything that is there.
+    /// All messages.
     Beginning,
-    /// Early enough for everything that arrived at this time or later ([`arrived_at_ms`]), in Unix milliseconds. What arrived
-    /// before is for the reader to leave out: Kafka's own stamps can be anyone's clock's.
+    /// All messages that arrived at this time or later ([`arrived_at_ms`]), in Unix milliseconds, and some that arrived
+    /// before. The caller must filter these: Kafka's own timestamps can be those of any producer's clock.
     Since(i64),
 }
 
-/// Partitions of topics.
-type Places = BTreeSet<(String, i32)>;
+/// Topics and their partitions.
+type Partitions = BTreeSet<(String, i32)>;
 
-/// A consumer and the partitions it reads. Messages of aborted transactions are left out.
+/// A consumer and the partitions that it reads. Messages of aborted transactions are left out.
 pub(super) struct Reading {
     consumer: Arc<BaseConsumer<Context>>,
     config: publish::Config,
     /// The partitions that are read.
-    pub assigned: Places,
-    /// By partition, the offset where reading may go on after its first message, if the broker has stamped that one.
+    pub assigned: Partitions,
+    /// By partition, the offset at which reading may continue after the first message, if the broker timestamped that
+    /// message.
     skips: RefCell<BTreeMap<(String, i32), i64>>,
 }
 
 impl Reading {
-    /// Reads nothing before [`Reading::refresh`] has found something. Asks nobody yet.
+    /// Reads nothing until [`Reading::refresh`] has found partitions. Sends no request yet.
     pub fn new(config: &publish::Config) -> Result<Reading> {
         Reading::with(config, &[("queued.max.messages.kbytes", "16384")])
     }
@@ -69,37 +71,41 @@ impl Reading {
     /// Begins to read the topics that `wanted` picks.
     pub fn start(config: &publish::Config, wanted: impl Fn(&str) -> bool, start: Start) -> Result<Reading> {
         let mut reading = Reading::new(config)?;
-        let (found, places) = reading.find_places(wanted, start)?;
-        reading.consumer.assign(&places)?;
+        let (found, offsets) = reading.find_offsets(wanted, start)?;
+        reading.consumer.assign(&offsets)?;
         reading.assigned = found;
         Ok(reading)
     }
 
-    /// The partitions that there are, and where reading them begins.
-    fn find_places(&mut self, wanted: impl Fn(&str) -> bool, start: Start) -> Result<(Places, TopicPartitionList)> {
+    /// The existing partitions, and the offsets at which reading begins.
+    fn find_offsets(
+        &mut self,
+        wanted: impl Fn(&str) -> bool,
+        start: Start,
+    ) -> Result<(Partitions, TopicPartitionList)> {
         let found = self.find(wanted)?;
-        let places = match start {
-            // As numbers, at once: an end that is looked up only when the first fetch is sent would pass over what came meanwhile.
+        let offsets = match start {
+            // As numbers, now: an end that is looked up with the first fetch would skip messages that arrive before it.
             Start::Now => self.look_up(&found, Offset::End)?,
             Start::Beginning | Start::Since(_) => list(&found, Offset::Beginning)?,
         };
         if let Start::Since(since_ms) = start {
-            self.skips = RefCell::new(self.skips(&found, since_ms)?);
+            self.skips = RefCell::new(self.find_skips(&found, since_ms)?);
         }
-        Ok((found, places))
+        Ok((found, offsets))
     }
 
-    /// Adds partitions that have come into being, from their beginning.
+    /// Adds new partitions, from their beginning.
     pub fn refresh(&mut self, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let new = self.find_new(wanted)?;
         self.add(new)
     }
 
-    fn find_new(&self, wanted: impl Fn(&str) -> bool) -> Result<Places> {
+    fn find_new(&self, wanted: impl Fn(&str) -> bool) -> Result<Partitions> {
         Ok(&self.find(wanted)? - &self.assigned)
     }
 
-    fn add(&mut self, new: Places) -> Result<()> {
+    fn add(&mut self, new: Partitions) -> Result<()> {
         if !new.is_empty() {
             self.consumer.incremental_assign(&list(&new, Offset::Beginning)?)?;
             self.assigned.extend(new);
@@ -107,46 +113,56 @@ impl Reading {
         Ok(())
     }
 
-    /// The next message, or the end of a partition (`KafkaError::PartitionEOF`), or nothing for a while.
+    /// The partitions to read, for [`publish::read_to_ends`]: each ends where librdkafka reports its end. For one
+    /// topic.
+    pub fn open(&self) -> BTreeMap<i32, i64> {
+        self.assigned
+            .iter()
+            .map(|(_, partition)| (*partition, i64::MAX))
+            .collect()
+    }
+
+    /// The next message, the end of a partition (`KafkaError::PartitionEOF`), or nothing after [`POLL`].
     pub fn next(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         let next = self.consumer.poll(POLL)?;
         let is_skipped = next.as_ref().is_ok_and(|message| self.skip(message));
         (!is_skipped).then_some(next)
     }
 
-    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<Places> {
+    fn find(&self, wanted: impl Fn(&str) -> bool) -> Result<Partitions> {
         let metadata = self.consumer.fetch_metadata(None, TIMEOUT);
         let metadata = metadata.map_err(|cause| Error::msg(publish::why_silent(&self.config, &cause)))?;
         let topics = metadata.topics().iter().filter(|topic| wanted(topic.name()));
-        Ok(topics
-            .flat_map(|topic| {
-                topic
-                    .partitions()
-                    .iter()
-                    .map(|partition| (topic.name().to_owned(), partition.id()))
-            })
+        let mut found = Partitions::new();
+        for topic in topics {
+            let partitions = topic.partitions().iter();
+            found.extend(partitions.map(|partition| (topic.name().to_owned(), partition.id())));
+        }
+        Ok(found)
+    }
+
+    /// The offset of the first message in each partition that was appended one day before `since_ms` or later; its end
+    /// if there is none.
+    fn find_skips(&self, partitions: &Partitions, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
+        // The ends first: messages that arrive between the two requests are then after them.
+        let ends = self.look_up(partitions, Offset::End)?;
+        let early_ms = since_ms.saturating_sub(CLOCK_SKEW_MAX_MS).max(0);
+        let starts = self.look_up(partitions, Offset::Offset(early_ms))?;
+        let skip = |found: TopicPartitionListElem<'_>| match found.offset() {
+            Offset::Offset(offset) => Some(((found.topic().to_owned(), found.partition()), offset)),
+            _ => None,
+        };
+        // A start replaces the end of its partition.
+        Ok(ends
+            .elements()
+            .into_iter()
+            .chain(starts.elements())
+            .filter_map(skip)
             .collect())
     }
 
-    /// Where each partition holds the first message that was appended a day before `since_ms` or later, its end without one.
-    fn skips(&self, partitions: &Places, since_ms: i64) -> Result<BTreeMap<(String, i32), i64>> {
-        // The ends first: what comes between the two questions is behind them.
-        let ends = self.look_up(partitions, Offset::End)?;
-        let early_ms = since_ms.saturating_sub(CLOCKS_DIFFER_MS).max(0);
-        let places = self.look_up(partitions, Offset::Offset(early_ms))?;
-        let offset =
-            |list: &TopicPartitionList, topic: &str, partition| match list.find_partition(topic, partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-        let skip = |(topic, partition): &(String, i32)| {
-            let to = offset(&places, topic, *partition).or_else(|| offset(&ends, topic, *partition))?;
-            Some(((topic.clone(), *partition), to))
-        };
-        Ok(partitions.iter().filter_map(skip).collect())
-    }
-
-    /// Goes on further behind, where the broker's stamps allow it; true when `message` is passed over by that.
+    /// Seeks forward if the broker timestamped `message`, the first of its partition. True if `message` is skipped by
+    /// that.
     fn skip(&self, message: &BorrowedMessage<'_>) -> bool {
         let mut skips = self.skips.borrow_mut();
         if skips.is_empty() {
@@ -156,21 +172,17 @@ impl Reading {
         let Some(to) = skips.remove(&(topic.to_owned(), partition)) else {
             return false;
         };
-        matches!(message.timestamp(), Timestamp::LogAppendTime(_))
-            && to > message.offset()
-            && self
-                .consumer
-                .seek(topic, partition, Offset::Offset(to), TIMEOUT)
-                .is_ok()
+        let seek = || self.consumer.seek(topic, partition, Offset::Offset(to), TIMEOUT);
+        matches!(message.timestamp(), Timestamp::LogAppendTime(_)) && to > message.offset() && seek().is_ok()
     }
 
-    fn look_up(&self, partitions: &Places, time: Offset) -> Result<TopicPartitionList> {
+    fn look_up(&self, partitions: &Partitions, time: Offset) -> Result<TopicPartitionList> {
         let times = list(partitions, time)?;
         if partitions.is_empty() {
             return Ok(times);
         }
         publish::ask_leaders(|| self.consumer.offsets_for_times(times.clone(), TIMEOUT))
-            .context("Kafka does not tell the topics' offsets; may this user describe and read them?")
+            .context("Kafka does not return the topics' offsets; this user needs the rights DESCRIBE and READ on them")
     }
 }
 
@@ -189,19 +201,19 @@ pub(super) fn header(message: &impl Message, name: &str) -> Option<String> {
     Some(text(found.value.unwrap_or_default()))
 }
 
-/// Bytes that are text, for as much as they are.
+/// Bytes as text; what is not UTF-8 is replaced.
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// When an event arrived, by its bridge's clock; for a message that no bridge wrote, what Kafka has of it.
+/// When an event arrived, by the bridge's clock; for a message that no bridge wrote, Kafka's timestamp.
 pub(super) fn arrived_at_ms(message: &impl Message) -> Option<i64> {
     header(message, RECEIVED_AT_HEADER)
         .and_then(|text| text.parse().ok())
         .or_else(|| message.timestamp().to_millis())
 }
 
-fn list(partitions: &Places, offset: Offset) -> Result<TopicPartitionList> {
+fn list(partitions: &Partitions, offset: Offset) -> Result<TopicPartitionList> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in partitions {
         list.add_partition_offset(topic, *partition, offset)?;

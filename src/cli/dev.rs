@@ -1,4 +1,4 @@
-//! `imbridge dev`: the whole bridge with a broker inside, to see an event come out.
+//! `imbridge dev`: runs the whole bridge with an embedded broker, and prints the events.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use crate::lifecycle::Stop;
 use crate::publish;
 use crate::schema::{Catalogue, Decoder};
 
-/// What the mock cluster gives to the topics that it creates.
+/// The mock cluster creates topics with this number of partitions.
 const PARTITIONS: i32 = 4;
-/// Between two looks for topics that have come into being.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often new topics are looked for.
+const REFRESH: Duration = Duration::from_millis(200);
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -56,7 +56,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
 
 async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     println!(
-        "imbridge dev: starting a Kafka broker and the bridge, with what they keep in {}",
+        "imbridge dev: starting a Kafka broker and the bridge, with their files in {}",
         folder.display()
     );
     let broker = Broker::start(options.kafka_port).await?;
@@ -67,7 +67,7 @@ async fn serve(options: &Options, folder: &std::path::Path) -> Result<()> {
     let (mut bridge, _) = Bridge::start(&config, logging.levels.clone())?;
     logging.register(&bridge.registry)?;
     let stop = Stop::default();
-    let registry = bridge.registry_address.expect("it was asked for");
+    let registry = bridge.registry_address.expect("it is configured");
     let printer = print_events(&config.kafka, catalogue, registry, stop.clone())?;
     greet(&config, &bridge, registry, commands);
     tokio::select! {
@@ -122,7 +122,7 @@ Each event is printed here when it has arrived in Kafka. Ctrl-C ends it; nothing
     );
 }
 
-/// How to read `topic` with consumers that know nothing of the bridge.
+/// How to read `topic` with stock consumers.
 fn how_to_read(topic: &str, kafka: &str, registry: SocketAddr) -> String {
     format!(
         "
@@ -136,8 +136,8 @@ docs/consumers/python.md has a reader of values in Python: python reader.py {kaf
     )
 }
 
-/// Reads every topic, from when it comes into being, and prints each message, its value decoded from its Avro bytes.
-/// After the first one it prints how to read it with another consumer.
+/// Reads every topic from its beginning and prints each message with its decoded value. After the first message it also
+/// prints how to read it with a stock consumer.
 fn print_events(
     config: &publish::Config,
     catalogue: Arc<Catalogue>,
@@ -145,28 +145,25 @@ fn print_events(
     stop: Stop,
 ) -> Result<std::thread::JoinHandle<()>> {
     let prefix = format!("{}.", config.topic_prefix);
-    // What it holds is in another topic too, and is printed once.
-    let timeline = config
-        .timeline
-        .as_ref()
-        .map(|timeline| timeline.topic(&config.topic_prefix));
+    // Each of its events is in its command's topic too, and must be printed once only.
+    let timeline = config.timeline.as_ref().map(|it| it.topic(&config.topic_prefix));
     let kafka = config.brokers.clone();
     let mut reading = Reading::new(config)?;
     let mut decoder = Decoder::new(catalogue, None);
     let print = move || {
-        let mut looked_at = None::<Instant>;
+        let mut refreshed = None::<Instant>;
         let mut is_first = true;
         while !stop.is_raised() {
-            if looked_at.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-                // A broker that is busy tells it the next time.
-                let is_meant = |topic: &str| topic.starts_with(&prefix) && timeline.as_deref() != Some(topic);
-                reading.refresh(is_meant).ok();
-                looked_at = Some(Instant::now());
+            if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+                let is_wanted = |topic: &str| topic.starts_with(&prefix) && timeline.as_deref() != Some(topic);
+                // If the broker does not answer in time, the next refresh tries again.
+                reading.refresh(is_wanted).ok();
+                refreshed = Some(Instant::now());
             }
             if let Some(Ok(message)) = reading.next() {
                 let shown = Shown::new(&message, &mut decoder).pretty();
                 let hint = std::mem::take(&mut is_first).then(|| how_to_read(message.topic(), &kafka, registry));
-                // Whoever reads no more has seen enough; the bridge goes on.
+                // The reader has closed standard output. The bridge keeps running.
                 if writeln!(std::io::stdout(), "{shown}\n{}", hint.unwrap_or_default()).is_err() {
                     return;
                 }

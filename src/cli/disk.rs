@@ -1,5 +1,5 @@
-//! The disk under the spool: how long a sync takes, what kind of file system it is, and how much room there is. Measured
-//! by the same call that each commit of the spool waits for, in a file of its own that is removed again.
+//! The disk under the spool: how long a sync takes, which file system it has, and how much space is free. The sync is
+//! the same call that each commit of the spool waits for, on a file of its own that is removed afterwards.
 
 use std::fmt;
 use std::fs::File;
@@ -11,47 +11,49 @@ use crate::spool;
 
 const SYNCS: usize = 100;
 const APPEND_BYTES: usize = 4096;
-/// Callers wait for a sync, and Tencent waits 2 s for everything together.
+/// Callers wait for a sync, and Tencent's time-out for the whole request is 2 s.
 const SLOW: Duration = Duration::from_millis(50);
-/// No device writes faster: what returns sooner has written nothing.
+/// No device writes faster: a sync that returns sooner has written nothing.
 const TOO_FAST: Duration = Duration::from_micros(20);
 /// The spool's WAL beside its file.
 const WAL_BYTES: u64 = 100 << 20;
 
-/// File systems by their number in `statfs`, and what is to be said of those that are no place for a spool.
-const FILE_SYSTEMS: [(u64, &str, Option<&str>); 14] = [
-    (0xEF53, "ext4", None),
-    (0x5846_5342, "xfs", None),
-    (0x9123_683E, "btrfs", None),
-    (0x2FC1_2FC1, "zfs", None),
-    (0xF2F5_2010, "f2fs", None),
-    (0x0102_1994, "tmpfs", Some(FORGETS)),
-    (0x8584_58F6, "ramfs", Some(FORGETS)),
-    (0x794C_7630, "overlayfs", Some(GOES)),
-    (0x6969, "nfs", Some(REMOTE)),
-    (0xFF53_4D42, "cifs", Some(REMOTE)),
-    (0xFE53_4D42, "smb2", Some(REMOTE)),
-    (0x00C3_6400, "ceph", Some(REMOTE)),
-    (0x0102_1997, "9p", Some(REMOTE)),
-    (0x6573_5546, "fuse", Some(REMOTE)),
-];
-const FORGETS: &str = "it is memory: a power cut takes every callback that waits there; use a disk";
-const GOES: &str = "it goes with its container, and what waits there with it; mount a volume at spool.dir";
-const REMOTE: &str =
-    "SQLite's WAL needs locks and shared memory that such file systems do not keep; use a local disk or a block device";
+/// The name of a file system by its number in `statfs`, and its problem if it is unsuitable for a spool.
+fn file_system(number: u64) -> (&'static str, Option<&'static str>) {
+    match number {
+        0xEF53 => ("ext4", None),
+        0x5846_5342 => ("xfs", None),
+        0x9123_683E => ("btrfs", None),
+        0x2FC1_2FC1 => ("zfs", None),
+        0xF2F5_2010 => ("f2fs", None),
+        0x0102_1994 => ("tmpfs", Some(VOLATILE)),
+        0x8584_58F6 => ("ramfs", Some(VOLATILE)),
+        0x794C_7630 => ("overlayfs", Some(EPHEMERAL)),
+        0x6969 => ("nfs", Some(REMOTE)),
+        0xFF53_4D42 => ("cifs", Some(REMOTE)),
+        0xFE53_4D42 => ("smb2", Some(REMOTE)),
+        0x00C3_6400 => ("ceph", Some(REMOTE)),
+        0x0102_1997 => ("9p", Some(REMOTE)),
+        0x6573_5546 => ("fuse", Some(REMOTE)),
+        _ => ("an unknown file system", None),
+    }
+}
+const VOLATILE: &str = "it is memory: a power failure loses every callback in the spool; use a disk";
+const EPHEMERAL: &str = "it is deleted with its container, and the spool with it; mount a volume at spool.dir";
+const REMOTE: &str = "SQLite's WAL needs locks and shared memory, which such file systems do not provide; use a local disk or a block device";
 
-/// What was found.
+/// The measurements.
 pub(super) struct Disk {
-    /// Each sync's time, the shortest first.
+    /// The time of each sync, the shortest first.
     syncs: Vec<Duration>,
     file_system: u64,
     free_bytes: u64,
-    /// Bytes that the spool has on it already.
+    /// Bytes that the spool uses already.
     spool_bytes: u64,
 }
 
 impl Disk {
-    /// Appends and syncs a file in this folder, again and again.
+    /// Appends to a file in this folder and syncs it, [`SYNCS`] times.
     pub fn measure(dir: &Path) -> io::Result<Disk> {
         let path = dir.join("check.tmp");
         let syncs = sync_times(&path);
@@ -70,33 +72,29 @@ impl Disk {
         self.syncs[((self.syncs.len() - 1) as f64 * share) as usize]
     }
 
-    fn kind(&self) -> Option<&'static (u64, &'static str, Option<&'static str>)> {
-        FILE_SYSTEMS.iter().find(|(number, ..)| *number == self.file_system)
-    }
-
-    /// What is wrong with it for this spool.
+    /// Why it is unsuitable for this spool.
     pub fn problems(&self, config: &spool::Config) -> Vec<String> {
         let mut problems = Vec::new();
         let (typical, slow) = (self.at(0.5), self.at(0.99));
         if slow > SLOW {
             problems.push(format!(
-                "one sync in a hundred takes {}: every callback waits for one, and OpenIM and Tencent wait seconds; use a faster disk",
+                "one sync in a hundred takes {}: every callback waits for a sync, and OpenIM and Tencent time out after a few seconds; use a faster disk",
                 ms(slow)
             ));
         }
         if typical < TOO_FAST {
             problems.push(format!(
-                "a sync takes {}, which no device can: the disk does not honour syncs, and a power cut takes what was acknowledged",
+                "a sync takes {}, which is faster than any device: the disk does not honour syncs, and a power failure loses acknowledged callbacks",
                 ms(typical)
             ));
         }
-        if let Some((_, name, Some(why))) = self.kind() {
-            problems.push(format!("the file system is {name}: {why}"));
+        if let (name, Some(problem)) = file_system(self.file_system) {
+            problems.push(format!("the file system is {name}: {problem}"));
         }
         let needed = config.max_bytes.saturating_sub(self.spool_bytes) + config.min_free_bytes + WAL_BYTES;
         if self.free_bytes < needed {
             problems.push(format!(
-                "{} free, {} needed for spool.max_bytes, spool.min_free_bytes and the WAL: the disk is full before the spool is; lower spool.max_bytes",
+                "{} free, {} needed for spool.max_bytes, spool.min_free_bytes and the WAL: the disk fills up before the spool does; lower spool.max_bytes",
                 gib(self.free_bytes),
                 gib(needed)
             ));
@@ -107,10 +105,10 @@ impl Disk {
 
 impl fmt::Display for Disk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.kind().map_or("an unknown file system", |(_, name, _)| name);
         write!(
             formatter,
-            "{name}, {} free; {SYNCS} syncs of {APPEND_BYTES} bytes: p50 {}, p99 {}, longest {}",
+            "{}, {} free; {SYNCS} syncs of {APPEND_BYTES} bytes: p50 {}, p99 {}, longest {}",
+            file_system(self.file_system).0,
             gib(self.free_bytes),
             ms(self.at(0.5)),
             ms(self.at(0.99)),
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_a_forgetful_and_a_small_disk_are_each_told() {
+    fn a_slow_a_volatile_and_a_small_disk_are_each_reported() {
         let config = spool::Config::default();
         let problems = |disk: Disk| disk.problems(&config).join("\n");
         let plenty = 100 << 30;
@@ -163,7 +161,7 @@ mod tests {
         assert!(problems(disk(60_000, 0xEF53, plenty)).contains("one sync in a hundred takes 60.000 ms"));
         assert!(problems(disk(5, 0xEF53, plenty)).contains("does not honour syncs"));
         assert!(problems(disk(900, 0x0102_1994, plenty)).contains("tmpfs: it is memory"));
-        assert!(problems(disk(900, 0x794C_7630, plenty)).contains("overlayfs: it goes with its container"));
+        assert!(problems(disk(900, 0x794C_7630, plenty)).contains("overlayfs: it is deleted with its container"));
         assert!(problems(disk(900, 0x6969, plenty)).contains("nfs: SQLite"));
         assert!(problems(disk(900, 0xEF53, 10 << 30)).contains("10.0 GiB free, 10.3 GiB needed"));
     }

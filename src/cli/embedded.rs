@@ -1,8 +1,9 @@
-//! The embedded broker of `imbridge dev`: librdkafka's mock cluster behind a port of our choice.
+//! The embedded broker of `imbridge dev`: librdkafka's mock cluster behind a configurable port.
 //!
-//! The mock cluster listens on a random port of the loopback interface and tells clients so. A small forwarder listens on
-//! the wanted port, and the cluster is told to name that one, so that librdkafka's clients (kcat, confluent-kafka) and kafkajs can attach. The
-//! unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in `publish/native.rs`.
+//! The mock cluster listens on a random loopback port and advertises it to clients. A small TCP forwarder listens on
+//! the wanted port, and the cluster is set to advertise that one. So librdkafka's clients (kcat, confluent-kafka) and
+//! kafkajs can connect. The unsafe code here is a call that rust-rdkafka does not wrap; those for a real cluster are in
+//! `publish/native.rs`.
 
 use std::ffi::CString;
 use std::net::SocketAddr;
@@ -14,11 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 const BROKER: i32 = 1;
 
-/// A broker in this process; it goes when this is dropped.
+/// A broker in this process, until this is dropped.
 pub(super) struct Broker {
-    /// The mock cluster lives as long as the client that made it.
+    /// The mock cluster lives as long as the client that created it.
     _owner: BaseProducer,
-    /// Where clients attach.
+    /// The address for clients.
     pub address: SocketAddr,
 }
 
@@ -26,13 +27,12 @@ impl Broker {
     /// Starts a broker that clients reach at `127.0.0.1:port`. Must be called inside a tokio runtime.
     pub async fn start(port: u16) -> Result<Broker> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-            format!("port {port} is taken: is a Kafka running already? choose another with --kafka-port")
+            format!("port {port} is in use: is Kafka already running? choose another port with --kafka-port")
         })?;
         let address = listener.local_addr()?;
         let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", "1").create()?;
-        let real = owner
-            .client()
-            .mock_cluster()
+        let cluster = owner.client().mock_cluster();
+        let real = cluster
             .context("librdkafka was built without its mock cluster")?
             .bootstrap_servers();
         set_host_port(&owner, address.port())?;

@@ -1,4 +1,4 @@
-//! One callback as a line of JSON: what `imbridge spool export` writes and `imbridge replay --from` reads.
+//! A callback as a line of JSON, which `imbridge spool export` writes and `imbridge replay --from` reads.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::callback::{Callback, Head};
 use crate::spool::Record;
 
-/// The line.
+/// A line of an export.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Exported {
     /// `<spool>.<seq>`.
     pub id: String,
     /// When it was appended, in Unix milliseconds.
     pub appended_at_ms: i64,
-    /// Whether Kafka has it.
+    /// Whether it is delivered.
     #[serde(default)]
     pub delivered: bool,
-    /// Why it is no callback; then `body_base64` is the whole record.
+    /// Why the record is not a callback. `body_base64` is then the whole record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    /// In place of `body` where that is no text.
+    /// Instead of `body`, if the body is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Exported {
 /// The callback of a record, or why there is none.
 pub(super) fn callback_of(record: &Record) -> Result<Callback, String> {
     if !record.intact {
-        return Err("the record's bytes do not have its checksum".into());
+        return Err("the record's bytes do not match its checksum".into());
     }
     Callback::from_record(&record.data).map_err(|cause| cause.to_string())
 }
@@ -63,7 +63,7 @@ impl Exported {
     /// The callback, as it was received.
     ///
     /// # Errors
-    /// Why the line holds none.
+    /// Why the line has no callback.
     pub fn callback(self) -> Result<Callback, String> {
         if let Some(problem) = self.problem {
             return Err(problem);
@@ -71,9 +71,10 @@ impl Exported {
         let head = self.head.ok_or("the line has no head")?;
         let body = match (self.body, self.body_base64) {
             (Some(text), None) => text.into_bytes(),
-            (None, Some(encoded)) => BASE64_STANDARD
-                .decode(encoded)
-                .map_err(|cause| format!("body_base64: {cause}"))?,
+            (None, Some(encoded)) => {
+                let decoded = BASE64_STANDARD.decode(encoded);
+                decoded.map_err(|cause| format!("body_base64: {cause}"))?
+            }
             _ => return Err("the line has neither body nor body_base64, or both".into()),
         };
         Ok(Callback {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_callback_says_why_and_keeps_its_bytes() {
+    fn a_record_that_is_not_a_callback_keeps_its_bytes_and_the_reason() {
         let (line, back) = round_trip(&record(b"x", false));
         assert!(back.unwrap_err().contains("checksum"));
         assert!(line.contains(r#""body_base64":"eA==""#), "{line}");

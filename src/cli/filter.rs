@@ -1,4 +1,4 @@
-//! What the commands that go through callbacks are asked for: by command, by group, by time.
+//! The filter of all commands that read callbacks: by command, group and time.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::lifecycle::unix_ms;
 
-/// Which callbacks are meant; all where nothing is said.
+/// Which callbacks are selected; by default, all.
 #[derive(Args, Debug, Default)]
 pub(super) struct Filter {
     /// Only this command; may be given several times.
@@ -15,16 +15,19 @@ pub(super) struct Filter {
     /// Only this group.
     #[arg(long, value_name = "ID")]
     pub group: Option<String>,
-    /// Only what arrived at this time or later: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
+    /// Only callbacks that arrived at this time or later: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<i64>,
-    /// Only what arrived before this time.
+    /// Only callbacks that arrived before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<i64>,
+    /// At most this number of callbacks.
+    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
+    pub limit: u64,
 }
 
 impl Filter {
-    /// Whether a callback is meant; its group is asked for only where one is wanted.
+    /// Whether a callback is selected. `group` is called only if the filter names a group.
     pub fn admits(&self, command: Option<&str>, at_ms: i64, group: impl FnOnce() -> Option<String>) -> bool {
         self.since.is_none_or(|since| at_ms >= since)
             && self.until.is_none_or(|until| at_ms < until)
@@ -33,7 +36,7 @@ impl Filter {
     }
 }
 
-/// Unix milliseconds of a time that somebody writes.
+/// Parses a time on the command line; gives Unix milliseconds.
 pub(super) fn time(text: &str) -> Result<i64, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Ok(unix_ms() - ago.as_millis() as i64);
@@ -43,24 +46,21 @@ pub(super) fn time(text: &str) -> Result<i64, String> {
     Ok(since.as_millis() as i64)
 }
 
-/// A time for people to read.
+/// A time in RFC 3339.
 pub(super) fn rfc3339(unix_ms: i64) -> String {
     const LAST_MS: i64 = 253_402_300_799_999;
     let time = UNIX_EPOCH + Duration::from_millis(unix_ms.clamp(0, LAST_MS) as u64);
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// Text of unknown origin on one line of a terminal: what could steer the terminal is written out.
+/// Text of unknown origin for one line of a terminal. Control characters are escaped, so that they cannot control the
+/// terminal.
 pub(super) fn safe(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -84,6 +84,7 @@ mod tests {
             group: Some("g".into()),
             since: Some(10),
             until: Some(20),
+            ..Filter::default()
         };
         let admits = |command, at, group: &str| filter.admits(command, at, || Some(group.to_owned()));
         assert!(admits(Some("A"), 10, "g") && admits(Some("B"), 19, "g"));
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_shown_steers_a_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(safe("a\x1b[2J\u{9b}b\n世"), "a\\u{1b}[2J\\u{9b}b\\n世");
     }
 }

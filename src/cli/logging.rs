@@ -1,5 +1,5 @@
-//! Where log lines go and how they look. Nobody waits for whoever reads them: a thread of its own writes them to standard error,
-//! from a bounded queue, and what is lost is counted.
+//! The format and the way of log lines. A thread of its own writes them to standard error from a bounded queue, so no
+//! other thread waits for their reader. Lost lines are counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{IsTerminal, Write, stderr};
@@ -17,14 +17,14 @@ use crate::app::{Log, LogFormat};
 use crate::callback::clip;
 use crate::lifecycle::Levels;
 
-/// Lines that wait to be written; those that there is no room for are lost.
+/// Lines in the queue. If it is full, further lines are lost.
 const LINES_MAX: usize = 4096;
-/// Bytes of a line: with all of them as long, 32 MiB wait. The rest of a longer one is cut off, also where that makes it no JSON.
+/// Bytes of a line, so the queue holds 32 MiB at most. A longer line is cut, even if it is then no valid JSON.
 const LINE_BYTES_MAX: usize = 8 << 10;
-/// How long the end of the process waits for a reader who stands still.
+/// How long the exit of the process waits for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The log of a process that serves. What waits is written when it is dropped, as far as it is read.
+/// The log of a process. When it is dropped, queued lines are written for up to [`PATIENCE`].
 pub(super) struct Logging {
     pub levels: Levels,
     lost: Lost,
@@ -32,14 +32,14 @@ pub(super) struct Logging {
 }
 
 impl Logging {
-    /// From here on, what is logged goes to standard error, and so do panics; the levels can be changed later.
+    /// Sends log lines and panics to standard error from now on. The levels can be changed later.
     pub fn start(log: &Log) -> Logging {
         let (levels, filter) = Levels::new(&log.level).expect("the configuration was checked");
         let lost = IntCounter::new(
             "imbridge_log_lines_lost_total",
-            "Log lines that were not written: standard error took them too slowly, or not at all.",
+            "Log lines that were lost: standard error accepted them too slowly, or not at all.",
         );
-        let lost = lost.expect("the name is one");
+        let lost = lost.expect("a valid name");
         let (queue, writer) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_MAX)
             .thread_name("log")
@@ -54,7 +54,8 @@ impl Logging {
             writer: Some(writer),
         };
         let panics = queue.clone();
-        // The usual hook writes by itself, and would stop a thread that panics before anybody notices that it does.
+        // The default hook writes to standard error itself. If that blocks, a panicking thread hangs before its end is
+        // noticed.
         std::panic::set_hook(Box::new(move |panic| {
             let (thread, trace) = (std::thread::current(), Backtrace::capture());
             let mut text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("unnamed"));
@@ -63,9 +64,8 @@ impl Logging {
             }
             panics.clone().write_all(text.as_bytes()).ok();
         }));
-        let lines = fmt::layer()
-            .with_writer(move || Lines(queue.clone()))
-            .log_internal_errors(false);
+        let lines = fmt::layer().with_writer(move || Lines(queue.clone()));
+        let lines = lines.log_internal_errors(false);
         let registry = tracing_subscriber::registry().with(filter);
         match log.format {
             LogFormat::Pretty => registry.with(lines.with_ansi(stderr().is_terminal())).init(),
@@ -74,10 +74,10 @@ impl Logging {
         logging
     }
 
-    /// Shows how many lines were lost, from the first on.
+    /// Registers the counter of lost lines.
     ///
     /// # Errors
-    /// When the registry has the name already.
+    /// If the registry has a metric of this name already.
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.lost.clone()))
     }
@@ -85,20 +85,20 @@ impl Logging {
 
 impl Drop for Logging {
     fn drop(&mut self) {
-        // Its own end is bounded too, but for what it prints where there is no room to say that it has come.
+        // The guard's own wait is bounded, but it prints a message if the queue is full, and printing may block.
         let writer = self.writer.take();
         briefly(move || drop(writer));
     }
 }
 
-/// Says why the process ends; to nobody, where standard error takes nothing.
-pub(super) fn last_words(words: String) {
+/// Prints why the process ends. Gives up after [`PATIENCE`] if standard error blocks.
+pub(super) fn print_error(message: String) {
     briefly(move || {
-        writeln!(stderr(), "imbridge: {words}").ok();
+        writeln!(stderr(), "imbridge: {message}").ok();
     });
 }
 
-/// Does what may never end, and waits a moment for it.
+/// Does work that may block for ever on a thread of its own, and waits for it for up to [`PATIENCE`].
 pub(super) fn briefly(work: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || {
@@ -108,7 +108,7 @@ pub(super) fn briefly(work: impl FnOnce() + Send + 'static) {
     ended.recv_timeout(PATIENCE).ok();
 }
 
-/// The way of a line into the queue.
+/// Writes lines into the queue, cut to [`LINE_BYTES_MAX`].
 struct Lines(NonBlocking);
 
 impl Write for Lines {
@@ -117,8 +117,8 @@ impl Write for Lines {
             self.0.write_all(line)?;
         } else {
             let text = String::from_utf8_lossy(line);
-            self.0
-                .write_all(format!("{}\n", clip(&text, LINE_BYTES_MAX)).as_bytes())?;
+            let line = format!("{}\n", clip(&text, LINE_BYTES_MAX));
+            self.0.write_all(line.as_bytes())?;
         }
         Ok(line.len())
     }
@@ -128,7 +128,7 @@ impl Write for Lines {
     }
 }
 
-/// Standard error, from which nobody learns that its reader is gone; lines that it does not take are counted.
+/// Standard error. Failed writes are counted and not returned, for example after the reader has closed the pipe.
 struct Stderr(IntCounter);
 
 impl Write for Stderr {
@@ -144,13 +144,13 @@ impl Write for Stderr {
     }
 }
 
-/// Lines that were lost.
+/// Counts lost lines.
 #[derive(Clone)]
 struct Lost {
     all: IntCounter,
-    /// Those that the queue had no room for.
+    /// Lines that did not fit into the queue.
     dropped: ErrorCounter,
-    /// How many of these are in `all`.
+    /// How many of `dropped` are counted in `all` already.
     counted: Arc<AtomicUsize>,
 }
 
@@ -177,7 +177,7 @@ mod tests {
     const CHILD: &str = "IMBRIDGE_TEST_OF_PANICS";
 
     #[test]
-    fn a_panic_reaches_standard_error_and_holds_up_nobody_where_that_is_full() {
+    fn a_panic_reaches_standard_error_and_does_not_block_if_that_is_full() {
         if std::env::var_os(CHILD).is_some() {
             let quiet = Log {
                 level: "off".into(),
@@ -192,11 +192,11 @@ mod tests {
         let name = std::thread::current().name().unwrap().to_owned();
         child.args(["--exact", &name]).env(CHILD, "1").stdout(Stdio::null());
         let output = child.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{printed}");
         assert!(
-            said.contains("thread 'victim' panicked at ") && said.contains("as a test"),
-            "{said}"
+            printed.contains("thread 'victim' panicked at ") && printed.contains("as a test"),
+            "{printed}"
         );
 
         let (reader, mut writer) = std::io::pipe().unwrap();

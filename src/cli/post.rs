@@ -1,5 +1,6 @@
-//! Callbacks posted to a bridge as the IM servers do: the same paths and queries, signed with the configured secrets. One
-//! kept connection; no retries, since a callback that is posted twice is two events.
+//! Posts callbacks to a bridge as the IM servers do: with the same paths and queries, signed with the configured
+//! secrets, over one persistent connection. There are no retries, because a callback that is posted twice becomes two
+//! events.
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,9 @@ use crate::provider::{Providers, RequestLine, sign_of};
 use crate::schema::registry;
 use crate::secret::{Secret, Secrets};
 
-/// IM servers give up after seconds; who posts by hand may wait for a disk.
+/// Longer than that of IM servers, which is a few seconds: a tool may wait for a slow disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What is made up for of a delay.
+/// A poster that is late catches up on at most this time.
 const CATCH_UP: Duration = Duration::from_millis(100);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
@@ -26,22 +27,22 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct Poster<'a> {
     agent: Agent,
     base: String,
-    /// The senders that the bridge accepts, and their secrets.
+    /// Has the senders that the bridge accepts, and their secrets.
     config: &'a Config,
 }
 
-/// What became of one callback.
+/// The result of posting one callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is durable.
     Accepted,
-    /// It was answered with this status and these words.
+    /// The bridge answered with this status and text; status 0 if nothing was sent.
     Refused(u16, String),
-    /// No answer came: it may have been accepted, or not.
+    /// There was no answer, so it may have been accepted. Has the error message.
     Unknown(String),
 }
 
-/// Where a callback goes and with what, beside its body.
+/// A request without its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
     /// Path and query.
@@ -49,14 +50,14 @@ pub(super) struct Request {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// When the next callback is due, at a set rate.
+/// When the next callback is due, at a fixed rate.
 pub(super) struct Pace {
     next: Instant,
     interval: Duration,
 }
 
 impl Pace {
-    /// The first after `first`, then one in each interval.
+    /// The first callback is due after `first`, then one in each interval.
     pub fn new(first: Duration, interval: Duration) -> Pace {
         Pace {
             next: Instant::now() + first,
@@ -64,12 +65,12 @@ impl Pace {
         }
     }
 
-    /// How long until then.
+    /// The time until the next callback is due.
     pub fn left(&self) -> Duration {
         self.next.saturating_duration_since(Instant::now())
     }
 
-    /// One is sent. Who is late catches up on a moment, not on all of a pause.
+    /// Counts a callback as sent. After a long pause, only the last [`CATCH_UP`] of it is made up for.
     pub fn step(&mut self) {
         let now = Instant::now();
         let least = now.checked_sub(CATCH_UP).unwrap_or(now);
@@ -77,7 +78,7 @@ impl Pace {
     }
 }
 
-/// A rate on the command line, in callbacks a second.
+/// Parses a rate on the command line, in callbacks per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.01..=1e6).contains(&rate) => Ok(rate),
@@ -85,7 +86,7 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A head of which no more is known than these.
+/// A head without the optional fields.
 pub(super) fn plain_head(provider: Provider, app: &str, command: &str, received_at_ms: i64) -> Head {
     Head {
         provider,
@@ -100,7 +101,7 @@ pub(super) fn plain_head(provider: Provider, app: &str, command: &str, received_
     }
 }
 
-/// The bridge's own port on this machine.
+/// The URL of the configured bridge on this machine.
 pub(super) fn own_url(config: &Config) -> Result<String> {
     let mut address: std::net::SocketAddr = config.server.listen.parse().context("server.listen")?;
     if address.ip().is_unspecified() {
@@ -112,10 +113,10 @@ pub(super) fn own_url(config: &Config) -> Result<String> {
     Ok(format!("http://{address}"))
 }
 
-/// The request for a callback of this head at this time, from a sender of the configuration.
+/// The request for a callback with this head, from a configured sender, signed for `now_ms` (Unix milliseconds).
 ///
 /// # Errors
-/// Why the head cannot be posted.
+/// Why the callback cannot be posted.
 pub(super) fn request(config: &Config, head: &Head, now_ms: i64) -> Result<Request, String> {
     let command = head.command.as_deref().ok_or("it has no command")?;
     match head.provider {
@@ -137,11 +138,10 @@ fn tencent(config: &Config, head: &Head, command: &str, now_ms: i64) -> Result<R
         ("OptPlatform", &head.platform),
         ("RequestId", &head.request_id),
     ];
-    for (name, value) in more {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-    }
+    query.extend_pairs(
+        more.into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_ref()?))),
+    );
     if let Some(token) = &app.token {
         let time = (now_ms / 1000).to_string();
         query
@@ -159,7 +159,7 @@ fn openim(config: &Config, head: &Head, command: &str) -> Result<Request, String
     let instance = instance.ok_or_else(|| format!("no [[openim]] has name = {:?}", head.app))?;
     if instance.signature.is_some() {
         return Err(format!(
-            "{:?} signs over a nonce, which only OpenIM itself does",
+            "{:?} signs its requests, which only OpenIM itself can do",
             head.app
         ));
     }
@@ -182,10 +182,10 @@ fn openim(config: &Config, head: &Head, command: &str) -> Result<Request, String
 }
 
 impl Request {
-    /// What the code that verifies requests reads from this one; addresses are not looked at.
+    /// The head that the bridge reads from this request after it has verified it. The client's address is not checked.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why the request is refused.
     pub fn verified(&self, providers: &Providers, now_ms: i64) -> Result<Head, String> {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let header = |wanted: &str| {
@@ -204,16 +204,16 @@ impl Request {
     }
 }
 
-/// Either of two passes while one takes the other's place.
+/// The first of the secrets. During a rotation there are two, and both are accepted.
 fn first(secrets: &Secrets) -> &str {
     secrets.iter().next().map_or("", Secret::expose)
 }
 
 impl Poster<'_> {
-    /// A poster to this base URL; nothing is sent yet.
+    /// A poster to this base URL. Sends nothing yet.
     pub fn new<'a>(base: &str, config: &'a Config) -> Result<Poster<'a>> {
         if !base.starts_with("http://") && !base.starts_with("https://") {
-            bail!("--url {base:?}: http://host:port or https://host is needed");
+            bail!("--url {base:?}: must be http://host:port or https://host");
         }
         let mut agent = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -236,10 +236,8 @@ impl Poster<'_> {
             Ok(request) => request,
             Err(problem) => return Outcome::Refused(0, problem),
         };
-        let mut request = self
-            .agent
-            .post(format!("{}{target}", self.base))
-            .content_type("application/json; charset=utf-8");
+        let request = self.agent.post(format!("{}{target}", self.base));
+        let mut request = request.content_type("application/json; charset=utf-8");
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -248,12 +246,12 @@ impl Poster<'_> {
             let text = body.read_to_string()?;
             Ok((response.status().as_u16(), text))
         });
-        let nobody = || Outcome::Refused(0, format!("nobody listens at {}", self.base));
+        let no_server = || Outcome::Refused(0, format!("no server listens at {}", self.base));
         match answer {
             Ok((200, _)) => Outcome::Accepted,
             Ok((status, text)) => Outcome::Refused(status, text.chars().take(300).collect()),
-            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => nobody(),
-            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => nobody(),
+            Err(ureq::Error::ConnectionFailed | ureq::Error::HostNotFound) => no_server(),
+            Err(ureq::Error::Io(cause)) if cause.kind() == std::io::ErrorKind::ConnectionRefused => no_server(),
             Err(cause) => Outcome::Unknown(cause.to_string()),
         }
     }
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_is_what_the_bridge_verifies_and_reads_the_same_head_from() {
+    fn the_bridge_verifies_a_posted_request_and_reads_the_same_head_from_it() {
         let config = config();
         let providers = Providers::new(&config.tencent, &config.openim, Arc::new(CommandTable::default()));
         for head in [

@@ -1,56 +1,46 @@
-//! `imbridge schemas register|verify`: puts the schemas folder into the registry, and compares the two.
-
-use std::path::PathBuf;
+//! `imbridge schemas register|verify`: registers the schemas folder with the registry, or compares the two.
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
+use super::ConfigFile;
 use crate::app::{Config, load_schemas, subjects};
 use crate::schema::registry::{Client, RegistryError, SUBJECT_COMPATIBILITY, published};
 use crate::schema::{Catalogue, Command};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Register every version of every command and of the timeline, the oldest first, and say what became of each.
+    /// Register every version of every command and of the timeline, the oldest first, and print the result for each.
     ///
-    /// Subjects that are new get the compatibility level FULL_TRANSITIVE first. May be run again at any time: what is there
-    /// stays as it is.
-    Register {
-        /// The configuration.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    /// New subjects first get the compatibility level FULL_TRANSITIVE. May be run again at any time: registered schemas
+    /// do not change.
+    Register(ConfigFile),
     /// Compare the registry with the schemas folder: each subject, its newest version and its compatibility level.
     ///
-    /// Changes nothing. Exits with 1 when something differs.
-    Verify {
-        /// The configuration.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
+    /// Changes nothing. Exits with 1 if something differs.
+    Verify(ConfigFile),
 }
 
-/// Whether the registry took everything, or has everything.
+/// For `register`, whether the registry accepted every schema; for `verify`, whether it has every schema.
 pub(super) fn run(verb: &Verb) -> Result<bool> {
     match verb {
-        Verb::Register { config } => register(&super::load(config)),
-        Verb::Verify { config } => verify(&super::load(config)),
+        Verb::Register(file) => register(&file.load()),
+        Verb::Verify(file) => verify(&file.load()),
     }
 }
 
-/// The registry of the configuration.
+/// A client of the configured registry.
 pub(super) fn client(config: &Config) -> Result<Client> {
-    let registry = config
-        .schemas
-        .registry()
-        .context("schemas.registry_url is not set: there is no registry to speak with")?;
-    Ok(Client::new(&registry)?)
+    let registry = config.schemas.registry();
+    Ok(Client::new(&registry.context(
+        "schemas.registry_url is not set, so there is no registry",
+    )?)?)
 }
 
 fn register(config: &Config) -> Result<bool> {
     let client = client(config)?;
     let (catalogue, _) = load_schemas(config)?;
-    let mut well = true;
+    let mut all_registered = true;
     for (command, subject) in subjects(&config.kafka, &catalogue) {
         match register_one(&client, &catalogue, command, &subject) {
             Ok(()) => {}
@@ -59,18 +49,18 @@ fn register(config: &Config) -> Result<bool> {
             }
             Err(cause) => {
                 println!("FAIL  {cause}");
-                well = false;
+                all_registered = false;
             }
         }
     }
-    Ok(well)
+    Ok(all_registered)
 }
 
 fn register_one(client: &Client, catalogue: &Catalogue, command: &Command, subject: &str) -> Result<(), RegistryError> {
     for version in catalogue.history(command) {
         let schema = published(version.schema()).expect("a catalogue's schemas are JSON");
         let (id, added) = client.register(subject, &schema)?;
-        let what = if added { "registered" } else { "was there" };
+        let what = if added { "registered" } else { "unchanged" };
         println!("ok    {subject} v{}: {what}, id {id}", version.version());
     }
     Ok(())
@@ -94,7 +84,7 @@ fn verify(config: &Config) -> Result<bool> {
     Ok(differences == 0)
 }
 
-/// How the registry differs from a command's newest version.
+/// How the registry differs from the command's newest version.
 fn difference(client: &Client, command: &Command, subject: &str) -> Result<Option<String>, RegistryError> {
     let schema = published(command.schema()).expect("a catalogue's schemas are JSON");
     let ours = match client.look_up(subject, &schema) {

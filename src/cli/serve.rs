@@ -1,4 +1,4 @@
-//! `imbridge serve`: the bridge until a signal, reloaded by another.
+//! `imbridge serve`: runs the bridge until SIGTERM or SIGINT, and reloads it on SIGHUP.
 
 use std::path::Path;
 
@@ -28,22 +28,22 @@ pub(super) fn run(path: &Path, config: &Config) -> Result<bool> {
             }
             tokio::select! {
                 reloaded = reload(reloader, path) => reloader = reloaded?,
-                // A file that does not let itself be read must not hold up the end.
+                // A reload that hangs on a file must not delay the stop.
                 () = signals.stop() => break,
             }
         }
         service::stopping();
-        // A second signal ends it at once; what is not delivered stays in the spool.
+        // A second signal ends the process at once. Undelivered records stay in the spool.
         tokio::select! {
             () = bridge.drain() => {}
             () = signals.stop() => {
-                warn!("asked twice: leaving at once, the rest stays in the spool");
+                warn!("second signal: exiting at once, undelivered records stay in the spool");
                 drop(logging);
                 std::process::exit(1);
             }
         }
         drop(logging);
-        // Without waiting for threads: one that Kafka or a disk does not answer would keep the process for as long.
+        // Threads are not joined: one that waits for Kafka or for a disk would delay the exit.
         std::process::exit(0);
     })
 }
@@ -67,7 +67,7 @@ enum Asked {
     Reload,
 }
 
-/// Heard from the beginning: none that comes meanwhile is lost, or ends the process.
+/// Registered before the bridge starts: a signal during the start is neither lost nor does it kill the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -91,7 +91,7 @@ impl Signals {
         }
     }
 
-    /// Waits until it is asked to stop.
+    /// Waits for SIGTERM or SIGINT.
     async fn stop(&mut self) {
         while self.next().await == Asked::Reload {}
     }

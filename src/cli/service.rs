@@ -1,59 +1,59 @@
-//! What a service manager is told, over the socket that systemd names in `NOTIFY_SOCKET`; nothing where there is none.
+//! Notifications to systemd, over the socket that it names in `NOTIFY_SOCKET`. Without that variable, nothing is sent.
 
 use sd_notify::NotifyState;
 use tracing::{error, warn};
 
 use crate::lifecycle::Pulse;
 
-/// Callbacks are answered, or are answered on after a reload. Not only once the spool is open: a service manager that waits for
-/// a long repair would kill it in its middle, again and again.
+/// Reports that the bridge answers requests, or that a reload has ended. It does not wait for the spool to be open:
+/// systemd would kill a process that takes long to repair its spool, and would do so again after each restart.
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// A reload begins; [`ready`] ends it, whether it went well or not.
+/// Reports that a reload begins. [`ready`] ends it, whether it succeeded or failed.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(cause) => warn!(%cause, "the monotonic clock does not tell the time"),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(cause) => warn!(%cause, "cannot read the monotonic clock"),
     }
 }
 
-/// Callbacks are no longer accepted.
+/// Reports that callbacks are no longer accepted.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Twice in each interval that the service manager waits for a sign of life, gives one, as long as there is life; from a
-/// thread of its own.
+/// Starts a thread that notifies systemd's watchdog twice per interval, until a required thread of the bridge has
+/// ended.
 ///
 /// # Errors
-/// When the thread does not start.
+/// If the thread does not start.
 pub(super) fn watch(pulse: Pulse) -> std::io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else {
         return Ok(());
     };
-    let signs = move || {
+    let notifications = move || {
         let dead = loop {
             if let Some(thread) = pulse.dead() {
                 break thread;
             }
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
             std::thread::sleep(interval / 2);
         };
         error!(
             thread = dead,
-            "a thread has ended that the bridge cannot do without: the watchdog gets no more signs of life"
+            "a required thread has ended: the watchdog is no longer notified"
         );
     };
     std::thread::Builder::new()
         .name("watchdog".into())
-        .spawn(signs)
+        .spawn(notifications)
         .map(drop)
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(cause) = sd_notify::notify(state) {
-        warn!(%cause, "the service manager does not hear");
+        warn!(%cause, "cannot notify the service manager");
     }
 }

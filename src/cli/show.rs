@@ -1,4 +1,5 @@
-//! A message from Kafka for people and for programs: its place, key and headers, and its value decoded where that is possible.
+//! Formats a message from Kafka for people and for programs: partition, offset, key, headers, and the value, decoded if
+//! possible.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +12,10 @@ use super::consume::{headers, text};
 use super::filter::safe;
 use crate::schema::Decoder;
 
-/// Characters of a value that cannot be decoded, for people.
+/// How many characters of a value that cannot be decoded are shown to people.
 const EXCERPT_CHARS: usize = 400;
 
-/// A message, decoded as far as it goes.
+/// A message, decoded if possible.
 pub(super) struct Shown<'a, M> {
     message: &'a M,
     key: Option<String>,
@@ -23,11 +24,11 @@ pub(super) struct Shown<'a, M> {
 }
 
 enum Content<'a> {
-    /// An event by its schema.
+    /// A decoded event.
     Event(Value),
-    /// JSON as it came, of a command without a schema.
+    /// Unchanged JSON of a command without a schema.
     Json(String),
-    /// Bytes, and why they are shown as such.
+    /// Bytes that were not decoded, and why.
     Raw(&'a [u8], String),
 }
 
@@ -39,7 +40,7 @@ impl<'a, M: Message> Shown<'a, M> {
         let content = match kind.map(|(_, value)| value.as_str()) {
             Some("application/octet-stream") => Content::Raw(payload, "dead letter".into()),
             Some("application/json") => match std::str::from_utf8(payload) {
-                // Only between values can a line end stand in JSON.
+                // In JSON, raw line ends stand only between values.
                 Ok(text) if is_json(text) => Content::Json(text.replace(['\n', '\r'], " ")),
                 _ => Content::Raw(payload, "not JSON".into()),
             },
@@ -56,7 +57,7 @@ impl<'a, M: Message> Shown<'a, M> {
         }
     }
 
-    /// Several lines, for a terminal. Fields that are null are left out: a record has many.
+    /// Several lines, for a terminal. Omits null fields: a record has many.
     pub fn pretty(&self) -> String {
         let key = self.key.as_deref().unwrap_or_default();
         let mut text = format!(
@@ -100,7 +101,7 @@ impl<'a, M: Message> Shown<'a, M> {
         match &self.content {
             Content::Event(event) => line["event"] = event.clone(),
             Content::Json(json) => {
-                // As it came: numbers that no machine type holds stay what they are.
+                // As text, so that numbers which no machine type can hold stay unchanged.
                 let line = line.to_string();
                 let open = line.strip_suffix('}').expect("an object ends with a brace");
                 return format!("{open},\"event\":{json}}}");

@@ -1,50 +1,48 @@
-//! `imbridge spool stat|list|export`: what a spool holds, read beside a running bridge or without one.
+//! `imbridge spool stat|list|export`: prints what a spool holds, with or without a running bridge.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Common;
 use super::exported::{Exported, callback_of};
 use super::filter::{Filter, rfc3339, safe};
+use super::{Common, ConfigFile};
 use crate::app::Config;
 use crate::callback::Callback;
 use crate::lifecycle::unix_ms;
 use crate::provider::group_of;
 use crate::spool::{FILE, InspectError, Inspector, Overview, Record};
 
-/// Bytes of records that are read at a time: short reads let the bridge go on.
+/// Bytes of records that are read at a time. Short reads do not hold up a running bridge.
 const READ_BYTES: usize = 256 << 10;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Positions, what waits and since when, bytes, and the forwarder's notes.
+    /// Print positions, the number and age of undelivered records, bytes, and the forwarder's notes.
     ///
-    /// Exits with 1 when --verify finds a record whose bytes have changed.
+    /// Exits with 1 if --verify finds a record whose bytes have changed.
     Stat {
         #[command(flatten)]
         common: Common,
-        /// Read every record and compare its bytes with its checksum.
+        /// Read every record and check its checksum.
         #[arg(long)]
         verify: bool,
     },
-    /// A line for each record: number, time, provider, app, command, group, bytes.
+    /// Print a line for each record: sequence number, time, state, bytes, provider, app, command, group.
     List {
         #[command(flatten)]
         common: Common,
         #[command(flatten)]
         selection: Selection,
     },
-    /// JSON lines with head and body, which `imbridge replay --from` reads.
+    /// Print a JSON line with head and body for each record. `imbridge replay --from` reads them.
     Export {
-        /// The configuration.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         #[command(flatten)]
         selection: Selection,
     },
@@ -54,46 +52,40 @@ pub(super) enum Verb {
 pub(super) struct Selection {
     #[command(flatten)]
     filter: Filter,
-    /// Only what Kafka does not have yet.
+    /// Only undelivered records.
     #[arg(long)]
     undelivered: bool,
-    /// So many at most.
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
-    limit: u64,
 }
 
 impl Verb {
-    pub fn config(&self) -> &Path {
+    pub fn file(&self) -> &ConfigFile {
         match self {
-            Verb::Stat { common, .. } | Verb::List { common, .. } => &common.config,
-            Verb::Export { config, .. } => config,
+            Verb::Stat { common, .. } | Verb::List { common, .. } => &common.file,
+            Verb::Export { file, .. } => file,
         }
     }
 }
 
-/// False when a record's bytes have changed.
+/// False if `stat --verify` finds a record whose bytes have changed.
 pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
     let inspector = Inspector::open(&config.spool.dir)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut well = true;
+    let mut is_intact = true;
     match verb {
         Verb::Stat { common, verify } => {
             let overview = inspector.overview()?;
             let health = verify.then(|| verify_all(&inspector, &overview));
-            well = health.as_ref().is_none_or(Health::is_well);
+            is_intact = health.as_ref().is_none_or(Health::is_intact);
             if common.json {
-                writeln!(out, "{:#}", machine(config, &overview, health.as_ref()))?;
+                writeln!(out, "{:#}", stat_json(config, &overview, health.as_ref()))?;
             } else {
-                write!(out, "{}", lines(config, &overview, health.as_ref()))?;
+                write!(out, "{}", stat_text(config, &overview, health.as_ref()))?;
             }
         }
         Verb::List { common, selection } => select(&inspector, selection, |overview, record, callback| {
             let line = if common.json { json_line } else { text_line };
-            Ok(writeln!(
-                out,
-                "{}",
-                line(record, record.seq <= overview.delivered, &callback)
-            )?)
+            let delivered = record.seq <= overview.delivered;
+            Ok(writeln!(out, "{}", line(record, delivered, &callback))?)
         })?,
         Verb::Export { selection, .. } => select(&inspector, selection, |overview, record, callback| {
             let delivered = record.seq <= overview.delivered;
@@ -103,10 +95,10 @@ pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
         })?,
     }
     out.flush()?;
-    Ok(well)
+    Ok(is_intact)
 }
 
-/// Goes through the records that are there now and hands over those that are meant.
+/// Calls `each` for every selected record that the spool holds now.
 fn select(
     inspector: &Inspector,
     selection: &Selection,
@@ -118,22 +110,21 @@ fn select(
     } else {
         overview.retired
     };
-    let mut left = selection.limit;
-    let mut records = records(inspector, after, &overview);
-    while left > 0 {
-        let there = |record: &Record| record.seq <= overview.appended;
-        let Some(record) = records.next().transpose()?.filter(there) else {
+    let mut left = selection.filter.limit;
+    for record in records(inspector, after, &overview) {
+        if left == 0 {
             break;
-        };
+        }
+        let record = record?;
         let callback = callback_of(&record);
         let filter = &selection.filter;
-        let meant = match &callback {
+        let is_selected = match &callback {
             Ok(Callback { head, body }) => {
                 filter.admits(head.command.as_deref(), head.received_at_ms, || group_of(body))
             }
             Err(_) => filter.admits(None, record.appended_at_ms, || None),
         };
-        if meant {
+        if is_selected {
             left -= 1;
             each(&overview, &record, callback)?;
         }
@@ -141,7 +132,7 @@ fn select(
     Ok(())
 }
 
-/// The records behind `after`, piece by piece, until those are passed that were there at the time of the overview.
+/// The records after the sequence number `after` up to the last one of the overview, read in pieces.
 fn records(
     inspector: &Inspector,
     mut after: u64,
@@ -155,13 +146,13 @@ fn records(
                 Err(cause) => return Some(Err(cause)),
             }
         }
-        let record = piece.next()?;
+        let record = piece.next().filter(|record| record.seq <= overview.appended)?;
         after = record.seq;
         Some(Ok(record))
     })
 }
 
-/// A record as `list` shows it to people.
+/// A record as `list` shows it.
 fn text_line(record: &Record, delivered: bool, callback: &Result<Callback, String>) -> String {
     let state = if delivered { "delivered" } else { "waits" };
     let (seq, time, bytes) = (record.seq, rfc3339(record.appended_at_ms), record.data.len());
@@ -173,7 +164,7 @@ fn text_line(record: &Record, delivered: bool, callback: &Result<Callback, Strin
             let unreadable = if head.unreadable { "  (refused: not JSON)" } else { "" };
             format!("{source:<20}  {command:<40}  {group}{unreadable}")
         }
-        Err(problem) => format!("no callback: {problem}"),
+        Err(problem) => format!("not a callback: {problem}"),
     };
     format!("{seq:>10}  {time}  {state:<9}  {bytes:>8}  {}", safe(&rest))
 }
@@ -193,17 +184,17 @@ fn json_line(record: &Record, delivered: bool, callback: &Result<Callback, Strin
     line.to_string()
 }
 
-/// What reading everything found.
+/// The result of `--verify`.
 #[derive(Default, Serialize)]
 struct Health {
     intact: u64,
     changed: Vec<u64>,
-    /// Why not everything was read.
+    /// Why reading ended early.
     broken: Option<String>,
 }
 
 impl Health {
-    fn is_well(&self) -> bool {
+    fn is_intact(&self) -> bool {
         self.changed.is_empty() && self.broken.is_none()
     }
 }
@@ -234,35 +225,31 @@ fn verify_all(inspector: &Inspector, overview: &Overview) -> Health {
 }
 
 fn age_s(overview: &Overview) -> f64 {
-    overview
-        .oldest_undelivered_ms
-        .map_or(0.0, |at| (unix_ms() - at).max(0) as f64 / 1000.0)
+    let since_ms = overview.oldest_undelivered_ms;
+    since_ms.map_or(0.0, |at_ms| (unix_ms() - at_ms).max(0) as f64 / 1000.0)
 }
 
-fn lines(config: &Config, overview: &Overview, health: Option<&Health>) -> String {
-    let Overview {
-        name,
-        format,
-        appended,
-        delivered,
-        retired,
-        ..
-    } = overview;
+fn stat_text(config: &Config, overview: &Overview, health: Option<&Health>) -> String {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-    let waiting = appended - delivered;
+    let waiting = overview.appended - overview.delivered;
     let oldest = if waiting > 0 {
         format!(", the oldest for {:.1} s", age_s(overview))
     } else {
         String::new()
     };
     let mut text = format!(
-        "spool      {name}
-file       {}, format {format}
+        "spool      {}
+file       {}, format {}
 waiting    {waiting} records{oldest}
-positions  appended {appended}, delivered {delivered}, deleted up to {retired}
+positions  appended {}, delivered {}, deleted up to {}
 bytes      {} in use of {}, file {}, WAL {}
 ",
+        overview.name,
         config.spool.dir.join(FILE).display(),
+        overview.format,
+        overview.appended,
+        overview.delivered,
+        overview.retired,
         mib(overview.used_bytes),
         mib(config.spool.max_bytes),
         mib(overview.file_bytes),
@@ -275,7 +262,7 @@ bytes      {} in use of {}, file {}, WAL {}
         text.push_str(&format!("checksums  {} records are intact\n", health.intact));
         for seq in &health.changed {
             text.push_str(&format!(
-                "FAIL       record {seq} has other bytes than were appended; it becomes a dead letter\n"
+                "FAIL       record {seq} has other bytes than were appended and becomes a dead letter\n"
             ));
         }
         if let Some(broken) = &health.broken {
@@ -285,7 +272,7 @@ bytes      {} in use of {}, file {}, WAL {}
     text
 }
 
-fn machine(config: &Config, overview: &Overview, health: Option<&Health>) -> serde_json::Value {
+fn stat_json(config: &Config, overview: &Overview, health: Option<&Health>) -> serde_json::Value {
     let notes: BTreeMap<_, _> = overview.notes.iter().cloned().collect();
     json!({
         "name": overview.name,

@@ -1,9 +1,8 @@
-//! `imbridge tail`: events as they are in Kafka, decoded, in the order in which their callbacks arrived. It reads like any
-//! consumer, by other means than the bridge writes.
+//! `imbridge tail`: shows decoded events from Kafka in the order in which their callbacks arrived. It reads as any
+//! consumer does.
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -19,43 +18,42 @@ use crate::publish::{checkpoint_topic, dead_letter_topic};
 use crate::schema::Decoder;
 use crate::schema::registry::Client;
 
-/// How often topics that are new are looked for.
+/// How often new topics are looked for.
 const REFRESH: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct Options {
-    /// The configuration.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-    /// Only events of this command, and its dead letters; may be given several times.
+    #[command(flatten)]
+    pub file: super::ConfigFile,
+    /// Only events and dead letters of this command; may be given several times.
     #[arg(long = "command", value_name = "NAME")]
     commands: Vec<String>,
-    /// Only this topic, by its full name; may be given several times.
+    /// Only this topic, with its prefix; may be given several times.
     #[arg(long = "topic", value_name = "NAME")]
     topics: Vec<String>,
-    /// Only events with this key: the group, or what takes its place.
+    /// Only events with this key: the group, or the key of an event without a group.
     #[arg(long, value_name = "KEY")]
     group: Option<String>,
     /// Only events of this IM server.
     #[arg(long, value_name = "NAME", value_parser = Provider::ALL.map(Provider::as_str))]
     provider: Option<String>,
-    /// Begin with the oldest event there is, instead of the next one.
+    /// Begin with the oldest event instead of the next one.
     #[arg(long, conflicts_with = "since")]
     from_beginning: bool,
     /// Only events that arrived at this time or later: 10m for ten minutes ago, or 2026-01-31T12:00:00Z.
     ///
-    /// An event's time of arrival is that of its header imbridge-received-at, by the bridge's clock. So the topics are read from
-    /// their beginning and earlier events left out; where the broker stamps messages (message.timestamp.type=LogAppendTime),
-    /// from what was appended a day before that time.
+    /// The arrival time is the header imbridge-received-at, which has the bridge's clock. So topics are read from their
+    /// beginning, and earlier events are skipped. If the broker timestamps messages
+    /// (message.timestamp.type=LogAppendTime), topics are read from one day before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<i64>,
-    /// End after so many events.
+    /// Exit after this number of events.
     #[arg(long, value_name = "COUNT")]
     count: Option<u64>,
-    /// One JSON object a line; the default where the output is no terminal.
+    /// Print one JSON object per line. The default if the output is not a terminal.
     #[arg(long, conflicts_with = "pretty")]
     json: bool,
-    /// For people; the default on a terminal.
+    /// Print several lines per event. The default on a terminal.
     #[arg(long)]
     pretty: bool,
 }
@@ -66,7 +64,7 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let registry = config.schemas.registry().as_ref().map(Client::new).transpose()?;
     let mut decoder = Decoder::new(catalogue, registry);
     let prefix = &config.kafka.topic_prefix;
-    // Every event of it is in a topic of its own: it is read where it is asked for.
+    // Each of its events is in its command's topic too, so it is read only if it is named.
     let timeline = config.kafka.timeline.as_ref().map(|timeline| timeline.topic(prefix));
     let is_timeline = |topic: &str| timeline.as_deref() == Some(topic);
     let wanted = |topic: &str| match is_timeline(topic) {
@@ -83,27 +81,26 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
     let json = options.json || !(options.pretty || std::io::stdout().is_terminal());
     let mut left = options.count.unwrap_or(u64::MAX);
     let mut refreshed = Instant::now();
-    let mut trouble = String::new();
+    let mut last_error = String::new();
     while left > 0 {
         match merged.next(|message| options.wants(message)) {
             Some(Ok(message)) => {
                 let shown = Shown::new(&message, &mut decoder);
                 let text = if json { shown.json() } else { shown.pretty() + "\n" };
-                // Each at once: who tails waits for it.
+                // Without buffering: each event must be visible at once.
                 let mut out = std::io::stdout().lock();
                 writeln!(out, "{text}")?;
                 out.flush()?;
                 left -= 1;
             }
-            None => {}
-            Some(Err(cause)) if cause.to_string() != trouble => {
-                trouble = cause.to_string();
-                eprintln!("imbridge: {trouble}; going on");
+            Some(Err(cause)) if cause.to_string() != last_error => {
+                last_error = cause.to_string();
+                eprintln!("imbridge: {last_error}; retrying");
             }
-            Some(Err(_)) => {}
+            None | Some(Err(_)) => {}
         }
         if refreshed.elapsed() > REFRESH {
-            // A broker that is away for a while is asked again later.
+            // If the broker is unavailable, the next refresh tries again.
             merged.refresh(wanted).ok();
             refreshed = Instant::now();
         }
@@ -115,7 +112,7 @@ fn greet(reading: &Reading, prefix: &str) {
     let partitions = &reading.assigned;
     let topics: BTreeSet<_> = partitions.iter().map(|(topic, _)| topic).collect();
     if topics.is_empty() {
-        eprintln!("imbridge: no such topic under {prefix}. yet; waiting for one");
+        eprintln!("imbridge: no such topic with the prefix {prefix}. yet; waiting for one");
     } else {
         eprintln!(
             "imbridge: reading {} topics, {} partitions",
@@ -139,17 +136,17 @@ impl Options {
             Some((provider, command)) => {
                 self.wants_provider(provider) && (command == "unknown" || self.wants_command(command))
             }
-            // What is there a second time, in another shape.
+            // Copies in another format, such as the timeline.
             None => is_named,
         }
     }
 
     fn wants(&self, message: &BorrowedMessage<'_>) -> bool {
-        // `<provider>.<command>`, whichever topic it is in.
+        // `<provider>.<command>`, in every topic.
         let kind = header(message, "ce_type").unwrap_or_default();
         let (provider, command) = kind.split_once('.').unwrap_or((&kind, ""));
-        let is_late = |since| arrived_at_ms(message).is_none_or(|at_ms| at_ms >= since);
-        self.since.is_none_or(is_late)
+        let is_new = |since| arrived_at_ms(message).is_none_or(|at_ms| at_ms >= since);
+        self.since.is_none_or(is_new)
             && (self.group.is_none() || self.group == message.key().map(text))
             && self.wants_provider(provider)
             && self.wants_command(command)
@@ -180,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_topics_that_can_hold_what_is_wanted_are_read() {
+    fn only_topics_that_can_hold_wanted_events_are_read() {
         let topics = [
             "im.tencent.Group.A",
             "im.openim.callbackB",

@@ -1,5 +1,5 @@
-//! `imbridge topics plan|apply`: the topics that the bridge publishes to, beside what Kafka has. Thin: what is wanted and
-//! what a difference means is `publish`'s.
+//! `imbridge topics plan|apply`: compares the topics that the bridge publishes to with those in Kafka. `publish` knows
+//! what is wanted and what a difference means.
 
 use std::io::Write;
 
@@ -10,18 +10,19 @@ use serde_json::{Value, json};
 
 use super::Common;
 use crate::app::{Config, load_schemas};
+use crate::callback::Provider;
 use crate::forward::{self, Composer};
 use crate::publish::{self, Drift, Finding, TopicPlan};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Say what is missing and what differs, with the command that mends it. Changes nothing.
+    /// Print which topics are missing or differ, with the command that corrects each difference. Changes nothing.
     ///
-    /// Exits with 1 when something is missing or differs.
+    /// Exits with 1 if a topic is missing or differs.
     Plan(Options),
-    /// Create the topics that are missing, whatever kafka.create_topics says. Topics that are there stay as they are.
+    /// Create missing topics, whatever kafka.create_topics is. Does not change existing topics.
     ///
-    /// Exits with 1 when a topic is of no use to the bridge afterwards.
+    /// Exits with 1 if the bridge cannot use a topic afterwards.
     Apply(Options),
 }
 
@@ -41,7 +42,7 @@ impl Verb {
     }
 }
 
-/// How many commands have a schema, and every topic that the senders of this configuration can fill.
+/// The number of commands with a schema, and every topic that events from the configured senders can go to.
 pub(super) fn wanted(config: &Config) -> Result<(usize, Vec<String>)> {
     let (catalogue, commands) = load_schemas(config)?;
     let count = catalogue.commands().len();
@@ -50,53 +51,46 @@ pub(super) fn wanted(config: &Config) -> Result<(usize, Vec<String>)> {
     Ok((count, composer.topics_of(&config.providers())))
 }
 
-/// Those of the topics that are of these commands; all where none is named.
+/// The topics of these commands; all topics if `commands` is empty.
 fn chosen(config: &Config, topics: Vec<String>, commands: &[String]) -> Result<Vec<String>> {
+    if commands.is_empty() {
+        return Ok(topics);
+    }
     let mut chosen = Vec::new();
     for command in commands {
-        let of_command = |topic: &&String| {
-            let names = config
-                .providers()
-                .into_iter()
-                .map(|provider| publish::command_topic(&config.kafka.topic_prefix, provider.as_str(), command));
-            names.into_iter().any(|name| name == **topic)
-        };
-        let found: Vec<&String> = topics.iter().filter(of_command).collect();
+        let topic = |provider: Provider| publish::command_topic(&config.kafka.topic_prefix, provider.as_str(), command);
+        let names: Vec<String> = config.providers().into_iter().map(topic).collect();
+        let found: Vec<_> = topics.iter().filter(|topic| names.contains(topic)).cloned().collect();
         if found.is_empty() {
             bail!(
-                "--command {command}: no schema of the configured senders has this command; imbridge schemas list has all"
+                "--command {command}: no schema of the configured senders has this command; see imbridge schemas list"
             );
         }
-        chosen.extend(found.into_iter().cloned());
+        chosen.extend(found);
     }
-    Ok(if commands.is_empty() { topics } else { chosen })
+    Ok(chosen)
 }
 
-/// Whether the topics are as the verb wants them.
+/// For `plan`, whether Kafka's topics are as wanted; for `apply`, whether the bridge can use them.
 pub(super) fn run(config: &Config, verb: &Verb) -> Result<bool> {
     let options = verb.options();
     let json = options.common.json;
     let topics = chosen(config, wanted(config)?.1, &options.commands)?;
     let plans = plan(config, &topics)?;
-    let well = match verb {
-        Verb::Plan(_) => {
-            print(config, &plans, json)?;
-            plans
-                .iter()
-                .all(|plan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing)
-        }
-        Verb::Apply(_) => {
-            let missing = missing(&plans);
-            publish::create(&config.kafka, &missing)?;
-            let plans = plan(config, &topics)?;
-            print(config, &plans, json)?;
-            if !json {
-                writeln!(std::io::stdout(), "{} topics created", missing.len())?;
-            }
-            plans.iter().all(TopicPlan::is_usable)
-        }
-    };
-    Ok(well)
+    if let Verb::Plan(_) = verb {
+        print(config, &plans, json)?;
+        let is_as_wanted =
+            |plan: &TopicPlan| plan.drift.is_empty() && plan.is_usable() && plan.finding != Finding::Missing;
+        return Ok(plans.iter().all(is_as_wanted));
+    }
+    let missing = missing(&plans);
+    publish::create(&config.kafka, &missing)?;
+    let plans = plan(config, &topics)?;
+    print(config, &plans, json)?;
+    if !json {
+        writeln!(std::io::stdout(), "{} topics created", missing.len())?;
+    }
+    Ok(plans.iter().all(TopicPlan::is_usable))
 }
 
 fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
@@ -107,25 +101,25 @@ fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>> {
     Ok(publish::plan(&config.kafka, topics)?)
 }
 
-/// The topics that are not there.
+/// The topics that Kafka does not have.
 pub(super) fn missing(plans: &[TopicPlan]) -> Vec<String> {
     let missing = plans.iter().filter(|plan| plan.finding == Finding::Missing);
     missing.map(|plan| plan.topic.clone()).collect()
 }
 
 /// A difference in one line.
-pub(super) fn words(drift: &Drift) -> String {
+pub(super) fn describe(drift: &Drift) -> String {
     let (found, wanted) = (&drift.found, &drift.wanted);
     format!("{} is {found}, {wanted} is wanted: {}", drift.name, drift.effect)
 }
 
-/// The command of Kafka's own tools that ends a difference.
+/// The command of Kafka's own tools that corrects a difference.
 pub(super) fn alter_setting(brokers: &str, topic: &str, drift: &Drift) -> String {
     let Drift { name, wanted, .. } = drift;
     format!("kafka-configs.sh --bootstrap-server {brokers} --alter --topic {topic} --add-config {name}={wanted}")
 }
 
-/// The command of Kafka's own tools that gives a topic so many partitions.
+/// The command of Kafka's own tools that gives a topic this number of partitions.
 pub(super) fn alter_partitions(brokers: &str, topic: &str, partitions: i32) -> String {
     format!("kafka-topics.sh --bootstrap-server {brokers} --alter --topic {topic} --partitions {partitions}")
 }
@@ -133,12 +127,12 @@ pub(super) fn alter_partitions(brokers: &str, topic: &str, partitions: i32) -> S
 fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        let topics: Vec<Value> = plans.iter().map(|plan| machine(config, plan)).collect();
+        let topics: Vec<Value> = plans.iter().map(|plan| as_json(config, plan)).collect();
         writeln!(out, "{:#}", json!({ "topics": topics }))?;
         return Ok(());
     }
     for plan in plans {
-        write!(out, "{}", lines(config, plan))?;
+        write!(out, "{}", as_text(config, plan))?;
     }
     let missing = missing(plans).len();
     let differ = plans.iter().filter(|plan| !plan.drift.is_empty()).count();
@@ -150,23 +144,17 @@ fn print(config: &Config, plans: &[TopicPlan], json: bool) -> Result<()> {
     Ok(())
 }
 
-/// What there is to say of a topic, and the command of Kafka's own tools that mends it.
-fn lines(config: &Config, plan: &TopicPlan) -> String {
+/// A topic's state and differences, with the commands of Kafka's own tools that correct them.
+fn as_text(config: &Config, plan: &TopicPlan) -> String {
     let (topic, wanted, brokers) = (&plan.topic, config.kafka.partitions, &config.kafka.brokers);
     let replicas = plan.replicas;
     let mut text = match plan.finding {
         Finding::Fits => format!("ok      {topic}: {wanted} partitions, {replicas} replicas\n"),
         Finding::Missing => {
-            let settings: Vec<_> = plan
-                .config
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            format!(
-                "create  {topic}: {wanted} partitions, {} replicas, {}\n",
-                config.kafka.replication_factor,
-                settings.join(", ")
-            )
+            let settings = plan.config.iter().map(|(name, value)| format!("{name}={value}"));
+            let settings = settings.collect::<Vec<_>>().join(", ");
+            let replicas = config.kafka.replication_factor;
+            format!("create  {topic}: {wanted} partitions, {replicas} replicas, {settings}\n")
         }
         Finding::MorePartitions(found) => format!(
             "note    {topic}: {found} partitions, kafka.partitions is {wanted}: keys stay in the first {wanted}\n"
@@ -179,12 +167,12 @@ fn lines(config: &Config, plan: &TopicPlan) -> String {
     for drift in &plan.drift {
         let mark = if drift.fatal { "FAIL" } else { "differs" };
         let command = alter_setting(brokers, topic, drift);
-        text.push_str(&format!("{mark:<7} {topic}: {}\n        {command}\n", words(drift)));
+        text.push_str(&format!("{mark:<7} {topic}: {}\n        {command}\n", describe(drift)));
     }
     text
 }
 
-fn machine(config: &Config, plan: &TopicPlan) -> Value {
+fn as_json(config: &Config, plan: &TopicPlan) -> Value {
     let (state, partitions) = match plan.finding {
         Finding::Fits => ("fits", config.kafka.partitions as usize),
         Finding::Missing => ("missing", 0),

@@ -1,4 +1,5 @@
-//! Kafka Connect with the page's configuration, its transformations and its sink, into the table that the program prints.
+//! Kafka Connect with the page's configuration, transformations and sink, writing into the table that the program
+//! prints.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -8,18 +9,18 @@ use serde_json::json;
 
 use crate::support::bridge::{Bridge, Home};
 use crate::support::postgres::Postgres;
-use crate::support::{documents, kafka, run, samples, within};
+use crate::support::{documents, kafka, run, samples, variable, within};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
-/// A bridge's event and an empty table for it.
+/// An event of a bridge, and an empty table for it.
 struct Case {
     home: Home,
     postgres: Postgres,
     _bridge: Bridge,
 }
 
-/// Connect at work; it ends when dropped.
+/// A running Connect; stopped when dropped.
 struct Connect(Child);
 
 impl Drop for Connect {
@@ -47,10 +48,10 @@ impl Case {
         }
     }
 
-    /// Connect with the page's configuration, but for these words of it.
+    /// Starts Connect with the page's configuration, except for these replacements.
     fn connect(&self, changes: &[(&str, &str)]) -> Connect {
         let home = &self.home;
-        let jars = std::env::var("IMBRIDGE_TEST_CONNECT").expect("run by make consumers");
+        let jars = variable("IMBRIDGE_TEST_CONNECT");
         let mut javac = Command::new("javac");
         javac.args(["-cp", &format!("{jars}/*"), "-d"]).arg(home.path());
         let (code, _, error) = run(javac.arg("tests/readers/connect/ByRegistry.java"));
@@ -91,7 +92,7 @@ impl Case {
         self.home.path().join("connect.log")
     }
 
-    /// What is found, in Connect's log or elsewhere, once it has come so far.
+    /// What `found` returns from Connect's log or elsewhere, as soon as it returns something.
     fn until<T>(&self, connect: &mut Connect, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         within(Duration::from_secs(120), what, || {
             let log = std::fs::read_to_string(self.log()).unwrap_or_default();
@@ -122,10 +123,12 @@ fn connect_writes_the_event_into_the_printed_table_by_the_pages_configuration() 
 fn flatten_refuses_the_map_as_the_page_says_unless_it_is_dropped_before() {
     let case = Case::new("flatten");
     let page = std::fs::read_to_string("docs/consumers/connect.md").expect("it is there");
-    let (_, words) = page.split_once("`Flatten` takes no map: \"").expect("the trap");
-    let (words, _) = words.split_once('"').expect("its words end");
+    let (_, message) = page.split_once("`Flatten` takes no map: \"").expect("the trap");
+    let (message, _) = message.split_once('"').expect("the quote ends");
     let mut connect = case.connect(&[("transforms=drop,flat", "transforms=flat")]);
-    case.until(&mut connect, "Flatten's fault", |log| log.contains(words).then_some(()));
+    case.until(&mut connect, "Flatten's fault", |log| {
+        log.contains(message).then_some(())
+    });
     assert!(
         case.postgres
             .query("SELECT 1 FROM tencent_group_after_create_group")

@@ -1,16 +1,16 @@
-//! Flink SQL: the statements that the program prints, over topics with one version of a record and with two.
+//! Flink SQL: the statements that the program prints, over topics with one version and with two versions of a record.
 
 use std::process::Command;
 
 use crate::support::bridge::Home;
 use crate::support::versions::{COMMAND, post_by_two_versions};
-use crate::support::{documents, kafka, run, samples, talk};
+use crate::support::{documents, kafka, run, samples, talk, variable};
 
-/// The rows of statements' queries, as Flink prints them.
+/// The rows of the statements' queries, as Flink prints them.
 pub fn flink(home: &Home, statements: &str) -> Vec<String> {
     let path = home.path().join("statements.sql");
     std::fs::write(&path, statements).expect("a temporary folder is writable");
-    let jars = std::env::var("IMBRIDGE_TEST_FLINK").expect("run by make consumers");
+    let jars = variable("IMBRIDGE_TEST_FLINK");
     let mut flink = Command::new("java");
     flink.args([
         "-XX:TieredStopAtLevel=1",
@@ -23,7 +23,7 @@ pub fn flink(home: &Home, statements: &str) -> Vec<String> {
     rows.lines().map(str::to_owned).collect()
 }
 
-/// The printed tables, for queries that end.
+/// The printed tables, bounded so that queries end.
 pub fn tables(home: &Home, names: &[&str]) -> String {
     let (code, printed, error) = run(home.command("schemas ddl --for flink").args(names));
     assert_eq!(code, Some(0), "{error}");
@@ -32,7 +32,7 @@ pub fn tables(home: &Home, names: &[&str]) -> String {
     printed.replace(endless, &format!("{endless} 'scan.bounded.mode' = 'latest-offset',"))
 }
 
-/// A row's columns.
+/// The columns of a row.
 fn columns(row: &str) -> Vec<&str> {
     let inner = row.trim_start_matches("+I[").trim_end_matches(']');
     inner.split(", ").collect()
@@ -141,7 +141,7 @@ fn flink_reads_both_versions_by_the_table_of_either() {
     home.without_timeline();
     let first = tables(&home, &[COMMAND]);
     post_by_two_versions(&home);
-    // The bridge that answers for both versions.
+    // The bridge that serves both versions.
     let _bridge = home.start();
     let second = tables(&home, &[COMMAND]);
     assert!(!first.contains("`Reason`") && second.contains("`Reason`"));

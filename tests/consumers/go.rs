@@ -1,9 +1,9 @@
-//! The program of Go's page.
+//! The program of the page for Go.
 
 use std::process::Command;
 
 use crate::support::bridge::Home;
-use crate::support::{documents, kafka, run, samples};
+use crate::support::{documents, kafka, run, samples, variable};
 
 #[test]
 fn the_pages_reader_in_go_prints_the_event() {
@@ -18,7 +18,7 @@ fn the_pages_reader_in_go_prints_the_event() {
         std::fs::copy(from, home.path().join(file)).expect("a temporary folder is writable");
     }
     let cache = std::path::absolute("target/go").expect("a path");
-    let mut go = Command::new(std::env::var("IMBRIDGE_TEST_GO").expect("run by make consumers"));
+    let mut go = Command::new(variable("IMBRIDGE_TEST_GO"));
     go.args(["build", "-o", "reader", "."]).current_dir(home.path());
     go.env("GOCACHE", cache.join("cache"))
         .env("GOPATH", &cache)

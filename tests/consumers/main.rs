@@ -1,5 +1,5 @@
-//! Stock readers over everything that the bridge can write, by its own registry: what takes too long for each run of the tests,
-//! run by `make consumers`. `tests/pipeline/consumers.rs` is its short form.
+//! Stock readers over everything that the bridge can write, with its own registry. `make consumers` runs them, because
+//! they take too long for each test run. `tests/pipeline/consumers.rs` is the short form.
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 #[path = "../support/mod.rs"]

@@ -1,14 +1,15 @@
-//! Spark: the program that the bridge's prints, over a topic with two versions of a record and over the timeline.
+//! Spark: the program that `imbridge schemas ddl` prints, over a topic with two versions of a record and over the
+//! timeline.
 
 use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::bridge::Home;
-use crate::support::run;
 use crate::support::versions::{COMMAND, post_by_two_versions};
+use crate::support::{run, variable};
 
-/// The rows of a topic's table, once all that is there has been read.
+/// The rows of a topic's table, after all messages have been read.
 fn rows(home: &Home, name: &str, table: &str) -> Vec<Value> {
     let (code, printed, error) = run(home.command("schemas ddl --for spark").arg(name));
     assert_eq!(code, Some(0), "{error}");
@@ -18,7 +19,6 @@ fn rows(home: &Home, name: &str, table: &str) -> Vec<Value> {
     let shown = format!("\nfor row in spark.table(\"{table}\").toJSON().collect():\n    print(row)\n");
     let path = home.path().join(format!("{table}.py"));
     std::fs::write(&path, bounded + &shown).expect("a temporary folder is writable");
-    let variable = |name: &str| std::env::var(name).expect("run by make consumers");
     let jars = std::fs::read_dir(variable("IMBRIDGE_TEST_SPARK_JARS")).expect("made by scripts/setup");
     let jars = jars.map(|jar| jar.expect("it can be listed").path().display().to_string());
     let jars: Vec<_> = jars.filter(|jar| jar.ends_with(".jar")).collect();
@@ -41,7 +41,7 @@ fn rows(home: &Home, name: &str, table: &str) -> Vec<Value> {
 fn spark_reads_both_versions_and_the_timeline_into_tables() {
     let home = Home::new("spark");
     post_by_two_versions(&home);
-    // The bridge that answers for both versions.
+    // The bridge that serves both versions.
     let _bridge = home.start();
     let mut typed = rows(&home, COMMAND, "tencent_group_after_change_group_owner");
     typed.sort_by_key(|row| row["GroupId"].to_string());

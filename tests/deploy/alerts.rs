@@ -1,4 +1,4 @@
-//! The alert rules: judged by promtool and its test cases, and firing in a real Prometheus.
+//! The alert rules, checked by promtool with their test cases, and firing in a real Prometheus.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::tools::{document, run, text, tool, well};
 
 const RULES: &str = "dashboards/alerts.yml";
 
-/// Every rule of the file.
+/// Every rule in the file.
 pub fn rules() -> Vec<Value> {
     let groups = document(RULES)["groups"].as_array().cloned().expect("groups");
     groups
@@ -39,7 +39,7 @@ fn promtool_finds_nothing_wrong_and_every_test_case_as_it_is_written() {
 
 #[test]
 fn a_rule_that_is_changed_fails_its_test_case() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it is writable");
     let cases = text("dashboards/alerts_test.yml");
     let (head, _) = cases.split_once("  - name: ").expect("there are cases");
@@ -51,15 +51,15 @@ fn a_rule_that_is_changed_fails_its_test_case() {
     for (limit, code) in [("> 60", 0), ("> 6000", 1)] {
         let rules = text(RULES).replace("stalled_seconds > 60 ", &format!("stalled_seconds {limit} "));
         write("alerts.yml", &rules);
-        let said = run(tool("promtool")
+        let output = run(tool("promtool")
             .args(["test", "rules"])
             .arg(folder.path().join("alerts_test.yml")));
-        assert_eq!(said.code, Some(code), "{limit}: {}{}", said.out, said.err);
+        assert_eq!(output.code, Some(code), "{limit}: {}{}", output.out, output.err);
     }
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_and_leads_to_its_section_of_the_guide() {
+fn every_alert_has_a_severity_and_links_to_its_section_of_the_guide() {
     let guide = text("docs/guide/alerts.md");
     for rule in rules().iter().filter(|rule| rule["alert"].is_string()) {
         let name = rule["alert"].as_str().expect("filtered");
@@ -112,7 +112,7 @@ fn a_real_prometheus_fires_for_the_first_dead_letter_of_a_bridge_under_load() {
             .contains(&"ImbridgeDeadLetters".to_owned())
             .then_some(())
     });
-    // What was provoked at the start fires as well, what is well does not.
+    // The faults that were provoked at the start fire too. Alerts without a fault do not.
     let firing = watched.firing();
     assert!(firing.contains(&"ImbridgeFailedOpen".to_owned()), "{firing:?}");
     for well in [

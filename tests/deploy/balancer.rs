@@ -1,4 +1,4 @@
-//! Three bridges behind a real HAProxy, with the compose file's configuration but for the addresses.
+//! Three bridges behind a real HAProxy with the compose file's configuration, except for the addresses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ const FILE: &str = "deploy/compose/haproxy.cfg";
 const COMMAND: &str = "Group.CallbackAfterCreateGroup";
 const CALLERS: usize = 4;
 
-/// What a caller may at most have to do without when a bridge goes.
+/// How long a caller may be without an answer when a bridge stops.
 const FAILOVER: Duration = Duration::from_millis(1500);
 
 /// A running HAProxy; killed when dropped.
@@ -28,10 +28,10 @@ struct Balancer {
 }
 
 impl Balancer {
-    /// Starts it before these bridges, and waits until it reaches as many as are ready.
+    /// Starts HAProxy before these bridges, and waits until it reaches those that are ready.
     fn start(homes: &[Home; 3]) -> Balancer {
         let [port] = free_ports();
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, configuration(homes, port)).expect("a temporary folder is writable");
         let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
@@ -48,7 +48,7 @@ impl Balancer {
         balancer
     }
 
-    /// What a bridge says of itself, through the balancer.
+    /// What a bridge reports about itself through the balancer.
     fn health(&self) -> Option<u16> {
         let answer = Connection::open(self.port)?.request("GET", "/healthz", &[], b"")?;
         Some(answer.status)
@@ -69,12 +69,12 @@ impl Drop for Balancer {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            eprintln!("HAProxy said:\n{}", self.log());
+            eprintln!("HAProxy output:\n{}", self.log());
         }
     }
 }
 
-/// Debian has it where only root looks.
+/// Debian has it outside of an ordinary user's PATH.
 fn haproxy() -> Command {
     let debians = Path::new("/usr/sbin/haproxy");
     Command::new(if debians.exists() {
@@ -84,7 +84,7 @@ fn haproxy() -> Command {
     })
 }
 
-/// The compose file's configuration, with the bridges and the port of a test.
+/// The compose file's configuration with the bridges and the port of a test.
 fn configuration(homes: &[Home; 3], port: u16) -> String {
     let mut made = text(FILE).replace("bind :8080", &format!("bind 127.0.0.1:{port}"));
     for (home, ordinal) in homes.iter().zip(1..) {
@@ -104,20 +104,20 @@ fn target() -> String {
     format!("/tencent?SdkAppid={APP}&CallbackCommand={COMMAND}&contenttype=json")
 }
 
-/// What callers share while they post as fast as they are answered.
+/// Shared by callers that post as fast as they are answered.
 #[derive(Default)]
 struct Load {
     stop: AtomicBool,
     successes: AtomicU64,
 }
 
-/// What one caller saw.
+/// The results of one caller.
 struct Seen {
-    /// The names of the events that got a success.
+    /// The names of the events that got a success answer.
     successes: Vec<String>,
-    /// Those that got anything else, or nothing; none was posted again.
+    /// The events that got another answer or none. None was posted again.
     failures: Vec<String>,
-    /// The longest time without a success.
+    /// The longest time without a success answer.
     longest: Duration,
 }
 
@@ -127,7 +127,7 @@ impl Load {
         (0..CALLERS).map(caller).collect()
     }
 
-    /// One event after the other of a group of its own, over a connection that is kept.
+    /// Posts one event after another to a group of its own, over a persistent connection.
     fn call(&self, port: u16, caller: usize) -> Seen {
         let mut seen = Seen {
             successes: Vec::new(),
@@ -156,7 +156,7 @@ impl Load {
         seen
     }
 
-    /// Waits until so many more events got a success.
+    /// Waits until this number of further events has got a success answer.
     fn more(&self, count: u64) {
         let goal = self.successes.load(Ordering::Relaxed) + count;
         eventually("more successes", || {
@@ -165,7 +165,7 @@ impl Load {
     }
 }
 
-/// The load while `fault` is done to the bridges; gives what the callers saw.
+/// Runs the load while `fault` acts on the bridges; returns the callers' results.
 fn under_load(homes: &[Home; 3], fault: impl FnOnce(&Load, &mut Vec<Bridge>)) -> Vec<Seen> {
     let mut bridges: Vec<_> = homes.iter().map(Home::start).collect();
     let balancer = Balancer::start(homes);
@@ -200,7 +200,7 @@ fn under_load(homes: &[Home; 3], fault: impl FnOnce(&Load, &mut Vec<Bridge>)) ->
     seen
 }
 
-/// Starts the bridge that a home had, and waits until the balancer uses it.
+/// Starts the bridge of a home, and waits until the balancer uses it.
 fn again(home: &Home) -> Bridge {
     let bridge = home.start();
     eventually("callbacks at the bridge that is back", || {
@@ -227,16 +227,16 @@ fn report(what: &str, seen: &[Seen]) -> (Duration, usize) {
 #[test]
 fn haproxy_takes_the_file_and_refuses_a_changed_one() {
     let homes = replicas("haproxy-file");
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let check = |name: &str, text: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, text).expect("a temporary folder is writable");
         run(haproxy().arg("-c").arg("-f").arg(&file))
     };
     let made = configuration(&homes, 1);
-    let said = check("well", &made);
-    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
-    assert!(!said.err.contains("WARNING"), "{}", said.err);
+    let output = check("well", &made);
+    assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
+    assert!(!output.err.contains("WARNING"), "{}", output.err);
     assert_eq!(
         check("changed", &made.replace("conn-failure", "conn-failures")).code,
         Some(1)
@@ -252,15 +252,15 @@ fn a_killed_bridge_costs_the_requests_that_it_had_and_nothing_else() {
         bridges.push(again(&homes[0]));
     });
     let (longest, failures) = report("a bridge is killed", &seen);
-    // One that each had under way, and one that goes to a connection whose end is not known yet.
+    // The request that each caller had in flight, and one on a connection whose end the balancer has not noticed yet.
     assert!(failures <= 2 * CALLERS, "{failures} failures");
     assert!(longest < FAILOVER, "{longest:?}");
 }
 
 #[test]
-fn bridges_that_are_restarted_in_turn_are_not_noticed() {
+fn callers_do_not_notice_bridges_that_restart_in_turn() {
     let mut homes = replicas("in-turn");
-    // A bridge that closes its port at once meets callbacks that are just being sent over kept connections.
+    // If a bridge closed its port at once, callbacks would be in flight to it over persistent connections.
     homes.iter_mut().for_each(|home| home.set("SHUTDOWN__LEAVE_S", "2"));
     let seen = under_load(&homes, |load, bridges| {
         for home in &homes {
@@ -275,7 +275,7 @@ fn bridges_that_are_restarted_in_turn_are_not_noticed() {
 }
 
 #[test]
-fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
+fn a_5xx_goes_to_the_caller_and_the_request_to_no_other_bridge() {
     let mut homes = replicas("no-retry");
     for home in &mut homes {
         home.set("SERVER__MAX_BODY_BYTES", "8192");
@@ -283,7 +283,7 @@ fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
     }
     let bridges = homes.each_ref().map(Home::start);
     let balancer = Balancer::start(&homes);
-    // A body that does not end takes the memory of each.
+    // A body that does not end uses up the memory of each bridge.
     let slow = bridges.each_ref().map(|bridge| {
         let mut connection = bridge.connect();
         connection.half_send(&target(), 8000, &[b' '; 7000]);
@@ -301,7 +301,7 @@ fn a_5xx_is_the_callers_and_no_other_bridge_gets_the_request() {
 }
 
 #[test]
-fn when_all_bridges_recover_callbacks_are_taken_all_the_same() {
+fn callbacks_are_accepted_while_all_bridges_recover() {
     let mut homes = replicas("recover");
     let bridges = homes.each_mut().map(|home| {
         home.set("KAFKA__SETTLE_MS", "40000");
@@ -325,7 +325,7 @@ fn when_all_bridges_recover_callbacks_are_taken_all_the_same() {
     };
     eventually("all to recover", || bridges.iter().all(recovers).then_some(()));
     let balancer = Balancer::start(&homes);
-    // It takes each for ready until it has asked.
+    // HAProxy regards each bridge as ready until its first check.
     eventually("HAProxy to know", || {
         let log = balancer.log();
         (1..=3)

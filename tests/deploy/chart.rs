@@ -1,4 +1,4 @@
-//! The chart, rendered by the real helm: what comes out is what it was, fits Kubernetes' schemas, and configures a bridge.
+//! The chart, rendered by the real helm: the result has not changed, fits Kubernetes' schemas, and configures a bridge.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn template(values: &str, more: &[&str]) -> Command {
     helm
 }
 
-/// What helm makes of one file of values; asked once.
+/// What helm renders for one file of values. Rendered once.
 pub fn render(values: &str) -> String {
     static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ fn containers(pod: &Value) -> Vec<Value> {
         .collect()
 }
 
-/// Without the two files that the chart only carries.
+/// Without the two files that the chart carries unchanged.
 fn without_files(render: &str) -> String {
     let mut carried = false;
     let mut kept = String::new();
@@ -136,7 +136,7 @@ fn an_object_that_does_not_fit_is_found() {
 fn helm_lints_the_chart_without_a_warning() {
     for values in VALUES {
         let values = format!("{CHART}/ci/{values}.yaml");
-        let said = well(tool("helm").args([
+        let output = well(tool("helm").args([
             "lint",
             "--strict",
             CHART,
@@ -145,7 +145,7 @@ fn helm_lints_the_chart_without_a_warning() {
             "--kube-version",
             "1.33.0",
         ]));
-        assert!(!said.contains("[WARNING]") && !said.contains("[ERROR]"), "{said}");
+        assert!(!output.contains("[WARNING]") && !output.contains("[ERROR]"), "{output}");
     }
 }
 
@@ -168,17 +168,17 @@ fn values_that_cannot_work_are_refused_with_their_place() {
             r#"config.server.answer_after is "disk" with replicas: 3"#,
         ),
     ] {
-        let said = run(&mut template("minimal", &["--set", value]));
+        let output = run(&mut template("minimal", &["--set", value]));
         assert!(
-            said.code == Some(1) && said.err.contains(place),
+            output.code == Some(1) && output.err.contains(place),
             "{value}: {}",
-            said.err
+            output.err
         );
     }
 }
 
 #[test]
-fn several_bridges_answer_after_kafka_and_one_as_it_is_told() {
+fn several_bridges_answer_after_kafka_and_a_single_one_as_configured() {
     for (set, wanted) in [
         ("replicas=1", None),
         ("replicas=1,config.server.answer_after=disk", Some("disk")),
@@ -234,8 +234,8 @@ fn several_bridges_are_kept_apart_and_end_one_at_a_time() {
 }
 
 #[test]
-fn the_configuration_of_each_render_is_one_that_the_bridge_takes() {
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+fn the_bridge_accepts_the_configuration_of_each_render() {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let certificate = home.path().join("ca.crt");
     std::fs::write(&certificate, text("tests/deploy/golden/ca.crt")).expect("a temporary folder is writable");
     for values in VALUES {
@@ -247,7 +247,7 @@ fn the_configuration_of_each_render_is_one_that_the_bridge_takes() {
             .replace("/etc/imbridge/certificates/ca.crt", &certificate.display().to_string());
         let bridge = &of_kind(&objects, "StatefulSet")[0];
         let name = bridge["metadata"]["name"].as_str().expect("a text");
-        // Secrets are somebody else's, or the release's; the last pod's name is the spool's.
+        // Secrets come from elsewhere or from the release. The spool's name is that of the last pod.
         let secrets = ["IM_TOKEN", "OPENIM_SECRET", "KAFKA_PASSWORD", "PRIVACY_KEY"]
             .map(|name| (name.to_owned(), "secret".to_owned()));
         let mut environment = secrets.to_vec();
@@ -272,7 +272,7 @@ fn command_lines_are_the_programs_own() {
     let mut verbs = Vec::new();
     for values in VALUES {
         for container in pods(&documents(&render(values))).iter().flat_map(containers) {
-            // The test's container runs bash.
+            // The container of the chart's test runs bash.
             if container["command"].is_null() {
                 let arguments = strings(&container["args"]);
                 assert_command_line(&arguments);
@@ -296,7 +296,7 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
         format!("config.kafka.topic_prefix={}", home.prefix),
         "config.kafka.replication_factor=1".to_owned(),
         format!("config.schemas.registry_url={}", registry::shared()),
-        // The test's registry has just been started, beside other tests.
+        // The test's registry has just started, while other tests run.
         "config.schemas.registry_timeout_ms=30000".to_owned(),
     ];
     let more: Vec<&str> = more.iter().flat_map(|value| ["--set", value]).collect();
@@ -327,12 +327,19 @@ fn the_setup_job_makes_the_topics_and_schemas_that_a_bridge_waits_for_and_may_ru
             .iter()
             .flat_map(|job| containers(&job["spec"]["template"]["spec"]))
         {
-            let said = run(&strings(&container["args"]));
-            assert_eq!(said.code, Some(0), "{}: {}{}", container["name"], said.out, said.err);
+            let output = run(&strings(&container["args"]));
+            assert_eq!(
+                output.code,
+                Some(0),
+                "{}: {}{}",
+                container["name"],
+                output.out,
+                output.err
+            );
         }
         for check in &checks {
-            let said = run(check);
-            assert_eq!(said.code, Some(0), "{check:?}: {}{}", said.out, said.err);
+            let output = run(check);
+            assert_eq!(output.code, Some(0), "{check:?}: {}{}", output.out, output.err);
         }
     }
 }

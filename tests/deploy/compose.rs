@@ -1,4 +1,5 @@
-//! The compose file: its own reference loader takes it, and what it mounts, names and runs fits the program. No container is started.
+//! The compose file: its reference loader accepts it, and its mounts, names and commands fit the program. Starts no
+//! container.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Home, PROGRAM};
-use crate::support::kafka;
+use crate::support::{kafka, python};
 use crate::tools::{assert_bridge_takes, document, run, strings, text, tool, well};
 
 const FILE: &str = "docker-compose.yml";
@@ -41,19 +42,19 @@ fn the_reference_loader_takes_the_file_and_refuses_a_changed_one() {
             "{name} is not in\n{loaded}"
         );
     }
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let changed = folder.path().join(FILE);
     std::fs::write(&changed, text(FILE).replace("stop_grace_period", "stop_grace_periode")).expect("it is writable");
-    let said = run(tool("compose").arg(&changed));
+    let output = run(tool("compose").arg(&changed));
     assert!(
-        said.code != Some(0) && said.err.contains("stop_grace_periode"),
+        output.code != Some(0) && output.err.contains("stop_grace_periode"),
         "{}",
-        said.err
+        output.err
     );
 }
 
 #[test]
-fn whatever_is_mounted_is_there_and_every_image_has_a_version() {
+fn every_mounted_file_exists_and_every_image_has_a_version() {
     for (name, service) in services() {
         for volume in strings(&service["volumes"]) {
             let source = volume.split(':').next().expect("a source").to_owned();
@@ -106,7 +107,7 @@ fn bridges() -> Vec<(String, Value)> {
     bridges.collect()
 }
 
-/// A service's variables as they are when none of the caller's is set.
+/// A service's variables if the caller sets none.
 fn environment(service: &Value) -> Vec<(String, String)> {
     let variables = service["environment"].as_object().expect("variables").iter();
     let value = |value: &Value| default_of(value.as_str().expect("a text"));
@@ -152,7 +153,7 @@ fn the_profiles_bridges_share_no_spool_and_answer_after_kafka_behind_a_balancer_
     }
 }
 
-/// `${NAME:-default}` as it is without the variable.
+/// `${NAME:-default}` without the variable.
 fn default_of(value: &str) -> String {
     let inner = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let default = inner.and_then(|inner| inner.split_once(":-"));
@@ -161,23 +162,23 @@ fn default_of(value: &str) -> String {
 
 #[test]
 fn promtool_takes_the_configuration_of_prometheus() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (from, to) in [
         ("deploy/compose/prometheus.yml", "prometheus.yml"),
         ("dashboards/alerts.yml", "alerts.yml"),
     ] {
         std::fs::copy(from, folder.path().join(to)).expect("a temporary folder is writable");
     }
-    let said = well(
+    let output = well(
         tool("promtool")
             .args(["check", "config"])
             .arg(folder.path().join("prometheus.yml")),
     );
-    assert!(said.contains("1 rule files found"), "{said}");
+    assert!(output.contains("1 rule files found"), "{output}");
 }
 
 #[test]
-fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
+fn readers_of_schemas_use_the_bridge_if_it_serves_them() {
     let configured = text("deploy/compose/imbridge.toml");
     assert!(configured.contains("\nlisten = \"0.0.0.0:8081\""), "{configured}");
     assert!(strings(&service("bridge")["ports"]).contains(&"127.0.0.1:8081:8081".to_owned()));
@@ -190,14 +191,14 @@ fn who_reads_schemas_is_led_to_the_bridge_where_it_answers_for_them() {
 }
 
 #[test]
-fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_clickhouse_that_the_tests_know() {
+fn the_analytics_profile_creates_the_printed_tables_in_the_tested_clickhouse() {
     let service = service("clickhouse");
     assert_eq!(service["profiles"], serde_json::json!(["analytics"]));
     let script = "./deploy/compose/clickhouse.sql:/docker-entrypoint-initdb.d/timeline.sql:ro";
     assert!(strings(&service["volumes"]).contains(&script.to_owned()));
     let mut ddl = Command::new(PROGRAM);
     ddl.args(["schemas", "ddl", "--for", "clickhouse", "timeline"]);
-    // As the bridge and its consumers have them.
+    // As the bridge and its consumers create them.
     ddl.args(["--brokers", "kafka:19092", "--registry", "http://bridge:8081"]);
     assert_eq!(text("deploy/compose/clickhouse.sql"), well(&mut ddl));
     let image = service["image"].as_str().expect("an image").to_owned();
@@ -209,7 +210,7 @@ fn the_profile_for_analytics_makes_the_tables_that_the_program_prints_in_the_cli
 }
 
 #[test]
-fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
+fn the_sample_consumer_prints_decoded_events_and_continues_where_it_ended() {
     let home = Home::new("sample");
     let bridge = home.start();
     let mut connection = bridge.connect();
@@ -219,15 +220,8 @@ fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
         assert_eq!(connection.post(&target, body).expect("an answer").status, 200);
     }
     bridge.settle();
-    let mut consumer = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("scripts/test sets it"));
-    let url = home.registry();
-    consumer.args([
-        "deploy/compose/consumer.py",
-        "--brokers",
-        &kafka::shared(),
-        "--registry",
-        &url,
-    ]);
+    let mut consumer = python("IMBRIDGE_TEST_PYTHON", "deploy/compose/consumer.py");
+    consumer.args(["--brokers", &kafka::shared(), "--registry", &home.registry()]);
     consumer.args(["--topic-prefix", &home.prefix, "--group", &home.prefix, "--until-count"]);
     let names = |consumer: &mut Command| {
         let printed = well(consumer);
@@ -238,7 +232,7 @@ fn the_sample_consumer_prints_events_decoded_and_goes_on_where_it_ended() {
     more.args(consumer.get_args());
     assert_eq!(names(consumer.arg("2")), ["one", "two"]);
     assert_eq!(names(more.arg("1")), ["three"]);
-    // What compose passes is what the consumer understands.
+    // The consumer understands the arguments that compose passes.
     let flags = strings(&service("consumer")["command"]);
     for flag in flags.iter().filter(|flag| flag.starts_with("--")) {
         assert!(

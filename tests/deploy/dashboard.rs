@@ -1,4 +1,4 @@
-//! The dashboard: each of its queries finds something in a real Prometheus that watches a bridge under load.
+//! The dashboard: each of its queries returns something from a real Prometheus that watches a bridge under load.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::prometheus::Watched;
 use crate::support::eventually;
 use crate::tools::text;
 
-/// These appear only with a fault of Kafka's; the names are looked up in the source instead.
+/// These appear only with a fault in Kafka, so their names are looked up in the source.
 const NEED_A_FAULT: [&str; 3] = [
     "imbridge_producer_rebuilds_total",
     "imbridge_refused_total",
@@ -21,7 +21,7 @@ fn panels() -> Vec<Value> {
     dashboard["panels"].as_array().cloned().expect("panels")
 }
 
-/// Title and query of every target, as Grafana would send them.
+/// The title and the query of every target, as Grafana would send them.
 fn queries() -> Vec<(String, String)> {
     let mut queries = Vec::new();
     for panel in panels() {
@@ -42,9 +42,9 @@ fn queries() -> Vec<(String, String)> {
     queries
 }
 
-/// Grafana's own thresholds make every stat red from 80 on, and a column is sorted by under the name that it is shown with.
+/// Grafana's default thresholds show every stat above 80 in red. A column is sorted by the name that it is shown with.
 #[test]
-fn a_stat_says_what_is_bad_and_a_table_sorts_by_a_column_that_it_shows() {
+fn stats_have_thresholds_and_tables_sort_by_a_visible_column() {
     let of = |kind: &'static str| panels().into_iter().filter(move |panel| panel["type"] == kind);
     for stat in of("stat") {
         let steps = &stat["fieldConfig"]["defaults"]["thresholds"]["steps"];
@@ -62,7 +62,7 @@ fn a_stat_says_what_is_bad_and_a_table_sorts_by_a_column_that_it_shows() {
     assert_eq!((of("stat").count(), of("table").count()), (6, 3));
 }
 
-/// The metrics that an expression names.
+/// The metrics in an expression.
 fn metrics(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let ours = words.filter(|word| word.starts_with("imbridge_") || word.starts_with("imbridge:"));

@@ -1,4 +1,4 @@
-//! The image's recipe, as far as it can be judged without building it.
+//! The image's recipe, as far as it can be checked without building the image.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn arguments<'a>(instructions: &'a [String], name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_image_runs_the_program_as_nobody_in_particular() {
+fn the_image_runs_the_program_as_an_unprivileged_user() {
     let instructions = instructions();
     let user = arguments(&instructions, "USER");
     assert!(user.len() == 1 && !user[0].starts_with('0'), "{user:?}");
@@ -63,12 +63,12 @@ fn chart_and_compose_file_have_the_programs_version() {
 }
 
 #[test]
-fn what_building_needs_is_not_kept_from_the_builder() {
+fn files_that_the_build_needs_are_not_ignored() {
     let kept: Vec<String> = text(".dockerignore")
         .lines()
         .filter_map(|line| Some(line.strip_prefix('!')?.to_owned()))
         .collect();
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for path in &kept {
         assert!(Path::new(path).exists(), "{path} is not there");
         let to = folder.path().join(path);
@@ -94,12 +94,12 @@ fn what_building_needs_is_not_kept_from_the_builder() {
         "1",
         "--no-deps",
     ]);
-    let said = well(metadata.current_dir(folder.path()));
-    assert!(said.contains("\"imbridge\""), "{said}");
+    let output = well(metadata.current_dir(folder.path()));
+    assert!(output.contains("\"imbridge\""), "{output}");
 }
 
 #[test]
-fn the_health_check_tells_a_bridge_ready_or_not_from_none() {
+fn the_health_check_distinguishes_a_bridge_ready_or_not_from_none() {
     let instructions = instructions();
     let check = arguments(&instructions, "HEALTHCHECK")[0];
     let (_, list) = check.split_once("CMD ").expect("a command");

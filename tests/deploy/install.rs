@@ -1,4 +1,4 @@
-//! An installation of the chart: what is said of it, who is reached and when, and the test that it brings.
+//! An installation of the chart: the notes that it prints, which pods are reached and when, and the chart's own test.
 
 use std::process::Command;
 
@@ -8,52 +8,52 @@ use crate::chart::{CHART, VALUES, of_kind, render};
 use crate::support::bridge::{Home, PROGRAM};
 use crate::tools::{documents, kubernetes_faults, run, tool, well};
 
-/// What `helm install` says in the end; it would ask a cluster, so a template of the test's has it.
+/// The notes that `helm install` prints at its end. helm would ask a cluster, so a template of the test has them.
 fn notes(values: &[&str]) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let chart = folder.path().join("imbridge");
     well(Command::new("cp").args(["-rL", CHART]).arg(&chart));
-    let told = r#"notes: {{ include "imbridge/templates/NOTES.txt" . | toJson }}"#;
-    std::fs::write(chart.join("templates/told.yaml"), told).expect("a temporary folder is writable");
+    let template = r#"notes: {{ include "imbridge/templates/NOTES.txt" . | toJson }}"#;
+    std::fs::write(chart.join("templates/printed.yaml"), template).expect("a temporary folder is writable");
     let mut helm = tool("helm");
     helm.args(["template", "im"])
         .arg(&chart)
-        .args(["--show-only", "templates/told.yaml"]);
-    let told = documents(&well(helm.args(values)));
-    told[0]["notes"].as_str().expect("a text").to_owned()
+        .args(["--show-only", "templates/printed.yaml"]);
+    let printed = documents(&well(helm.args(values)));
+    printed[0]["notes"].as_str().expect("a text").to_owned()
 }
 
 #[test]
-fn the_chart_renders_without_values_and_what_is_missing_is_said_at_install_and_by_the_pod() {
-    let said = well(tool("helm").args(["lint", "--strict", CHART]));
-    assert!(!said.contains("[WARNING]") && !said.contains("[ERROR]"), "{said}");
+fn the_chart_renders_without_values_and_install_and_pod_report_what_is_missing() {
+    let output = well(tool("helm").args(["lint", "--strict", CHART]));
+    assert!(!output.contains("[WARNING]") && !output.contains("[ERROR]"), "{output}");
     let rendered = well(tool("helm").args(["template", "im", CHART]));
     assert_eq!(kubernetes_faults(&rendered, "1.33.0"), "");
-    let told = notes(&[]);
+    let printed = notes(&[]);
     for part in ["no sender", "config.tencent", "exit code 64", "config.kafka.brokers"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(printed.contains(part), "{part}: {printed}");
     }
     let config = of_kind(&documents(&rendered), "ConfigMap")[0]["data"]["imbridge.toml"].clone();
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let file = home.path().join("imbridge.toml");
     std::fs::write(&file, config.as_str().expect("a text")).expect("a temporary folder is writable");
     for verb in ["serve", "check"] {
-        let said = run(Command::new(PROGRAM).env_clear().args([verb, "--config"]).arg(&file));
-        assert_eq!(said.code, Some(64), "{verb}: {}{}", said.out, said.err);
+        let output = run(Command::new(PROGRAM).env_clear().args([verb, "--config"]).arg(&file));
+        assert_eq!(output.code, Some(64), "{verb}: {}{}", output.out, output.err);
         assert!(
-            said.err.contains("no sender: at least one [[tencent]]"),
+            output.err.contains("no sender: at least one [[tencent]]"),
             "{verb}: {}",
-            said.err
+            output.err
         );
     }
     for values in VALUES {
-        let told = notes(&["--values", &format!("{CHART}/ci/{values}.yaml")]);
-        assert!(!told.contains("WARNING"), "{values}: {told}");
+        let printed = notes(&["--values", &format!("{CHART}/ci/{values}.yaml")]);
+        assert!(!printed.contains("WARNING"), "{values}: {printed}");
     }
 }
 
 #[test]
-fn a_bridge_that_is_not_ready_is_reached_where_it_is_the_only_one_and_never_killed_for_it() {
+fn a_bridge_that_is_not_ready_is_reached_if_it_is_the_only_one_and_is_never_killed() {
     for values in VALUES {
         let objects = documents(&render(values));
         let bridge = &of_kind(&objects, "StatefulSet")[0]["spec"];
@@ -88,7 +88,7 @@ fn lets_in(rule: &Value, labels: &Value, port: &str) -> bool {
 }
 
 #[test]
-fn the_charts_own_test_reaches_what_it_asks_whoever_else_may() {
+fn the_charts_own_test_may_reach_the_bridge_whatever_others_may() {
     for values in VALUES {
         let objects = documents(&render(values));
         let labels = &of_kind(&objects, "Pod")[0]["metadata"]["labels"];
@@ -119,12 +119,12 @@ fn the_charts_own_test_passes_against_a_bridge_and_fails_without() {
         .replace("im-imbridge 80", &format!("127.0.0.1 {}", home.port));
     let mut ask = Command::new("bash");
     ask.args(["-euc", &script]);
-    let said = run(&mut ask);
-    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let output = run(&mut ask);
+    assert_eq!(output.code, Some(0), "{}{}", output.out, output.err);
     assert!(
-        said.out.contains("/readyz 200") && said.out.contains("/healthz 200"),
+        output.out.contains("/readyz 200") && output.out.contains("/healthz 200"),
         "{}",
-        said.out
+        output.out
     );
     bridge.kill();
     assert_eq!(run(&mut ask).code, Some(1));

@@ -1,5 +1,5 @@
-//! What imbridge is deployed and watched with, judged by the real tools: helm, Kubernetes' schemas, Prometheus and its promtool, the
-//! reference loader of compose files. `scripts/test` says where they are; no container is started.
+//! The files for deployment and monitoring, checked by the real tools: helm, Kubernetes' schemas, Prometheus with
+//! promtool, and the reference loader of compose files. `scripts/test` passes their paths. Starts no container.
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 #[path = "../support/mod.rs"]

@@ -15,7 +15,7 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-# The fast loader, where PyYAML was built with it.
+# The fast loader, if PyYAML was built with it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -27,7 +27,7 @@ def strict(schema):
         return schema
     made = {name: strict(part) for name, part in schema.items()}
     if isinstance(made.get("pattern"), str):
-        # Go takes flags anywhere, Python at the beginning.
+        # Go accepts flags anywhere, Python only at the beginning.
         made["pattern"] = made["pattern"].replace("^(?i)", "(?i)^")
     if "properties" in made and not schema.get("x-kubernetes-preserve-unknown-fields"):
         made.setdefault("additionalProperties", False)
@@ -40,7 +40,7 @@ def operators_schemas(folder):
         crd = yaml.load(path.read_text(), LOADER)["spec"]
         for version in crd["versions"]:
             schema = strict(version["schema"]["openAPIV3Schema"])
-            # The operator leaves an object's metadata to Kubernetes.
+            # The operator does not describe an object's metadata, because Kubernetes does.
             schema["properties"]["metadata"] = {"type": "object"}
             found[f"{crd['group']}/{version['name']}", crd["names"]["kind"]] = schema
     return found

@@ -1,8 +1,9 @@
-//! OpenIM's configuration as `docs/guide/openim.md` and `docs/reference/openim.md` have it, word for word, read as its versions read it.
+//! OpenIM's configuration in `docs/guide/openim.md` and `docs/reference/openim.md`, word for word, read as its versions
+//! read it.
 //!
-//! `tests/golden/openim/keys.json` has the keys of the structs that the versions load into, from their `pkg/common/config`. v3.7
-//! and later load by viper and mapstructure, which look for keys at the top in any case; v3.6 by yaml.v3, in the table
-//! `callback` and in their own case. All skip what they do not know.
+//! `tests/golden/openim/keys.json` has the keys of the structs that the versions load into, from their
+//! `pkg/common/config`. v3.7 and later load with viper and mapstructure, which look for keys at the top in any case.
+//! v3.6 loads with yaml.v3, in the table `callback` and in exact case. All skip unknown keys.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::tools::documents;
 
-/// From the oldest on.
+/// The versions, the oldest first.
 const VERSIONS: [&str; 5] = ["v3.6.0", "v3.7.0", "v3.8.0", "v3.8.3-patch.16", "main-2026-07"];
 
 type Keys = BTreeMap<String, Vec<String>>;
@@ -20,7 +21,7 @@ fn keys() -> Keys {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// The `url` and the switched-on events that a version finds in a text.
+/// The `url` and the enabled events that a version reads from a text.
 fn load(version: &str, keys: &Keys, yaml: &str) -> (Value, Vec<(String, Value)>) {
     let [document] = documents(yaml).try_into().expect("one document");
     let find = |wanted: &str| {
@@ -40,7 +41,7 @@ fn load(version: &str, keys: &Keys, yaml: &str) -> (Value, Vec<(String, Value)>)
     )
 }
 
-/// The guide's blocks of YAML.
+/// The YAML blocks of the guide.
 fn snippets() -> Vec<String> {
     let guide = std::fs::read_to_string("docs/guide/openim.md").expect("there is a guide");
     let blocks = guide.split("```yaml\n").skip(1);
@@ -50,7 +51,7 @@ fn snippets() -> Vec<String> {
 }
 
 #[test]
-fn the_guides_snippets_switch_on_what_they_name_in_their_versions_and_nothing_in_others() {
+fn the_guides_snippets_enable_what_they_name_only_in_their_versions() {
     let keys = keys();
     let snippets = snippets();
     let [flat, table] = snippets.as_slice() else {

@@ -1,4 +1,4 @@
-//! A real Prometheus with the alert rules of the repository, that scrapes bridges under load.
+//! A real Prometheus with the alert rules of the repository, which scrapes bridges under load.
 
 use std::process::{Child, Command, Stdio};
 
@@ -11,7 +11,8 @@ use crate::tools::{tool, well};
 
 const COMMAND: &str = "Group.CallbackAfterCreateGroup";
 
-/// A Prometheus and what it watches: a bridge, and one whose registry is not there, so that no answer of it waits for Kafka long.
+/// A Prometheus and the bridges that it scrapes. One has no registry that answers, so its answers do not wait for Kafka
+/// long.
 pub struct Watched {
     child: Child,
     port: u16,
@@ -27,7 +28,7 @@ fn target(command: &str) -> String {
 }
 
 impl Watched {
-    /// Starts all of it, and does to the bridge once what leads to each metric that has labels.
+    /// Starts everything, and provokes each labelled metric of the bridge once.
     pub fn start() -> Watched {
         let home = Home::new("watched");
         let before = schemas::add_before_command(&home.schemas());
@@ -38,7 +39,7 @@ impl Watched {
         without_registry.set("SCHEMAS__REGISTRY_URL", format!("http://127.0.0.1:{nobody}"));
         without_registry.set("SERVER__ANSWER_AFTER", "kafka");
         let waiting = without_registry.start();
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let watched = Watched {
             child: start(&folder, port, [home.admin_port, without_registry.admin_port]),
             port,
@@ -53,12 +54,12 @@ impl Watched {
     }
 
     fn provoke(&self, before: &str) {
-        // A body that does not come: allowed without being durable.
+        // A body that does not arrive: allowed without being durable.
         let answer = self.bridge.connect().half_request(&target(before), 1000, b"{");
         assert_eq!(answer.expect("an answer").status, 200);
         let refused = self.bridge.connect().request("POST", "/nowhere", &[], b"{}");
         assert_eq!(refused.expect("an answer").status, 404);
-        // A number that is missing, a copy, and a number that comes late.
+        // A missing number, a copy, and a late number.
         for number in [1, 5, 5, 3] {
             let body = format!(r#"{{"GroupId":"g","MsgSeq":{number},"Random":{number},"MsgTime":1490686222}}"#);
             let answer = self.bridge.connect().post(&target("Group.CallbackAfterSendMsg"), body);
@@ -71,7 +72,7 @@ impl Watched {
         }
     }
 
-    /// A few callbacks more.
+    /// Posts a few more callbacks.
     pub fn load(&mut self) {
         for number in 0..20 {
             let body = format!(r#"{{"GroupId":"g{number}","Name":"n"}}"#);
@@ -80,16 +81,16 @@ impl Watched {
         }
     }
 
-    /// A callback that is JSON and no object: it is acknowledged, and becomes a dead letter.
+    /// Posts JSON that is not an object: it is acknowledged and becomes a dead letter.
     pub fn post_a_dead_letter(&self) {
         let answer = self.bridge.connect().post(&target(COMMAND), "[]").expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
-    /// What a query finds now.
+    /// The current result of a query.
     ///
     /// # Errors
-    /// Prometheus' words, when it does not understand the query.
+    /// Prometheus' error message, if the query is invalid.
     pub fn query(&self, query: &str) -> Result<Vec<Value>, String> {
         let answer = self.get("query", &["--data-urlencode", &format!("query={query}")]);
         if answer["status"] != "success" {
@@ -98,7 +99,7 @@ impl Watched {
         Ok(answer["data"]["result"].as_array().cloned().unwrap_or_default())
     }
 
-    /// The names of the alerts that fire.
+    /// The names of the firing alerts.
     pub fn firing(&self) -> Vec<String> {
         let answer = self.get("alerts", &[]);
         let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
@@ -156,7 +157,7 @@ impl Drop for Watched {
         self.child.wait().ok();
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            eprintln!("Prometheus said:\n{log}");
+            eprintln!("Prometheus output:\n{log}");
         }
     }
 }

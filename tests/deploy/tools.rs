@@ -1,4 +1,4 @@
-//! Calling the tools, and what they print.
+//! Runs tools and reads their output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::support::bridge::PROGRAM;
+use crate::support::variable;
 
-/// What a program said.
-pub struct Said {
+/// The output of a program.
+pub struct Output {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
@@ -17,9 +18,7 @@ pub struct Said {
 
 /// The folder that `scripts/tools` filled.
 pub fn folder() -> PathBuf {
-    std::env::var("IMBRIDGE_TEST_TOOLS")
-        .expect("these tests need tools: run them by `make test` or `scripts/test`")
-        .into()
+    variable("IMBRIDGE_TEST_TOOLS").into()
 }
 
 /// One of its programs.
@@ -27,13 +26,13 @@ pub fn tool(name: &str) -> Command {
     Command::new(folder().join("bin").join(name))
 }
 
-/// Runs a program to its end.
-pub fn run(command: &mut Command) -> Said {
+/// Runs a program until it exits.
+pub fn run(command: &mut Command) -> Output {
     run_with(command, "")
 }
 
-/// Runs a program that reads `input`.
-pub fn run_with(command: &mut Command, input: &str) -> Said {
+/// Runs a program with `input` on its standard input.
+pub fn run_with(command: &mut Command, input: &str) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -42,30 +41,30 @@ pub fn run_with(command: &mut Command, input: &str) -> Said {
         .unwrap_or_else(|cause| panic!("{command:?}: {cause}"));
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_owned();
-    // A program that ends without reading everything is judged by what it says.
+    // A program may exit without reading everything. Its output counts.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()).ok());
     let output = child.wait_with_output().expect("a child can be waited for");
     writer.join().expect("writing does not panic");
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Said {
+    Output {
         code: output.status.code(),
         out,
         err,
     }
 }
 
-/// Runs a program that has to succeed; gives what it printed.
+/// Runs a program that must succeed; returns its output.
 pub fn well(command: &mut Command) -> String {
-    let said = run(command);
-    assert_eq!(said.code, Some(0), "{command:?}:\n{}{}", said.out, said.err);
-    said.out
+    let output = run(command);
+    assert_eq!(output.code, Some(0), "{command:?}:\n{}{}", output.out, output.err);
+    output.out
 }
 
 /// The documents of a YAML text.
 pub fn documents(yaml: &str) -> Vec<Value> {
-    let said = run_with(&mut manifests(), yaml);
-    assert_eq!(said.code, Some(0), "{}", said.err);
-    serde_json::from_str(&said.out).expect("it prints JSON")
+    let output = run_with(&mut manifests(), yaml);
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    serde_json::from_str(&output.out).expect("it prints JSON")
 }
 
 /// The only document of a YAML file.
@@ -75,15 +74,15 @@ pub fn document(path: &str) -> Value {
     documents.remove(0)
 }
 
-/// What Kubernetes of that version would not accept; empty when it is well.
+/// The faults that Kubernetes of this version would report; empty if there are none.
 pub fn kubernetes_faults(yaml: &str, version: &str) -> String {
     let mut command = manifests();
     command
         .args(["--kubernetes", version, "--crds"])
         .arg(folder().join("crds"));
-    let said = run_with(&mut command, yaml);
-    assert_eq!(said.code, Some(i32::from(!said.err.is_empty())), "{}", said.err);
-    said.err
+    let output = run_with(&mut command, yaml);
+    assert_eq!(output.code, Some(i32::from(!output.err.is_empty())), "{}", output.err);
+    output.err
 }
 
 fn manifests() -> Command {
@@ -97,9 +96,10 @@ pub fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|cause| panic!("{path}: {cause}"))
 }
 
-/// `imbridge check` with a configuration in an otherwise empty environment; its Kafka is not there, everything else is to be well.
+/// Runs `imbridge check` with a configuration in an otherwise empty environment. Its Kafka is not running; everything
+/// else must be correct.
 pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
-    let home = tempfile::tempdir().expect("a temporary folder is to be had");
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
     let file = home.path().join("imbridge.toml");
     std::fs::write(&file, config).expect("a temporary folder is writable");
     let mut check = Command::new(PROGRAM);
@@ -108,24 +108,24 @@ pub fn assert_bridge_takes(config: &str, environment: &[(String, String)]) {
     check.env("IMBRIDGE_SPOOL__DIR", home.path().join("spool"));
     check.env("IMBRIDGE_SCHEMAS__DIR", "schemas");
     check.env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
-    let said = run(&mut check);
+    let output = run(&mut check);
     let well = ["ok    config", "ok    spool", "ok    schemas"];
     assert!(
-        well.iter().all(|part| said.out.contains(part)),
+        well.iter().all(|part| output.out.contains(part)),
         "{config}\n{environment:?}\n{}{}",
-        said.out,
-        said.err
+        output.out,
+        output.err
     );
 }
 
-/// Whether the program knows the verbs of a command line such as `serve --config /etc/imbridge/imbridge.toml`.
+/// Whether the program has the subcommands of a command line such as `serve --config /etc/imbridge/imbridge.toml`.
 pub fn assert_command_line(arguments: &[String]) {
-    let said = run(Command::new(PROGRAM).args(arguments).arg("--help"));
+    let output = run(Command::new(PROGRAM).args(arguments).arg("--help"));
     assert!(
-        said.code == Some(0) && said.out.contains("--config <FILE>"),
+        output.code == Some(0) && output.out.contains("--config <FILE>"),
         "{arguments:?}: {}{}",
-        said.out,
-        said.err
+        output.out,
+        output.err
     );
     assert!(arguments.iter().any(|argument| argument == "--config"), "{arguments:?}");
 }

@@ -1,4 +1,4 @@
-//! The systemd unit, judged by systemd's own tools where there are any.
+//! The systemd unit, checked by systemd's own tools if they are installed.
 
 use std::process::Command;
 
@@ -35,13 +35,13 @@ fn the_unit_fits_the_program() {
 }
 
 #[test]
-fn systemd_takes_the_unit_and_finds_it_well_locked_up() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+fn systemd_accepts_the_unit_and_its_restrictions() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let unit = folder.path().join("imbridge.service");
     std::fs::write(&unit, text(UNIT).replace("/usr/local/bin/imbridge", PROGRAM)).expect("it is writable");
-    let said = run(Command::new("systemd-analyze").arg("verify").arg(&unit));
-    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{}", said.out);
-    // 0 is locked up completely, 100 not at all.
+    let output = run(Command::new("systemd-analyze").arg("verify").arg(&unit));
+    assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{}", output.out);
+    // The exposure: 0 is fully restricted, 100 not at all.
     well(
         Command::new("systemd-analyze")
             .args(["security", "--offline=true", "--threshold=20"])

@@ -1,4 +1,5 @@
-//! The page of the configuration is made of `config/imbridge.example.toml`, and that is held to the code: every key, and every default.
+//! The page of the configuration is generated from `config/imbridge.example.toml`. The example must have every key and
+//! default of the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +13,7 @@ const EXAMPLE: &str = "config/imbridge.example.toml";
 
 /// One table of the example.
 struct Table {
-    /// As in TOML, brackets included.
+    /// As in TOML, with brackets.
     head: String,
     words: Vec<String>,
     keys: Vec<Key>,
@@ -24,7 +25,7 @@ struct Key {
     words: String,
 }
 
-/// A line that names a key: `key = value   # words`, perhaps as a comment.
+/// A line with a key: `key = value   # words`, perhaps commented out.
 fn key(line: &str) -> Option<Key> {
     let line = line.strip_prefix("# ").unwrap_or(line);
     let (name, rest) = line.split_once(" = ")?;
@@ -41,7 +42,7 @@ fn key(line: &str) -> Option<Key> {
     })
 }
 
-/// A line that opens a table, and what stands behind it.
+/// A line that opens a table, and the comment after it.
 fn opening(line: &str) -> Option<(&str, &str)> {
     let line = line.strip_prefix("# ").unwrap_or(line);
     let (head, words) = line.split_once(" #").unwrap_or((line, ""));
@@ -91,14 +92,14 @@ impl Table {
 }
 
 impl Key {
-    /// What holds without the key: in words where the example says so, else the value.
+    /// What holds without the key: the example's words if it has any, otherwise the value.
     fn default(&self, table: &Table) -> String {
-        let told = self
+        let default = self
             .words
             .split_once("Default: ")
-            .map(|(_, told)| told.trim_end_matches('.').to_owned());
-        match told {
-            Some(told) => told,
+            .map(|(_, default)| default.trim_end_matches('.').to_owned());
+        match default {
+            Some(default) => default,
             None if self.words.contains("No default") => "required".to_owned(),
             None if table.is_optional() && table.head.contains("config") | table.head.contains("properties") => {
                 "none".to_owned()
@@ -136,7 +137,8 @@ fn the_page_of_the_configuration_is_made_of_the_example() {
     hold_below("docs/reference/configuration.md", &page);
 }
 
-/// The sender and the tables that a configuration needs before their other keys mean anything; certificates are in the folder.
+/// The sender and the tables that a configuration needs before other keys have a meaning. Certificates are in the
+/// folder.
 fn least(folder: &Path) -> Vec<(&'static str, String)> {
     let made = rcgen::generate_simple_self_signed(["bridge".to_owned()]).expect("a name");
     let [cert, key] = [("cert", made.cert.pem()), ("key", made.signing_key.serialize_pem())].map(|(name, pem)| {
@@ -152,11 +154,11 @@ fn least(folder: &Path) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Reads those tables with one line more in one of them.
+/// Parses those tables with one more line in one of them.
 fn parse_with(least: &[(&str, String)], head: &str, line: &str) -> Result<Config, String> {
     let (others, same): (Vec<_>, Vec<_>) = least.iter().partition(|(found, _)| *found != head);
     let own = same.first().map_or("", |(_, lines)| lines);
-    // A table of a sender follows its sender.
+    // A sender's table follows its sender.
     let mut text = format!("{head}\n{own}\n{line}\n");
     for (head, lines) in others {
         let table = format!("{head}\n{lines}\n");
@@ -189,7 +191,7 @@ fn every_default_of_the_example_is_that_of_the_code() {
         );
         format!("{parts:#?}{more:#?}")
     };
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let least = least(folder.path());
     let bare = shown(&parse_with(&least, "[log]", "").expect("it is a good configuration"));
     let mut count = 0;
@@ -211,7 +213,7 @@ fn every_default_of_the_example_is_that_of_the_code() {
 
 #[test]
 fn every_key_of_the_code_is_in_the_example() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let least = least(folder.path());
     for table in tables()
         .iter()
@@ -231,7 +233,7 @@ fn every_key_of_the_code_is_in_the_example() {
     }
 }
 
-/// The blocks of TOML in README and guides, each with its page; with a sender where one has none.
+/// The TOML blocks in README and guides, each with its page. A sender is added if a block has none.
 fn snippets() -> Vec<(String, String)> {
     let is_one = |page: &String| page.starts_with("README") || page.starts_with("docs/guide/");
     let mut found = Vec::new();
@@ -253,7 +255,7 @@ fn snippets() -> Vec<(String, String)> {
 
 #[test]
 fn every_configuration_of_readme_and_guides_is_a_good_one() {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "0123456789abcdef").expect("a temporary folder is writable");
     let snippets = snippets();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::{assert_none, files, markdown, text};
 
-/// A path with its `..` taken out; nothing where it leaves the repository.
+/// A path with its `..` resolved; nothing if it leaves the repository.
 fn resolve(page: &str, target: &str) -> Option<String> {
     let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts: Vec<&str> = Vec::new();
@@ -19,7 +19,7 @@ fn resolve(page: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// What is wrong with one link of a page.
+/// The fault of one link of a page, if it has one.
 fn fault(page: &str, target: &str) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -67,7 +67,7 @@ fn broken_links_are_found() {
     }
 }
 
-/// Whoever begins at the README comes to every page.
+/// A reader who follows links from the README reaches every page.
 #[test]
 fn every_page_is_reached_from_the_readme() {
     let (mut reached, mut open) = (BTreeSet::new(), vec!["README.md".to_owned()]);
@@ -83,7 +83,7 @@ fn every_page_is_reached_from_the_readme() {
     assert_none(lost.map(|page| format!("{page}: no link leads here")).collect());
 }
 
-/// The paths of documents that a text names, from the repository's top on.
+/// The paths of documents that a text names, relative to the repository's root.
 fn named(text: &str) -> Vec<String> {
     let starts = text.match_indices("docs/");
     let apart = starts.filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '/'));

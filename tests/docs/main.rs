@@ -1,7 +1,7 @@
-//! The documents: each link leads somewhere, the pages for people with ten minutes are short and in short sentences, and the
-//! reference says what the code says. It needs no Kafka. What the guides tell to type is run by `guides` of `pipeline`.
+//! Tests of the documents: links lead somewhere, the pages for users are short and in short sentences, and the
+//! reference matches the code. They need no Kafka. The commands in the guides are run by `guides` of `pipeline`.
 //!
-//! `IMBRIDGE_DOCS=write cargo test --test docs` writes the generated pages anew.
+//! `IMBRIDGE_DOCS=write cargo test --test docs` rewrites the generated pages.
 
 mod configuration;
 mod links;
@@ -13,7 +13,7 @@ mod vocabulary;
 
 use std::process::Command;
 
-/// The program whose help is the command line's page.
+/// The program whose help becomes the page of the command line.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
 
 /// A file of the repository.
@@ -21,7 +21,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|cause| panic!("{path}: {cause}"))
 }
 
-/// The tracked files, and new ones that nothing ignores, whose names have this end and that are there.
+/// The existing files whose names end like this: tracked files, and new ones that git does not ignore.
 fn files(end: &str) -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -38,7 +38,7 @@ fn files(end: &str) -> Vec<String> {
     files
 }
 
-/// Holds a generated page to what it would be made as now, or writes it where that is asked for.
+/// Fails if a generated page differs from what is generated now, or rewrites it if `IMBRIDGE_DOCS` is `write`.
 fn hold(path: &str, page: &str) {
     if std::env::var("IMBRIDGE_DOCS").is_ok_and(|what| what == "write") {
         std::fs::write(path, page).expect("the repository is writable");

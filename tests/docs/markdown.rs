@@ -1,12 +1,12 @@
-//! As much of Markdown as these documents use: blocks of code, headings and their anchors, links, sentences.
+//! The part of Markdown that these documents use: code blocks, headings and their anchors, links, sentences.
 
-/// A line outside of blocks of code, with its number, or a block's whole text.
+/// A line outside of code blocks with its number, or the whole text of a code block.
 pub enum Piece<'a> {
     Line(usize, &'a str),
     Code,
 }
 
-/// The lines of a document; those of a block of code are one piece.
+/// The lines of a document. Each code block is one piece.
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     let (mut pieces, mut inside) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {
@@ -20,7 +20,7 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The lines outside of blocks of code.
+/// The lines outside of code blocks.
 pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     pieces(text).into_iter().filter_map(|piece| match piece {
         Piece::Line(number, line) => Some((number, line)),
@@ -28,7 +28,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// A line with what stands in backticks replaced by one word.
+/// A line whose inline code is replaced by one word.
 pub fn without_code(line: &str) -> String {
     let mut parts = line.split('`');
     let mut plain = parts.next().expect("split gives one").to_owned();
@@ -39,7 +39,7 @@ pub fn without_code(line: &str) -> String {
     plain
 }
 
-/// The targets of the links of a document, with the lines they are on. A link's text may go over two lines.
+/// The link targets of a document, with their lines. The text of a link may span two lines.
 pub fn links(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in lines(text) {
@@ -53,7 +53,7 @@ pub fn links(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The anchors of a document: GitHub's for its headings, and those it writes itself.
+/// The anchors of a document: those that GitHub gives its headings, and explicit ones.
 pub fn anchors(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (_, line) in lines(text) {
@@ -83,7 +83,8 @@ pub fn is_table(line: &str) -> bool {
     line.trim_start().starts_with('|')
 }
 
-/// The sentences of a document's paragraphs and lists, each with the line it begins on. Headings, tables and code are none.
+/// The sentences of a document's paragraphs and lists, each with its first line. Headings, tables and code are left
+/// out.
 pub fn sentences(text: &str) -> Vec<(usize, String)> {
     let (mut found, mut start, mut paragraph) = (Vec::new(), 0, String::new());
     let mut end = |start: usize, paragraph: &mut String| {
@@ -117,7 +118,7 @@ pub fn sentences(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// What follows the number of an item: `1. `.
+/// The text after the number of a list item: `1. `.
 fn numbered(line: &str) -> Option<&str> {
     let (number, rest) = line.split_once(". ")?;
     (!number.is_empty() && number.chars().all(|c| c.is_ascii_digit())).then_some(rest)

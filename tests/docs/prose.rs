@@ -1,4 +1,4 @@
-//! README and guides are for the reader who has ten minutes: short, in short sentences and short lines.
+//! README and guides must be short, with short sentences and short lines.
 
 use crate::{assert_none, files, markdown, text};
 
@@ -8,7 +8,7 @@ const LINES_OF_README: usize = 170;
 const COLUMNS: usize = 100;
 const WORDS_OF_SENTENCE: usize = 35;
 
-/// README and guides, in both languages, and what else people write for the same readers.
+/// README and guides in both languages, and other pages for the same readers.
 fn pages() -> Vec<String> {
     const OTHERS: [&str; 5] = [
         "CONTRIBUTING.md",
@@ -23,7 +23,7 @@ fn pages() -> Vec<String> {
     files(".md").into_iter().filter(is_one).collect()
 }
 
-/// Whether a line may be longer: a table, or a link or a piece of code that cannot be broken.
+/// Whether a line may be longer: a table, or a link or piece of code that cannot be broken.
 fn may_be_long(line: &str) -> bool {
     let code = line.split('`').skip(1).step_by(2);
     let longest = code

@@ -1,5 +1,5 @@
-//! Pages that are made of the code: the metrics of their registrations, the command line of its help. What stands above the mark
-//! is written by people and stays.
+//! Pages that are generated from the code: metrics from their registrations, the command line from its help. The text
+//! above the mark is written by hand and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::{PROGRAM, files, hold, text};
 
 const MARK: &str = "<!-- Made by `IMBRIDGE_DOCS=write cargo test --test docs`; what is below is not edited. -->\n";
 
-/// Holds what is below a page's mark.
+/// Compares or rewrites the part of a page below its mark.
 pub fn hold_below(path: &str, made: &str) {
     let page = text(path);
     let (head, _) = page.split_once(MARK).unwrap_or_else(|| panic!("{path} has no mark"));
@@ -27,7 +27,7 @@ struct Metric {
     help: String,
 }
 
-/// The type of a metric by the word in front of its labels or its name.
+/// A metric's type, from the word in front of its labels or its name.
 fn kind(declared: &str) -> &'static str {
     match declared {
         declared if declared.contains("Histogram") => "histogram",
@@ -62,7 +62,7 @@ fn of_tables(code: &str) -> Vec<Metric> {
     metrics
 }
 
-/// Those that are registered one by one: a name, then a text, in one call.
+/// Metrics that are registered one by one: a name, then a help text, in one call.
 fn of_calls(code: &str) -> Vec<Metric> {
     let calls = code.match_indices("\"imbridge_").filter_map(|(at, _)| {
         let mut words = code[at..].split('"').skip(1);
@@ -84,7 +84,7 @@ fn of_calls(code: &str) -> Vec<Metric> {
     calls.collect()
 }
 
-/// Where a part's metrics stand on the page.
+/// The heading of each part's metrics on the page.
 fn heading(path: &str) -> &'static str {
     match path {
         path if path.starts_with("src/ingress/") || path.starts_with("src/provider/") => "Callbacks",
@@ -151,7 +151,7 @@ fn the_page_of_metrics_is_made_of_their_registrations() {
     hold_below("docs/reference/metrics.md", &page);
 }
 
-/// No metric is registered in a way that the page does not know.
+/// Fails if a metric is registered in a way that the page does not find.
 #[test]
 fn every_metric_of_the_rules_and_the_dashboard_is_on_the_page() {
     let page = text("docs/reference/metrics.md");
@@ -190,7 +190,7 @@ fn help(verb: &[String]) -> String {
     String::from_utf8(output.expect("the program was built").stdout).expect("text")
 }
 
-/// A command's help, then that of each command below it.
+/// The help of a command, then that of each subcommand.
 fn chapter(verb: &[String], page: &mut String) {
     let help = help(verb);
     let title = [&["imbridge".to_owned()], verb].concat().join(" ");

@@ -1,8 +1,8 @@
-//! A page in Chinese says what its page in English says: as many headings, and the same configuration and requests.
+//! A page in Chinese has as many headings as its page in English, and the same configuration and requests.
 
 use crate::{files, markdown, text};
 
-/// What a page has that is the same in every language: its blocks of TOML and YAML, its curl lines, and how many headings.
+/// What is the same in every language: TOML and YAML blocks, curl commands, and the number of headings.
 fn skeleton(page: &str) -> (Vec<String>, usize) {
     let content = text(page);
     let blocks = content.split("\n```").skip(1).step_by(2);

@@ -1,10 +1,11 @@
-//! Pages that people write and that name what the code names: the reasons of answers and of dead letters, and the headers.
+//! Pages that are written by hand and name what the code names: the reasons of answers and dead letters, and the
+//! headers.
 
 use std::collections::BTreeSet;
 
 use crate::{files, text};
 
-/// The code of the files in some folders, or of some files, each up to its tests.
+/// The code of the files in some folders, or of some files, each without its tests.
 fn code(places: &[&str]) -> String {
     let is_one = |path: &String| places.iter().any(|place| path.starts_with(place)) && !path.contains("tests");
     let own = |path: String| {
@@ -17,7 +18,7 @@ fn code(places: &[&str]) -> String {
     files(".rs").into_iter().filter(is_one).map(own).collect()
 }
 
-/// The words in quotes that follow each `before`, blanks and line ends between them left out.
+/// The quoted words that follow each `before`. Blanks and line ends between them are skipped.
 fn quoted_after(code: &str, before: &str) -> BTreeSet<String> {
     let compact: String = code.split_whitespace().collect();
     let pieces = compact.split(before).skip(1).map(str::to_owned);
@@ -55,7 +56,7 @@ fn the_reasons_of_answers_are_those_of_the_code() {
     }
     reasons.extend(quoted_after(&code(&["src/ingress/hello.rs"]), "Some(("));
     reasons.extend(quoted_after(&code(&["src/spool/queue.rs"]), "=>"));
-    // The PROXY protocol's stands behind its sentence.
+    // The name of the PROXY protocol stands after its sentence.
     reasons.extend(set(["proxy_protocol", "tls_hello"]));
     for reason in ["proxy_protocol", "tls_hello"] {
         assert!(refusals.contains(&format!("\"{reason}\"")), "{reason}");

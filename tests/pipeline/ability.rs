@@ -1,6 +1,6 @@
-//! `imbridge check` proves ability: whatever Kafka would refuse or never answer is said before anything is published, with the
-//! cause and what mends it. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and no other is
-//! there.
+//! `imbridge check` reports everything that Kafka would refuse or never answer, before anything is published, with the
+//! cause and the remedy. Each row of the table in `docs/reference/kafka-errors.md` is provoked on a real Kafka, and the
+//! table has no other rows.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use crate::support::{eventually, run};
 
 const SASL: &str = "[kafka.properties]\n\"security.protocol\" = \"SASL_SSL\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"imbridge\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n";
 
-/// The rows that were seen so far.
+/// The rows that were provoked so far.
 #[derive(Default)]
 struct Seen(BTreeSet<&'static str>);
 
 impl Seen {
-    /// Notes that one line of what `check` says holds the row's message, and gives the line.
-    fn note(&mut self, words: &str, row: &'static str) -> String {
-        let found = words.lines().find(|line| holds(line, row));
-        let line = found.unwrap_or_else(|| panic!("no line says {row:?}:\n{words}"));
+    /// Notes that a line of `check`'s output has the message of this row, and returns the line.
+    fn note(&mut self, output: &str, row: &'static str) -> String {
+        let found = output.lines().find(|line| holds(line, row));
+        let line = found.unwrap_or_else(|| panic!("no line has {row:?}:\n{output}"));
         self.0.insert(row);
         line.to_owned()
     }
 }
 
-/// Whether a line has the pieces of a message in their order; anything can stand for `<this>`.
+/// Whether a line contains the pieces of a message in order. `<this>` stands for any text.
 fn holds(line: &str, message: &str) -> bool {
     let pieces = message
         .split('<')
@@ -41,7 +41,7 @@ fn holds(line: &str, message: &str) -> bool {
     })
 }
 
-/// The messages of the table, which stand in its first column.
+/// The messages of the table, from its first column.
 fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string("docs/reference/kafka-errors.md").expect("it is there");
     let messages = text
@@ -51,22 +51,22 @@ fn documented() -> BTreeSet<String> {
 }
 
 fn check(home: &Home) -> (bool, String) {
-    let (code, words, errors) = run(&mut home.command("check"));
-    let words = words + &errors;
-    assert!(!words.contains(PASSWORD), "the password is told: {words}");
-    (code == Some(0), words)
+    let (code, output, errors) = run(&mut home.command("check"));
+    let output = output + &errors;
+    assert!(!output.contains(PASSWORD), "the password is printed: {output}");
+    (code == Some(0), output)
 }
 
 fn fails(home: &Home) -> String {
-    let (well, words) = check(home);
-    assert!(!well, "nothing is wrong:\n{words}");
-    words
+    let (well, output) = check(home);
+    assert!(!well, "nothing is wrong:\n{output}");
+    output
 }
 
 fn works(home: &Home) -> String {
-    let (well, words) = check(home);
-    assert!(well, "{words}");
-    words
+    let (well, output) = check(home);
+    assert!(well, "{output}");
+    output
 }
 
 fn home(name: &str, brokers: &str) -> Home {
@@ -84,7 +84,7 @@ fn user(name: &str, doors: &Doors) -> Home {
 }
 
 #[test]
-fn everything_that_kafka_refuses_is_said_before_with_its_cause_and_what_mends_it() {
+fn check_reports_everything_that_kafka_refuses_with_cause_and_remedy() {
     let (kafka, doors) = Kafka::strict("strict");
     let mut seen = Seen::default();
     unreachable(&mut seen);
@@ -100,7 +100,7 @@ fn everything_that_kafka_refuses_is_said_before_with_its_cause_and_what_mends_it
     );
 }
 
-/// Nobody there, no such name, nobody who speaks Kafka, and a broker that sends its clients to another place.
+/// Covers a closed port, an unknown name, a server that is not Kafka, and a broker that advertises another address.
 fn unreachable(seen: &mut Seen) {
     let refused = fails(&home("nobody", "127.0.0.1:1"));
     seen.note(&refused, "<address> of kafka.brokers cannot be reached (");
@@ -115,9 +115,9 @@ fn unreachable(seen: &mut Seen) {
     );
 
     let astray = Kafka::create("astray", 1, &["advertised.listeners=PLAINTEXT://127.0.0.1:1"]);
-    let words = fails(&home("astray", &astray.brokers));
+    let output = fails(&home("astray", &astray.brokers));
     let line = seen.note(
-        &words,
+        &output,
         "broker <id> is advertised as <address> and cannot be reached from here (",
     );
     assert!(
@@ -140,7 +140,7 @@ fn not_let_in(doors: &Doors, seen: &mut Seen) {
     seen.note(&fails(&distrusted), "no TLS with Kafka: look at ssl.ca.location");
 }
 
-/// One right after the other is missing, and what the command says gives it.
+/// One right after another is taken away. The command in each message gives it back.
 fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let home = user("rights", doors);
     let allow = |operations: &[&str]| {
@@ -154,8 +154,8 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         "kafka-acls.sh --bootstrap-server {} --add --allow-principal User:imbridge",
         doors.sasl
     );
-    let mut lacks = |words: &str, row, command: &str| {
-        let line = seen.note(words, row);
+    let mut lacks = |output: &str, row, command: &str| {
+        let line = seen.note(output, row);
         assert!(line.contains(&give) && line.contains(command), "{line}");
     };
     let all = format!("--topic {}. --resource-pattern-type prefixed", home.prefix);
@@ -166,17 +166,17 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         &format!("--operation Describe {all}"),
     );
     allow(&["DESCRIBE"]);
-    let words = fails(&home);
+    let output = fails(&home);
     lacks(
-        &words,
+        &output,
         "<user> lacks Create on ",
         &format!("--operation Create {all} (Kafka: "),
     );
     allow(&["DESCRIBE", "CREATE"]);
-    let words = works(&home);
-    assert!(words.contains(".dead-letter: missing, serve creates it"), "{words}");
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let output = works(&home);
+    assert!(output.contains(".dead-letter: missing, serve creates it"), "{output}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
 
     allow(&["READ", "DESCRIBE_CONFIGS"]);
     lacks(
@@ -191,21 +191,21 @@ fn rights(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         &format!("--operation Read {all}"),
     );
     allow(&["READ", "WRITE"]);
-    let words = works(&home);
+    let output = works(&home);
     lacks(
-        &words,
+        &output,
         "<user> lacks DescribeConfigs on ",
         &format!("--operation DescribeConfigs {all}"),
     );
     allow(&["READ", "WRITE", "DESCRIBE_CONFIGS"]);
-    let words = works(&home);
+    let output = works(&home);
     assert!(
-        !words.contains("lacks") && words.contains("max.message.bytes is at least 2097152"),
-        "{words}"
+        !output.contains("lacks") && output.contains("max.message.bytes is at least 2097152"),
+        "{output}"
     );
 }
 
-/// The transactional id is used for real, unless somebody else may be using it.
+/// The transactional id is used for real, unless another bridge may be using it.
 fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let mut home = user("transactions", doors);
     home.set("KAFKA__DELIVERY", "transactional");
@@ -214,8 +214,8 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
         .map(|operation| (operation, "TOPIC", home.prefix.as_str()))
         .to_vec();
     kafka.allow(&topics);
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
     let line = seen.note(
         &fails(&home),
         "<user> lacks Write or Describe on the transactional id <id>",
@@ -229,22 +229,22 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
 
     let ids = ["WRITE", "DESCRIBE"].map(|operation| (operation, "TRANSACTIONAL_ID", id.as_str()));
     kafka.allow(&[&topics[..], &ids].concat());
-    let words = works(&home);
+    let output = works(&home);
     assert!(
-        words.contains("was taken over, a transaction begun and aborted"),
-        "{words}"
+        output.contains("was taken over, a transaction begun and aborted"),
+        "{output}"
     );
     let seen_by_others = consume(&kafka.brokers, &home.prefix, &home.schemas());
     assert!(
         seen_by_others.is_empty(),
         "check leaves nothing behind: {seen_by_others:?}"
     );
-    // Without the right to read the checkpoint it does not wait for what never comes.
+    // Without the right to read the checkpoint, the trial is skipped: it would never end.
     kafka.allow(&[&topics[1..], &ids].concat());
-    let words = fails(&home);
+    let output = fails(&home);
     assert!(
-        words.contains("lacks Read on the topic") && words.contains("not tried before"),
-        "{words}"
+        output.contains("lacks Read on the topic") && output.contains("not tried: rights are missing"),
+        "{output}"
     );
     kafka.allow(&[&topics[..], &ids].concat());
 
@@ -252,10 +252,10 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     let body = "{\"CallbackCommand\":\"Group.CallbackAfterCreateGroup\",\"GroupId\":\"g\",\"Name\":\"n\"}";
     assert_eq!(bridge.post("Group.CallbackAfterCreateGroup", body).status, 200);
     bridge.settle();
-    let (_, words) = check(&home);
+    let (_, output) = check(&home);
     assert!(
-        words.contains("transactions: not tried"),
-        "a bridge runs on the spool: {words}"
+        output.contains("transactions: not tried"),
+        "a bridge runs on the spool: {output}"
     );
     home.set("SPOOL__DIR", home.path().join("another").display().to_string());
     seen.note(&works(&home), "<id> is not tried: <spool> published last by it");
@@ -266,15 +266,15 @@ fn transactions(kafka: &Kafka, doors: &Doors, seen: &mut Seen) {
     assert_eq!(took_over(&bridge.log()), before, "the bridge was fenced off by check");
 }
 
-/// What the cluster does not accept of topics that are to be created, and what topics that are there do.
+/// Topics that the cluster refuses to create, and existing topics that refuse messages.
 fn demands(kafka: &Kafka, seen: &mut Seen) {
     let mut home = home("demands", &kafka.brokers);
     home.set("KAFKA__MAX_MESSAGE_BYTES", "5000000");
-    let words = fails(&home);
-    let line = seen.note(&words, "the cluster does not accept kafka.max_message_bytes = <bytes>");
+    let output = fails(&home);
+    let line = seen.note(&output, "the cluster does not accept kafka.max_message_bytes = <bytes>");
     assert!(
         line.contains("= 5000000 exceeded the most of 4194304"),
-        "the broker's own words: {line}"
+        "the broker's own error message: {line}"
     );
     home.set("KAFKA__MAX_MESSAGE_BYTES", "2097152");
     home.set("KAFKA__REPLICATION_FACTOR", "3");
@@ -290,19 +290,19 @@ fn demands(kafka: &Kafka, seen: &mut Seen) {
     );
     assert!(line.contains("kafka-topics.sh --bootstrap-server"), "{line}");
 
-    let (code, words, errors) = run(&mut home.command("topics apply"));
-    assert_eq!(code, Some(0), "{words}{errors}");
+    let (code, output, errors) = run(&mut home.command("topics apply"));
+    assert_eq!(code, Some(0), "{output}{errors}");
     let topic = format!("{}.dead-letter", home.prefix);
     let altered = [("cleanup.policy", "compact"), ("max.message.bytes", "1000000")];
     Admin::of(&kafka.brokers).configure(&topic, &altered);
-    let told = |words: &String| words.contains("cleanup.policy is compact");
-    let words = eventually("the new settings", || Some(works(&home)).filter(told));
+    let is_reported = |output: &String| output.contains("cleanup.policy is compact");
+    let output = eventually("the new settings", || Some(works(&home)).filter(is_reported));
     seen.note(
-        &words,
+        &output,
         "max.message.bytes is <bytes>, <bytes> is wanted: a larger event becomes a dead letter",
     );
     seen.note(
-        &words,
+        &output,
         "cleanup.policy is <policy>, delete is wanted: compaction keeps only the last event of each key",
     );
 }

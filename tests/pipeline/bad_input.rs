@@ -1,4 +1,5 @@
-//! Bad input: each kind gets its status, a sentence in the provider's shape, a metric and a log line without secrets.
+//! Bad input: each kind gets its status, an error message in the provider's shape, a metric, and a log line without
+//! secrets.
 
 use crate::support::bridge::{APP, Home};
 use crate::support::kafka;
@@ -7,7 +8,7 @@ use crate::support::reader::consume;
 const SIGN: &str = "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061";
 
 #[test]
-fn each_kind_of_bad_request_is_refused_in_its_own_words() {
+fn each_kind_of_bad_request_is_refused_with_its_own_error_message() {
     let mut home = Home::new("bad");
     home.configure("[[tencent]]\nsdk_app_id = 1400000001\ntoken = \"env:TEST_TOKEN\"\n\n[[openim]]\nname = \"hidden\"\nsecret = \"env:TEST_SECRET\"\n\n[server]\nmax_body_bytes = 2048\n");
     // Without an open instance, only the secret path leads to OpenIM.
@@ -66,7 +67,7 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
             _ => r#"{"error":"#,
         };
         assert!(answer.body.starts_with(shape), "{}", answer.body);
-        assert!(answer.body.len() > 80, "says what is wrong: {}", answer.body);
+        assert!(answer.body.len() > 80, "has an error message: {}", answer.body);
         let reason_label = format!("reason=\"{reason}\"");
         assert!(
             bridge.metric(&["imbridge_requests_refused_total", &reason_label]) >= 1.0,
@@ -105,7 +106,7 @@ fn each_kind_of_bad_request_is_refused_in_its_own_words() {
 }
 
 #[test]
-fn what_cannot_be_encoded_is_acknowledged_and_buried_with_its_bytes() {
+fn what_cannot_be_encoded_is_acknowledged_and_dead_lettered_with_its_bytes() {
     let home = Home::new("dead");
     let bridge = home.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup");

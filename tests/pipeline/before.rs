@@ -1,4 +1,4 @@
-//! A before-callback is allowed within its deadline, whatever is broken; an after-callback is not acknowledged then.
+//! A before-callback is allowed within its deadline, whatever is broken. An after-callback is then not acknowledged.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ fn target(command: &str) -> String {
 }
 
 #[test]
-fn with_a_full_spool_before_callbacks_are_allowed_and_after_callbacks_told_to_come_again() {
+fn with_a_full_spool_before_callbacks_are_allowed_and_after_callbacks_refused_for_a_retry() {
     let mut home = Home::with_brokers("full", "127.0.0.1:1");
     home.set("SPOOL__MAX_BYTES", (1 << 20).to_string());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
@@ -71,7 +71,7 @@ fn a_before_callback_is_spooled_like_any_other() {
 }
 
 #[test]
-fn a_before_callback_whose_body_does_not_come_is_allowed_within_its_deadline() {
+fn a_before_callback_whose_body_does_not_arrive_is_allowed_within_its_deadline() {
     let home = Home::new("slow");
     let before = schemas::add_before_command(&home.schemas());
     let bridge = home.start();

@@ -1,5 +1,5 @@
-//! Clocks that are wrong, and outages longer than a topic keeps its messages: neither the age of an event nor the clock of the
-//! bridge decides whether it can be read.
+//! Wrong clocks, and outages that are longer than the retention of a topic. Neither the age of an event nor the
+//! bridge's clock decides whether the event can be read.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::support::kafka::Kafka;
 use crate::support::reader::{Consumed, consume};
 
 const COMMAND: &str = "Group.CallbackAfterCreateGroup";
-/// Brokers look for what is to be deleted so often.
+/// How often brokers look for segments to delete.
 const RETENTION_CHECK: &str = "log.retention.check.interval.ms=1000";
-/// Several of these looks.
+/// Several of these intervals.
 const CHECKED: Duration = Duration::from_secs(5);
 
-/// A bridge in each way of delivery.
+/// A bridge for each mode of delivery.
 fn homes(name: &str, brokers: &str, lines: &str) -> [Home; 2] {
     ["idempotent", "transactional"].map(|delivery| {
         let mut home = Home::with_brokers(&format!("{name}-{delivery}"), brokers);
@@ -33,7 +33,7 @@ fn post(bridge: &Bridge, numbers: std::ops::Range<u32>) {
     }
 }
 
-/// The numbers in the command's topic, in its order.
+/// The numbers of the events in the command's topic, in order.
 fn numbers(brokers: &str, home: &Home) -> Vec<u32> {
     let topic = format!("{}.tencent.{COMMAND}", home.prefix);
     let all = consume(brokers, &home.prefix, &home.schemas());
@@ -56,7 +56,7 @@ fn an_outage_longer_than_the_retention_loses_nothing() {
         "[kafka.topic_config]\n\"retention.ms\" = \"20000\"\n\"segment.ms\" = \"1000\"",
     );
     let bridges = homes.each_ref().map(Home::start);
-    // Its topic is there before the outage.
+    // The topic exists before the outage.
     bridges.iter().for_each(|bridge| post(bridge, 0..1));
     bridges.iter().for_each(Bridge::settle);
     kafka.stop();
@@ -72,7 +72,7 @@ fn an_outage_longer_than_the_retention_loses_nothing() {
 }
 
 #[test]
-fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
+fn events_accepted_with_a_clock_that_is_days_behind_stay_in_kafka() {
     let kafka = Kafka::create("behind", 1, &[RETENTION_CHECK]);
     let mut homes = homes(
         "behind",
@@ -93,12 +93,12 @@ fn what_is_accepted_by_a_clock_that_is_days_behind_stays_in_kafka() {
     let behind_ms = appended - arrival.expect("a time");
     assert!(
         behind_ms.abs_diff(10 * 86_400_000) < 600_000,
-        "the arrival is told by the bridge's clock, the timestamp by the broker's: {behind_ms}"
+        "the arrival time is from the bridge's clock, the timestamp from the broker's: {behind_ms}"
     );
 }
 
 #[test]
-fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
+fn a_clock_that_was_ahead_for_one_callback_delays_nothing() {
     let kafka = Kafka::start("ahead");
     let mut homes = homes("ahead", &kafka.brokers, "");
     let clocks = homes.each_mut().map(Clock::of);
@@ -117,12 +117,12 @@ fn a_clock_that_was_ahead_for_one_callback_holds_up_nothing() {
 }
 
 #[test]
-fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead_letter() {
+fn only_the_record_with_a_refused_timestamp_becomes_a_dead_letter() {
     let kafka = Kafka::start("timestamps");
     let mut homes = homes(
         "timestamps",
         &kafka.brokers,
-        // A topic as somebody else may have made it: the timestamps in it are the senders'.
+        // A topic that somebody else may have created, which keeps the producers' timestamps.
         "[kafka.topic_config]\n\"message.timestamp.type\" = \"CreateTime\"",
     );
     let clocks = homes.each_mut().map(Clock::of);
@@ -130,7 +130,7 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
     for ((home, bridge), clock) in homes.iter().zip(&bridges).zip(&clocks) {
         post(bridge, 0..1);
         bridge.settle();
-        // The letters' topic is one that the bridge made; the other's time is the sender's.
+        // The dead-letter topic was created by the bridge. The other topic has the producer's timestamps.
         let own = [
             ("message.timestamp.type", "LogAppendTime"),
             ("max.message.bytes", "8388608"),
@@ -141,13 +141,14 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
         admin.configure(&format!("{}.dead-letter", home.prefix), &own);
         kafka.node("pause", 1);
         post(bridge, 1..2);
-        // In flight; the next ones are one batch behind it.
+        // In flight. The next records are one batch after it.
         std::thread::sleep(Duration::from_millis(500));
         post(bridge, 2..4);
         std::thread::sleep(Duration::from_millis(500));
         let is_transactional = home.prefix.ends_with("transactional");
         if is_transactional {
-            // What waits for a transaction is stamped when its own begins: with this clock only the next one.
+            // Records that wait for a transaction get their timestamp when it begins. With this clock, only the next
+            // transaction does.
             kafka.node("resume", 1);
             bridge.settle();
         }
@@ -186,10 +187,10 @@ fn of_a_batch_only_the_record_with_a_timestamp_that_kafka_refuses_becomes_a_dead
             (letters[0].key.as_deref(), letters[0].raw()),
             (Some("g"), br#"{"GroupId":"g","Name":"4"}"#.to_vec())
         );
-        let words = letters[0].header("imbridge-error");
+        let error = letters[0].header("imbridge-error");
         assert!(
-            words.contains("imestamp") && words.contains(COMMAND),
-            "the broker's own words: {words}"
+            error.contains("imestamp") && error.contains(COMMAND),
+            "the broker's own error message: {error}"
         );
         assert_eq!(
             bridge.metric(&["imbridge_refused_total", COMMAND, "InvalidTimestamp"]),

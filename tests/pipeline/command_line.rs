@@ -1,4 +1,5 @@
-//! The command line as a new user meets it: help, a bad configuration, `check`, `dev` and the README's own lines.
+//! The command line as a new user meets it: help, an invalid configuration, `check`, `dev` and the commands of the
+//! README.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -23,7 +24,7 @@ fn help_and_version_say_what_there_is() {
             "simulate",
             "replay",
             "schemas",
-            "durable before it is"
+            "durable before the"
         ]
         .iter()
         .all(|part| help.contains(part)),
@@ -55,7 +56,7 @@ fn a_bad_configuration_ends_with_64_and_says_where_and_what() {
 }
 
 #[test]
-fn check_finds_what_is_wrong_and_what_is_well() {
+fn check_reports_faults_and_successes() {
     let mut home = Home::new("check");
     home.configure("[[tencent]]\nsdk_app_id = 7\ntoken = \"env:TOKEN\"\nallow = [\"192.0.2.1\"]\n[[openim]]\nname = \"hidden\"\nsecret = [\"env:SECRET\", \"env:TOKEN\"]\nbasic_auth = \"env:BASIC\"");
     for (name, secret) in [
@@ -129,7 +130,7 @@ fn the_example_configuration_is_a_good_one() {
         .env("IMBRIDGE_KAFKA__BROKERS", "127.0.0.1:1");
     check.env("IM_TOKEN", "t").env("OPENIM_SECRET", "s");
     let (code, lines, error) = run(&mut check);
-    // Kafka is not there; everything before it is well.
+    // Kafka is not running. Everything that is checked before it is correct.
     assert_eq!(code, Some(1), "{lines}{error}");
     assert!(
         ["ok    config", "ok    spool", "ok    schemas", "FAIL  kafka"]
@@ -139,7 +140,7 @@ fn the_example_configuration_is_a_good_one() {
     );
 }
 
-/// The first `curl` command of a text, its continued lines joined.
+/// The first `curl` command of a text, with its continuation lines joined.
 fn curl_of(text: &str) -> String {
     let lines = text.lines().skip_while(|line| !line.trim_start().starts_with("curl "));
     let mut command = String::new();
@@ -152,7 +153,7 @@ fn curl_of(text: &str) -> String {
     command
 }
 
-/// Runs `dev` on free ports, runs the curl line that `pick` makes of what it printed, and waits for the event.
+/// Runs `dev` on free ports, runs the curl command that `pick` makes from its output, and waits for the event.
 fn dev_with(pick: impl Fn(&str) -> String) {
     let [kafka, port, admin, registry] = free_ports();
     let ports = [

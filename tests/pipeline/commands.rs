@@ -1,7 +1,7 @@
-//! Every command of the schemas folder: its sample is posted, answered as its provider expects, and comes out of Kafka on
-//! its own topic, with its key, with every value.
+//! Every command of the schemas folder: its sample is posted, gets the answer that its provider expects, and arrives in
+//! Kafka in its own topic, with its key and every value.
 //!
-//! `tests/golden/samples.json` has the answers and keys as the providers' documents give them; it was not made by the bridge.
+//! `tests/golden/samples.json` has the answers and keys that the providers' documents give. The bridge did not make it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -20,7 +20,7 @@ struct Expected {
     keys: Vec<String>,
 }
 
-/// One command's sample.
+/// The sample of a command.
 struct Sample {
     provider: String,
     command: String,
@@ -55,7 +55,7 @@ fn target(sample: &Sample) -> String {
     }
 }
 
-/// The events that a sample's body holds.
+/// The events in the body of a sample.
 fn events(sample: &Sample) -> Vec<Value> {
     let body: Value = serde_json::from_str(&sample.body).expect("JSON");
     match body["Events"].as_array() {
@@ -126,7 +126,7 @@ struct Capture {
     key: String,
 }
 
-/// `tests/captures.rs` has all requests of all versions, without a running bridge.
+/// `tests/captures.rs` has the requests of all versions, without a running bridge.
 #[test]
 fn what_openim_v3_6_posts_arrives_but_for_its_own_secret() {
     let mut home = Home::new("captures");

@@ -1,5 +1,5 @@
-//! With no registry beside the bridge: stock readers read what it wrote, by what it answers for its schemas itself, and with the
-//! code that the documents show.
+//! Stock readers read what the bridge wrote without a separate registry: by the schemas that the bridge serves, and
+//! with the code in the documents.
 
 use std::process::Command;
 
@@ -13,17 +13,17 @@ use crate::support::{documents, eventually, kafka, run, samples};
 
 const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 
-/// What stock clients read of the four commands, by the bridge's own registry and nothing else.
+/// What stock clients read of the four commands with the bridge's own registry only.
 #[test]
 fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_event_on() {
     let mut home = Home::new("own");
     home.without_timeline();
     let check = home.command("check").output().expect("the program was built");
-    let said = format!(
-        "ok    registry: the bridge answers for its schemas itself on 127.0.0.1:{}",
+    let line = format!(
+        "ok    registry: the bridge serves its schemas itself on 127.0.0.1:{}",
         home.registry_port
     );
-    assert!(String::from_utf8_lossy(&check.stdout).contains(&said), "{check:?}");
+    assert!(String::from_utf8_lossy(&check.stdout).contains(&line), "{check:?}");
     let bridge = home.start();
     samples::post(&bridge, &FOUR);
     bridge.settle();
@@ -36,21 +36,25 @@ fn without_any_registry_stock_clients_read_the_four_commands_from_the_first_even
         assert_eq!(seen(client), python, "{client:?}");
     }
     assert_eq!(python.len(), 4);
-    // And the bridge's own client, as if it were any registry.
-    for (verb, said, times) in [
+    // The bridge's own client can use it like any registry.
+    for (verb, expected, times) in [
         ("verify", "4 schemas, 0 differences", 1),
-        ("register", "was there, id", 4),
+        ("register", "unchanged, id", 4),
     ] {
         let mut command = home.command(&format!("schemas {verb}"));
         let (code, lines, error) = run(command.env("IMBRIDGE_SCHEMAS__REGISTRY_URL", home.registry()));
-        assert_eq!((code, lines.matches(said).count()), (Some(0), times), "{lines}{error}");
+        assert_eq!(
+            (code, lines.matches(expected).count()),
+            (Some(0), times),
+            "{lines}{error}"
+        );
     }
     let created = &python[&format!("im.{}", CREATED.replace('/', "."))][0];
     let sample: Value = serde_json::from_str(&samples::sample(CREATED).1).expect("JSON");
     assert_eq!(created["value"]["MemberList"], sample["MemberList"]);
 }
 
-/// Subjects and ids as one bridge has them.
+/// The subjects and ids that one bridge returns.
 fn answers(home: &Home) -> Vec<(u16, String)> {
     let mut connection = Connection::open(home.registry_port).expect("it listens");
     let mut get = |path: &str| {
@@ -80,7 +84,7 @@ fn every_replica_answers_the_same_without_kafka_and_a_reload_brings_new_versions
     let bridges = homes.each_ref().map(Home::start);
     let [one, other] = homes.each_ref().map(answers);
     assert_eq!(one, other);
-    // The list of subjects, and of each one's versions: four commands and the timeline.
+    // The list of subjects, and each subject's versions: four commands and the timeline.
     assert_eq!(one.len(), 6);
     assert!(one.iter().all(|(status, _)| *status == 200), "{one:?}");
 
@@ -130,7 +134,7 @@ fn the_pages_reader_of_single_objects_prints_the_event() {
     let bridge = home.start();
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
-    // By the folder that it is run beside.
+    // The reader uses the schemas folder beside it.
     let line = documents::java(&home, 1);
     assert!(line.starts_with("@TGS#2J4SZEAEL MyFirstGroup "), "{line}");
 }
@@ -142,11 +146,11 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
     samples::post(&bridge, &[CREATED]);
     bridge.settle();
     let lines = documents::blocks("kcat", "sh");
-    for (line, told) in lines
+    for (line, expected) in lines
         .iter()
         .zip(["@TGS#2J4SZEAEL ce_specversion=1.0,", "\"kind\":\"group.created\""])
     {
-        // The program that was built is what the line calls imbridge, and ends when the one event is there.
+        // `imbridge` in the command is the program under test. It exits after one event.
         let line = line
             .replace("localhost:9092", &kafka::shared())
             .replace("im.timeline", &format!("{}.timeline", home.prefix))
@@ -155,12 +159,12 @@ fn the_pages_command_lines_for_a_terminal_show_the_event() {
             .replace("--count 10", "--count 1");
         let (code, out, error) = run(Command::new("sh").args(["-c", &line]).envs(home.variables()));
         assert_eq!(code, Some(0), "{line}: {error}");
-        assert!(out.contains(told), "{line}: {out}");
+        assert!(out.contains(expected), "{line}: {out}");
     }
     assert_eq!(lines.len(), 2);
 }
 
-/// Each `imbridge schemas ddl` of the pages, without where its words go.
+/// Each `imbridge schemas ddl` of the pages, without the redirection of its output.
 #[test]
 fn the_pages_lines_that_make_tables_print_statements() {
     let pages = std::fs::read_dir("docs/consumers").expect("it is there");
@@ -168,11 +172,11 @@ fn the_pages_lines_that_make_tables_print_statements() {
     for page in pages.map(|page| page.expect("it can be listed").path()) {
         let text = std::fs::read_to_string(&page).expect("text");
         for line in text.lines().filter(|line| line.starts_with("imbridge schemas ddl")) {
-            let words = line
+            let arguments = line
                 .split([' ', '\n'])
                 .skip(1)
                 .take_while(|word| !["|", ">"].contains(word));
-            let (code, printed, error) = run(Command::new(PROGRAM).args(words));
+            let (code, printed, error) = run(Command::new(PROGRAM).args(arguments));
             assert_eq!(code, Some(0), "{page:?}: {line}: {error}");
             assert!(!printed.contains("<<"), "{printed}");
             count += 1;

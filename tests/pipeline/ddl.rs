@@ -1,7 +1,6 @@
-//! What `imbridge schemas ddl` prints, run by the tools that it is for, over a sample of every command: ClickHouse and PostgreSQL
+//! The output of `imbridge schemas ddl`, run by its tools over a sample of every command: ClickHouse and PostgreSQL
 //! here, Flink and Spark in `make consumers`.
 
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
@@ -9,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::support::bridge::Home;
 use crate::support::postgres::Postgres;
 use crate::support::registry::{Client, Decoded, read};
-use crate::support::{documents, kafka, run, samples, talk};
+use crate::support::{self, documents, kafka, run, samples, talk};
 
 fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
     let (code, statements, error) = run(home.command("schemas ddl").args(["--for", tool]).args(names));
@@ -17,12 +16,12 @@ fn ddl(home: &Home, tool: &str, names: &[String]) -> String {
     statements
 }
 
-/// Rows of the printed tables, or of queries to them, once `count` messages are there.
+/// The rows of the printed tables, or of queries to them, after `count` messages have arrived.
 fn clickhouse(home: &Home, names: &[String], count: usize, queries: Option<&str>) -> String {
     let tables = home.path().join("tables.sql");
     std::fs::write(&tables, ddl(home, "clickhouse", names)).expect("a temporary folder is writable");
-    let mut reader = Command::new(std::env::var("IMBRIDGE_TEST_CONSUMERS").expect("run by scripts/test"));
-    reader.arg("tests/readers/tables.py").arg(&tables);
+    let mut reader = support::python("IMBRIDGE_TEST_CONSUMERS", "tests/readers/tables.py");
+    reader.arg(&tables);
     if let Some(queries) = queries {
         let path = home.path().join("queries.sql");
         std::fs::write(&path, queries).expect("a temporary folder is writable");
@@ -62,7 +61,7 @@ fn clickhouse_answers_the_examples_questions_and_that_of_its_page_from_the_timel
     );
 }
 
-/// What Python's stock reader sees of the same topics.
+/// What Python's stock reader reads from the same topics.
 fn python(home: &Home, count: usize) -> Vec<Decoded> {
     read(Client::Python, &home.registry(), &kafka::shared(), &home.prefix, count)
 }
@@ -87,7 +86,7 @@ fn clickhouse_runs_the_statements_of_every_command_and_their_tables_have_its_rec
     }
 }
 
-/// A statement's name of its table, in quotes.
+/// The table's name in a statement, in quotes.
 fn table(statements: &str) -> &str {
     let (_, rest) = statements.split_once("CREATE TABLE ").expect("a table");
     rest.split_once(' ').expect("columns").0
@@ -137,7 +136,7 @@ fn postgres_runs_the_statements_of_every_command_and_loads_its_records_once() {
     }
 }
 
-/// The statements of each topic, one's after the other's.
+/// The statements of all topics, one after another.
 fn by_topic(printed: &str) -> Vec<(String, &str)> {
     let parts = printed
         .split_inclusive("ON CONFLICT DO NOTHING;\n")
@@ -155,7 +154,7 @@ fn by_topic(printed: &str) -> Vec<(String, &str)> {
         .collect()
 }
 
-/// A record as its row should be: the fields of records in their place, nothing that is null.
+/// A record as its row must be: the fields of records are columns, and null values are left out.
 fn flat(record: &Value, key: &str) -> Map<String, Value> {
     fn put(row: &mut Map<String, Value>, name: &str, value: &Value) {
         match value {
@@ -179,7 +178,7 @@ fn flat(record: &Value, key: &str) -> Map<String, Value> {
     row
 }
 
-/// A row without what is null, and instants in milliseconds where `like` has numbers.
+/// A row without null values. Instants are in milliseconds if `like` has numbers for them.
 fn plain(row: &Value, like: &Map<String, Value>) -> Map<String, Value> {
     let full = row
         .as_object()

@@ -1,5 +1,5 @@
-//! Commands whose answer OpenIM copies over its user's request, whatever the status: each answer has the fields, as far as
-//! there is a way to know them.
+//! Commands whose answer OpenIM copies over its user's request, whatever the status is: each answer has the request's
+//! fields, if they are known.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const NEWER: &str = "callbackBeforeSetGroupInfoExCommand";
 const AFTER: &str = "callbackAfterTransferGroupOwnerCommand";
 const FIELDS: [&str; 4] = ["groupID", "groupName", "faceURL", "introduction"];
 
-/// What OpenIM posts, with an introduction of so many bytes.
+/// A callback as OpenIM posts it, with an introduction of this many bytes.
 fn body(command: &str, introduction: usize) -> String {
     let introduction = "i".repeat(introduction);
     format!(
@@ -22,7 +22,7 @@ fn body(command: &str, introduction: usize) -> String {
     )
 }
 
-/// The answer has what OpenIM takes from it, as it was sent.
+/// Fails unless the answer has the fields that OpenIM takes from it, as they were sent.
 #[track_caller]
 fn assert_echoed(answer: &Answer, status: u16, sent: &str) {
     assert_eq!(answer.status, status, "{}", answer.body);
@@ -47,7 +47,7 @@ fn post(bridge: &Bridge, target: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
+fn a_refusal_of_every_kind_has_the_fields_and_an_error_message() {
     let mut home = home("refused");
     home.set("SERVER__MAX_HEAD_BYTES", "2048");
     home.environment("TEST_SECRET", "planted-secret");
@@ -104,7 +104,7 @@ fn a_refusal_of_every_kind_has_the_fields_and_says_what_is_wrong() {
 }
 
 #[test]
-fn what_hinders_others_does_not_keep_the_fields_from_an_answer() {
+fn an_answer_has_the_fields_while_others_are_refused() {
     let mut home = home("hindered");
     home.set("SERVER__WORKERS", "1");
     home.set("SERVER__MAX_BODY_BYTES", "8192");
@@ -114,7 +114,7 @@ fn what_hinders_others_does_not_keep_the_fields_from_an_answer() {
     let target = format!("/openim/{OLDER}");
     let (small, large) = (body(OLDER, 10), body(OLDER, 60_000));
 
-    // The memory for bodies is taken.
+    // The memory for bodies is used up.
     let mut holder = bridge.connect();
     holder.half_send(&format!("/openim/{AFTER}"), 8192, &[b' '; 8100]);
     eventually("the memory to be taken", || {
@@ -123,7 +123,7 @@ fn what_hinders_others_does_not_keep_the_fields_from_an_answer() {
     assert_echoed(&post(&bridge, &target, &large), 200, &large);
     assert_eq!(post(&bridge, &format!("/openim/{AFTER}"), &small).status, 503);
 
-    // Strangers take what there is for them, and no more.
+    // Unknown senders use up their share, and no more.
     let mut strangers: Vec<_> = (0..40).map(|_| bridge.connect()).collect();
     for stranger in &mut strangers {
         stranger.half_send(

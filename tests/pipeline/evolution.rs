@@ -1,18 +1,16 @@
-//! A second version of a schema: the bridge writes it, a consumer that holds the first reads it, and one that holds the
-//! second reads what was written before.
+//! A second version of a schema: the bridge writes it, a consumer with the first version reads it, and a consumer with
+//! the second version reads older records.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::bridge::Home;
-use crate::support::reader::{Consumed, consume};
+use crate::support::reader::{Consumed, consume, decode};
 use crate::support::versions::post_by_two_versions;
-use crate::support::{kafka, registry};
+use crate::support::{kafka, python, registry};
 
-/// The values of "old" and "new" as bytes: a reader without any schema shows them raw.
+/// The values of "old" and "new" as bytes. A reader without any schema shows them raw.
 fn raw(home: &Home) -> [Consumed; 2] {
     let nothing = tempfile::tempdir().unwrap();
     let all = consume(&kafka::shared(), &home.prefix, nothing.path());
@@ -20,30 +18,6 @@ fn raw(home: &Home) -> [Consumed; 2] {
         let own = all.iter().find(|message| message.key.as_deref() == Some(group));
         own.expect("it arrived").clone()
     })
-}
-
-/// The lines that one of `tests/readers/` prints for these values.
-fn read<const N: usize>(mut reader: Command, values: [&Consumed; N]) -> [Value; N] {
-    let child = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = child.expect("python starts");
-    let lines = values.map(|message| hex::encode(message.raw()) + "\n").concat();
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all(lines.as_bytes()).expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "the reader failed, see above");
-    let text = String::from_utf8(output.stdout).expect("text");
-    let records: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("a record"))
-        .collect();
-    records.try_into().expect("a record for each value")
-}
-
-fn python(variable: &str, script: &str) -> Command {
-    let mut python = Command::new(std::env::var(variable).expect("run by scripts/test"));
-    python.arg(Path::new("tests/readers").join(script));
-    python
 }
 
 #[test]
@@ -69,9 +43,9 @@ fn a_second_version_is_read_by_the_first_and_the_first_by_the_second() {
 
     let [old, new] = raw(&home);
     let resolve = |message: &Consumed, versions: [&Path; 2]| {
-        let mut reader = python("IMBRIDGE_TEST_PYTHON", "resolve.py");
+        let mut reader = python("IMBRIDGE_TEST_PYTHON", "tests/readers/resolve.py");
         reader.args(versions);
-        let [record] = read(reader, [message]);
+        let [record] = decode(reader, [message]);
         record
     };
     let new_by_old = resolve(&new, [&v2, &v1]);
@@ -99,9 +73,9 @@ fn clickhouse_reads_both_versions_whichever_comes_first() {
     post_by_two_versions(&home);
     let [old, new] = raw(&home);
     let rows = |values| {
-        let mut reader = python("IMBRIDGE_TEST_CONSUMERS", "evolved.py");
+        let mut reader = python("IMBRIDGE_TEST_CONSUMERS", "tests/readers/evolved.py");
         reader.arg(registry::shared());
-        read(reader, values)
+        decode(reader, values)
     };
     let groups = |rows: &[Value; 2]| rows.each_ref().map(|row| row["GroupId"].clone());
     let by_old = rows([&old, &new]);

@@ -1,4 +1,4 @@
-//! What the guides tell to type: their blocks of shell that say `sh run`, beside a running bridge and a real Kafka.
+//! The commands in the guides: shell blocks marked `sh run` run beside a running bridge and a real Kafka.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::support::run;
 
 const CREATE: &str = "Group.CallbackAfterCreateGroup";
 
-/// The blocks of a page that say that they run, without the indentation of a list.
+/// The blocks of a page that are marked to run, without the indentation of a list.
 fn blocks(page: &str) -> Vec<String> {
     let text = std::fs::read_to_string(page).expect("it is there");
     let parts = text.split("```sh run\n").skip(1);
@@ -27,9 +27,9 @@ fn guides() -> Vec<String> {
     pages
 }
 
-/// A home that a reader of the guides would have: everything in the folder, and an event and a dead letter in Kafka.
+/// A folder as a reader of the guides would have it, with an event and a dead letter in Kafka.
 #[test]
-fn what_the_guides_tell_to_type_works() {
+fn the_commands_in_the_guides_work() {
     let mut home = Home::new("guides");
     home.environment("PREFIX", home.prefix.clone());
     let bridge = home.start();

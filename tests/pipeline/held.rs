@@ -1,4 +1,5 @@
-//! Answers that wait until Kafka has what their callbacks became, and those that do not, while Kafka is away.
+//! Answers that wait until Kafka has the events of their callbacks, and those that do not wait, during an outage of
+//! Kafka.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::support::reader::{Consumed, consume};
 use crate::support::{eventually, schemas};
 
 const AFTER: &str = "Group.CallbackAfterCreateGroup";
-/// Of the configuration.
+/// The value in the configuration.
 const HOLD: Duration = Duration::from_millis(600);
 
 fn home(name: &str, brokers: &str) -> Home {
@@ -18,7 +19,7 @@ fn home(name: &str, brokers: &str) -> Home {
     home
 }
 
-/// Posts one numbered event and gives the time until its success.
+/// Posts one numbered event; returns the time until its success answer.
 fn post(bridge: &Bridge, number: usize) -> Duration {
     let began = Instant::now();
     let answer = bridge.post(AFTER, &format!(r#"{{"GroupId":"g","Name":"{number}"}}"#));
@@ -43,11 +44,11 @@ fn is_marked(message: &Consumed) -> bool {
 }
 
 #[test]
-fn what_is_answered_is_in_kafka() {
+fn an_answered_callback_is_in_kafka() {
     let brokers = crate::support::kafka::shared();
     let home = home("held", &brokers);
     let bridge = home.start();
-    // Kafka makes the topic for the first, which may take longer than an answer waits.
+    // Kafka creates the topic for the first event, which may take longer than an answer waits.
     post(&bridge, 0);
     bridge.settle();
     breaker(&bridge, 0.0);
@@ -55,7 +56,7 @@ fn what_is_answered_is_in_kafka() {
     let early = bridge.metric(&["imbridge_answered_early_total"]);
     for number in 1..20 {
         post(&bridge, number);
-        // What came last; a busy machine may open the breaker.
+        // The last event. On a busy machine the breaker may be open.
         if bridge.metric(&["imbridge_answered_early_total"]) == early && number % 5 == 0 {
             let last = consumed(&home, &brokers).pop().expect("something");
             assert_eq!((number_of(&last), is_marked(&last)), (number, false));
@@ -77,7 +78,7 @@ fn breaker(bridge: &Bridge, wanted: f64) {
 }
 
 #[test]
-fn while_kafka_is_away_one_answer_waits_and_the_others_go_marked() {
+fn during_an_outage_of_kafka_one_answer_waits_and_the_other_events_are_marked() {
     let _alone = one_cluster_at_a_time();
     for delivery in ["idempotent", "transactional"] {
         let mut kafka = Kafka::create(&format!("held-{delivery}"), 1, &[]);
@@ -121,10 +122,10 @@ fn while_kafka_is_away_one_answer_waits_and_the_others_go_marked() {
         for message in &all {
             let waited_ms = message.timestamp - message.header("imbridge-received-at").parse::<i64>().expect("a time");
             match number_of(message) {
-                // Its topic was made for it, which takes its time.
+                // Its topic was created for it, which takes time.
                 0 => {}
                 50 => assert!(!is_marked(message), "{message:?}"),
-                // It may have been sent before it was known that Kafka has gone; then Kafka's own time tells.
+                // It may have been sent before the outage was noticed. Then Kafka's own timestamp tells.
                 1 => assert!(
                     is_marked(message) || waited_ms >= HOLD.as_millis() as i64,
                     "{message:?}"
@@ -137,7 +138,7 @@ fn while_kafka_is_away_one_answer_waits_and_the_others_go_marked() {
 }
 
 #[test]
-fn a_bridge_that_looks_for_what_it_left_on_its_way_is_not_ready_and_answers() {
+fn a_bridge_that_reads_back_in_flight_messages_is_not_ready_but_answers() {
     let _alone = one_cluster_at_a_time();
     let mut kafka = Kafka::create("recovering", 1, &[]);
     let mut home = home("recovering", &kafka.brokers);
@@ -149,7 +150,7 @@ fn a_bridge_that_looks_for_what_it_left_on_its_way_is_not_ready_and_answers() {
     post(&bridge, 1);
     bridge.kill();
 
-    // Kafka's absence is no reason to be not ready.
+    // An outage of Kafka does not make the bridge unready.
     let bridge = home.start();
     post(&bridge, 2);
     assert_eq!(bridge.admin("/readyz").expect("the admin port answers").0, 200);

@@ -1,5 +1,5 @@
-//! Whoever reads the log may be slow, stand still or be gone: no request waits for it, what is lost is counted, and the process
-//! ends in time. What it says at its end is there.
+//! The reader of the log may be slow, hang, or close its end: no request waits for it, lost lines are counted, and the
+//! process exits in time. The last lines before the exit are written.
 
 use std::io::{PipeReader, PipeWriter, Read, pipe};
 use std::process::Stdio;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::{eventually, schemas};
 
-/// What an IM server waits, at the least.
+/// The shortest time-out of an IM server.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Posts of each kind after the first line was lost.
+/// Posts of each kind after the first lost line.
 const MORE: usize = 20;
 
-/// A bridge that logs everything, into one pipe with what it prints, as a container does it.
+/// A bridge that logs everything. Log and standard output share a pipe, as in a container.
 fn start(home: &mut Home) -> (Bridge, PipeReader) {
     home.set("LOG__LEVEL", "trace");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
-    let (reader, writer) = pipe().expect("a pipe is to be had");
-    let both: [PipeWriter; 2] = [writer.try_clone().expect("a file is to be had"), writer];
+    let (reader, writer) = pipe().expect("a pipe can be made");
+    let both: [PipeWriter; 2] = [writer.try_clone().expect("a file can be made"), writer];
     let [out, log] = both.map(Stdio::from);
     (home.spawn_with(out, log), reader)
 }
 
-/// Before- and after-callbacks are answered while lines are lost, the probes are right, and SIGTERM ends it.
+/// Before- and after-callbacks are answered while lines are lost, the probes are right, and SIGTERM ends the process.
 fn goes_on(home: &Home, bridge: Bridge, before: &str) {
     eventually("the bridge to be ready", || {
         bridge.admin("/readyz").filter(|(status, _)| *status == 200)
@@ -35,7 +35,7 @@ fn goes_on(home: &Home, bridge: Bridge, before: &str) {
         let answer = connection.post(&target, r#"{"GroupId":"g"}"#).expect("an answer");
         assert_eq!(answer.status, 200, "{command}: {}", answer.body);
         assert!(asked.elapsed() < PATIENCE, "{command}: {:?}", asked.elapsed());
-        // One that is refused has a line of its own.
+        // A refused request logs a line of its own.
         let refused = bridge.connect().post("/tencent?SdkAppid=1", "{}").expect("an answer");
         assert_eq!(refused.status, 403, "{}", refused.body);
     };
@@ -65,7 +65,7 @@ fn goes_on(home: &Home, bridge: Bridge, before: &str) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_callback_and_no_end() {
+fn a_log_that_nobody_reads_delays_no_callback_and_no_exit() {
     let mut home = Home::with_brokers("unread", "127.0.0.1:1");
     let before = schemas::add_before_command(&home.schemas());
     let (bridge, reader) = start(&mut home);
@@ -74,7 +74,7 @@ fn a_log_that_nobody_reads_holds_up_no_callback_and_no_end() {
 }
 
 #[test]
-fn a_log_whose_reader_is_gone_holds_up_no_callback_and_no_end() {
+fn a_log_whose_reader_has_closed_it_delays_no_callback_and_no_exit() {
     let mut home = Home::with_brokers("gone", "127.0.0.1:1");
     let before = schemas::add_before_command(&home.schemas());
     let (bridge, reader) = start(&mut home);
@@ -83,7 +83,7 @@ fn a_log_whose_reader_is_gone_holds_up_no_callback_and_no_end() {
 }
 
 #[test]
-fn the_last_lines_before_the_end_are_there() {
+fn the_last_log_lines_before_the_exit_are_written() {
     let mut home = Home::new("last");
     let (bridge, mut reader) = start(&mut home);
     let reading = std::thread::spawn(move || {
@@ -102,22 +102,22 @@ fn the_last_lines_before_the_end_are_there() {
 }
 
 #[test]
-fn what_keeps_a_bridge_from_starting_is_said_after_its_log_and_in_time() {
+fn why_a_bridge_does_not_start_is_printed_after_its_log_and_in_time() {
     let mut home = Home::with_brokers("faulty", "127.0.0.1:1");
     home.set("LOG__LEVEL", "trace");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken.local_addr().expect("it is bound").to_string();
     home.set("ADMIN__LISTEN", address.clone());
     let output = home.command("serve").output().expect("the program was built");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(last.starts_with("imbridge: ") && last.contains(&address), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stderr.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(last.starts_with("imbridge: ") && last.contains(&address), "{stderr}");
 
-    // The same, and then a configuration that is none, into a pipe that was full before.
+    // The same with an invalid configuration, into a pipe that is already full.
     for code in [1, 64] {
-        let (reader, mut writer) = pipe().expect("a pipe is to be had");
-        let log = writer.try_clone().expect("a file is to be had");
+        let (reader, mut writer) = pipe().expect("a pipe can be made");
+        let log = writer.try_clone().expect("a file can be made");
         let filling = std::thread::spawn(move || std::io::copy(&mut std::io::repeat(b'x'), &mut writer));
         let began = Instant::now();
         assert_eq!(home.spawn_with(Stdio::null(), log).ended().code(), Some(code));

@@ -1,5 +1,5 @@
-//! The program from the outside: the built binary, a real Kafka, HTTP as an IM server sends it, and readers that are not
-//! ours. `scripts/test` starts the Kafka and says where it is; see `support::kafka`.
+//! Tests of the built program from outside: with a real Kafka, HTTP as IM servers send it, and independent readers.
+//! `scripts/test` starts Kafka and passes its address; see `support::kafka`.
 
 #[allow(dead_code, reason = "each test program uses its part of what they share")]
 #[path = "../support/mod.rs"]

@@ -1,16 +1,16 @@
-//! Memory that goes by the number of callbacks, and not by the size of the names in them.
+//! Memory depends on the number of callbacks, not on the size of the names in them.
 
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::{eventually, schemas};
 
-/// A name of this many bytes is within `server.max_body_bytes`.
+/// A name of this length is within `server.max_body_bytes`.
 const NAME_BYTES: usize = 4 << 20;
 const GROUPS: usize = 30;
-/// Above what the process had before: buffers that are kept, and what the allocator has not given back yet.
+/// Beyond what the process had before: kept buffers, and memory that the allocator has not returned yet.
 const MORE_BYTES: u64 = 32 << 20;
-/// What `/status.json` has at most, whatever happened.
+/// The largest `/status.json`, whatever happened.
 const STATUS_BYTES: usize = 256 << 10;
 
 fn status(bridge: &Bridge) -> (usize, Value) {
@@ -31,7 +31,7 @@ fn names_of_any_length_are_not_kept_and_the_status_stays_small() {
         let body = format!(r#"{{"GroupId":"{group}","MsgSeq":{number},"{group}":1}}"#);
         assert_eq!(connection.post(&target, body).expect("an answer").status, 200);
     };
-    // Everything that a bridge has once it works is there.
+    // Now the bridge has everything that it allocates once.
     for number in [1, 3] {
         post("short", number);
     }
@@ -39,7 +39,8 @@ fn names_of_any_length_are_not_kept_and_the_status_stays_small() {
     let before = bridge.resident_memory_bytes();
 
     for group in 0..GROUPS {
-        // Each has a gap; half of the body is a field that no schema has. Some are too large for Kafka, the others all escapes.
+        // Each leaves a gap. Half of the body is a field that no schema has. Some are too large for Kafka, others
+        // consist of escapes.
         let letter = if group % 3 == 0 { "x" } else { "\\u0001" };
         let name = format!("{group}-{}", letter.repeat((NAME_BYTES - 1024) / letter.len()));
         for number in [1, 5] {
@@ -48,7 +49,7 @@ fn names_of_any_length_are_not_kept_and_the_status_stays_small() {
     }
     bridge.settle();
     eventually("the memory to be given back", || {
-        // Memory is given back when something happens.
+        // The allocator returns memory only when something happens.
         post("short", 4);
         let now = bridge.resident_memory_bytes();
         (now < before + MORE_BYTES).then_some(())

@@ -1,5 +1,5 @@
-//! What stands around the public port: load balancers that ask for its health, proxies that pack bodies or speak another
-//! protocol, clients with habits.
+//! What surrounds the public port: load balancers with health checks, proxies that compress bodies or speak another
+//! protocol, and clients with habits.
 
 use std::io::Write;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn assert_health(connection: &mut Connection, status: u16) {
 }
 
 #[test]
-fn a_load_balancer_hears_of_the_health_and_is_counted_nowhere() {
+fn a_load_balancers_health_check_is_answered_and_not_counted() {
     let mut home = Home::with_brokers("health", "127.0.0.1:1");
     home.set("SPOOL__MAX_BYTES", (1 << 20).to_string());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
@@ -85,7 +85,7 @@ fn post_packed(bridge: &Bridge, coding: &str, body: &[u8]) -> Answer {
 }
 
 #[test]
-fn a_packed_body_and_a_byte_order_mark_are_taken_off_before_anything_is_kept() {
+fn a_compressed_body_is_unpacked_and_a_byte_order_mark_removed_before_spooling() {
     let home = Home::new("packed");
     let bridge = home.start();
     let body = |group: &str| format!(r#"{{"GroupId":"{group}","Name":"{}"}}"#, "n".repeat(200_000)).into_bytes();
@@ -117,11 +117,12 @@ fn a_packed_body_and_a_byte_order_mark_are_taken_off_before_anything_is_kept() {
 }
 
 #[test]
-fn what_a_packed_body_would_become_is_bounded_and_what_cannot_be_unpacked_is_said() {
+fn the_unpacked_size_of_a_body_is_bounded_and_a_broken_body_is_reported() {
     const MIB: usize = 1 << 20;
     let home = Home::with_brokers("bomb", "127.0.0.1:1");
     let bridge = home.start();
-    // 7 MB that would become 7 GB, as gzip packed twice does it; here a thousand members of 7 MB each.
+    // 7 MB that would become 7 GB, as data do that are compressed by gzip twice. Here it is a thousand members of 7 MB
+    // each.
     let bomb = gzip(&vec![b' '; 7 * MIB]).repeat(1000);
     assert!(bomb.len() < 8 * MIB, "{}", bomb.len());
     let idle = bridge.peak_memory_bytes();
@@ -222,7 +223,7 @@ fn more_headers_than_the_server_reads_are_answered_as_the_readme_says() {
 }
 
 #[test]
-fn what_speaks_another_protocol_is_answered_in_words_and_named_in_the_log() {
+fn other_protocols_get_an_error_message_and_are_named_in_the_log() {
     let home = Home::with_brokers("hello", "127.0.0.1:1");
     let bridge = home.start();
     let request = format!(

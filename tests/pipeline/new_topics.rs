@@ -1,4 +1,4 @@
-//! A topic that must be made ready first holds up nothing that stands in front of it, and is made ready as soon as it can be.
+//! A topic that is still being created does not delay earlier messages, and is used as soon as it is ready.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn post(bridge: &Bridge, command: &str) {
 }
 
 #[test]
-fn a_new_topic_costs_no_connection_and_what_was_sent_before_it_is_delivered_meanwhile() {
+fn a_new_topic_costs_no_connection_and_earlier_messages_are_delivered_meanwhile() {
     for delivery in ["idempotent", "transactional"] {
         let (kafka, proxy) = behind_a_proxy(&format!("new-{delivery}"));
         let mut home = Home::with_brokers("new-topics", &kafka.brokers);
@@ -32,7 +32,7 @@ fn a_new_topic_costs_no_connection_and_what_was_sent_before_it_is_delivered_mean
         });
         assert_eq!(proxy.connections(), connections, "{delivery}");
 
-        // The next topic is not created for as long as the admin request takes, and something is on its way when it is asked for.
+        // The next topic is not created while the admin request runs, and messages are in flight when it is requested.
         proxy.slow(Duration::from_millis(300), 0);
         proxy.lose(Request::CreateTopics, Loss::Request);
         post(&bridge, CREATED);
@@ -43,7 +43,7 @@ fn a_new_topic_costs_no_connection_and_what_was_sent_before_it_is_delivered_mean
         eventually("the new topic to be asked for", || (proxy.lost() > 0).then_some(()));
         assert_eq!(published(CHANGED), 0.0);
 
-        // What waits behind it is one batch for the next session.
+        // The messages behind it are one batch of the next session.
         post(&bridge, "Group.NotInAnySchema");
         assert_eq!(bridge.post("", "").status, 400);
         proxy.slow(Duration::ZERO, 0);

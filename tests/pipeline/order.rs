@@ -1,4 +1,4 @@
-//! Order within each group, under concurrent load.
+//! Order within each group under concurrent load.
 
 use crate::support::bridge::Home;
 use crate::support::kafka;

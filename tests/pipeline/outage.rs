@@ -1,4 +1,4 @@
-//! Kafka stopped under load, and absent at the start: answers go on at the same speed, everything arrives in order.
+//! Kafka stopped under load, and unavailable at the start: answers stay as fast, and everything arrives in order.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::oracle::{Interval, Plan};
 const OUTAGE: Duration = Duration::from_secs(30);
 
 #[test]
-fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
+fn callers_do_not_notice_that_kafka_is_stopped_for_thirty_seconds() {
     let _alone = one_cluster_at_a_time();
     let mut kafka = Kafka::start("outage");
     let home = Home::with_brokers("outage", &kafka.brokers);
@@ -24,14 +24,14 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
     kafka.stop();
     let stopped = load.intervals().len();
     let connected = |wanted: f64| (bridge.metric(&["imbridge_kafka_connected "]) == wanted).then_some(());
-    eventually("the bridge to say that Kafka has gone", || connected(0.0));
+    eventually("the bridge to report that Kafka is unavailable", || connected(0.0));
     std::thread::sleep(OUTAGE);
     let back = load.intervals().len();
     kafka.up();
     eventually("events in Kafka again", || {
         (bridge.metric(&["imbridge_spool_oldest_age_seconds"]) < 5.0).then_some(())
     });
-    eventually("the bridge to say that Kafka is back", || connected(1.0));
+    eventually("the bridge to report that Kafka is available", || connected(1.0));
     let ledger = load.stop();
     bridge.settle();
     ledger.judge(&kafka.brokers, &home).assert_kept();
@@ -52,7 +52,7 @@ fn kafka_stopped_for_thirty_seconds_is_not_seen_by_callers() {
 }
 
 #[test]
-fn a_kafka_that_comes_after_the_bridge_gets_everything() {
+fn a_kafka_that_starts_after_the_bridge_gets_everything() {
     let mut kafka = Kafka::start("late");
     kafka.stop();
     let home = Home::with_brokers("late", &kafka.brokers);
@@ -62,7 +62,7 @@ fn a_kafka_that_comes_after_the_bridge_gets_everything() {
     assert_eq!(ledger.acknowledged, 32 * 20);
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
     let stalled_s = || bridge.metric(&["imbridge_delivery_stalled_seconds "]);
-    eventually("the bridge to say that nothing is delivered", || {
+    eventually("the bridge to report that nothing is delivered", || {
         (stalled_s() > 1.0).then_some(())
     });
     kafka.up();

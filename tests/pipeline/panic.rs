@@ -1,5 +1,5 @@
-//! A fault in the bridge itself: its forwarder panics in the middle of its work, and sends nothing again that was delivered. The
-//! bridge runs in this process, where its log can be made to panic at a line of choice.
+//! A fault in the bridge itself: its forwarder panics in the middle of its work, and does not send delivered events
+//! again. The bridge runs in the process of the test, which can make its log panic at a chosen line.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,16 +18,16 @@ use crate::support::reader::consume;
 use crate::support::{eventually, kafka};
 
 const EVENTS: usize = 300;
-/// A line that the forwarder writes while it composes.
+/// A line that the forwarder logs while it composes.
 const LINE: &str = "a copy was dropped";
 
-/// Panics at the first line that says [`LINE`].
+/// Panics at the first line that contains [`LINE`].
 #[derive(Default)]
 struct Trap(AtomicBool);
 
-struct Words(String);
+struct Text(String);
 
-impl Visit for Words {
+impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
@@ -37,16 +37,16 @@ impl Visit for Words {
 
 impl<S: Subscriber> Layer<S> for Trap {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        if words.0 == LINE && !self.0.swap(true, Ordering::SeqCst) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        if text.0 == LINE && !self.0.swap(true, Ordering::SeqCst) {
             panic!("as a test");
         }
     }
 }
 
 #[test]
-fn after_a_panic_of_the_forwarder_nothing_that_was_delivered_is_sent_again() {
+fn after_a_panic_of_the_forwarder_no_delivered_event_is_sent_again() {
     let home = Home::new("panic");
     let config = Config::load(&home.config(), home.variables()).expect("a good configuration");
     let (levels, filter) = Levels::new("imbridge::forward=debug").expect("levels");
@@ -87,7 +87,7 @@ fn after_a_panic_of_the_forwarder_nothing_that_was_delivered_is_sent_again() {
         });
     };
     delivered(EVENTS);
-    // The same again is a copy.
+    // The same callback again is a copy.
     post(0);
     eventually("the panic", || {
         (metric("imbridge_producer_rebuilds_total{reason=\"panic\"}")? == 1.0).then_some(())

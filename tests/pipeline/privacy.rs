@@ -1,5 +1,5 @@
-//! What a privacy rule names leaves the bridge nowhere: not to Kafka, not as a dead letter, not in a log line, a metric or
-//! the status page.
+//! What a privacy rule names does not leave the bridge: not to Kafka, not as a dead letter, not in a log line, a metric
+//! or the status page.
 
 use crate::support::bridge::{APP, Home};
 use crate::support::kafka;
@@ -39,7 +39,7 @@ fn target(command: &str) -> String {
 }
 
 #[test]
-fn what_a_rule_names_leaves_the_bridge_nowhere() {
+fn what_a_privacy_rule_names_never_leaves_the_bridge() {
     let home = home("privacy");
     let bridge = home.start();
     let mut connection = bridge.connect();
@@ -51,7 +51,7 @@ fn what_a_rule_names_leaves_the_bridge_nowhere() {
     let bodies = [
         (&known, body.as_str(), 200),
         (&unknown, body.as_str(), 200),
-        // No object, and no JSON: dead letters.
+        // Not an object, and not JSON: dead letters.
         (&known, &format!(r#"["{PLANTED}"]"#), 200),
         (&known, &format!("{PLANTED} is no JSON"), 400),
         (&unknown, &format!("{{\"Operator_Account\":\"{PLANTED}"), 400),
@@ -79,7 +79,7 @@ fn what_a_rule_names_leaves_the_bridge_nowhere() {
     for message in &consumed {
         let raw = message.raw_base64.as_ref().map(|_| message.raw());
         let text = format!("{message:?} {}", String::from_utf8_lossy(&raw.unwrap_or_default()));
-        // The unknown command has no rule for its name, its owner and its member.
+        // No rule covers the unknown command's name, owner and member.
         let left = text.matches(PLANTED).count();
         let expected = if message.topic.ends_with("unknown") { 3 } else { 0 };
         assert_eq!(left, expected, "{text}");

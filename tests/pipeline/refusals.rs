@@ -1,4 +1,4 @@
-//! What Kafka refuses for good stops nothing else: single records, and whole topics.
+//! What Kafka refuses for good, single records and whole topics, does not stop anything else.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn post(bridge: &Bridge, command: &str, number: u32) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// With a field that no schema declares.
+/// A body with a field that no schema declares.
 fn event(number: u32) -> String {
     format!(r#"{{"GroupId":"g","Name":"{number}","Undeclared":1}}"#)
 }
@@ -25,13 +25,13 @@ fn consumed(home: &Home) -> Vec<Consumed> {
     consume(&kafka::shared(), &home.prefix, &home.schemas())
 }
 
-/// The events of a command's topic, by the names of their headers.
+/// The events of a command's topic, by the names in their headers.
 fn count(all: &[Consumed], topic: &str) -> usize {
     all.iter().filter(|message| message.topic.ends_with(topic)).count()
 }
 
 #[test]
-fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes_messages() {
+fn a_topic_that_refuses_is_retried_then_left_out_and_used_again_after_it_recovers() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("left-out");
         home.set("KAFKA__DELIVERY", delivery);
@@ -39,7 +39,7 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
         run(&mut home.command("topics apply"));
         let admin = Admin::of(&kafka::shared());
         let topic = format!("{}.tencent.{REFUSED}", home.prefix);
-        // Somebody deletes a topic, and the bridge may not create it again.
+        // Somebody deletes a topic that the bridge may not create again.
         admin.delete_for_all(&topic);
         home.set("KAFKA__CREATE_TOPICS", "never");
         let bridge = home.start();
@@ -70,12 +70,12 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
         let expected: Vec<_> = (0..3).map(event).collect();
         assert_eq!(names, expected, "{delivery}: in order, once");
         assert_eq!(bridge.metric(&["imbridge_refused_total", REFUSED]), 3.0);
-        // However many sessions of a producer went through them.
+        // However many sessions of a producer they went through.
         let letters = bridge.metric(&["imbridge_dead_letters_total", "topic_refused"]);
         let undeclared = bridge.metric(&["imbridge_unmapped_fields_total", OTHER, "Undeclared"]);
         assert_eq!((letters, undeclared), (3.0, 3.0), "each is counted once");
 
-        // It is created: the next attempt, within a minute, finds it.
+        // The topic is created. The next attempt, within a minute, finds it.
         run(&mut home.command("topics apply"));
         within(Duration::from_secs(90), "the topic to be used again", || {
             post(&bridge, REFUSED, 7);
@@ -84,7 +84,7 @@ fn a_topic_that_refuses_is_waited_for_then_left_out_and_used_again_when_it_takes
         });
         bridge.logged("takes messages again");
 
-        // Its letters come back.
+        // Its dead letters are replayed.
         let replay = ["--reason", "topic_refused", "--go"];
         let (code, lines, error) = run(home.command("replay").args(replay));
         assert_eq!(code, Some(0), "{lines}{error}");
@@ -155,13 +155,13 @@ fn every_dead_letter_has_a_key_and_a_compacted_topic_takes_it() {
 }
 
 #[test]
-fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
+fn the_first_event_of_a_callback_whose_second_one_is_refused_arrives_once() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("second");
         home.set("KAFKA__DELIVERY", delivery);
         schemas::copy(&["tencent/Push.OfflinePush"], &home.schemas());
         run(&mut home.command("topics apply"));
-        // Kafka refuses there what is stamped more than an hour ahead; elsewhere it stamps messages itself.
+        // Kafka refuses timestamps more than an hour ahead in this topic. In other topics it sets them itself.
         let topic = format!("{}.tencent.{REFUSED}", home.prefix);
         Admin::of(&kafka::shared()).configure(&topic, &[("message.timestamp.type", "CreateTime")]);
         Clock::of(&mut home).set(2 * 3600);
@@ -184,7 +184,7 @@ fn of_a_callback_whose_second_event_is_refused_the_first_is_there_once() {
 }
 
 #[test]
-fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_nothing() {
+fn if_the_dead_letter_topic_refuses_publishing_waits_reports_it_and_loses_nothing() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("no-letters");
         home.set("KAFKA__DELIVERY", delivery);
@@ -195,11 +195,11 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
         let bridge = home.start();
         assert_eq!(bridge.post("", "").status, 400);
         post(&bridge, OTHER, 1);
-        eventually("the bridge to say what it waits for", || {
-            let words = "the topic of dead letters refuses";
-            bridge.log().contains(words).then_some(())
+        eventually("the bridge to report what it waits for", || {
+            let message = "the topic of dead letters refuses";
+            bridge.log().contains(message).then_some(())
         });
-        eventually("the time that nothing is delivered to be told", || {
+        eventually("the time without delivery to be reported", || {
             (bridge.metric(&["imbridge_delivery_stalled_seconds "]) > 1.0).then_some(())
         });
         assert_eq!(
@@ -216,7 +216,7 @@ fn where_the_dead_letter_topic_refuses_publishing_waits_and_says_so_and_loses_no
 }
 
 #[test]
-fn a_topic_whose_limit_is_too_small_is_left_out_and_used_once_it_is_mended() {
+fn a_topic_whose_limit_is_too_small_is_left_out_and_used_after_it_is_raised() {
     let mut home = Home::new("mended");
     home.set("KAFKA__REFUSAL_GRACE_S", "0");
     run(&mut home.command("topics apply"));
@@ -230,8 +230,8 @@ fn a_topic_whose_limit_is_too_small_is_left_out_and_used_once_it_is_mended() {
     let all = consumed(&home);
     assert_eq!((count(&all, REFUSED), count(&all, OTHER)), (0, 1), "{}", bridge.log());
     let letter = all.iter().find(|message| message.topic.ends_with("dead-letter"));
-    let words = letter.expect("a dead letter").header("imbridge-error");
-    assert!(words.contains("max.message.bytes") && words.contains(&topic), "{words}");
+    let error = letter.expect("a dead letter").header("imbridge-error");
+    assert!(error.contains("max.message.bytes") && error.contains(&topic), "{error}");
     admin.configure(&topic, &[("max.message.bytes", "8388608")]);
     within(Duration::from_secs(90), "the topic to be used again", || {
         post(&bridge, REFUSED, 2);

@@ -1,5 +1,5 @@
-//! With a schema registry: stock clients read what the bridge wrote, and a registry that is down holds up nothing but
-//! schemas that were never used before.
+//! With a schema registry: stock clients read what the bridge wrote. A registry that is down delays only events whose
+//! schemas were never used before.
 
 use std::process::Output;
 
@@ -19,7 +19,7 @@ const CREATED: &str = "tencent/Group.CallbackAfterCreateGroup";
 fn with_registry(name: &str, url: &str) -> Home {
     let mut home = Home::new(name);
     home.set("SCHEMAS__REGISTRY_URL", url);
-    // The readers take what is there: each event once.
+    // The readers see each event once.
     home.without_timeline();
     home
 }
@@ -43,7 +43,7 @@ fn registered_schemas_let_stock_clients_read_the_four_commands() {
         lines.contains("run imbridge schemas register") && lines.contains("4 schemas, 4 differences"),
         "{lines}"
     );
-    for (what, times) in [("registered, id", 4), ("was there, id", 4)] {
+    for (what, times) in [("registered, id", 4), ("unchanged, id", 4)] {
         let (code, lines) = registry(&home, "register");
         assert_eq!((code, lines.matches(what).count()), (Some(0), times), "{lines}");
     }
@@ -70,7 +70,7 @@ fn registered_schemas_let_stock_clients_read_the_four_commands() {
 }
 
 #[test]
-fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
+fn with_a_warm_cache_a_registry_that_is_down_at_the_start_delays_nothing() {
     let [port] = free_ports();
     let mut gate = Gate::closed(port);
     let mut home = with_registry("warm", &gate.url());
@@ -111,7 +111,7 @@ fn a_registry_that_is_down_at_the_start_is_not_missed_with_a_warm_cache() {
 }
 
 #[test]
-fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_else() {
+fn with_a_cold_cache_a_registry_that_is_down_delays_publishing_and_nothing_else() {
     let [port] = free_ports();
     let mut gate = Gate::closed(port);
     let home = with_registry("cold", &gate.url());
@@ -123,7 +123,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
     let plan = Plan::new(&home).with("groups", 32).with("each", 20);
     let ledger = plan.start().finish();
     assert_eq!(ledger.acknowledged, 32 * 20, "every post is acknowledged");
-    eventually("the bridge to say that it waits", || {
+    eventually("the bridge to report that it waits", || {
         (bridge.metric(&["imbridge_registry_waiting "]) == 1.0
             && bridge.metric(&["imbridge_registry_errors_total", "unreachable"]) >= 2.0)
             .then_some(())
@@ -147,7 +147,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
     let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert_eq!(raw.len(), 1 + 32 * 20, "everything has arrived, once");
     let mut named = home;
-    // The prefix of the command's topic alone: the raw JSON beside it is not for a deserializer.
+    // Only the topic of the command: the raw JSON in the other topic is not for a deserializer.
     named.prefix = format!("{}.tencent", named.prefix);
     let mut last = std::collections::HashMap::new();
     for message in read(Client::Python, &shared(), &kafka::shared(), &named.prefix, 16 * 20) {
@@ -164,7 +164,7 @@ fn a_registry_that_is_down_with_a_cold_cache_holds_up_publishing_and_nothing_els
 
 #[test]
 fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
-    // The first address is dead: the second is asked.
+    // The first address does not answer, so the second is asked.
     let mut home = with_registry("auto", &format!("http://127.0.0.1:1, {}", shared()));
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     let bridge = home.start();
@@ -179,7 +179,7 @@ fn with_auto_register_the_first_event_of_a_command_registers_its_schema() {
 }
 
 #[test]
-fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for() {
+fn a_withdrawn_schema_is_no_longer_looked_up() {
     let home = with_registry("withdrawn", "http://127.0.0.1:1");
     let bridge = home.start();
     let waiting = |wanted: f64| (bridge.metric(&["imbridge_registry_waiting "]) == wanted).then_some(());
@@ -192,7 +192,7 @@ fn a_schema_that_is_withdrawn_while_its_number_is_awaited_is_no_longer_asked_for
 }
 
 #[test]
-fn a_schema_is_withdrawn_after_a_restart_too_while_its_number_is_awaited() {
+fn a_withdrawn_schema_is_no_longer_looked_up_after_a_restart() {
     let home = with_registry("restarted", "http://127.0.0.1:1");
     let bridge = home.start();
     let command = CREATED.split_once('/').expect("provider/command").1;
@@ -205,7 +205,7 @@ fn a_schema_is_withdrawn_after_a_restart_too_while_its_number_is_awaited() {
     withdraw(&home, &bridge);
 }
 
-/// Takes the schema away: what waits for its number is published without one.
+/// Removes the schema. Events that wait for its id are published without one.
 fn withdraw(home: &Home, bridge: &Bridge) {
     std::fs::remove_dir_all(home.schemas().join(CREATED)).expect("it is there");
     bridge.signal("HUP");

@@ -1,4 +1,4 @@
-//! SIGHUP: what can change without a restart changes, under load, and what is wrong changes nothing.
+//! SIGHUP: what can change without a restart changes under load. An invalid change has no effect.
 
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,7 @@ use crate::support::{eventually, kafka, schemas};
 const SIGNED_APP: u64 = 1400000001;
 const CREATED: &str = "Group.CallbackAfterCreateGroup";
 
-/// Sends SIGHUP and waits until the reload is over.
+/// Sends SIGHUP and waits until the reload has ended.
 fn reload(bridge: &Bridge, outcome: &str) {
     let count = || bridge.metric(&["imbridge_reloads_total", &format!("outcome=\"{outcome}\"")]);
     let before = count();
@@ -59,7 +59,7 @@ fn change_everything_under_load(delivery: &str) {
     let body = |group: &str| format!(r#"{{"GroupId":"{group}","Name":"Wilhelmina"}}"#);
     assert_eq!(post(&bridge, "Group.CallbackBeforeTest", &body("early")).status, 200);
 
-    // What is spooled before a reload and composed after it is as if it had come later.
+    // Callbacks that are spooled before a reload and composed after it are handled as if they had come later.
     eventually("the command without a schema to arrive as one", || {
         let published = bridge.metric(&["imbridge_messages_published_total", ".tencent.unknown"]);
         (published > 0.0).then_some(())
@@ -129,7 +129,7 @@ fn the_same_with_transactions() {
 }
 
 #[test]
-fn a_broken_file_keeps_the_old_state_and_says_so() {
+fn an_invalid_file_keeps_the_old_state_and_is_reported() {
     let home = Home::new("broken-reload");
     let bridge = home.start();
     let good = std::fs::read_to_string(home.config()).unwrap();
@@ -147,18 +147,18 @@ fn a_broken_file_keeps_the_old_state_and_says_so() {
         ),
         (good.clone(), "{ no schema", "v1.avsc"),
     ];
-    for (config, schema_text, words) in &cases {
+    for (config, schema_text, text) in &cases {
         std::fs::write(home.config(), config).unwrap();
         std::fs::write(&schema, schema_text).unwrap();
         reload(&bridge, "failed");
-        let line = bridge.logged(words);
+        let line = bridge.logged(text);
         assert!(line.contains("the reload failed"), "{line}");
         assert_eq!(post(&bridge, CREATED, r#"{"GroupId":"g"}"#).status, 200);
         assert_eq!(bridge.admin("/log/level").unwrap().1, "info\n");
     }
     assert_eq!(bridge.metric(&["imbridge_reloads_total", "failed"]), cases.len() as f64);
 
-    // What needs a restart is named, and the rest is used.
+    // Keys that need a restart are named, and the other changes are used.
     std::fs::write(&schema, &good_schema).unwrap();
     std::fs::write(home.config(), with("[log]\nlevel = \"debug\"\n[server]\nworkers = 3\n")).unwrap();
     let began = bridge.metric(&["imbridge_last_reload_success_timestamp_seconds "]);
@@ -195,10 +195,10 @@ fn a_new_admin_token_is_asked_for_from_a_reload_on() {
 }
 
 #[test]
-fn a_reload_forgets_neither_nonces_nor_how_many_callbacks_a_sender_has_had() {
+fn a_reload_keeps_used_nonces_and_the_callback_counts_of_senders() {
     const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
     let mut home = Home::with_brokers("memory", "127.0.0.1:1");
-    // Of the nonce `n-1`, by Python's hmac with SHA-256.
+    // For the nonce `n-1`, computed with Python's hmac and SHA-256.
     home.environment("HMAC", "planted-hmac");
     home.environment("PATH_OF_SIGNED", "signed");
     home.configure(&format!(
@@ -239,17 +239,17 @@ fn levels_change_by_the_admin_port_from_the_next_line_on() {
     assert_eq!(bridge.administer("GET", "/log/level", ""), (200, "info\n".into()));
     assert_eq!(set("error").0, 204);
     for nonsense in ["", "loud", "info,imbridge::forward=loud"] {
-        let (status, words) = set(nonsense);
+        let (status, text) = set(nonsense);
         assert_eq!(status, 400, "{nonsense}");
-        assert!(words.contains("error, warn, info, debug, trace"), "{words}");
+        assert!(text.contains("error, warn, info, debug, trace"), "{text}");
     }
     assert_eq!(bridge.administer("GET", "/log/level", "").1, "error\n");
     assert_eq!(set("warn,imbridge::admin=info\n").0, 204);
     bridge.logged("set by the admin port");
     let log = bridge.log();
-    let told = log.lines().filter(|line| line.contains("set by the admin port"));
+    let reported = log.lines().filter(|line| line.contains("set by the admin port"));
     assert_eq!(
-        told.count(),
+        reported.count(),
         1,
         "the first change silences itself, the second lets itself through: {log}"
     );

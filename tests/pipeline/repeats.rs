@@ -1,5 +1,5 @@
-//! Callbacks that an IM server sends again: a copy is dropped and counted where the body carries an identity of its own,
-//! and nowhere else. And the numbers of a group's messages.
+//! Callbacks that an IM server sends again: a copy is dropped and counted if the body has an identity of its own, and
+//! not otherwise. Also the sequence numbers of a group's messages.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn home(name: &str) -> Home {
     home
 }
 
-/// Posts as Tencent does; what differs between two deliveries of one callback is different each time.
+/// Posts as Tencent does. What differs between two deliveries of one callback is different each time.
 fn post(bridge: &Bridge, command: &str, body: &str, delivery: usize) {
     let target = format!(
         "/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json&ClientIP=10.0.0.{delivery}&OptPlatform=iOS&RequestID=r{delivery}"
@@ -33,7 +33,7 @@ fn created(group: &str, time_ms: u64, name: &str) -> String {
     json!({"CallbackCommand": CREATED, "GroupId": group, "Name": name, "EventTime": time_ms.to_string()}).to_string()
 }
 
-/// What is in Kafka, in the order of arrival.
+/// The events in Kafka, in the order of arrival.
 fn consumed(home: &Home) -> Vec<Consumed> {
     let mut consumed = consume(&kafka::shared(), &home.prefix, &home.schemas());
     consumed.sort_by_key(number);
@@ -115,7 +115,7 @@ fn after_a_kill_between_two_copies_there_is_still_one_event() {
     bridge.settle();
     assert_eq!(bridge.metric(&[DROPPED, "tencent", CREATED]), 2.0);
     assert_eq!(numbers(&consumed(&home)), [1, 2, 5]);
-    // Copies of copies, after a clean end as well.
+    // Copies of copies, also after a clean stop.
     assert!(bridge.terminate().success());
     let bridge = home.start();
     post(&bridge, CREATED, &created("g", 1_670_574_414_123, "first"), 6);
@@ -155,7 +155,7 @@ fn delivered_callbacks_are_kept_for_copies_and_do_not_keep_a_spool_full() {
     home.set("SPOOL__MAX_BYTES", "4000000");
     let bridge = home.start();
     let filler = "x".repeat(100_000);
-    // Three times what the spool takes: accepted, because what is delivered makes room.
+    // Three times what the spool holds. All are accepted, because delivered records make room.
     for delivery in 0..120 {
         let body = created("g", 1_670_574_414_001 + delivery as u64 * 7, &filler);
         let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}");

@@ -1,4 +1,5 @@
-//! `imbridge replay`: dead letters become events once their cause is mended, and an export goes through another bridge.
+//! `imbridge replay`: dead letters become events after their cause is corrected, and an export is sent through another
+//! bridge.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,11 @@ fn replay(home: &Home, arguments: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
+fn dead_letters_arrive_as_events_after_their_cause_is_corrected() {
     let mut home = Home::new("replay");
     home.set("KAFKA__MAX_MESSAGE_BYTES", "8388608");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
-    // What an event may have is too little for these.
+    // The size limit of an event is too small for these.
     home.set("KAFKA__MAX_MESSAGE_BYTES", "1100000");
     let bridge = home.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}");
@@ -77,7 +78,7 @@ fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
         "a dry run sends nothing"
     );
 
-    // In two goes: the position that the first names is where the second begins.
+    // In two runs: the second begins at the position that the first one prints.
     let (code, text, error) = replay(&home, "--go --group a --limit 1");
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains("1 accepted, 0 left out"), "{text}");
@@ -111,19 +112,22 @@ fn dead_letters_arrive_as_events_once_their_cause_is_mended() {
     );
     let (code, _, error) = replay(&home, "--after nothing.1.0");
     assert_eq!(code, Some(1));
-    assert!(error.contains("no such position"), "{error}");
+    assert!(
+        error.contains("no callback that matches the filters has this position"),
+        "{error}"
+    );
 
     drop(bridge);
     let (code, text, error) = replay(&home, "--go --group b");
     assert_eq!(code, Some(1), "{text}{error}");
     assert!(
-        text.contains("0 accepted") && error.contains("nobody listens at"),
+        text.contains("0 accepted") && error.contains("no server listens at"),
         "{text}{error}"
     );
 }
 
 #[test]
-fn an_export_goes_through_another_bridge_in_order_and_says_where_to_go_on() {
+fn an_export_goes_through_another_bridge_in_order_and_can_be_continued() {
     let old = Home::with_brokers("export", "127.0.0.1:1");
     let bridge = old.start();
     let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={CREATED}");
@@ -166,7 +170,7 @@ fn an_export_goes_through_another_bridge_in_order_and_says_where_to_go_on() {
 }
 
 #[test]
-fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
+fn since_uses_the_arrival_time_and_not_kafkas_timestamps() {
     let home = Home::new("letters-since");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
     let topic = format!("{}.dead-letter", home.prefix);

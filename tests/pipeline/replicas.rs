@@ -1,4 +1,5 @@
-//! Several bridges on the same topics: they start together, grow in number, and leave spools behind that others bring home.
+//! Several bridges on the same topics: they start together, more are added, and spools that are left behind are
+//! delivered by others.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,7 +17,7 @@ const COMMANDS: [&str; 3] = [
     "Group.CallbackAfterGroupAttrChanged",
 ];
 
-/// Posts the next event of each command to each of the bridges, to all of them at once.
+/// Posts the next event of each command to all bridges at the same time.
 fn post_at_once(bridges: &[Bridge], round: u64) {
     let together = Barrier::new(bridges.len());
     scope(|scope| {
@@ -36,7 +37,7 @@ fn post_at_once(bridges: &[Bridge], round: u64) {
     });
 }
 
-/// Fails unless each round's event of each command and bridge is there once, in order, and nobody was disturbed.
+/// Fails unless Kafka has the event of each round, command and bridge once, in order, and no bridge was disturbed.
 fn assert_undisturbed(brokers: &str, homes: &[Home], bridges: &[Bridge], expected: &[Vec<u64>]) {
     for bridge in bridges {
         bridge.settle();
@@ -89,7 +90,7 @@ fn three_bridges_that_begin_at_once_on_an_empty_kafka_do_not_disturb_each_other(
             home.set("KAFKA__DELIVERY", delivery);
             home.set("KAFKA__REPLICATION_FACTOR", "3");
         }
-        // All processes are there before one of them is ready.
+        // All processes are started before one of them is ready.
         let spawned = homes.each_ref().map(Home::spawn);
         let bridges = spawned.map(Bridge::ready);
         for round in 1..=2 {
@@ -101,7 +102,7 @@ fn three_bridges_that_begin_at_once_on_an_empty_kafka_do_not_disturb_each_other(
 }
 
 #[test]
-fn one_bridge_becomes_three_without_noticing() {
+fn one_bridge_becomes_three_without_disturbance() {
     let homes: [Home; 3] = Home::replicas("grows", &kafka::shared());
     let mut bridges = vec![homes[0].start()];
     post_at_once(&bridges, 1);
@@ -110,7 +111,7 @@ fn one_bridge_becomes_three_without_noticing() {
     assert_undisturbed(&kafka::shared(), &homes, &bridges, &[vec![1, 2], vec![2], vec![2]]);
 }
 
-/// Ends a bridge by SIGKILL with five delivered events and five that wait, since it was cut off from Kafka.
+/// Kills a bridge with five delivered events and five waiting ones, because it was cut off from Kafka.
 fn leave_behind(home: &mut Home, group: &str) {
     let bridge = home.start();
     let post = |bridge: &Bridge, numbers: Range<u64>| {
@@ -129,13 +130,13 @@ fn leave_behind(home: &mut Home, group: &str) {
 }
 
 #[test]
-fn a_spool_that_was_left_behind_comes_home_by_another_bridge_on_its_folder_or_by_an_export() {
+fn a_spool_left_behind_is_delivered_by_another_bridge_or_by_an_export() {
     let mut homes: [Home; 3] = Home::replicas("left", &kafka::shared());
     leave_behind(&mut homes[1], "moved");
     leave_behind(&mut homes[2], "exported");
     let running = homes[0].start();
 
-    // Another process, configured for itself, on the folder of the first: only under its name.
+    // Another process with its own configuration, on the folder of the first: only under the first one's spool name.
     let [mut elsewhere] = Home::replicas("elsewhere", &kafka::shared());
     elsewhere.set("KAFKA__TOPIC_PREFIX", &homes[0].prefix);
     elsewhere.set("SPOOL__DIR", homes[1].path().join("spool").display().to_string());
@@ -157,7 +158,7 @@ fn a_spool_that_was_left_behind_comes_home_by_another_bridge_on_its_folder_or_by
     let (_, text, _) = run(&mut elsewhere.command("spool stat"));
     assert!(text.contains("waiting    0 records"), "{text}");
 
-    // The other folder's callbacks go through a replica that runs.
+    // The callbacks of the other folder are sent through a running replica.
     let (code, exported, error) = run(&mut homes[2].command("spool export --undelivered"));
     assert_eq!((code, exported.lines().count()), (Some(0), 5), "{error}");
     let file = homes[2].path().join("left.jsonl");

@@ -1,4 +1,5 @@
-//! The packets of the providers' documents, posted as documented, read back by another client, value by value.
+//! The packets in the providers' documents, posted as documented, and compared value by value as another client reads
+//! them.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,7 @@ use crate::support::bridge::{APP, Home};
 use crate::support::kafka;
 use crate::support::reader::{Consumed, consume};
 
-/// Posts a body and gives what arrived in Kafka.
+/// Posts a body and returns what arrived in Kafka.
 fn through(name: &str, target: &str, body: &str, expected_answer: &str) -> Consumed {
     let home = Home::new(name);
     let bridge = home.start();
@@ -32,7 +33,7 @@ fn tencent(name: &str, command: &str, body: &str) -> Consumed {
     )
 }
 
-/// Compares the record's own fields, those of `expected` and all others being null, and what surrounds them.
+/// Compares the record's own fields with `expected`, all others being null, and the fields that every record has.
 fn assert_record(message: &Consumed, topic: &str, key: &str, expected: Value) {
     assert_eq!((message.topic.as_str(), message.key.as_deref()), (topic, Some(key)));
     let mut record = message.value.clone().expect("a record of a known schema");

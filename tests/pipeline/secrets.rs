@@ -1,4 +1,5 @@
-//! Secrets are planted in every place that takes one, sent and mis-sent, and looked for wherever the bridge speaks.
+//! Secrets are planted in every place that takes one, sent rightly and wrongly, and then searched for in everything
+//! that the bridge prints.
 
 use imbridge::app::Config;
 use serde_json::json;
@@ -8,7 +9,7 @@ use crate::support::certificates::Authority;
 use crate::support::eventually;
 use crate::support::https::Https;
 
-/// Each is in the environment under its own name.
+/// Each secret is in an environment variable of its own name.
 const PLANTED: [(&str, &str); 11] = [
     ("TOKEN_NEW", "planted-token-new"),
     ("TOKEN_OLD", "planted-token-old"),
@@ -22,9 +23,9 @@ const PLANTED: [(&str, &str); 11] = [
     ("ADMIN_OLD", "planted-admin-old"),
     ("SASL", "planted-sasl-password"),
 ];
-/// Of the nonce `n-1` under `planted-hmac`, by Python's hmac with SHA-256.
+/// For the nonce `n-1` under `planted-hmac`, computed with Python's hmac and SHA-256.
 const HMAC: &str = "9da6f6c982b08f501f9d3b12aceb38f9a19c82cdbfa02d4af2ab8b368cb3adf5";
-/// What is sent and must not be told either: the above in the forms in which they travel.
+/// The forms in which these secrets are sent, which must not be printed either.
 const SENT: [&str; 6] = [
     "planted-wrong",
     "planted-body",
@@ -34,7 +35,7 @@ const SENT: [&str; 6] = [
     "17773bc39a671d7b9aa835458704d2a6db81360a5940292b587d6d760d484061",
 ];
 
-/// A property of Kafka's that is not taken from elsewhere.
+/// A Kafka property whose value stands in the configuration itself.
 const LITERAL: &str = "planted-literal";
 
 const SENDERS: &str = r#"
@@ -60,9 +61,9 @@ token = ["env:ADMIN_NEW", "env:ADMIN_OLD"]
 "sasl.password" = "env:SASL"
 "#;
 
-/// What a developer would see who prints the configuration; a password that stands in it itself included.
+/// What a developer sees who prints the configuration, also for a password that stands in it.
 fn config_in_debug_form() -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     for (name, secret) in PLANTED {
         std::fs::write(folder.path().join(name), secret).expect("a temporary folder is writable");
     }
@@ -70,16 +71,16 @@ fn config_in_debug_form() -> String {
     let literal = ("IMBRIDGE_KAFKA__PROPERTIES__SSL_KEY_PASSWORD", LITERAL);
     let environment = std::iter::once((literal.0.to_owned(), literal.1.to_owned()));
     let config = Config::parse("planted.toml", &text, environment).expect("it is well");
-    let told = format!("{config:?}");
+    let printed = format!("{config:?}");
     assert!(
-        told.contains("sasl.password") && told.contains("ssl.key.password"),
-        "{told}"
+        printed.contains("sasl.password") && printed.contains("ssl.key.password"),
+        "{printed}"
     );
-    told
+    printed
 }
 
 #[test]
-fn planted_secrets_come_out_nowhere() {
+fn planted_secrets_are_never_printed() {
     let authority = Authority::new("authority");
     let pair = authority.issue("bridge");
     let mut home = Home::with_brokers("planted", "127.0.0.1:1");
@@ -95,7 +96,7 @@ fn planted_secrets_come_out_nowhere() {
     home.set("SERVER__TLS__RELOAD_S", "1");
     home.set("LOG__LEVEL", "trace");
     let bridge = home.start();
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
 
     let mut https = Https::new(port, &authority.pem);
     let signed =
@@ -130,10 +131,10 @@ fn planted_secrets_come_out_nowhere() {
             403,
         ),
     ];
-    // The second time, no nonce is new.
+    // At the second attempt, the nonce is not new.
     for repeated in [false, true] {
         for (path, headers, status) in &requests {
-            // Strangers keep no connection.
+            // The connections of unknown senders are closed.
             assert_eq!(https.open("sender", None)["protocol"], "http/1.1");
             let answer = https.post("sender", path, headers, "\"planted-body");
             let status = if repeated && headers["x-signature"] == HMAC && *status == 400 {
@@ -142,7 +143,7 @@ fn planted_secrets_come_out_nowhere() {
                 *status
             };
             assert_eq!(answer["status"], status, "{path}: {answer}");
-            told.push(answer.to_string());
+            printed.push(answer.to_string());
         }
     }
     std::fs::write(home.path().join("key.pem"), pair.key.replace("PRIVATE", "PLANTED")).unwrap();
@@ -163,15 +164,15 @@ fn planted_secrets_come_out_nowhere() {
             let mut connection = crate::support::client::Connection::open(home.admin_port).expect("it listens");
             let answer = connection.request("GET", path, &headers, b"").expect("an answer");
             assert_eq!(answer.status, status, "{path} {authorization:?}: {}", answer.body);
-            told.push(answer.body);
+            printed.push(answer.body);
         }
     }
     for probe in ["/livez", "/readyz"] {
         let (status, body) = bridge.admin(probe).expect("probes need no token");
         assert_eq!(status, 200);
-        told.push(body);
+        printed.push(body);
     }
-    // A file that is wrong: at a reload, and then for `check`.
+    // An invalid file, first for a reload and then for `check`.
     let whole = std::fs::read_to_string(home.config()).expect("it was written");
     let misspelt = whole.replace("\"sasl.password\"", "\"sasl.pasword\"");
     let literal = whole.replace("\"env:SASL\"", LITERAL);
@@ -183,29 +184,29 @@ fn planted_secrets_come_out_nowhere() {
         });
         let output = home.command("check").output().expect("the program was built");
         assert_eq!(output.status.code(), Some(64));
-        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+        printed.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
     std::fs::write(home.config(), whole).expect("a temporary folder is writable");
-    told.push(bridge.log());
+    printed.push(bridge.log());
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     drop(bridge);
     std::fs::write(home.path().join("key.pem"), &pair.key).unwrap();
     for verb in ["check", "serve --nonsense"] {
         let output = home.command(verb).output().expect("the program was built");
-        told.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
+        printed.push(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned());
     }
 
-    told.push(config_in_debug_form());
+    printed.push(config_in_debug_form());
 
-    let told = told.join("\n");
+    let printed = printed.join("\n");
     assert!(
-        told.contains("reason=\"signature\"") && told.contains("rustls::"),
+        printed.contains("reason=\"signature\"") && printed.contains("rustls::"),
         "it was as talkative as it can be"
     );
     let key_line = pair.key.lines().nth(1).expect("a key has lines").to_owned();
     let secrets = PLANTED.iter().map(|(_, secret)| secret.trim_start_matches("user:"));
     for secret in secrets.chain(SENT).chain([key_line.as_str(), LITERAL]) {
-        let line = told.lines().find(|line| line.contains(secret));
-        assert!(line.is_none(), "{secret} is told: {line:?}");
+        let line = printed.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{secret} is printed: {line:?}");
     }
 }

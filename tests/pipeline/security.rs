@@ -1,5 +1,5 @@
-//! Kafka behind SASL and TLS: everything that the bridge does there works through `kafka.properties`, what does not fit
-//! holds up no callback, and no secret is told.
+//! Kafka with SASL and TLS: everything that the bridge does there works through `kafka.properties`. Wrong properties
+//! delay no callback, and no secret is printed.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::support::reader::consume;
 const UNKNOWN: &str = "Nobody.KnowsIt";
 const KNOWN: &str = "Group.CallbackAfterCreateGroup";
 
-/// A home whose bridge enters by one of the doors.
+/// A home whose bridge connects to one of the secured listeners.
 fn home(name: &str, door: &str, properties: &[(&str, &str)]) -> Home {
     let mut home = Home::with_brokers(name, door);
     home.environment("KAFKA_PASSWORD", PASSWORD);
@@ -49,30 +49,30 @@ fn post(bridge: &Bridge, command: &str, group: &str) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// What was logged, and every metric: neither holds the password.
-fn told(bridge: &Bridge) -> String {
+/// The log and all metrics; neither contains the password.
+fn log_without_password(bridge: &Bridge) -> String {
     let (_, metrics) = bridge.admin("/metrics").expect("the admin port answers");
     let log = bridge.log();
     assert!(
         !log.contains(PASSWORD) && !metrics.contains(PASSWORD),
-        "the password is told:\n{log}\n{metrics}"
+        "the password is printed:\n{log}\n{metrics}"
     );
     log
 }
 
-fn words_of(home: &Home, verb: &str, more: &[&str]) -> (bool, String) {
+fn run_verb(home: &Home, verb: &str, more: &[&str]) -> (bool, String) {
     let output = home.command(verb).args(more).output().expect("the program was built");
-    let words = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(!words.concat().contains(PASSWORD), "the password is told: {words:?}");
-    (output.status.success(), words.concat())
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(!text.concat().contains(PASSWORD), "the password is printed: {text:?}");
+    (output.status.success(), text.concat())
 }
 
-/// Checks, creates the topics, publishes, is killed under load, looks up what is there, publishes the rest; read by others
-/// through a listener without security.
+/// Checks, creates the topics, publishes, is killed under load, reads back what is there, and publishes the rest.
+/// Independent readers use a listener without security.
 fn publishes(kafka: &Kafka, mut home: Home, delivery: &str) {
     home.set("KAFKA__DELIVERY", delivery);
-    let (well, words) = words_of(&home, "check", &[]);
-    assert!(well && words.contains("1 brokers answer"), "{words}");
+    let (well, text) = run_verb(&home, "check", &[]);
+    assert!(well && text.contains("1 brokers answer"), "{text}");
     let bridge = home.start();
     post(&bridge, UNKNOWN, "g");
     let load = Plan::new(&home).with("groups", 16).start();
@@ -83,9 +83,9 @@ fn publishes(kafka: &Kafka, mut home: Home, delivery: &str) {
     let bridge = home.start();
     let ledger = load.stop();
     bridge.settle();
-    let log = told(&bridge);
+    let log = log_without_password(&bridge);
     let recovered = ["looked up what Kafka has", "took over publishing"];
-    assert!(recovered.iter().any(|words| log.contains(words)), "{log}");
+    assert!(recovered.iter().any(|text| log.contains(text)), "{log}");
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 1.0, "{log}");
     assert!(bridge.terminate().success());
     ledger.judge(&kafka.brokers, &home).assert_kept();
@@ -93,7 +93,7 @@ fn publishes(kafka: &Kafka, mut home: Home, delivery: &str) {
 }
 
 #[test]
-fn each_way_to_show_who_one_is_serves_for_everything_that_the_bridge_does() {
+fn each_way_of_authentication_works_for_everything_that_the_bridge_does() {
     let _alone = one_cluster_at_a_time();
     let (kafka, doors) = Kafka::secure("secure");
     let ca = file(&doors, "ca.crt");
@@ -127,15 +127,15 @@ fn drafted_from_a_topic(doors: &Doors, ca: &str) {
     let folder = home.schemas().display().to_string();
     let what = ["--provider", "tencent", "--command", UNKNOWN, "--key", "GroupId"];
     let from = ["--from-topic", &topic, "--dir", &folder];
-    let (well, words) = words_of(&home, "schemas new", &[&what[..], &from].concat());
-    assert!(well && words.contains("wrote"), "{words}");
+    let (well, text) = run_verb(&home, "schemas new", &[&what[..], &from].concat());
+    assert!(well && text.contains("wrote"), "{text}");
 }
 
 #[test]
-fn what_does_not_fit_holds_up_no_callback_says_what_to_do_and_is_mended() {
+fn wrong_kafka_properties_delay_no_callback_and_are_reported_with_a_remedy() {
     let _alone = one_cluster_at_a_time();
     let (kafka, doors) = Kafka::secure("refused");
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let trusted = folder.path().join("trusted.crt").display().to_string();
     let ca = file(&doors, "ca.crt");
 
@@ -149,36 +149,36 @@ fn what_does_not_fit_holds_up_no_callback_says_what_to_do_and_is_mended() {
     std::fs::copy(file(&doors, "other.crt"), &trusted).expect("writable");
     let distrusted = home("distrusted", &doors.sasl, &sasl("PLAIN", &trusted));
     let bridge = refused(&distrusted, "ssl.ca.location");
-    // The file is mended under the running bridge.
+    // The file is corrected while the bridge runs.
     std::fs::copy(&ca, &trusted).expect("writable");
     arrives(&kafka, &distrusted, bridge);
 }
 
-/// A bridge that Kafka does not let in, or that does not trust it, takes callbacks and says why it does not publish.
+/// A bridge that Kafka rejects, or that does not trust Kafka, accepts callbacks and reports why it does not publish.
 fn refused(home: &Home, advice: &str) -> Bridge {
     let bridge = home.start();
     (0..5).for_each(|group| post(&bridge, KNOWN, &group.to_string()));
-    let said = eventually("a line that tells what to do", || {
-        let log = told(&bridge);
+    let line = eventually("a line with the remedy", || {
+        let log = log_without_password(&bridge);
         log.lines()
             .find(|line| line.contains("Kafka is not ready") && line.contains(advice))
             .map(str::to_owned)
     });
-    assert!(said.contains("kafka.properties"), "{said}");
+    assert!(line.contains("kafka.properties"), "{line}");
     (5..10).for_each(|group| post(&bridge, KNOWN, &group.to_string()));
     assert_eq!(bridge.metric(&["imbridge_kafka_connected "]), 0.0);
     assert_eq!(bridge.metric(&["imbridge_messages_published_total"]), 0.0);
-    let (well, words) = words_of(home, "check", &[]);
+    let (well, text) = run_verb(home, "check", &[]);
     assert!(
-        !well && words.contains(advice) && words.contains("kafka.properties"),
-        "{words}"
+        !well && text.contains(advice) && text.contains("kafka.properties"),
+        "{text}"
     );
     bridge
 }
 
 fn arrives(kafka: &Kafka, home: &Home, bridge: Bridge) {
     bridge.settle();
-    told(&bridge);
+    log_without_password(&bridge);
     let consumed = consume(&kafka.brokers, &home.prefix, &home.schemas());
     let groups: BTreeSet<_> = consumed.iter().filter_map(|message| message.key.clone()).collect();
     assert_eq!((consumed.len(), groups.len()), (10, 10), "{consumed:?}");

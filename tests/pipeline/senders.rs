@@ -1,5 +1,5 @@
-//! Who may send, from where, how often, and how much at once: allow-lists behind proxies, rates, signed nonces, and load that
-//! is shed before memory grows.
+//! Who may send, from which address, how often, and how much at once: allow-lists behind proxies, rates, signed nonces,
+//! and load that is refused before memory grows.
 
 use crate::support::bridge::{APP, Home};
 use crate::support::client::{Answer, Connection};
@@ -51,7 +51,7 @@ fn above_its_rate_a_sender_gets_429_and_a_before_callback_is_allowed_and_neither
     let failed_open = bridge.metric(&["imbridge_failed_open_total", "rate_limited"]) as usize;
     assert!(failed_open >= 30, "{failed_open}");
 
-    // Another app has no part in it.
+    // Another app is not affected.
     let other = target(APP, "Group.CallbackAfterCreateGroup");
     assert!((0..20).all(|_| post(&mut connection, &other, &[]).status == 200));
     bridge.settle();
@@ -82,7 +82,7 @@ fn a_sender_is_known_by_its_address_behind_trusted_proxies() {
             let answer = post(&mut bridge.connect(), &target(1400000001, command), &headers);
             assert_eq!(answer.status, status, "{forwarded:?} {}", answer.body);
         }
-        // Who has no list takes everyone.
+        // A sender without a list accepts every address.
         assert_eq!(post(&mut bridge.connect(), &target(APP, before), &headers).status, 200);
     }
     assert_eq!(bridge.metric(&["imbridge_requests_refused_total", "address"]), 6.0);
@@ -120,7 +120,7 @@ fn load_is_shed_before_memory_grows() {
     let idle = bridge.peak_memory_bytes();
     let after = target(APP, "Group.CallbackAfterCreateGroup");
 
-    // 64 bodies of 7 MiB, of which four come but for their last byte: 448 MiB, where 32 MiB may be held.
+    // 64 bodies of 7 MiB, of which four arrive except for the last byte: 448 MiB, and 32 MiB may be held.
     let body = format!("{{\"GroupId\":\"g\",\"Name\":\"{}\"}}", "x".repeat(7 * MIB));
     let mut held: Vec<_> = (0..4).map(|_| bridge.connect()).collect();
     for connection in &mut held {
@@ -147,7 +147,7 @@ fn load_is_shed_before_memory_grows() {
         let threads: Vec<_> = (0..60).map(|_| scope.spawn(turn_away)).collect();
         threads
             .into_iter()
-            .for_each(|thread| thread.join().expect("each is told to come again"));
+            .for_each(|thread| thread.join().expect("each gets an answer"));
     });
     let allowed = post(&mut bridge.connect(), &target(APP, before), &[]);
     assert_eq!(
@@ -163,7 +163,7 @@ fn load_is_shed_before_memory_grows() {
         idle / MIB as u64,
         shed / MIB as u64
     );
-    // What may be held, twice since buffers grow by doubling; what may wait for the disk; SQLite and the program.
+    // What may be held, twice because buffers grow by doubling; what may wait for the disk; SQLite and the program.
     assert!(shed < idle + 240 * MIB as u64, "{} MiB", shed / MIB as u64);
     eventually("room again", || {
         (post(&mut bridge.connect(), &after, &[]).status == 200).then_some(())

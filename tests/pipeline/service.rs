@@ -1,4 +1,4 @@
-//! What systemd is told: by the datagrams that a socket of the test gets in its place.
+//! Notifications to systemd, which a socket of the test receives.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Manager {
         Manager(socket)
     }
 
-    /// The next message, and its assignments.
+    /// The next message and its assignments.
     fn next(&self) -> Vec<String> {
         let mut bytes = [0; 4096];
         let length = self.0.recv(&mut bytes).expect("a datagram within 30 s");
@@ -29,7 +29,7 @@ impl Manager {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The next message that is no sign of life.
+    /// The next message that is not a watchdog notification.
     fn news(&self) -> Vec<String> {
         loop {
             let message = self.next();
@@ -41,15 +41,15 @@ impl Manager {
 }
 
 #[test]
-fn the_service_manager_is_told_of_each_step_and_hears_signs_of_life() {
+fn systemd_is_notified_of_each_step_and_gets_watchdog_notifications() {
     let mut home = Home::new("notify");
     let manager = Manager::of(&mut home);
     let bridge = home.spawn();
     assert_eq!(manager.news(), ["READY=1"]);
-    // Both ports answer from here on; the spool may take its time.
+    // Both ports answer from now on. The spool may take longer.
     assert_eq!(bridge.admin("/livez").expect("it answers").0, 200);
 
-    // Four intervals without any other message: at least a sign of life in each.
+    // Four intervals without any other message: at least one watchdog notification in each.
     let began = Instant::now();
     for _ in 0..8 {
         let before = Instant::now();
@@ -60,7 +60,11 @@ fn the_service_manager_is_told_of_each_step_and_hears_signs_of_life() {
             before.elapsed()
         );
     }
-    assert!(began.elapsed() > WATCHDOG * 2, "eight signs in {:?}", began.elapsed());
+    assert!(
+        began.elapsed() > WATCHDOG * 2,
+        "eight notifications in {:?}",
+        began.elapsed()
+    );
 
     bridge.signal("HUP");
     let reloading = manager.news();
@@ -69,7 +73,7 @@ fn the_service_manager_is_told_of_each_step_and_hears_signs_of_life() {
     assert!(since.parse::<u64>().expect("a number") > 0);
     assert_eq!(manager.news(), ["READY=1"]);
 
-    // A reload that fails ends as well.
+    // A failed reload ends too.
     std::fs::write(home.config(), "not toml").expect("a temporary folder is writable");
     bridge.signal("HUP");
     assert_eq!(manager.news()[0], "RELOADING=1");

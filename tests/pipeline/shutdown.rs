@@ -1,4 +1,5 @@
-//! SIGTERM: no new callbacks, those in progress answered, the spool delivered, exit 0.
+//! SIGTERM: no new callbacks are accepted, requests in progress are answered, the spool is delivered, and the exit code
+//! is 0.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ fn sigterm_under_load_drains_and_exits_with_zero() {
         let status = bridge.terminate();
         let ledger = load.stop();
         assert!(status.success(), "{answer_after}: {status}");
-        // Read before anything could be delivered by another start: the drain itself has delivered everything.
+        // Read before another start could deliver anything: the drain itself has delivered everything.
         let verdict = ledger.judge(&kafka::shared(), &home);
         verdict.assert_kept();
         assert_eq!(
@@ -40,11 +41,11 @@ fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
     let mut public = bridge.connect();
     let asked = Instant::now();
     bridge.signal("TERM");
-    eventually("both ports to say that it goes", || {
+    eventually("both ports to report the shutdown", || {
         let healthz = public.request("GET", "/healthz", &[], b"").expect("an answer");
         let (status, body) = bridge.admin("/readyz").expect("an answer");
-        let said = healthz.body.contains("draining") && body.contains("draining");
-        said.then(|| assert_eq!((healthz.status, status), (503, 503)))
+        let is_draining = healthz.body.contains("draining") && body.contains("draining");
+        is_draining.then(|| assert_eq!((healthz.status, status), (503, 503)))
     });
     let answer = bridge.post("Group.CallbackAfterCreateGroup", r#"{"GroupId":"g"}"#);
     assert_eq!(answer.status, 200, "over a new connection, too");
@@ -58,7 +59,7 @@ fn a_load_balancer_has_time_to_leave_while_callbacks_are_taken() {
 }
 
 #[test]
-fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
+fn records_that_are_not_delivered_in_time_stay_for_the_next_start() {
     let mut home = Home::with_brokers("stay", "127.0.0.1:1");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "1");
     let bridge = home.start();
@@ -72,7 +73,7 @@ fn what_cannot_be_delivered_in_time_stays_for_the_next_start() {
     assert_eq!((verdict.found, verdict.unacknowledged_yet_present), (80, 0));
 }
 
-/// Loads a bridge, stops its broker by SIGSTOP in the middle of that, and lets callbacks pile up.
+/// Loads a bridge, stops its broker by SIGSTOP under load, and lets callbacks accumulate.
 fn pause_under_load(home: &Home, kafka: &Kafka) -> (Bridge, Ledger) {
     let bridge = home.start();
     let load = Plan::new(home).start();
@@ -117,7 +118,7 @@ fn a_second_sigterm_ends_the_process_at_once() {
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "600");
     let (bridge, _) = pause_under_load(&home, &kafka);
     bridge.signal("TERM");
-    eventually("the first to be heard", || {
+    eventually("the first signal to be handled", || {
         bridge.log().contains("shutting down").then_some(())
     });
     let asked = Instant::now();

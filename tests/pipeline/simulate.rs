@@ -1,4 +1,4 @@
-//! `imbridge simulate`: what it says was accepted is what arrives, and a refusal is told.
+//! `imbridge simulate`: the accepted callbacks are those that arrive in Kafka, and refusals are reported.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::support::bridge::Home;
 use crate::support::reader::consume;
 use crate::support::{kafka, run, schemas};
 
-/// Messages and members of both IM servers beside the four.
+/// Commands about messages and members of both IM servers, beside the four.
 const MORE: [&str; 3] = [
     "tencent/Group.CallbackAfterSendMsg",
     "tencent/Group.CallbackAfterNewMemberJoin",
@@ -31,7 +31,7 @@ fn signed_home(name: &str) -> Home {
 }
 
 #[test]
-fn what_is_accepted_is_what_arrives_each_group_in_order() {
+fn all_accepted_callbacks_arrive_each_group_in_order() {
     let home = signed_home("simulate");
     let bridge = home.start();
     let (code, text, error) =
@@ -81,7 +81,7 @@ fn what_is_accepted_is_what_arrives_each_group_in_order() {
 }
 
 #[test]
-fn a_wrong_secret_is_refused_and_told() {
+fn a_wrong_secret_is_refused_and_reported() {
     let mut home = signed_home("refused");
     let bridge = home.start();
     home.environment("TEST_TOKEN", "another");
@@ -92,5 +92,5 @@ fn a_wrong_secret_is_refused_and_told() {
     drop(bridge);
     let (code, text, _) = run(&mut home.command("simulate --rate 100 --duration 1s --groups 4"));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("nobody listens at http://127.0.0.1:"), "{text}");
+    assert!(text.contains("no server listens at http://127.0.0.1:"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! `imbridge spool`: what it tells is what was posted, beside a running bridge, which does not notice.
+//! `imbridge spool`: its output matches the posted callbacks, also beside a running bridge, which is not disturbed.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::support::oracle::Plan;
 use crate::support::reader::consume;
 use crate::support::{eventually, kafka, run};
 
-/// A bridge whose Kafka is not there.
+/// A bridge without a Kafka.
 fn alone(name: &str) -> (Home, Bridge) {
     let home = Home::with_brokers(name, "127.0.0.1:1");
     let bridge = home.start();
@@ -31,7 +31,7 @@ fn stat(home: &Home) -> Value {
 }
 
 #[test]
-fn what_waits_is_listed_and_exported_beside_a_running_bridge_and_without_one() {
+fn undelivered_records_are_listed_and_exported_with_and_without_a_running_bridge() {
     let (home, bridge) = alone("spool");
     let mut connection = bridge.connect();
     let created = format!("/tencent?SdkAppid={APP}&CallbackCommand=Group.CallbackAfterCreateGroup&ClientIP=10.0.0.7");
@@ -108,7 +108,7 @@ fn what_waits_is_listed_and_exported_beside_a_running_bridge_and_without_one() {
 }
 
 #[test]
-fn a_spool_that_is_moved_with_its_wal_goes_on_where_it_was() {
+fn a_spool_that_is_moved_with_its_wal_continues_where_it_was() {
     let (mut home, bridge) = alone("move");
     let mut connection = bridge.connect();
     for number in 0..50 {
@@ -140,7 +140,7 @@ fn a_spool_that_is_moved_with_its_wal_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let (home, bridge) = alone("pipe");
     let mut connection = bridge.connect();
     for number in 0..1000 {
@@ -149,7 +149,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     }
     drop(bridge);
     let config = home.config().display().to_string();
-    // check says the same whether or not it is read to the end: Kafka is not there.
+    // check gives the same result whether or not its output is read to the end. Kafka is not running.
     for (verb, verdict) in [
         (format!("spool list --config {config}"), 0),
         (format!("check --config {config}"), 1),
@@ -175,7 +175,7 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
     let load = Plan::new(&home).with("connections", 8).start();
     let mut looks = 0;
     let mut most_wal = 0;
-    // Until the WAL has been copied and begun again several times.
+    // Until the WAL has been copied and restarted several times.
     while bridge.metric(&["imbridge_messages_published_total"]) < 20_000.0 {
         let found = stat(&home);
         most_wal = most_wal.max(found["wal_bytes"].as_u64().expect("a number"));
@@ -204,7 +204,7 @@ fn looking_into_the_spool_again_and_again_does_not_disturb_a_bridge_under_load()
 }
 
 #[test]
-fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
+fn permanent_faults_end_a_start_with_a_remedy() {
     let mut home = Home::new("unmendable");
     let bridge = home.start();
     let post = |bridge: &Bridge| {
@@ -222,10 +222,10 @@ fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
     let bridge = home.start();
     post(&bridge);
     bridge.kill();
-    let refused = |home: &Home, words: &[&str]| {
+    let refused = |home: &Home, parts: &[&str]| {
         let (code, _, error) = run(&mut home.command("serve"));
         assert_eq!(code, Some(1), "{error}");
-        assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
+        assert!(parts.iter().all(|word| error.contains(word)), "{parts:?}: {error}");
     };
     home.set("KAFKA__DELIVERY", "transactional");
     refused(
@@ -256,7 +256,7 @@ fn what_waiting_cannot_mend_ends_a_start_with_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrinks_when_it_has_gone() {
+fn a_reader_that_keeps_the_wal_from_restarting_is_named_and_the_file_shrinks_afterwards() {
     let (home, bridge) = alone("pinned");
     let wal_bytes = || bridge.metric(&["imbridge_spool_wal_bytes "]);
     let mut connection = bridge.connect();
@@ -270,7 +270,7 @@ fn a_reader_that_keeps_the_wal_from_being_begun_anew_is_named_and_the_file_shrin
     reader.execute_batch("BEGIN").expect("a transaction");
     let read = "SELECT count(*) FROM record";
     reader.query_row(read, [], |_| Ok(())).expect("it reads");
-    // The bound that a WAL has otherwise is 80 MiB and what one commit brings.
+    // Without the reader, a WAL has at most 80 MiB plus one commit.
     while wal_bytes() < f64::from(120 << 20) {
         post();
     }
@@ -310,8 +310,8 @@ fn a_reader_of_the_file_holds_up_a_start_and_does_not_end_it() {
     bridge.kill();
     let bridge = home.start_unready();
     eventually("the reader to be named", || {
-        let (status, said) = bridge.admin("/readyz")?;
-        (status == 503 && said.contains("another process reads the file")).then_some(())
+        let (status, body) = bridge.admin("/readyz")?;
+        (status == 503 && body.contains("another process reads the file")).then_some(())
     });
     assert_eq!(post(&bridge), 503);
     drop(reader);

@@ -1,23 +1,15 @@
-//! The status page in a real browser: what it says while all is well, and while something is not.
-
-use std::process::Command;
+//! The status page in a real browser: what it shows while all is well, and during faults.
 
 use serde_json::Value;
 
 use crate::support::bridge::{APP, Bridge, Home};
 use crate::support::oracle::Plan;
+use crate::support::{node, run};
 
-/// What a browser saw: light and dark, on a desk and on a phone.
+/// What a browser saw: light and dark, with the sizes of a desktop and of a phone.
 fn look(bridge: &Bridge) -> Vec<Value> {
-    let modules = std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run these tests by `make test` or `scripts/test`");
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", modules)
-        .arg("tests/readers/status.js")
-        .arg(bridge.admin_url("/"));
-    let output = node.output().expect("node is there");
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the browser failed: {words}");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
+    let (code, text, errors) = run(node().arg("tests/readers/status.js").arg(bridge.admin_url("/")));
+    assert_eq!(code, Some(0), "the browser failed: {errors}");
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
@@ -47,7 +39,7 @@ fn well_made(seen: &[Value], host: &str) {
     }
 }
 
-/// Axes with units, a legend, and under the cursor the values of that time. The hour that it is tried with is made by the reader.
+/// Axes with units, a legend, and the values at the cursor's time. The reader makes up the hour that is shown.
 fn well_plotted(it: &Value, view: &str) {
     let drawn: Vec<&str> = it["drawn"]
         .as_array()
@@ -84,7 +76,7 @@ fn well_plotted(it: &Value, view: &str) {
         records * 2
     );
     assert_eq!(rates, values, "{view}: the cursor is in both plots");
-    // Numbers of nothing are no news.
+    // Numbers that are zero are not listed.
     for counted in it["counted"]
         .as_array()
         .expect("texts")
@@ -102,7 +94,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 }
 
 #[test]
-fn the_page_shows_at_a_glance_that_all_is_well_or_what_is_not() {
+fn the_status_page_shows_that_all_is_well_or_the_faults() {
     let mut home = Home::new("status");
     home.set("SHUTDOWN__DRAIN_TIMEOUT_S", "0");
     let bridge = home.start();

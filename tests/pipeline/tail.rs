@@ -1,4 +1,4 @@
-//! `imbridge tail` shows what an independent reader sees, live and from the beginning, in both framings.
+//! `imbridge tail` shows what an independent reader reads, live and from the beginning, in both framings.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ fn tail(home: &Home, arguments: &str) -> Child {
         .expect("the program was built")
 }
 
-/// What `tail` prints until it ends by itself, as JSON lines.
+/// The JSON lines that `tail` prints until it exits.
 fn lines(home: &Home, arguments: &str) -> Vec<Value> {
     let mut tail = tail(home, arguments);
     let status = eventually(&format!("tail {arguments} to end"), || {
@@ -129,7 +129,7 @@ fn tail_shows_what_an_independent_reader_sees() {
 }
 
 #[test]
-fn tail_reads_what_was_framed_otherwise_before_with_nothing_configured() {
+fn tail_reads_earlier_framings_with_nothing_configured() {
     let mut home = Home::new("framings");
     let follow = |home: &Home, count: usize| {
         let seen = lines(home, &format!("--from-beginning --json --count {count}"));
@@ -146,27 +146,27 @@ fn tail_reads_what_was_framed_otherwise_before_with_nothing_configured() {
     }
     let raw = consume(&kafka::shared(), &home.prefix, &home.schemas());
     assert!(raw.iter().all(|message| message.value.is_some()), "{raw:#?}");
-    // A registry knows neither; the folder still does.
+    // The registry knows neither schema, but the folder still does.
     home.set("SCHEMAS__FRAMING", "confluent");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
     follow(&home, 2);
 }
 
 #[test]
-fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
+fn tail_shows_new_events_and_reads_ids_of_a_registry() {
     let mut home = Home::new("follow");
     home.set("SCHEMAS__REGISTRY_URL", registry::shared());
     home.set("SCHEMAS__AUTO_REGISTER", "true");
-    // The same six again are no copies.
+    // The same six again are not copies.
     home.set("HISTORY__WINDOW_S", "0");
     home.set("KAFKA__CREATE_TOPICS", "all");
     let bridge = home.start();
     post_six(&bridge);
     bridge.settle();
     let mut tail = tail(&home, "--count 4");
-    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    let mut stderr = BufReader::new(tail.stderr.take().expect("piped"));
     let mut line = String::new();
-    said.read_line(&mut line).expect("text");
+    stderr.read_line(&mut line).expect("text");
     assert!(line.contains("reading 7 topics, 28 partitions"), "{line}");
     post_six(&bridge);
     let status = eventually("tail to have seen four events", || {
@@ -192,7 +192,7 @@ fn tail_follows_what_comes_and_reads_numbers_of_a_registry() {
     assert_eq!(created["event"]["meta"]["app"], APP.to_string());
 }
 
-/// Spool and number of each event that `tail` printed.
+/// Spool and sequence number of each event that `tail` printed.
 fn positions(lines: &[Value]) -> Vec<(String, u64)> {
     let position = |line: &Value| {
         let header = |name: &str| line["headers"][name].as_str().expect("every event has it").to_owned();
@@ -203,8 +203,8 @@ fn positions(lines: &[Value]) -> Vec<(String, u64)> {
     lines.iter().map(position).collect()
 }
 
-/// Posts events of a group, and as many of another, by one command after the other.
-fn post_lives(bridge: &Bridge, count: usize) {
+/// Posts events of one group and as many of another, over several commands in turn.
+fn post_events(bridge: &Bridge, count: usize) {
     let mut connection = bridge.connect();
     for number in 0..count {
         for group in ["g", "other"] {
@@ -221,49 +221,49 @@ fn post_lives(bridge: &Bridge, count: usize) {
 }
 
 #[test]
-fn tail_tells_a_groups_events_in_order_over_all_commands_and_spools() {
+fn tail_shows_a_groups_events_in_order_over_all_commands_and_spools() {
     let mut home = Home::new("order");
     for spool in ["first", "second"] {
         home.set("SPOOL__DIR", home.path().join(spool).display().to_string());
         let bridge = home.start();
-        post_lives(&bridge, 30);
+        post_events(&bridge, 30);
         bridge.settle();
         assert!(bridge.terminate().success());
     }
     let in_order = |found: &[(String, u64)]| found.windows(2).all(|two| two[0].0 != two[1].0 || two[0].1 < two[1].1);
     for arguments in ["--from-beginning", "--since 1h"] {
-        let told = positions(&lines(&home, &format!("{arguments} --group g --count 60 --json")));
-        assert!(in_order(&told), "{told:?}");
-        let mut spools: Vec<_> = told.into_iter().map(|(spool, _)| spool).collect();
+        let shown = positions(&lines(&home, &format!("{arguments} --group g --count 60 --json")));
+        assert!(in_order(&shown), "{shown:?}");
+        let mut spools: Vec<_> = shown.into_iter().map(|(spool, _)| spool).collect();
         spools.dedup();
         assert_eq!(spools.len(), 2, "one spool after the other: {spools:?}");
     }
 
-    // As it happens.
+    // While the events arrive.
     let bridge = home.start();
     let mut tail = tail(&home, "--json --count 60");
     let mut line = String::new();
-    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
-    said.read_line(&mut line).expect("text");
+    let mut stderr = BufReader::new(tail.stderr.take().expect("piped"));
+    stderr.read_line(&mut line).expect("text");
     assert!(line.contains("reading 3 topics"), "{line}");
-    post_lives(&bridge, 30);
+    post_events(&bridge, 30);
     let output = tail.wait_with_output().expect("it ends");
     let text = String::from_utf8(output.stdout).expect("text");
-    let told: Vec<Value> = text
+    let shown: Vec<Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let told = positions(&told);
-    assert!(told.len() == 60 && in_order(&told), "{told:?}");
+    let shown = positions(&shown);
+    assert!(shown.len() == 60 && in_order(&shown), "{shown:?}");
 }
 
-/// Unix milliseconds so many seconds from now.
+/// The Unix time this many seconds from now, in milliseconds.
 fn at_ms(seconds: i64) -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.expect("it is after 1970").as_millis() as i64 + seconds * 1000
 }
 
-/// `imbridge-received-at` of a message that [`produce`] makes.
+/// The header `imbridge-received-at` of a message that [`produce`] makes.
 fn arrived(topic: &str, at: i64, stamped: i64, body: &str) {
     let at = at.to_string();
     produce(
@@ -276,7 +276,7 @@ fn arrived(topic: &str, at: i64, stamped: i64, body: &str) {
 }
 
 #[test]
-fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
+fn since_uses_the_arrival_time_and_not_kafkas_timestamps() {
     const DAY_S: i64 = 24 * 3600;
     let home = Home::new("since");
     assert_eq!(run(&mut home.command("topics apply")).0, Some(0));
@@ -298,7 +298,7 @@ fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
     assert_eq!(numbers("--since 10m --count 3"), [2, 4], "and the posted one");
     assert_eq!(numbers("--since 3d --count 5"), [1, 2, 3, 4]);
 
-    // The broker's stamps: nothing earlier than a day before is read, and whatever comes later.
+    // With the broker's timestamps, nothing is read that is more than one day older, and everything later is read.
     let topic = format!("{}.openim.unknown", home.prefix);
     admin.configure(&topic, &[("message.timestamp.type", "LogAppendTime")]);
     for number in [1, 2] {
@@ -307,9 +307,9 @@ fn since_goes_by_the_arrival_whatever_kafkas_timestamps_say() {
     let since =
         humantime::format_rfc3339_seconds(std::time::SystemTime::now() + std::time::Duration::from_secs(3 * 86_400));
     let mut tail = tail(&home, &format!("--topic {topic} --json --since {since} --count 1"));
-    let mut said = BufReader::new(tail.stderr.take().expect("piped"));
+    let mut stderr = BufReader::new(tail.stderr.take().expect("piped"));
     let mut line = String::new();
-    said.read_line(&mut line).expect("text");
+    stderr.read_line(&mut line).expect("text");
     assert!(line.contains("reading 1 topics"), "{line}");
     arrived(&topic, at_ms(2 * DAY_S), 0, r#"{"n":3}"#);
     arrived(&topic, at_ms(4 * DAY_S), 0, r#"{"n":4}"#);

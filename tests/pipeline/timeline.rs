@@ -1,5 +1,5 @@
-//! The timeline: one topic that has the events of all commands of both servers, in the order of the spool, in either way of
-//! delivery and over crashes; read with other people's code.
+//! The timeline: one topic with the events of all commands of both servers, in the order of the spool, in both modes of
+//! delivery and after crashes. It is read with independent code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,8 @@ use crate::support::kafka;
 use crate::support::reader::{Consumed, consume, timeline};
 use crate::support::registry::{Client, read, shared};
 
-/// What happens in a Tencent group, and in an OpenIM group: one command after the other, the last of each without a schema.
+/// What happens in a Tencent group and in an OpenIM group: one command after another. The last one of each has no
+/// schema.
 const TENCENT: [&str; 5] = [
     "Group.CallbackAfterCreateGroup",
     "Group.CallbackAfterNewMemberJoin",
@@ -28,11 +29,11 @@ const OPENIM: [&str; 5] = [
     "callbackAfterUnheardOf",
 ];
 const GROUPS: usize = 8;
-/// Events of each group, and how many go by between two crashes.
+/// The number of events of each group, and the number between two crashes.
 const EVENTS: usize = 40;
 const BETWEEN_KILLS: usize = 75;
 
-/// Where the event with this number of a group is posted to, and what: the number is in no schema.
+/// The target and the body of a group's event with this number, which stands in a field that no schema has.
 fn event(group: usize, number: usize) -> (String, String) {
     let kind = number % TENCENT.len();
     match group % 2 {
@@ -54,7 +55,7 @@ fn name(group: usize) -> String {
     format!("{}{group}", ["t", "o"][group % 2])
 }
 
-/// Posts it; whether it was acknowledged.
+/// Posts it; returns whether it was acknowledged.
 fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
     let (target, body) = event(group, number);
     connection
@@ -62,8 +63,9 @@ fn post(connection: &mut Connection, group: usize, number: usize) -> bool {
         .is_some_and(|answer| answer.status == 200)
 }
 
-/// The lives of some groups, with the bridge killed again and again: the numbers that were acknowledged, by group.
-fn lives(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
+/// Posts the events of some groups while the bridge is killed again and again; returns the acknowledged numbers by
+/// group.
+fn post_over_crashes(home: &Home) -> (Bridge, BTreeMap<String, BTreeSet<u64>>) {
     let mut acknowledged: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
     let mut bridge = home.start();
     let mut connection = bridge.connect();
@@ -86,7 +88,7 @@ fn field<'a>(message: &'a Consumed, name: &str) -> &'a Value {
     &message.value.as_ref().expect("a record of a known schema")[name]
 }
 
-/// Key, place in the spool and id of a message.
+/// A message's key, position in the spool, and event id.
 fn place(message: &Consumed) -> (i32, u64, u64, String, String) {
     let (seq, part) = message.header("imbridge-seq").split_once('.').expect("a position");
     let number = |text: &str| text.parse().expect("a number");
@@ -100,15 +102,15 @@ fn place(message: &Consumed) -> (i32, u64, u64, String, String) {
     )
 }
 
-fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
+fn assert_timeline_is_in_order_after_crashes(delivery: &str) {
     let mut home = Home::new(delivery);
     home.set("KAFKA__DELIVERY", delivery);
     home.set("KAFKA__SETTLE_MS", "500");
     home.set("SCHEMAS__DIR", "schemas");
-    let (_bridge, acknowledged) = lives(&home);
-    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let (_bridge, acknowledged) = post_over_crashes(&home);
+    let events = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
 
-    let mut places: Vec<_> = told.iter().map(place).collect();
+    let mut places: Vec<_> = events.iter().map(place).collect();
     for partition in 0..4 {
         let own: Vec<_> = places.iter().filter(|place| place.0 == partition).collect();
         assert!(
@@ -116,7 +118,7 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
             "partition {partition} is in the order of the spool: {own:?}"
         );
     }
-    // Each event once, at the same place as in its own topic.
+    // Each event once, with the same position as in its command's topic.
     let mut own: Vec<_> = consume(&kafka::shared(), &home.prefix, Path::new("schemas"))
         .iter()
         .filter(|message| !message.topic.ends_with(".checkpoints"))
@@ -131,11 +133,11 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
     );
 
     for (group, acknowledged) in &acknowledged {
-        let life: Vec<&Consumed> = told
+        let own: Vec<&Consumed> = events
             .iter()
             .filter(|message| field(message, "group_id") == group)
             .collect();
-        let numbers: Vec<u64> = life
+        let numbers: Vec<u64> = own
             .iter()
             .map(|message| {
                 let body = field(message, "body").as_str().expect("a body");
@@ -148,13 +150,13 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
             acknowledged.iter().all(|number| numbers.contains(number)),
             "{group}: {numbers:?}"
         );
-        let commands: BTreeSet<&str> = life
+        let commands: BTreeSet<&str> = own
             .iter()
             .map(|message| field(message, "command").as_str().expect("text"))
             .collect();
         assert_eq!(commands.len(), TENCENT.len(), "{group} has events of every command");
     }
-    for message in &told {
+    for message in &events {
         let (_, seq, part, key, id) = place(message);
         assert_eq!(field(message, "ordering_key"), &key);
         assert_eq!(field(message, "event_id"), &id);
@@ -167,25 +169,25 @@ fn a_groups_life_is_told_in_order_over_crashes(delivery: &str) {
 }
 
 #[test]
-fn a_groups_life_over_commands_of_both_servers_is_told_once_and_in_order_over_crashes() {
-    a_groups_life_is_told_in_order_over_crashes("idempotent");
+fn the_timeline_has_a_groups_events_of_both_servers_once_and_in_order_after_crashes() {
+    assert_timeline_is_in_order_after_crashes("idempotent");
 }
 
 #[test]
-fn a_groups_life_is_told_once_and_in_order_with_transactions_too() {
-    a_groups_life_is_told_in_order_over_crashes("transactional");
+fn the_timeline_has_a_groups_events_once_and_in_order_with_transactions_too() {
+    assert_timeline_is_in_order_after_crashes("transactional");
 }
 
 #[test]
-fn one_vocabulary_is_told_for_both_servers() {
-    let mut home = Home::new("told");
+fn both_servers_have_one_vocabulary_in_the_timeline() {
+    let mut home = Home::new("vocabulary");
     home.set("SCHEMAS__DIR", "schemas");
     let bridge = home.start();
     let mut connection = bridge.connect();
     (0..4).for_each(|number| assert!(post(&mut connection, number % 2, number / 2)));
     bridge.settle();
-    let told = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
-    let mut kinds: Vec<_> = told
+    let events = timeline(&kafka::shared(), &home.prefix, Path::new("schemas"));
+    let mut kinds: Vec<_> = events
         .iter()
         .map(|message| (field(message, "provider").as_str(), field(message, "kind").as_str()))
         .collect();
@@ -205,7 +207,7 @@ fn one_vocabulary_is_told_for_both_servers() {
 
 #[test]
 fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
-    let mut home = Home::new("stock-told");
+    let mut home = Home::new("stock-timeline");
     home.set("SCHEMAS__REGISTRY_URL", shared());
     home.set("SCHEMAS__AUTO_REGISTER", "true");
     let bridge = home.start();
@@ -213,11 +215,11 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
     bridge.settle();
     let messages = read(Client::Python, &shared(), &kafka::shared(), &home.prefix, 2);
     let topic = format!("{}.timeline", home.prefix);
-    let told = messages
+    let event = messages
         .iter()
         .find(|message| message.topic == topic)
         .expect("it is there");
-    assert_eq!((&told.key, &told.value["group_id"]), (&"t0".to_owned(), &json!("t0")));
+    assert_eq!((&event.key, &event.value["group_id"]), (&"t0".to_owned(), &json!("t0")));
     let verify = home.command("schemas verify").output().expect("the program was built");
     let lines = String::from_utf8(verify.stdout).expect("text");
     assert!(lines.contains(&format!("ok    {topic}-value v1")), "{lines}");
@@ -225,7 +227,7 @@ fn a_stock_reader_decodes_the_timeline_by_the_registry_alone() {
 
 #[test]
 fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
-    let home = Home::new("own-told");
+    let home = Home::new("own-timeline");
     let bridge = home.start();
     assert!(post(&mut bridge.connect(), 0, 0));
     bridge.settle();
@@ -237,10 +239,10 @@ fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
         Client::ClickHouse,
     ] {
         let messages = read(client, &home.registry(), &kafka::shared(), &home.prefix, 2);
-        let told = messages.iter().find(|message| message.topic == topic);
-        let told = told.unwrap_or_else(|| panic!("{client:?}: {messages:?}"));
+        let event = messages.iter().find(|message| message.topic == topic);
+        let event = event.unwrap_or_else(|| panic!("{client:?}: {messages:?}"));
         assert_eq!(
-            (&told.key, &told.value["group_id"]),
+            (&event.key, &event.value["group_id"]),
             (&"t0".to_owned(), &json!("t0")),
             "{client:?}"
         );
@@ -249,7 +251,7 @@ fn stock_readers_decode_the_timeline_by_the_bridge_itself() {
 
 #[test]
 fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs() {
-    let mut home = Home::new("untold");
+    let mut home = Home::new("some-timeline");
     home.without_timeline();
     let bridge = home.start();
     assert!(post(&mut bridge.connect(), 0, 0));
@@ -272,9 +274,9 @@ fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs
     let mut connection = bridge.connect();
     (0..5).for_each(|number| assert!(post(&mut connection, 0, number)));
     bridge.settle();
-    let told = timeline(&kafka::shared(), &home.prefix, &home.schemas());
-    assert_eq!(told.len(), 1);
-    assert_eq!(field(&told[0], "command"), "Group.CallbackAfterChangeGroupOwner");
+    let events = timeline(&kafka::shared(), &home.prefix, &home.schemas());
+    assert_eq!(events.len(), 1);
+    assert_eq!(field(&events[0], "command"), "Group.CallbackAfterChangeGroupOwner");
     let lines = plan(&home);
     assert!(lines.contains(&format!("ok      {}.timeline", home.prefix)), "{lines}");
 }
@@ -283,7 +285,7 @@ fn without_a_timeline_there_is_no_topic_of_it_and_with_some_commands_only_theirs
 fn a_timeline_that_refuses_is_left_out_and_events_are_in_their_own_topics() {
     let mut home = Home::new("refusing");
     home.set("KAFKA__REFUSAL_GRACE_S", "0");
-    // Less than the bridge can work with.
+    // Less than the bridge needs.
     home.configure("[timeline]\ntopic_config = { \"max.message.bytes\" = \"1000\" }");
     let bridge = home.start();
     let mut connection = bridge.connect();

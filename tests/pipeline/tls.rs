@@ -1,5 +1,5 @@
-//! TLS on the public port, as Node's TLS sees it: HTTP/1.1 and nothing else, certificates that change while connections are
-//! open, and client certificates.
+//! TLS on the public port, tested with Node's TLS: only HTTP/1.1, certificates that change while connections are open,
+//! and client certificates.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::support::https::Https;
 use crate::support::kafka;
 use crate::support::reader::consume;
 
-/// A home whose bridge serves TLS too, with its files in `tls`; gives the port.
+/// A home whose bridge also serves TLS, with its files in `tls`; returns the port.
 fn home(name: &str, brokers: &str, pair: &Pair) -> (Home, u16) {
     let mut home = Home::with_brokers(name, brokers);
     let [port] = free_ports();
@@ -64,7 +64,7 @@ fn with_tls_http_1_1_is_served_and_nothing_else_beside_the_plain_port() {
         assert_eq!(answer["body"], r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
     }
     post_plain(&bridge);
-    // 2033-12-31T00:00:00Z, as `date` has it.
+    // 2033-12-31T00:00:00Z, as `date` prints it.
     assert_eq!(
         bridge.metric(&["imbridge_tls_certificate_expires_seconds"]),
         2_019_600_000.0
@@ -92,7 +92,7 @@ fn handshakes_are_counted_by_their_outcome() {
 }
 
 #[test]
-fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
+fn a_changed_certificate_applies_to_new_connections_and_an_invalid_one_to_none() {
     let authority = Authority::new("authority");
     let (home, port) = home("reload", "127.0.0.1:1", &authority.issue("first"));
     let bridge = home.start();
@@ -130,7 +130,7 @@ fn a_changed_certificate_is_for_new_connections_and_a_bad_one_for_none() {
 }
 
 #[test]
-fn where_client_certificates_are_wanted_nobody_gets_in_without_one() {
+fn if_client_certificates_are_required_nobody_connects_without_one() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let (mut home, port) = home("mutual", "127.0.0.1:1", &authority.issue("bridge"));
     let file = home.path().join("clients.pem");

@@ -1,4 +1,4 @@
-//! `imbridge topics`: what is missing is created, what differs is told and left alone.
+//! `imbridge topics`: missing topics are created. Differences are reported and not changed.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::oracle::Plan;
 use crate::support::{eventually, kafka, run};
 
 #[test]
-fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
+fn topics_are_planned_created_and_compared_and_existing_ones_are_not_changed() {
     let mut home = Home::new("topics");
     home.set("KAFKA__CREATE_TOPICS", "never");
     home.configure("[kafka.topic_config]\n\"retention.ms\" = \"3600000\"");
@@ -38,7 +38,7 @@ fn topics_are_planned_created_and_compared_and_none_that_is_there_is_changed() {
         "nothing differs: {lines}"
     );
 
-    // Transactional delivery needs one more; what there is does not fit what is now wanted.
+    // Transactional delivery needs one more topic. The existing topics do not fit the new configuration.
     home.set("KAFKA__DELIVERY", "transactional");
     home.set("KAFKA__MAX_MESSAGE_BYTES", "20971520");
     home.set("KAFKA__PARTITIONS", "5");
@@ -117,14 +117,14 @@ fn check_names_what_differs_and_measures_the_disk() {
 }
 
 #[test]
-fn a_topic_comes_into_being_with_its_first_event_within_a_second_while_others_are_busy() {
+fn a_topic_is_created_within_a_second_of_its_first_event_while_others_are_busy() {
     for delivery in ["idempotent", "transactional"] {
         let mut home = Home::new("on-demand");
         home.set("KAFKA__DELIVERY", delivery);
         let bridge = home.start();
         let admin = Admin::of(&kafka::shared());
         let there = |command: &str| !admin.leaders(&format!("{}.tencent.{command}", home.prefix)).is_empty();
-        // The load is on this one; the other two have no event yet.
+        // This topic is under load. The other two have no event yet.
         let load = Plan::new(&home).with("rate", 500).start();
         let published = |command: &str| bridge.metric(&["imbridge_messages_published_total", command]);
         eventually("the load to be in Kafka", || {
@@ -156,7 +156,7 @@ fn a_topic_comes_into_being_with_its_first_event_within_a_second_while_others_ar
 }
 
 #[test]
-fn topics_of_chosen_commands_and_of_configured_providers_only_are_created_ahead() {
+fn only_topics_of_chosen_commands_and_configured_providers_are_created_ahead() {
     let mut home = Home::new("ahead");
     let command = "--command Group.CallbackAfterCreateGroup";
     let (code, lines, error) = run(&mut home.command(&format!("topics apply {command}")));
@@ -166,7 +166,7 @@ fn topics_of_chosen_commands_and_of_configured_providers_only_are_created_ahead(
     assert_eq!(code, Some(1));
     assert!(error.contains("--command Group.NoSuchCommand: no schema"), "{error}");
 
-    // Without an OpenIM server nothing of OpenIM's is wanted.
+    // Without an OpenIM server, none of OpenIM's topics is wanted.
     std::fs::write(
         home.config(),
         format!("[[tencent]]\nsdk_app_id = {APP}\n\n[kafka]\npartitions = 4\nreplication_factor = 1\n"),

@@ -1,5 +1,5 @@
-//! The caller's W3C trace context, from the request to the headers in Kafka, as an independent reader sees them; and the
-//! spans that a collector of the test is told.
+//! The caller's W3C trace context, from the request to the headers in Kafka, as an independent reader sees them. Also
+//! the spans that a collector of the test receives.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use crate::support::{eventually, kafka};
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// The group, the target, the body, the headers.
+/// The group, the target, the body and the headers of a request.
 type Case<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 #[test]
@@ -63,7 +63,7 @@ fn a_trace_context_goes_through_the_spool_and_a_kill_into_the_headers() {
         let answer = bridge.connect().request("POST", target, headers, body.as_bytes());
         assert_eq!(answer.expect("an answer").status, 200, "{name}");
     }
-    // A dead letter has it too.
+    // A dead letter has the context too.
     let answer = bridge
         .connect()
         .request("POST", &known, &[("traceparent", PARENT)], b"[1]");
@@ -88,7 +88,7 @@ fn a_trace_context_goes_through_the_spool_and_a_kill_into_the_headers() {
     }
 }
 
-/// Takes requests as a collector does, and passes their bodies on.
+/// Accepts requests as a collector does, and passes on their bodies.
 fn collector() -> (String, Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -168,11 +168,11 @@ fn a_sampled_request_becomes_a_span_of_receiving_and_one_of_publishing() {
     assert!(ns(receive, "startTimeUnixNano") < ns(publish, "endTimeUnixNano"));
     assert!(publish["attributes"].to_string().contains(&home.prefix), "{publish}");
     assert!(bridge.terminate().success());
-    assert!(bodies.try_recv().is_err(), "of what is not sampled nothing is told");
+    assert!(bodies.try_recv().is_err(), "a request that is not sampled has no span");
 }
 
 #[test]
-fn a_collector_that_is_away_costs_spans_and_nothing_else() {
+fn an_unavailable_collector_costs_spans_and_nothing_else() {
     let mut home = Home::new("no-collector");
     home.set("LOG__OTLP_ENDPOINT", "http://127.0.0.1:1");
     let bridge = home.start();

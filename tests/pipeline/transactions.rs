@@ -1,14 +1,14 @@
-//! How soon transactions are committed: whoever waits for Kafka's word waits for that.
+//! How soon transactions are committed: answers that wait for Kafka wait for the commit.
 
 use crate::support::bridge::Home;
 use crate::support::kafka;
 use crate::support::oracle::Plan;
 
-/// Each wait of librdkafka's own is longer than this, so that none of the events would be as fast.
+/// Shorter than each wait of librdkafka, so no event would be as fast with one of them.
 const SOON: &str = "le=\"0.064\"";
 
 #[test]
-fn few_events_are_committed_as_soon_as_they_come() {
+fn few_events_are_committed_as_soon_as_they_arrive() {
     let mut home = Home::new("soon");
     home.set("KAFKA__DELIVERY", "transactional");
     let bridge = home.start();
@@ -21,7 +21,7 @@ fn few_events_are_committed_as_soon_as_they_come() {
     let mean_ms = bridge.metric(&["imbridge_publish_seconds_sum"]) / all * 1000.0;
     println!("{soon} of {all} soon, {mean_ms:.0} ms from arrival to Kafka on average");
     assert!(all > 100.0, "only {all} events");
-    // Where nothing else runs, all but the first; a busy machine slows some.
+    // On an idle machine all but the first are fast. A busy machine slows some.
     assert!(
         soon >= all / 4.0,
         "{soon} of {all} were soon: {mean_ms:.0} ms on average"

@@ -1,30 +1,28 @@
-//! Values that would kill a reader, as readers with types of their own see them: instants that no calendar has, and integers
-//! that a double does not hold.
+//! Values that make readers with types of their own fail: instants that no calendar has, and integers that a double
+//! cannot hold.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::support::bridge::Home;
-use crate::support::reader::{Consumed, consume};
-use crate::support::schemas;
-use crate::support::{documents, kafka};
+use crate::support::reader::{Consumed, consume, decode};
+use crate::support::{self, documents, kafka, node, schemas};
 
 const CREATED: &str = "openim/callbackAfterCreateGroupCommand";
 const SENT: &str = "openim/callbackAfterSendSingleMsgCommand";
-/// The first integer that a double skips.
+/// The first integer that a double cannot hold.
 const ODD: i64 = (1 << 53) + 1;
 
 /// Python's stock reader: datetimes for instants, integers of any size.
 fn python(message: &Consumed, schema: &Path) -> Value {
-    let mut command = Command::new(std::env::var("IMBRIDGE_TEST_PYTHON").expect("run by scripts/test"));
-    command.arg("tests/readers/resolve.py").args([schema, schema]);
-    decoded(command, message)
+    let mut command = support::python("IMBRIDGE_TEST_PYTHON", "tests/readers/resolve.py");
+    command.args([schema, schema]);
+    let [record] = decode(command, [message]);
+    record
 }
 
-/// avsc, with the lines that docs/consumers/typescript.md has for it. A BigInt comes out as its text.
+/// avsc, configured as in docs/consumers/typescript.md. A BigInt is printed as text.
 fn javascript(message: &Consumed, schema: &Path) -> Value {
     let lines = documents::blocks("typescript", "javascript").remove(0);
     assert!(lines.contains("LongType"), "{lines}");
@@ -35,26 +33,10 @@ fn javascript(message: &Consumed, schema: &Path) -> Value {
         const record = type.fromBuffer(value.subarray(value.readUInt16BE(0) === 0xc301 ? 10 : 5));
         console.log(JSON.stringify(record, (_, part) => typeof part === "bigint" ? String(part) : part));
     "#;
-    let mut command = Command::new("node");
-    command.env(
-        "NODE_PATH",
-        std::env::var("IMBRIDGE_TEST_NODE_PATH").expect("run by scripts/test"),
-    );
+    let mut command = node();
     command.args(["-e", &format!("{lines}\n{read}"), "--"]).arg(schema);
-    decoded(command, message)
-}
-
-fn decoded(mut command: Command, message: &Consumed) -> Value {
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = child.expect("the reader starts");
-    let mut stdin = child.stdin.take().expect("piped");
-    stdin
-        .write_all(hex::encode(message.raw()).as_bytes())
-        .expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "the reader failed, see above");
-    serde_json::from_slice(&output.stdout).expect("a record")
+    let [record] = decode(command, [message]);
+    record
 }
 
 #[test]

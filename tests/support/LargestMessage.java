@@ -2,7 +2,7 @@ import java.util.Map;
 import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.server.policy.CreateTopicPolicy;
 
-/** What providers of Kafka do: no topic whose messages may be larger than 4 MiB. */
+/** Refuses topics whose messages may be larger than 4 MiB, as providers of Kafka do. */
 public class LargestMessage implements CreateTopicPolicy {
     private static final int MOST = 4 * 1024 * 1024;
 

@@ -1,4 +1,4 @@
-// Posts three callbacks by the JDK's own client, which asks for HTTP/2 in clear text with each.
+// Posts three callbacks with the JDK's own client, which requests an upgrade to HTTP/2 in clear text each time.
 import java.net.URI;
 import java.net.http.*;
 

@@ -24,7 +24,7 @@ everything = AclBindingFilter(
 )
 wanted = {binding(right) for right in rights}
 found = set(admin.describe_acls(everything).result())
-# First what is given, then what is taken: a right that stays is there all the time.
+# Rights are granted before others are revoked, so that a right which stays is never missing.
 for future in admin.create_acls(list(wanted - found)).values() if wanted - found else []:
     future.result()
 taken = [
@@ -35,7 +35,7 @@ taken = [
 ]
 for future in admin.delete_acls(taken).values() if taken else []:
     future.result()
-# The broker takes them from the controller a moment later.
+# The broker gets them from the controller a moment later.
 deadline = time.monotonic() + 20
 while set(admin.describe_acls(everything).result()) != wanted:
     if time.monotonic() > deadline:

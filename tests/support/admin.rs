@@ -1,4 +1,4 @@
-//! What an operator does to a cluster from outside: asks who leads, deletes a topic, changes its limits.
+//! What an operator does to a cluster from outside: finds leaders, deletes a topic, changes its limits.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ impl Admin {
         Admin(client.expect("the properties are right"))
     }
 
-    /// Leaders of a topic's partitions in order, -1 where there is none; empty when the cluster does not tell.
+    /// The leaders of a topic's partitions in order, -1 for a partition without one; empty if the cluster does not
+    /// answer.
     pub fn leaders(&self, topic: &str) -> Vec<i32> {
         let Ok(metadata) = self.0.inner().fetch_metadata(Some(topic), TIMEOUT) else {
             return Vec::new();
@@ -35,7 +36,7 @@ impl Admin {
         leaders.into_iter().map(|(_, leader)| leader).collect()
     }
 
-    /// How many partitions of a topic have so many replicas in sync.
+    /// The number of a topic's partitions with this number of in-sync replicas.
     pub fn in_sync(&self, topic: &str, replicas: usize) -> usize {
         let Ok(metadata) = self.0.inner().fetch_metadata(Some(topic), TIMEOUT) else {
             return 0;
@@ -44,7 +45,7 @@ impl Admin {
         partitions.filter(|partition| partition.isr().len() == replicas).count()
     }
 
-    /// Deletes a topic; the cluster has agreed to it when this returns.
+    /// Deletes a topic. Returns after the cluster has agreed to it.
     pub fn delete(&self, topic: &str) {
         let deleted = block_on(self.0.delete_topics(&[topic], &options())).expect("the cluster answers");
         deleted
@@ -52,7 +53,7 @@ impl Admin {
             .for_each(|outcome| drop(outcome.expect("the topic is there")));
     }
 
-    /// Sets how many replicas a topic demands to be in sync, and the bridge's own limit of a message again.
+    /// Sets the number of in-sync replicas that a topic needs, and the bridge's own message limit again.
     pub fn demand(&self, topic: &str, replicas: &str) {
         self.configure(
             topic,
@@ -64,7 +65,7 @@ impl Admin {
         );
     }
 
-    /// Deletes a topic; the brokers know when this returns.
+    /// Deletes a topic. Returns when all brokers know it.
     pub fn delete_for_all(&self, topic: &str) {
         self.delete(topic);
         within(TIMEOUT, "the topic to be gone", || {
@@ -72,13 +73,13 @@ impl Admin {
         });
     }
 
-    /// Sets the whole of a topic's own configuration.
+    /// Replaces the whole configuration of a topic.
     pub fn configure(&self, topic: &str, entries: &[(&str, &str)]) {
         let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic));
         for (name, value) in entries {
             config = config.set(name, value);
         }
-        // The first broker that is asked may be one that stands still.
+        // The first broker that is asked may be a hung one.
         let altered = within(TIMEOUT * 6, "the cluster to answer", || {
             block_on(self.0.alter_configs([&config], &options())).ok()
         });
@@ -88,7 +89,8 @@ impl Admin {
     }
 }
 
-/// Puts a message into a partition 0, as whoever shares the cluster could: with these headers and this time as Kafka's.
+/// Writes a message to partition 0, as another user of the cluster could: with these headers, and this time as Kafka's
+/// timestamp.
 pub fn produce(brokers: &str, topic: &str, headers: &[(&str, &str)], timestamp_ms: i64, body: &str) {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

@@ -1,4 +1,4 @@
-//! A running `imbridge serve` with a folder, a topic prefix and ports of its own.
+//! A running `imbridge serve` with its own folder, topic prefix and ports.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_imbridge");
 /// The Tencent app that every test bridge accepts.
 pub const APP: u64 = 1400000000;
 
-/// Lines of log that a failed test prints.
+/// The number of log lines that a failed test prints.
 const LAST_WORDS: usize = 40;
 
-/// Everything a bridge keeps over restarts.
+/// Everything that a bridge keeps over restarts.
 pub struct Home {
     folder: tempfile::TempDir,
     /// The first part of its topics.
@@ -26,7 +26,7 @@ pub struct Home {
     pub port: u16,
     /// The admin port.
     pub admin_port: u16,
-    /// The port of its own schema registry, where it has no other.
+    /// The port of its own schema registry, if it has no other.
     pub registry_port: u16,
     settings: Vec<(String, String)>,
 }
@@ -49,7 +49,7 @@ impl Home {
     pub fn with_brokers(name: &str, brokers: &str) -> Home {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         schemas::copy(&schemas::FOUR, &folder.path().join("schemas"));
         let [port, admin_port, registry_port] = free_ports();
         let mut home = Home {
@@ -74,7 +74,8 @@ impl Home {
         home
     }
 
-    /// Homes of one deployment, whose bridges answer after Kafka: the same topics, each with a spool and a name of its own.
+    /// The homes of one deployment whose bridges answer after Kafka: they share the topics, and each has its own spool
+    /// and name.
     pub fn replicas<const N: usize>(name: &str, brokers: &str) -> [Home; N] {
         let mut homes: [Home; N] = std::array::from_fn(|_| Home::with_brokers(name, brokers));
         let prefix = homes[0].prefix.clone();
@@ -116,7 +117,7 @@ impl Home {
         std::fs::write(self.config(), format!("{text}\n{lines}\n")).expect("a temporary folder is writable");
     }
 
-    /// The folder of everything.
+    /// The folder of all its files.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -141,7 +142,7 @@ impl Home {
         self.settings.iter().cloned()
     }
 
-    /// The program with this home's configuration; a verb may be two words.
+    /// The program with this home's configuration. A verb may have two words.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(PROGRAM);
         command
@@ -157,7 +158,7 @@ impl Home {
         self.start_until(200)
     }
 
-    /// Starts the bridge and waits until it says that it is not ready.
+    /// Starts the bridge and waits until it reports that it is not ready.
     pub fn start_unready(&self) -> Bridge {
         self.start_until(503)
     }
@@ -176,7 +177,7 @@ impl Home {
         self.spawn_with(Stdio::null(), log)
     }
 
-    /// Starts the bridge, with these for what it prints and logs.
+    /// Starts the bridge with these for its standard output and its log.
     pub fn spawn_with(&self, out: impl Into<Stdio>, log: impl Into<Stdio>) -> Bridge {
         let mut serve = self.command("serve");
         Bridge {
@@ -213,13 +214,13 @@ impl Bridge {
         Connection::open(self.port).expect("the bridge listens")
     }
 
-    /// Posts a Tencent callback of a command, on a connection of its own.
+    /// Posts a Tencent callback of a command on a new connection.
     pub fn post(&self, command: &str, body: &str) -> Answer {
         let target = format!("/tencent?SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
         self.connect().post(&target, body).expect("an answer")
     }
 
-    /// Status and body of a path of the admin port; nothing when it does not answer.
+    /// Status and body of a path of the admin port; nothing if it does not answer.
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
         let answer = Connection::open(self.admin_port)?.request("GET", path, &[], b"")?;
         Some((answer.status, answer.body))
@@ -238,8 +239,8 @@ impl Bridge {
         format!("http://127.0.0.1:{}{path}", self.admin_port)
     }
 
-    /// A metric's value, summed over the lines whose name and labels contain all of `parts`. What is of the timeline's topic, which
-    /// has every event once more, counts where it is named alone.
+    /// A metric's value, summed over the lines whose name and labels contain all of `parts`. The topic of the timeline,
+    /// which has every event once more, counts only if it is named.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let (_, text) = self.admin("/metrics").expect("the admin port answers");
         let lines = text
@@ -251,12 +252,12 @@ impl Bridge {
             .sum()
     }
 
-    /// Waits until everything that was appended is delivered and written down, while it becomes less.
+    /// Waits until everything that was appended is delivered and recorded, as long as the number falls.
     pub fn settle(&self) {
         self.settle_within(Duration::from_secs(60));
     }
 
-    /// The same, with another patience for as long as it does not become less.
+    /// The same, with another limit for the time without progress.
     pub fn settle_within(&self, patience: Duration) {
         let waiting = || self.metric(&["imbridge_spool_records "]);
         let mut least = f64::INFINITY;
@@ -265,7 +266,7 @@ impl Bridge {
                 Some(waiting()).filter(|waiting| *waiting < least)
             });
         }
-        // The gauge is from the last tick: two readings a tick apart, both zero.
+        // The gauge has the value of the last tick, so two readings that are a tick apart must both be zero.
         let mut zeros = 0;
         within(patience, "the spool to be delivered", || {
             zeros = if waiting() == 0.0 { zeros + 1 } else { 0 };
@@ -273,12 +274,12 @@ impl Bridge {
         });
     }
 
-    /// The most memory that the process ever had, in bytes.
+    /// The peak memory of the process in bytes.
     pub fn peak_memory_bytes(&self) -> u64 {
         self.memory_bytes("VmHWM:")
     }
 
-    /// The memory that the process has now, in bytes.
+    /// The current memory of the process in bytes.
     pub fn resident_memory_bytes(&self) -> u64 {
         self.memory_bytes("VmRSS:")
     }
@@ -287,15 +288,15 @@ impl Bridge {
         let status = self.process("status");
         let line = status.lines().find(|line| line.starts_with(which));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        kib.expect("Linux tells it in KiB") * 1024
+        kib.expect("Linux has it in KiB") * 1024
     }
 
-    /// How many files the process may have open at once.
+    /// The limit of open files of the process.
     pub fn open_files(&self) -> u64 {
         let limits = self.process("limits");
         let line = limits.lines().find(|line| line.starts_with("Max open files"));
         let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-        soft.expect("Linux tells it")
+        soft.expect("Linux has it")
     }
 
     fn process(&self, file: &str) -> String {
@@ -307,40 +308,41 @@ impl Bridge {
         std::fs::read_to_string(&self.log).expect("the log was made at the start")
     }
 
-    /// Waits until a line with these words is logged, which a thread of its own writes; gives the last such line.
-    pub fn logged(&self, words: &str) -> String {
-        eventually(&format!("{words:?} to be logged"), || {
+    /// Waits until a line that contains `part` is logged; returns the last such line. Another thread writes the
+    /// log.
+    pub fn logged(&self, part: &str) -> String {
+        eventually(&format!("{part:?} to be logged"), || {
             let log = self.log();
-            let line = log.lines().rfind(|line| line.contains(words));
+            let line = log.lines().rfind(|line| line.contains(part));
             line.map(str::to_owned)
         })
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().expect("the bridge runs");
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// Sends a signal, by its name without SIG.
+    /// Sends a signal; `name` is without SIG.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(sent.expect("kill is there").success(), "SIG{name} was not sent");
     }
 
-    /// SIGTERM; gives the exit status.
+    /// Sends SIGTERM; returns the exit status.
     pub fn terminate(self) -> ExitStatus {
         self.signal("TERM");
         self.ended()
     }
 
-    /// Waits until it ends by itself; gives the exit status.
+    /// Waits until it exits; returns the exit status.
     pub fn ended(mut self) -> ExitStatus {
         eventually("the bridge to exit", || {
             self.child.try_wait().expect("a child can be waited for")
@@ -354,14 +356,14 @@ impl Drop for Bridge {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
-            eprintln!("the bridge of the failed test said last:\n{}", last.join("\n"));
+            eprintln!("the bridge of the failed test logged last:\n{}", last.join("\n"));
         }
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Ports that nobody has at the moment.
+/// Ports that are not in use at the moment.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free"));

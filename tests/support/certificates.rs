@@ -1,10 +1,10 @@
-//! Authorities and certificates, made anew for each test.
+//! Authorities and certificates, created for each test.
 
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// Who signs.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its certificate, PEM.
@@ -18,7 +18,7 @@ pub struct Pair {
 }
 
 impl Authority {
-    /// A new one.
+    /// A new authority.
     pub fn new(name: &str) -> Authority {
         let mut parameters = named(name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +28,7 @@ impl Authority {
         Authority { issuer, pem }
     }
 
-    /// Signs a certificate whose subject is `name`, until the end of `year`.
+    /// Issues a certificate for the subject `name` that is valid until the end of `year`.
     pub fn issue_until(&self, name: &str, year: i32) -> Pair {
         let mut parameters = named(name);
         parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
@@ -40,7 +40,7 @@ impl Authority {
         }
     }
 
-    /// One that is valid for long.
+    /// Issues a certificate that is valid for long.
     pub fn issue(&self, name: &str) -> Pair {
         self.issue_until(name, 2040)
     }

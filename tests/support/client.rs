@@ -1,10 +1,11 @@
-//! HTTP/1.1 over one kept connection, as an IM server holds it, with no retries of its own: what was answered is known.
+//! HTTP/1.1 over one persistent connection, as IM servers use it. It never retries, so the tests know what was
+//! answered.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// For an answer.
+/// The time-out of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One connection.
@@ -12,7 +13,7 @@ pub struct Connection {
     reader: BufReader<TcpStream>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -21,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value; the name in lower case.
+    /// A header's value; `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -31,12 +32,12 @@ impl Answer {
 }
 
 impl Connection {
-    /// Connects; nothing when nobody listens.
+    /// Connects; nothing if no server listens.
     pub fn open(port: u16) -> Option<Connection> {
         Connection::open_with(port, PATIENCE)
     }
 
-    /// The same, with another patience for answers; above zero.
+    /// The same with another time-out for answers, which must be above zero.
     pub fn open_with(port: u16, patience: Duration) -> Option<Connection> {
         let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_nodelay(true).ok()?;
@@ -56,7 +57,7 @@ impl Connection {
         )
     }
 
-    /// One request and its whole answer; nothing when the connection broke before.
+    /// Sends a request and reads its whole answer; nothing if the connection breaks before.
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
         let mut request = format!(
             "{method} {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {}\r\n",
@@ -67,19 +68,19 @@ impl Connection {
             .for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
         request.push_str("\r\n");
         let bytes = [request.as_bytes(), body].concat();
-        // The bridge may answer and close before it has read everything; the answer counts all the same.
+        // The bridge may answer and close before it has read everything. The answer still counts.
         let written = self.reader.get_mut().write_all(&bytes);
         let answer = if method == "HEAD" { self.head() } else { self.answer() };
         answer.or_else(|| written.ok().and(None))
     }
 
-    /// These bytes, and the answer to them.
+    /// Sends these bytes and reads the answer to them.
     pub fn send(&mut self, bytes: &[u8]) -> Option<Answer> {
         self.reader.get_mut().write_all(bytes).ok()?;
         self.answer()
     }
 
-    /// Whether the other side has not closed it, as far as this side knows, while no answer is awaited.
+    /// Whether the connection is open, as far as this side knows while it awaits no answer.
     pub fn is_open(&self) -> bool {
         let stream = self.reader.get_ref();
         let nothing_yet = |end: std::io::Result<usize>| end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
@@ -87,7 +88,7 @@ impl Connection {
         open && stream.set_nonblocking(false).is_ok()
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether nothing arrives for this time.
     pub fn is_silent_for(&mut self, time: Duration) -> bool {
         let stream = self.reader.get_mut();
         stream.set_read_timeout(Some(time)).expect("not zero");
@@ -96,13 +97,13 @@ impl Connection {
         silent
     }
 
-    /// Sends a request that promises more bytes than it sends, without waiting for an answer.
+    /// Sends a request that promises more bytes than it sends, and does not wait for an answer.
     pub fn half_send(&mut self, target: &str, promised: usize, body: &[u8]) {
         let head = format!("POST {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {promised}\r\n\r\n");
         self.reader.get_mut().write_all(&[head.as_bytes(), body].concat()).ok();
     }
 
-    /// A request that promises more bytes than it sends, and its answer.
+    /// Sends a request that promises more bytes than it sends, and reads its answer.
     pub fn half_request(&mut self, target: &str, promised: usize, body: &[u8]) -> Option<Answer> {
         let head = format!("POST {target} HTTP/1.1\r\nHost: bridge\r\nContent-Length: {promised}\r\n\r\n");
         self.reader

@@ -1,5 +1,5 @@
-/* The wall clock of one process, off by what a file says: preloaded into a bridge by tests/support/clock.rs. libfaketime
-   allocates while it starts, which a program with an allocator of its own does not survive. */
+/* Shifts the wall clock of one process by the offset in a file. tests/support/clock.rs preloads it into a bridge. libfaketime
+   allocates memory while it starts, which crashes a program with its own allocator. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -59,7 +59,7 @@ int timespec_get(struct timespec *at, int base)
     return clock_gettime(CLOCK_REALTIME, at) == 0 ? base : 0;
 }
 
-/* Who waits until a time by this clock waits until the same moment by the machine's. Times of the monotonic clock are small. */
+/* A deadline by this clock is shifted to the machine's clock. Deadlines by the monotonic clock are small numbers and stay. */
 int pthread_cond_timedwait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex,
                            const struct timespec *restrict until)
 {

@@ -1,4 +1,4 @@
-//! A bridge whose wall clock is wrong; its monotonic clock goes on as it is.
+//! A bridge whose wall clock is wrong. Its monotonic clock is not changed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,13 +7,13 @@ use std::process::Command;
 
 use super::bridge::Home;
 
-/// The wall clock of a bridge, which a test sets while it runs.
+/// The wall clock of a bridge, which a test can set while the bridge runs.
 pub struct Clock {
     file: PathBuf,
 }
 
 impl Clock {
-    /// Gives the next bridges of this home a clock of their own, right at first.
+    /// Gives the next bridges of this home their own clock, which is right at first.
     pub fn of(home: &mut Home) -> Clock {
         let clock = Clock {
             file: home.path().join("clock"),
@@ -24,9 +24,9 @@ impl Clock {
         clock
     }
 
-    /// How many seconds it is ahead of the right time.
+    /// Sets by how many seconds the clock is ahead.
     pub fn set(&self, ahead_s: i64) {
-        // Written in place, and never cut short: the bridge has the file mapped.
+        // Written in place and never truncated, because the bridge has mapped the file.
         let mut options = File::options();
         let file = options.create(true).truncate(false).write(true).open(&self.file);
         let written = file.and_then(|file| file.write_all_at(&ahead_s.to_ne_bytes(), 0));

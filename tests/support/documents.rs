@@ -1,13 +1,13 @@
-//! The code that docs/consumers/ shows, run as it stands there but for the topics' prefix.
+//! The code in docs/consumers/, run unchanged except for the topics' prefix.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::bridge::Home;
-use super::kafka;
+use super::{kafka, node, variable};
 
-/// The blocks of a language on a reader's page.
+/// The code blocks of a language on a page.
 pub fn blocks(page: &str, language: &str) -> Vec<String> {
     let text = std::fs::read_to_string(format!("docs/consumers/{page}.md")).expect("it is there");
     let begin = format!("```{language}\n");
@@ -18,7 +18,7 @@ pub fn blocks(page: &str, language: &str) -> Vec<String> {
     blocks.map(str::to_owned).collect()
 }
 
-/// A reader's program in a file of `folder`, on topics with this prefix.
+/// Writes a reader's program to a file in `folder`, for topics with this prefix.
 pub fn written(code: &str, prefix: &str, folder: &Path, name: &str) -> std::path::PathBuf {
     assert!(code.contains("\"im."), "{code}");
     let path = folder.join(name);
@@ -26,7 +26,7 @@ pub fn written(code: &str, prefix: &str, folder: &Path, name: &str) -> std::path
     path
 }
 
-/// What a reader prints first: it reads for ever. kafkajs logs there, too, in JSON.
+/// The first line that a reader prints, which then reads for ever. kafkajs logs JSON to the same output.
 pub fn first_line(program: &mut Command) -> String {
     let mut child = program.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut lines = BufReader::new(child.stdout.take().expect("piped"))
@@ -38,23 +38,20 @@ pub fn first_line(program: &mut Command) -> String {
     line.expect("an event")
 }
 
-/// The line that Python's page prints of an event.
+/// The line that the Python page's reader prints for an event.
 pub fn python(prefix: &str, brokers: &str, registry: &str) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let path = written(&blocks("python", "python")[0], prefix, folder.path(), "reader.py");
-    let mut python = Command::new(variable("IMBRIDGE_TEST_PYTHON"));
-    first_line(python.arg(path).args([brokers, registry]))
+    first_line(super::python("IMBRIDGE_TEST_PYTHON", path).args([brokers, registry]))
 }
 
-/// The line that TypeScript's page prints.
+/// The line that the TypeScript page's reader prints.
 pub fn javascript(home: &Home) -> String {
     let path = written(&blocks("typescript", "js")[0], &home.prefix, home.path(), "reader.js");
-    let mut node = Command::new("node");
-    node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
-    first_line(node.arg(path).args([kafka::shared(), home.registry()]))
+    first_line(node().arg(path).args([kafka::shared(), home.registry()]))
 }
 
-/// The line that one of Java's programs prints.
+/// The line that one of the Java page's programs prints.
 pub fn java(home: &Home, number: usize) -> String {
     let path = written(
         &blocks("java", "java")[number],
@@ -69,8 +66,4 @@ pub fn java(home: &Home, number: usize) -> String {
         &format!("{}/*", variable("IMBRIDGE_TEST_JARS")),
     ]);
     first_line(java.arg(path).args([kafka::shared(), home.registry()]))
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).expect("run by scripts/test")
 }

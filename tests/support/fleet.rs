@@ -1,4 +1,4 @@
-//! Several bridges that share their topics and the load: each with a folder, a spool id and ports of its own.
+//! Several bridges that share their topics and the load. Each has its own folder, spool id and ports.
 
 use super::bridge::{Bridge, Home};
 use super::oracle::Plan;
@@ -7,12 +7,12 @@ use super::oracle::Plan;
 pub struct Fleet {
     // Dropped before the folders of their logs.
     bridges: Vec<Option<Bridge>>,
-    /// What each keeps over restarts. The first one's prefix is that of all.
+    /// What each bridge keeps over restarts. All use the prefix of the first one.
     pub homes: Vec<Home>,
 }
 
 impl Fleet {
-    /// Makes the homes' bridges one fleet; none is started.
+    /// Makes a fleet of the homes' bridges. Starts none.
     pub fn new(mut homes: Vec<Home>) -> Fleet {
         let prefix = homes[0].prefix.clone();
         for (number, home) in homes.iter_mut().enumerate() {
@@ -26,17 +26,17 @@ impl Fleet {
         }
     }
 
-    /// The numbers of all.
+    /// The numbers of all bridges.
     pub fn numbers(&self) -> std::ops::Range<usize> {
         0..self.homes.len()
     }
 
-    /// Starts one and waits until it is ready.
+    /// Starts one bridge and waits until it is ready.
     pub fn start(&mut self, number: usize) {
         self.bridges[number] = Some(self.homes[number].start());
     }
 
-    /// Starts all at once and waits until each is ready.
+    /// Starts all bridges at the same time and waits until each is ready.
     pub fn start_all(&mut self) {
         let started: Vec<_> = std::thread::scope(|scope| {
             let starting: Vec<_> = self.homes.iter().map(|home| scope.spawn(|| home.start())).collect();
@@ -48,33 +48,33 @@ impl Fleet {
         self.bridges = started;
     }
 
-    /// A running one.
+    /// A running bridge.
     pub fn bridge(&self, number: usize) -> &Bridge {
         self.bridges[number].as_ref().expect("it runs")
     }
 
-    /// All that run.
+    /// All running bridges.
     pub fn running(&self) -> impl Iterator<Item = &Bridge> {
         self.bridges.iter().flatten()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self, number: usize) {
         self.bridges[number].take().expect("it runs").kill();
     }
 
-    /// The disk of one that does not run is lost.
+    /// Deletes the spool of a stopped bridge.
     pub fn lose_spool(&mut self, number: usize) {
         assert!(self.bridges[number].is_none(), "its spool is in use");
         std::fs::remove_dir_all(self.homes[number].path().join("spool")).expect("it has run");
     }
 
-    /// SIGTERM, and what it had is in Kafka or stays in its spool.
+    /// Sends SIGTERM. Its records are then in Kafka or stay in its spool.
     pub fn terminate(&mut self, number: usize) {
         assert!(self.bridges[number].take().expect("it runs").terminate().success());
     }
 
-    /// A load through all of them.
+    /// A load through all bridges.
     pub fn plan(&self) -> Plan {
         let [first, others @ ..] = self.homes.as_slice() else {
             panic!("no fleet is without a bridge");
@@ -84,12 +84,12 @@ impl Fleet {
             .fold(Plan::new(first), |plan, home| plan.with("port", home.port))
     }
 
-    /// Waits until everything that they took is in Kafka.
+    /// Waits until everything that they accepted is in Kafka.
     pub fn settle(&self) {
         self.running().for_each(Bridge::settle);
     }
 
-    /// A metric's sum over all that run.
+    /// The sum of a metric over all running bridges.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         self.running().map(|bridge| bridge.metric(parts)).sum()
     }

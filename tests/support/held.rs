@@ -1,8 +1,8 @@
-//! Whether a record holds everything that was sent.
+//! Whether a record has everything that was sent.
 
 use serde_json::Value;
 
-/// Every leaf that was sent is in the record, or in `unmapped` under its path.
+/// Fails unless each leaf of `sent` is in the record, or in `unmapped` under its path.
 pub fn assert_held(sent: &Value, held: &Value, unmapped: &Value, path: &str) {
     if unmapped.get(path).is_some_and(|text| {
         serde_json::from_str::<Value>(text.as_str().expect("text"))
@@ -34,7 +34,7 @@ pub fn assert_held(sent: &Value, held: &Value, unmapped: &Value, path: &str) {
         }
         (Value::String(text), Value::Number(number)) => assert_eq!(*text, number.to_string(), "{path}"),
         (Value::Number(number), Value::String(text)) => assert_eq!(*text, number.to_string(), "{path}"),
-        // A field that keeps any JSON as its text.
+        // A field that holds any JSON as text.
         (_, Value::String(text)) if !sent.is_string() || text.starts_with('"') => {
             assert_eq!(serde_json::from_str::<Value>(text).ok().as_ref(), Some(sent), "{path}");
         }

@@ -1,4 +1,4 @@
-// A client of https that does what it is told: one JSON object a line in, one out.
+// An HTTPS client that follows orders: one JSON object per line on standard input, one on standard output.
 //
 // {open, port, ca, cert, key}   -> {protocol, subject} or {error}; it offers both versions of HTTP, as most clients do
 // {post, path, body, headers}   -> {status, body} or {error}
@@ -23,7 +23,7 @@ function open({ open: name, port, ca, cert, key }) {
     socket.once('secureConnect', () => {
       connections.set(name, socket);
       const opened = { protocol: socket.alpnProtocol, subject: socket.getPeerCertificate().subject.CN };
-      // With TLS 1.3 a refused certificate shows only after the handshake.
+      // With TLS 1.3, the refusal of a client certificate arrives only after the handshake.
       setImmediate(() => resolve(opened));
     });
   });

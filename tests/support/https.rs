@@ -1,4 +1,4 @@
-//! HTTPS as Node speaks it, by `https.js`: a TLS that shares no code with ours.
+//! HTTPS as Node speaks it, with `https.js`: a TLS implementation that shares no code with the bridge's.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::certificates::Pair;
 
-/// A running Node with the connections that it was told to open.
+/// A running Node with its open connections.
 pub struct Https {
     child: Child,
     orders: ChildStdin,
@@ -41,7 +41,7 @@ impl Https {
         serde_json::from_str(&line).unwrap_or_else(|cause| panic!("{cause}: {line:?} to {order}"))
     }
 
-    /// Opens a connection under a name. Gives `protocol` and `subject`, or `error`.
+    /// Opens a connection with a name. Returns `protocol` and `subject`, or `error`.
     pub fn open(&mut self, name: &str, client: Option<&Pair>) -> Value {
         let order = json!({
             "open": name, "port": self.port, "ca": self.authority,
@@ -50,7 +50,7 @@ impl Https {
         self.order(&order)
     }
 
-    /// Posts over an open connection; gives `status` and `body`, or `error`.
+    /// Posts over an open connection. Returns `status` and `body`, or `error`.
     pub fn post(&mut self, name: &str, path: &str, headers: &Value, body: &str) -> Value {
         self.order(&json!({"post": name, "path": path, "headers": headers, "body": body}))
     }

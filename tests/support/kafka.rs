@@ -1,4 +1,4 @@
-//! The Kafka of the test run, and Kafkas of a test's own that it can stop.
+//! The Kafka of the test run, and Kafkas of single tests, which they can stop.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,31 +7,32 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::proxy::Detour;
+use super::{python, run, variable};
 
 /// The broker that `scripts/test` started.
 pub fn shared() -> String {
-    std::env::var("IMBRIDGE_TEST_KAFKA").expect("these tests need a Kafka: run them by `make test` or `scripts/test`")
+    variable("IMBRIDGE_TEST_KAFKA")
 }
 
 /// The password of the user `imbridge` on [`Kafka::secure`].
 pub const PASSWORD: &str = "sEcr3tOfTheTest9f41";
 
-/// The doors of [`Kafka::secure`] that ask who is there.
+/// The listeners of [`Kafka::secure`] that authenticate clients.
 pub struct Doors {
     /// SASL_SSL: the user `imbridge` by PLAIN, SCRAM-SHA-512 or OAUTHBEARER (unsecured tokens).
     pub sasl: String,
-    /// SSL, for who shows a certificate.
+    /// SSL with client certificates.
     pub tls: String,
-    /// `ca.crt`, whom to trust; `client.crt` and `client.key`; `other.*`, of nobody's authority.
+    /// `ca.crt` is the trusted authority. `client.crt` and `client.key` are signed by it, `other.*` by an unknown one.
     pub certificates: PathBuf,
 }
 
-/// A cluster of one test's own; its data go when it is dropped.
+/// A cluster of one test. Its data are deleted when it is dropped.
 pub struct Kafka {
     dir: PathBuf,
-    /// Classes that its configuration names beside Kafka's own.
+    /// Classes that its configuration names, beside Kafka's own.
     classes: Option<&'static Path>,
-    /// Where clients attach; the same after every restart.
+    /// The address for clients, which stays the same after a restart.
     pub brokers: String,
 }
 
@@ -41,7 +42,8 @@ impl Kafka {
         Kafka::create(name, 1, &[])
     }
 
-    /// A new cluster of 1 or 3 nodes, each broker and controller, with these settings (`key=value`) beside those of `scripts/kafka`.
+    /// A new cluster of 1 or 3 nodes, each a broker and a controller, with these settings (`key=value`) beside those of
+    /// `scripts/kafka`.
     pub fn create(name: &str, nodes: u32, settings: &[&str]) -> Kafka {
         let nodes = nodes.to_string();
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
@@ -49,7 +51,7 @@ impl Kafka {
         Kafka::with(name, &more)
     }
 
-    /// The same with a second way to every node, through proxies.
+    /// The same, with a second way to every node through proxies.
     pub fn with_detour(name: &str, nodes: u32, settings: &[&str]) -> (Kafka, Detour) {
         let nodes = nodes.to_string();
         let settings = settings.iter().flat_map(|setting| ["--set", setting]);
@@ -79,8 +81,8 @@ impl Kafka {
         kafka
     }
 
-    /// A new broker with [`Doors`] that gives the user `imbridge` only the rights of [`Kafka::allow`], and creates no topic
-    /// whose `max.message.bytes` is above 4 MiB; [`Kafka::brokers`] may do everything.
+    /// A new broker with [`Doors`] that gives the user `imbridge` only the rights of [`Kafka::allow`], and that creates
+    /// no topic whose `max.message.bytes` is above 4 MiB. Clients of [`Kafka::brokers`] have all rights.
     pub fn strict(name: &str) -> (Kafka, Doors) {
         let settings = [
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -92,23 +94,18 @@ impl Kafka {
         Kafka::with_doors(name, &more)
     }
 
-    /// Gives the user `imbridge` these rights and no others: operation, kind of resource, the beginning of its name. Returns
-    /// when the broker goes by them.
+    /// Gives the user `imbridge` exactly these rights: operation, kind of resource, the beginning of its name. Returns
+    /// when the broker applies them.
     pub fn allow(&self, rights: &[(&str, &str, &str)]) {
-        let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-            .expect("these tests need the readers: run them by `make test` or `scripts/test`");
         let rights = rights
             .iter()
             .map(|(operation, kind, name)| format!("{operation}:{kind}:{name}"));
-        let output = Command::new(python)
-            .args(["tests/support/acls.py", &self.brokers, "User:imbridge"])
-            .args(rights)
-            .output()
-            .expect("python starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut acls = python("IMBRIDGE_TEST_PYTHON", "tests/support/acls.py");
+        let (code, _, error) = run(acls.args([&self.brokers, "User:imbridge"]).args(rights));
+        assert_eq!(code, Some(0), "{error}");
     }
 
-    /// A new broker that listens in two more ways; [`Kafka::brokers`] stays without any security.
+    /// A new broker with two more listeners. [`Kafka::brokers`] stays without security.
     pub fn secure(name: &str) -> (Kafka, Doors) {
         Kafka::with_doors(name, &["--secure", PASSWORD])
     }
@@ -126,12 +123,12 @@ impl Kafka {
         (kafka, doors)
     }
 
-    /// Starts what does not run, again with its data and ports.
+    /// Starts stopped nodes again with their data and ports.
     pub fn up(&mut self) {
         self.script("up", &[]);
     }
 
-    /// Stops it in order.
+    /// Stops all nodes in order.
     pub fn stop(&self) {
         self.script("stop", &[]);
     }
@@ -146,7 +143,7 @@ impl Kafka {
         self.script("kill", &[]);
     }
 
-    /// The node that is the active controller by the nodes' own account.
+    /// The active controller, as the nodes report it.
     pub fn controller(&self) -> i32 {
         let state = |node: i32| {
             let path = self.dir.join(format!("{node}/__cluster_metadata-0/quorum-state"));
@@ -175,7 +172,7 @@ impl Kafka {
     }
 }
 
-/// The folder of the classes that [`Kafka::strict`] names, compiled once for each test program.
+/// The folder of the classes that [`Kafka::strict`] names, compiled once per test program.
 fn classes() -> &'static Path {
     static CLASSES: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = std::env::current_dir()
@@ -212,8 +209,8 @@ impl Drop for Kafka {
     }
 }
 
-/// Held by a test with three nodes, or with one whose speed is looked at beside others: the machine of a test run carries
-/// one such cluster at a time.
+/// Held by a test with three nodes, or by one that measures speed beside others: a test run has only one such cluster
+/// at a time.
 pub fn one_cluster_at_a_time() -> MutexGuard<'static, ()> {
     static CLUSTER: Mutex<()> = Mutex::new(());
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)

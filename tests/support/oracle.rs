@@ -1,5 +1,5 @@
-//! The oracle as a test uses it: the load of `examples/oracle` as a process of its own, its ledger, and the verdict of
-//! `tests/readers/judge.py` on what is in Kafka.
+//! The oracle as tests use it: the load of `examples/oracle` as a separate process, its ledger, and the verdict of
+//! `tests/readers/judge.py` on the messages in Kafka.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Deserialize;
 
 use super::bridge::{Home, PROGRAM};
+use super::python;
 
-/// What a load is to do: all of it has a default but the bridge.
+/// The options of a load. Everything except the bridge has a default.
 pub struct Plan {
     folder: PathBuf,
     arguments: Vec<String>,
@@ -23,14 +24,14 @@ pub struct Load {
     name: String,
 }
 
-/// What a load has written.
+/// The files and counts of a load.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    /// The ledger's file.
+    /// The file of the ledger.
     pub path: PathBuf,
     /// The file of the answers' times.
     pub report: PathBuf,
-    /// Events that got the provider's success.
+    /// Events that got the provider's success answer.
     pub acknowledged: u64,
     /// Events that got another answer or none.
     pub unanswered: u64,
@@ -41,7 +42,7 @@ pub struct Ledger {
 pub struct Interval {
     /// CLOCK_MONOTONIC at its end.
     pub ended_at_ns: u64,
-    /// Its length.
+    /// Its length in seconds.
     pub seconds: f64,
     pub acknowledged: u64,
     pub unanswered: u64,
@@ -50,7 +51,7 @@ pub struct Interval {
     pub max_ms: f64,
 }
 
-/// What the judge found; `tests/readers/judge.py` says what each number counts.
+/// The numbers of the judge. `tests/readers/judge.py` documents what each one counts.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Verdict {
     pub acknowledged: u64,
@@ -78,7 +79,8 @@ pub struct Verdict {
 }
 
 impl Plan {
-    /// A load on a home's bridge, which need not run yet: 64 groups over 16 connections, as fast as it goes, until stopped.
+    /// A load on a home's bridge, which need not run yet: 64 groups over 16 connections, as fast as possible, until
+    /// stopped.
     pub fn new(home: &Home) -> Plan {
         let plan = Plan {
             folder: home.path().to_owned(),
@@ -87,13 +89,13 @@ impl Plan {
         plan.with("port", home.port)
     }
 
-    /// Sets an option of `oracle load` (`oracle load --help` has all): `with("groups", 200)`.
+    /// Sets an option of `oracle load` (see `oracle load --help`): `with("groups", 200)`.
     pub fn with(mut self, option: &str, value: impl ToString) -> Plan {
         self.arguments.extend([format!("--{option}"), value.to_string()]);
         self
     }
 
-    /// Starts it. Several loads on one home, also one after the other, have groups and files of their own.
+    /// Starts it. Each load on a home has its own groups and files, also if several run one after another.
     pub fn start(self) -> Load {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("l{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -116,7 +118,7 @@ impl Plan {
 }
 
 impl Load {
-    /// Ends the load now.
+    /// Stops the load now.
     pub fn stop(self) -> Ledger {
         let pid = self.child.id().to_string();
         Command::new("kill")
@@ -126,7 +128,7 @@ impl Load {
         self.finish()
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the load ends.
     pub fn finish(mut self) -> Ledger {
         #[derive(Deserialize)]
         struct Totals {
@@ -146,7 +148,7 @@ impl Load {
         }
     }
 
-    /// The intervals so far, while it goes on.
+    /// The intervals so far, while the load runs.
     pub fn intervals(&self) -> Vec<Interval> {
         intervals(&self.report())
     }
@@ -169,31 +171,28 @@ impl Ledger {
         intervals(&self.report)
     }
 
-    /// Judges this load alone, as a consumer sees it that reads committed. Everything must have been delivered before.
+    /// Judges only this load, as a consumer that reads committed messages sees it. Everything must be delivered before.
     pub fn judge(&self, brokers: &str, home: &Home) -> Verdict {
         judge(brokers, home, &[&self.path], "read_committed")
     }
 }
 
 fn intervals(report: &Path) -> Vec<Interval> {
-    // Not there before the load has begun; a last line may be half written.
+    // The file does not exist before the load has begun, and its last line may be incomplete.
     let text = std::fs::read_to_string(report).unwrap_or_default();
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
 }
 
-/// Holds everything in a home's topics against ledgers.
+/// Compares everything in a home's topics with ledgers.
 pub fn judge(brokers: &str, home: &Home, ledgers: &[&Path], isolation: &str) -> Verdict {
     judge_with(brokers, home, ledgers, &["--isolation", isolation])
 }
 
-/// The same, with these options of the judge.
+/// The same with these options of the judge.
 pub fn judge_with(brokers: &str, home: &Home, ledgers: &[&Path], options: &[&str]) -> Verdict {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-        .expect("these tests need the judge: run them by `make test` or `scripts/test`");
-    let output = Command::new(python)
-        .arg("tests/readers/judge.py")
+    let output = python("IMBRIDGE_TEST_PYTHON", "tests/readers/judge.py")
         .args(["--brokers", brokers, "--topic-prefix", &home.prefix])
         .args(options)
         .args(home.has_timeline().then_some("--timeline"))
@@ -236,7 +235,7 @@ impl Verdict {
         assert!(self.is_kept(), "the promise is broken: {self:#?}");
     }
 
-    /// The numbers as a campaign's report has them.
+    /// The numbers in the form of a campaign's report.
     pub fn summary(&self) -> String {
         format!(
             "{} acknowledged, {} in Kafka ({} of them not acknowledged), {} missing, {} twice, {} out of order, {} dead letters",

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one test's own: the programs that the system has, a fresh folder, a free port, nobody else.
+//! A PostgreSQL of one test: the installed programs, a new folder and a free port.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::bridge::free_ports;
 use super::{eventually, run};
 
-/// Who runs it where root runs the tests: it refuses to run as root.
+/// The user for tests that run as root, because PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// A running server; it ends, and its data go, when it is dropped.
+/// A running server. It is stopped and its data are deleted when it is dropped.
 pub struct Postgres {
     server: Child,
     port: u16,
@@ -20,15 +20,15 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// A new server with one empty database. It loses data in a power cut, which no test has.
+    /// A new server with an empty database. It would lose data in a power failure, which does not happen in tests.
     pub fn start() -> Postgres {
-        let folder = tempfile::tempdir().expect("a temporary folder is to be had");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let is_root = std::fs::metadata(folder.path()).expect("it was made").uid() == 0;
         if is_root {
             chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
         }
         let data = folder.path().join("data");
-        let (code, _, words) = run(program("initdb", is_root)
+        let (code, _, errors) = run(program("initdb", is_root)
             .args([
                 "--no-sync",
                 "--auth=trust",
@@ -38,7 +38,7 @@ impl Postgres {
                 "--pgdata",
             ])
             .arg(&data));
-        assert_eq!(code, Some(0), "initdb: {words}");
+        assert_eq!(code, Some(0), "initdb: {errors}");
         let [port] = free_ports();
         let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
         let server = program("postgres", is_root)
@@ -61,7 +61,7 @@ impl Postgres {
         postgres
     }
 
-    /// What a client's environment says about it.
+    /// The variables by which clients find it.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         let (host, user) = ("127.0.0.1".to_owned(), "postgres".to_owned());
         [
@@ -74,19 +74,19 @@ impl Postgres {
 
     /// Runs the statements of a file.
     pub fn run_file(&self, path: &Path) {
-        let (code, _, words) = run(self.psql().arg("-f").arg(path));
-        assert_eq!(code, Some(0), "{}: {words}", path.display());
+        let (code, _, errors) = run(self.psql().arg("-f").arg(path));
+        assert_eq!(code, Some(0), "{}: {errors}", path.display());
     }
 
     /// The rows of a query, as objects.
     pub fn query(&self, query: &str) -> Vec<Value> {
         let query = format!("SELECT coalesce(json_agg(row), '[]') FROM ({query}) AS row");
-        let (code, rows, words) = run(self.psql().args(["-c", &query]));
-        assert_eq!(code, Some(0), "{query}: {words}");
+        let (code, rows, errors) = run(self.psql().args(["-c", &query]));
+        assert_eq!(code, Some(0), "{query}: {errors}");
         serde_json::from_str(&rows).expect("PostgreSQL prints JSON")
     }
 
-    /// psql, which stops at the first fault and prints values alone.
+    /// psql, which stops at the first error and prints only values.
     fn psql(&self) -> Command {
         let mut psql = program("psql", false);
         psql.args([
@@ -104,14 +104,14 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGQUIT: at once, but with its shared memory given back.
+        // SIGQUIT: stops at once, but frees its shared memory.
         let pid = self.server.id().to_string();
         Command::new("kill").args(["-QUIT", &pid]).status().ok();
         self.server.wait().ok();
     }
 }
 
-/// One of PostgreSQL's programs, run by nobody where root would run it. Debian keeps them where no `PATH` leads.
+/// A program of PostgreSQL, run as `nobody` if the test runs as root. Debian installs them outside of `PATH`.
 fn program(name: &str, by_nobody: bool) -> Command {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let found = versions.map(|version| version.path().join("bin").join(name));
@@ -130,7 +130,7 @@ fn program(name: &str, by_nobody: bool) -> Command {
             "--clear-groups",
         ])
         .arg(path)
-        // A folder that it may not enter would be complained of.
+        // It would complain about a working folder that it may not enter.
         .current_dir("/");
     command
 }

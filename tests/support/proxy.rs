@@ -1,5 +1,6 @@
-//! A bad network between the bridge and one broker: delay, little bandwidth, connections that break, requests that vanish
-//! and answers that do. It knows of Kafka's protocol only that a request is a length of four bytes and begins with two that tell its kind.
+//! A bad network between the bridge and one broker: delay, low bandwidth, broken connections, lost requests and lost
+//! answers. Of Kafka's protocol it knows only that a request is a length of four bytes, followed by two bytes with its
+//! kind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::bridge::free_ports;
 use super::kafka::Kafka;
 
-/// A kind of request, as its first two bytes tell it.
+/// A kind of request: its first two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Produce = 0,
@@ -23,18 +24,18 @@ pub enum Request {
     EndTxn = 26,
 }
 
-/// What becomes of requests of a kind.
+/// What happens to requests of a kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// They vanish, and everything else passes.
+    /// They are lost, and everything else passes.
     Request,
-    /// They arrive; nothing comes back any more on their connection.
+    /// They arrive, but their connection returns nothing any more.
     Answer,
 }
 
-/// The whole way between one client and a cluster: a proxy before each of its nodes.
+/// The way between a client and a cluster: a proxy before each node.
 pub struct Detour {
-    /// Where the client attaches.
+    /// The address for the client.
     pub brokers: String,
     proxies: Vec<Proxy>,
 }
@@ -42,14 +43,14 @@ pub struct Detour {
 /// How a client is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutOff {
-    /// Connections break, and new ones do so at once.
+    /// Connections break, also new ones.
     Resets,
-    /// Nothing comes through, either way, and nothing breaks.
+    /// Nothing passes in either direction, but connections stay open.
     Silence,
 }
 
 impl Detour {
-    /// Proxies of such ports: where each listens, and the node's behind it.
+    /// Starts proxies. Each pair has the port of a proxy and that of its node.
     pub fn start(ways: Vec<(u16, u16)>) -> Detour {
         let brokers: Vec<_> = ways.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
         Detour {
@@ -58,12 +59,12 @@ impl Detour {
         }
     }
 
-    /// Keeps the client from the whole cluster, until [`Detour::restore`].
+    /// Cuts the client off from the whole cluster, until [`Detour::restore`].
     pub fn cut_off(&self, how: CutOff) {
         for proxy in &self.proxies {
             match how {
                 CutOff::Resets => {
-                    proxy.weather.away.store(true, Ordering::Relaxed);
+                    proxy.network.away.store(true, Ordering::Relaxed);
                     proxy.cut();
                 }
                 CutOff::Silence => proxy.slow(FOR_EVER, 0),
@@ -71,10 +72,10 @@ impl Detour {
         }
     }
 
-    /// Lets the client through again, on new connections.
+    /// Lets the client connect again.
     pub fn restore(&self) {
         for proxy in &self.proxies {
-            proxy.weather.away.store(false, Ordering::Relaxed);
+            proxy.network.away.store(false, Ordering::Relaxed);
             proxy.slow(Duration::ZERO, 0);
             proxy.cut();
         }
@@ -86,34 +87,34 @@ impl Detour {
     }
 }
 
-/// The delay of what never arrives.
+/// A delay that no test waits for.
 const FOR_EVER: Duration = Duration::from_secs(86_400);
-/// No request is of this kind, and no answer is lost.
+/// Stands for no kind of request, so that no answer is lost.
 const NONE: u8 = u8::MAX;
-/// Pieces between the reader and the writer of a direction: what is on the wire.
+/// How many pieces can be between the reader and the writer of a direction: the data on the wire.
 const ON_THE_WIRE: usize = 64;
 
-/// What the network does; changes apply at once, also to open connections.
-struct Weather {
+/// The state of the network. Changes apply at once, also to open connections.
+struct Network {
     delay_ms: AtomicU64,
     bytes_per_s: AtomicU64,
-    /// The kinds of request that vanish, and whose answers do.
+    /// The kinds of request that are lost, and those whose answers are lost.
     lost: [AtomicU8; 2],
     losses: AtomicU64,
-    /// How many requests of each kind came.
+    /// The number of requests by kind.
     requests: [AtomicU64; 256],
     connections: AtomicU64,
     /// New connections break at once.
     away: AtomicBool,
 }
 
-/// A running proxy. It ends with the test program.
+/// A running proxy. It runs until the test program exits.
 pub struct Proxy {
-    weather: Arc<Weather>,
+    network: Arc<Network>,
     cut: watch::Sender<u64>,
 }
 
-/// A broker that clients reach through a proxy only.
+/// A broker that clients can only reach through a proxy.
 pub fn behind_a_proxy(name: &str) -> (Kafka, Proxy) {
     let [port] = free_ports();
     let advertised = format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}");
@@ -125,12 +126,13 @@ pub fn behind_a_proxy(name: &str) -> (Kafka, Proxy) {
 }
 
 impl Proxy {
-    /// Listens on `port` and passes on to `broker`, on a thread of its own. A broker that is not there yet only costs connections.
+    /// Listens on `port` and forwards to `broker`, on a thread of its own. If the broker is not running yet,
+    /// connections break.
     pub fn start(port: u16, broker: u16) -> Proxy {
         let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
         let (cut, cuts) = watch::channel(0);
-        let weather = Arc::new(Weather {
+        let network = Arc::new(Network {
             delay_ms: AtomicU64::new(0),
             bytes_per_s: AtomicU64::new(0),
             lost: [const { AtomicU8::new(NONE) }; 2],
@@ -139,7 +141,7 @@ impl Proxy {
             connections: AtomicU64::new(0),
             away: AtomicBool::new(false),
         });
-        let shared = Arc::clone(&weather);
+        let shared = Arc::clone(&network);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("the operating system gives an event queue");
         std::thread::spawn(move || {
@@ -150,62 +152,62 @@ impl Proxy {
                 }
             });
         });
-        Proxy { weather, cut }
+        Proxy { network, cut }
     }
 
     /// Delays each direction and limits its rate; 0 for no limit.
     pub fn slow(&self, delay: Duration, bytes_per_s: u64) {
-        self.weather.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
-        self.weather.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+        self.network.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+        self.network.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
     }
 
-    /// Breaks every open connection, with what is on its way.
+    /// Breaks every open connection, with the data in flight.
     pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
     }
 
     /// Loses requests of this kind, or their answers, until [`Proxy::lose_nothing`].
     pub fn lose(&self, request: Request, loss: Loss) {
-        self.weather.lost[loss as usize].store(request as u8, Ordering::Relaxed);
+        self.network.lost[loss as usize].store(request as u8, Ordering::Relaxed);
     }
 
-    /// Lets everything pass; a connection that lost answers stays without them.
+    /// Lets everything pass. A connection whose answer was lost still returns nothing.
     pub fn lose_nothing(&self) {
-        self.weather
+        self.network
             .lost
             .iter()
             .for_each(|lost| lost.store(NONE, Ordering::Relaxed));
     }
 
-    /// How many requests were lost, or their answers.
+    /// The number of lost requests and lost answers.
     pub fn lost(&self) -> u64 {
-        self.weather.losses.load(Ordering::Relaxed)
+        self.network.losses.load(Ordering::Relaxed)
     }
 
-    /// How many requests of this kind came, lost ones among them.
+    /// The number of requests of this kind, including lost ones.
     pub fn requests(&self, request: Request) -> u64 {
-        self.weather.requests[request as usize].load(Ordering::Relaxed)
+        self.network.requests[request as usize].load(Ordering::Relaxed)
     }
 
-    /// How many connections there were.
+    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
-        self.weather.connections.load(Ordering::Relaxed)
+        self.network.connections.load(Ordering::Relaxed)
     }
 }
 
-async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut cuts: watch::Receiver<u64>) {
+async fn connection(client: TcpStream, broker: u16, network: Arc<Network>, mut cuts: watch::Receiver<u64>) {
     cuts.mark_unchanged();
-    if weather.away.load(Ordering::Relaxed) {
+    if network.away.load(Ordering::Relaxed) {
         client.set_zero_linger().ok();
         return;
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", broker)).await else {
         return;
     };
-    weather.connections.fetch_add(1, Ordering::Relaxed);
+    network.connections.fetch_add(1, Ordering::Relaxed);
     for stream in [&client, &server] {
         stream.set_nodelay(true).ok();
-        // A closed socket sends a reset instead of the rest.
+        // If data are unread, a closed socket sends a reset instead.
         stream.set_zero_linger().ok();
     }
     let (from_client, to_client) = client.into_split();
@@ -214,13 +216,13 @@ async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut c
     let requests = async {
         let (wire, out) = mpsc::channel(ON_THE_WIRE);
         tokio::try_join!(
-            read_requests(from_client, wire, &weather, &mute),
-            write(to_server, out, &weather)
+            read_requests(from_client, wire, &network, &mute),
+            write(to_server, out, &network)
         )
     };
     let answers = async {
         let (wire, out) = mpsc::channel(ON_THE_WIRE);
-        tokio::try_join!(read_answers(from_server, wire, &mute), write(to_client, out, &weather))
+        tokio::try_join!(read_answers(from_server, wire, &mute), write(to_client, out, &network))
     };
     tokio::select! {
         _ = requests => {}
@@ -231,7 +233,7 @@ async fn connection(client: TcpStream, broker: u16, weather: Arc<Weather>, mut c
 
 type Piece = (Instant, Vec<u8>);
 
-/// Answers as they come, until one of them is to be lost.
+/// Forwards answers until one of them is to be lost.
 async fn read_answers(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, mute: &AtomicBool) -> std::io::Result<()> {
     loop {
         let mut piece = vec![0; 16 << 10];
@@ -246,11 +248,11 @@ async fn read_answers(mut from: OwnedReadHalf, wire: mpsc::Sender<Piece>, mute: 
     }
 }
 
-/// Whole requests, so that one of them can vanish without its half.
+/// Forwards whole requests, so that one can be lost as a whole.
 async fn read_requests(
     mut from: OwnedReadHalf,
     wire: mpsc::Sender<Piece>,
-    weather: &Weather,
+    network: &Network,
     mute: &AtomicBool,
 ) -> std::io::Result<()> {
     loop {
@@ -260,10 +262,10 @@ async fn read_requests(
         request.resize(4 + u32::from_be_bytes(length) as usize, 0);
         from.read_exact(&mut request[4..]).await?;
         // All kinds are below 256.
-        weather.requests[usize::from(request[5])].fetch_add(1, Ordering::Relaxed);
+        network.requests[usize::from(request[5])].fetch_add(1, Ordering::Relaxed);
         let [vanishes, unanswered] =
-            [Loss::Request, Loss::Answer].map(|loss| weather.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
-        weather
+            [Loss::Request, Loss::Answer].map(|loss| network.lost[loss as usize].load(Ordering::Relaxed) == request[5]);
+        network
             .losses
             .fetch_add(u64::from(vanishes || unanswered), Ordering::Relaxed);
         if unanswered {
@@ -278,12 +280,12 @@ async fn read_requests(
     }
 }
 
-async fn write(mut to: OwnedWriteHalf, mut wire: mpsc::Receiver<Piece>, weather: &Weather) -> std::io::Result<()> {
+async fn write(mut to: OwnedWriteHalf, mut wire: mpsc::Receiver<Piece>, network: &Network) -> std::io::Result<()> {
     while let Some((sent, piece)) = wire.recv().await {
-        let delay = Duration::from_millis(weather.delay_ms.load(Ordering::Relaxed));
+        let delay = Duration::from_millis(network.delay_ms.load(Ordering::Relaxed));
         tokio::time::sleep_until(sent + delay).await;
         for part in piece.chunks(16 << 10) {
-            let rate = weather.bytes_per_s.load(Ordering::Relaxed);
+            let rate = network.bytes_per_s.load(Ordering::Relaxed);
             if rate > 0 {
                 tokio::time::sleep(Duration::from_secs_f64(part.len() as f64 / rate as f64)).await;
             }

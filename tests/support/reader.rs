@@ -1,12 +1,14 @@
-//! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) sees it.
+//! Everything in Kafka under a prefix, as `tests/readers/consume.py` (confluent-kafka and fastavro) reads it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::Value;
+
+use super::python;
 
 /// One message.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,16 +18,16 @@ pub struct Consumed {
     pub timestamp: i64,
     pub key: Option<String>,
     pub headers: BTreeMap<String, String>,
-    /// The decoded record, where the value is one of a known schema.
+    /// The decoded record, if the value is one of a known schema.
     #[serde(default)]
     pub value: Option<Value>,
-    /// Else its bytes.
+    /// Otherwise, its bytes.
     #[serde(default)]
     pub raw_base64: Option<String>,
 }
 
 impl Consumed {
-    /// The bytes of a value that is no record.
+    /// The bytes of a value that is not a record.
     pub fn raw(&self) -> Vec<u8> {
         use base64::Engine;
         base64::prelude::BASE64_STANDARD
@@ -41,7 +43,7 @@ impl Consumed {
     }
 }
 
-/// Everything in the topics of `prefix` but its timeline, each partition from its start to its end.
+/// All messages in the topics of `prefix` except its timeline, each partition from its start to its end.
 pub fn consume(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
     let mut all = Vec::new();
     consume_each(brokers, prefix, schemas, |message| all.push(message));
@@ -57,25 +59,31 @@ pub fn timeline(brokers: &str, prefix: &str, schemas: &Path) -> Vec<Consumed> {
     all
 }
 
-/// What [`consume`] gives, one message after the other: millions need not be held at once.
+/// The messages of [`consume`] one after another, because millions do not fit into memory.
 pub fn consume_each(brokers: &str, prefix: &str, schemas: &Path, take: impl FnMut(Consumed)) {
     read(brokers, prefix, schemas, &[], take);
 }
 
+/// The records that a reader of `tests/readers/` prints for the values of these messages, which it gets as lines of hex.
+pub fn decode<const N: usize>(mut reader: Command, messages: [&Consumed; N]) -> [Value; N] {
+    let child = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("the reader starts");
+    let lines = messages.map(|message| hex::encode(message.raw()) + "\n").concat();
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(lines.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "the reader failed, see above");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let records = text.lines().map(|line| serde_json::from_str(line).expect("a record"));
+    let records: Vec<Value> = records.collect();
+    records.try_into().expect("a record for each value")
+}
+
 fn read(brokers: &str, prefix: &str, schemas: &Path, options: &[&str], mut take: impl FnMut(Consumed)) {
-    let python = std::env::var("IMBRIDGE_TEST_PYTHON")
-        .expect("these tests need the reader: run them by `make test` or `scripts/test`");
-    let mut reader = Command::new(python)
-        .arg("tests/readers/consume.py")
-        .args([
-            "--brokers",
-            brokers,
-            "--topic-prefix",
-            prefix,
-            "--timeout-s",
-            "900",
-            "--schemas",
-        ])
+    let mut reader = python("IMBRIDGE_TEST_PYTHON", "tests/readers/consume.py")
+        .args(["--brokers", brokers, "--topic-prefix", prefix])
+        .args(["--timeout-s", "900", "--schemas"])
         .arg(schemas)
         .args(options)
         .stdout(Stdio::piped())

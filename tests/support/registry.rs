@@ -1,8 +1,8 @@
-//! The registry of the test run, a gate in front of it that a test opens and closes, and stock clients that read by it.
+//! The registry of the test run, a gate in front of it that a test opens and closes, and stock clients that read with
+//! it.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,21 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{node, python, variable};
+
 /// The registry that `scripts/test` started.
 pub fn shared() -> String {
-    std::env::var("IMBRIDGE_TEST_REGISTRY")
-        .expect("these tests need a registry: run them by `make test` or `scripts/test`")
+    variable("IMBRIDGE_TEST_REGISTRY")
 }
 
-/// A port that leads to the shared registry while the gate is open, and refuses connections while it is not.
+/// A port that forwards to the shared registry while the gate is open, and refuses connections while it is closed.
 pub struct Gate {
     port: u16,
     open: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
 impl Gate {
-    /// A closed gate on a port that nobody has.
+    /// A closed gate on an unused port.
     pub fn closed(port: u16) -> Gate {
         Gate { port, open: None }
     }
@@ -53,7 +54,7 @@ impl Gate {
             while !stopped.load(Ordering::Relaxed) {
                 match listener.accept() {
                     Ok((client, _)) => join(client, &host),
-                    // Nobody has come since the last look.
+                    // No connection since the last poll.
                     Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 }
             }
@@ -76,7 +77,7 @@ impl Drop for Gate {
     }
 }
 
-/// Copies bytes both ways until either side ends.
+/// Copies bytes in both directions until one side ends.
 fn join(client: TcpStream, host: &str) {
     client.set_nonblocking(false).expect("a socket");
     let Ok(server) = TcpStream::connect(host) else { return };
@@ -89,7 +90,7 @@ fn join(client: TcpStream, host: &str) {
     }
 }
 
-/// One message as a stock client gives it.
+/// A message as a stock client returns it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Decoded {
     pub topic: String,
@@ -98,41 +99,29 @@ pub struct Decoded {
     pub value: Value,
 }
 
-/// Which client reads.
+/// The client that reads.
 #[derive(Debug, Clone, Copy)]
 pub enum Client {
     /// confluent-kafka with its AvroDeserializer.
     Python,
     /// kafkajs with its registry client.
     JavaScript,
-    /// Kafka's own client with Apicurio's AvroKafkaDeserializer, which speaks Apicurio's API and no other.
+    /// Kafka's own client with Apicurio's AvroKafkaDeserializer, which speaks only Apicurio's API.
     Java,
     /// Kafka's own client with Confluent's registry client.
     Confluent,
-    /// ClickHouse, in a library.
+    /// ClickHouse as a library.
     ClickHouse,
 }
 
-/// The first `count` messages under a prefix, decoded by what a registry says of their schemas.
+/// The first `count` messages under a prefix, decoded with the schemas of a registry.
 pub fn read(client: Client, registry: &str, brokers: &str, prefix: &str, count: usize) -> Vec<Decoded> {
-    let variable = |name: &str| {
-        std::env::var(name).expect("these tests need the readers: run them by `make test` or `scripts/test`")
-    };
     let mut command = match client {
-        Client::Python => {
-            let mut python = Command::new(variable("IMBRIDGE_TEST_PYTHON"));
-            python.arg("tests/readers/registry.py");
-            python
-        }
-        Client::ClickHouse => {
-            let mut python = Command::new(variable("IMBRIDGE_TEST_CONSUMERS"));
-            python.arg("tests/readers/clickhouse.py");
-            python
-        }
+        Client::Python => python("IMBRIDGE_TEST_PYTHON", "tests/readers/registry.py"),
+        Client::ClickHouse => python("IMBRIDGE_TEST_CONSUMERS", "tests/readers/clickhouse.py"),
         Client::JavaScript => {
-            let mut node = Command::new("node");
-            node.arg(Path::new("tests/readers/registry-js/reader.js"));
-            node.env("NODE_PATH", variable("IMBRIDGE_TEST_NODE_PATH"));
+            let mut node = node();
+            node.arg("tests/readers/registry-js/reader.js");
             node
         }
         Client::Java | Client::Confluent => {

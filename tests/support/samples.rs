@@ -1,4 +1,4 @@
-//! Commands' samples: as they come over the wire, and as readers give them back.
+//! The samples of commands: as they are posted, and as readers return them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn all() -> Vec<String> {
     folders.collect()
 }
 
-/// A command's request target and body.
+/// The request target and the body of a command's sample.
 pub fn sample(folder: &str) -> (String, String) {
     let body = std::fs::read_to_string(format!("schemas/{folder}/sample.json")).expect("every command has one");
     let (provider, command) = folder.split_once('/').expect("provider/command");
@@ -44,7 +44,7 @@ pub fn post(bridge: &Bridge, folders: &[impl AsRef<str>]) {
     }
 }
 
-/// How many events the samples of these commands become: a batch is several.
+/// The number of events that the samples of these commands become: a batch is several.
 pub fn events(folders: &[impl AsRef<str>]) -> usize {
     let golden = std::fs::read_to_string("tests/golden/samples.json").expect("it is committed");
     let golden: Value = serde_json::from_str(&golden).expect("JSON");
@@ -52,8 +52,8 @@ pub fn events(folders: &[impl AsRef<str>]) -> usize {
     folders.iter().map(|folder| keys(folder.as_ref())).sum()
 }
 
-/// The records of each topic, without what is empty: null, or a list, map or record without anything in it. Not every reader
-/// has a null for each of them.
+/// The records of each topic without empty values: null, and lists, maps and records with nothing in them. Not every
+/// reader has a null for each of them.
 pub fn by_topic(prefix: &str, messages: Vec<Decoded>) -> BTreeMap<String, Vec<Value>> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for message in messages {
@@ -78,7 +78,7 @@ fn without_empty(value: Value) -> Value {
     }
 }
 
-/// A bridge that has got a sample of every command, each with a topic of its own.
+/// A bridge that has received a sample of every command, each with its own topic.
 pub fn posted(name: &str, timeline: bool) -> (Home, Bridge, Vec<String>) {
     let commands = all();
     assert!(commands.len() > 100, "{}", commands.len());
@@ -88,7 +88,7 @@ pub fn posted(name: &str, timeline: bool) -> (Home, Bridge, Vec<String>) {
     }
     home.set("SCHEMAS__DIR", "schemas");
     home.set("KAFKA__PARTITIONS", "1");
-    // Two commands of OpenIM's versions can have one body.
+    // Commands of two OpenIM versions may have equal bodies.
     home.set("HISTORY__WINDOW_S", "0");
     let bridge = home.start();
     post(&bridge, &commands);

@@ -23,7 +23,8 @@ pub fn copy(commands: &[impl AsRef<Path>], dir: &Path) {
     }
 }
 
-/// Writes a before-command, made from the schema of creating a group: the same fields, another name and phase.
+/// Writes a before-command that is made from the schema of creating a group: the same fields with another name and
+/// phase.
 pub fn add_before_command(dir: &Path) -> &'static str {
     let created =
         std::fs::read_to_string("schemas/tencent/Group.CallbackAfterCreateGroup/v1.avsc").expect("it is there");
@@ -31,7 +32,7 @@ pub fn add_before_command(dir: &Path) -> &'static str {
     let mut before: serde_json::Value = serde_json::from_str(&before).expect("a schema is JSON");
     let attributes = before["imbridge"].as_object_mut().expect("an object");
     attributes.insert("phase".into(), "before".into());
-    // It asks, and says nothing that has happened.
+    // A before-command asks, so it has no kind of event.
     attributes.retain(|name, _| !["kind", "actor", "targets", "lacks"].contains(&name.as_str()));
     let folder = dir.join("tencent/Group.CallbackBeforeTest");
     std::fs::create_dir_all(&folder).expect("a temporary folder is writable");

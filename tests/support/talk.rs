@@ -8,8 +8,8 @@ use super::bridge::{APP, Bridge};
 const BEGIN: u64 = 1_700_000_000_000;
 const HOUR: u64 = 3_600_000;
 
-/// Posts them: in Tencent's group t three messages of two people within two hours, two who join and one who leaves; in OpenIM's group
-/// o a message and one who leaves; and a message between two accounts. Eight events.
+/// Posts eight events. In Tencent's group t: three messages of two people within two hours, two joins and one leave. In
+/// OpenIM's group o: a message and a leave. And a message between two accounts.
 pub fn post(bridge: &Bridge) -> usize {
     let said = |account: &str, number: u64, time: u64| {
         let body = json!({"GroupId": "t", "From_Account": account, "MsgSeq": number, "EventTime": time});

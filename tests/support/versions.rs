@@ -23,7 +23,7 @@ fn post(bridge: &Bridge, group: &str) {
     bridge.settle();
 }
 
-/// The first version with an optional field before those of the bridge.
+/// The first version with an optional field before the fields of the bridge.
 fn second_version(v1: &str) -> String {
     let field = r#"{"name": "Reason", "doc": "Why the owner changed, where it is said.", "type": ["null", "string"], "default": null},"#;
     let own = ["spool", "meta"].map(|name| v1.find(&format!("{{\"name\": \"{name}\"")));
@@ -35,7 +35,7 @@ fn second_version(v1: &str) -> String {
     format!("{}{field}\n    {}", &v1[..own], &v1[own..])
 }
 
-/// Posts "old" to a bridge that has the first version, and "new" to one that has both. Their files.
+/// Posts "old" to a bridge with the first version, and "new" to one with both. Returns the files of the versions.
 pub fn post_by_two_versions(home: &Home) -> [PathBuf; 2] {
     let folder = home.schemas().join("tencent").join(COMMAND);
     let [v1, v2] = ["v1.avsc", "v2.avsc"].map(|file| folder.join(file));

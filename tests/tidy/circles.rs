@@ -1,13 +1,13 @@
-//! Circles among the files of a part. A folder is one with its file, `mod.rs` stands above all, and tests may see everything.
+//! Circles among the files of a part. A folder counts as one with its file. `mod.rs` and tests may import every file.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// For each file of a part, `publish/topics`, the files of the part that it names.
+/// For each file of a part, such as `publish/topics`: the files of the part that it names.
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
-/// Arrows that close a circle, and why they may.
+/// Arrows that close a circle, with the reason why they may.
 const MAY_POINT_BACK: [(&str, &str, &str); 4] = [
     (
         "publish/timeline",
@@ -17,24 +17,24 @@ const MAY_POINT_BACK: [(&str, &str, &str); 4] = [
     (
         "publish/reach",
         "publish/diagnosis",
-        "without an answer the diagnosis is what a new attempt to reach Kafka tells",
+        "without an answer, the diagnosis is the result of a new attempt to reach Kafka",
     ),
     (
         "schema/timeline",
         "schema/file",
-        "the timeline's file is compiled like any other but for its record",
+        "the timeline's file is compiled like any other, except for its record",
     ),
     ("spool/opening", "spool/writer", "opening is a state of the writer"),
 ];
 
-/// `publish/topics` for `publish/topics.rs` and what is in its folder; nothing for `mod.rs`, tests, and a part that is one file.
+/// `publish/topics` for `publish/topics.rs` and its folder; nothing for `mod.rs`, tests, and a part with one file.
 fn node(path: &str) -> Option<String> {
     let (part, rest) = path.trim_end_matches(".rs").split_once('/')?;
     let name = rest.split('/').next()?;
     (name != "mod" && !is_test(path)).then(|| format!("{part}/{name}"))
 }
 
-/// What a file names of its part.
+/// The files of its part that a file names.
 fn named(path: &str, text: &str) -> Vec<String> {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let text = text.lines().map(code).collect::<Vec<_>>().join("\n");
@@ -68,7 +68,7 @@ fn arrows<'a>(files: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Arrows
     arrows
 }
 
-/// Without what no circle is behind.
+/// Removes files that are in no circle.
 fn circular(mut arrows: Arrows) -> Arrows {
     loop {
         let (count, there) = (arrows.len(), arrows.keys().cloned().collect());
@@ -83,7 +83,7 @@ fn circular(mut arrows: Arrows) -> Arrows {
 }
 
 #[test]
-fn no_way_leads_from_a_file_back_to_it() {
+fn the_files_of_a_part_have_no_circles() {
     let files = rust();
     let src = files
         .iter()
@@ -98,7 +98,7 @@ fn no_way_leads_from_a_file_back_to_it() {
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_closed_and_a_way_without_return_is_none() {
+fn every_circle_is_found_and_a_path_without_return_is_none() {
     let closed = |texts: [&str; 3]| {
         let files = ["p/a.rs", "p/b.rs", "p/c/d.rs"].into_iter().zip(texts);
         !circular(arrows(files)).is_empty()

@@ -1,4 +1,4 @@
-//! Each rule of `tests/tidy.rs`, broken on purpose, on texts of a few lines.
+//! Breaks each rule of `tests/tidy.rs` on purpose, with texts of a few lines.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn imports_are_found_however_they_are_written() {
 #[test]
 fn siblings_and_upper_rows_must_not_be_imported() {
     assert!(faulty("spool/reader.rs", "use crate::provider::Event;"));
-    assert!(faulty("publish/mod.rs", "use crate::forward::Marks;"));
+    assert!(faulty("publish/mod.rs", "use crate::forward::Composer;"));
     assert!(faulty("ingress/handler.rs", "fn f(x: crate::publish::Message) {}"));
     assert!(faulty("app/mod.rs", "use crate::{cli, spool};"));
     assert!(faulty("callback.rs", "use crate::lifecycle::Stop;"));
@@ -31,7 +31,7 @@ fn crates_of_other_parts_are_found_in_code_and_not_in_words() {
     assert!(faulty("ingress/mod.rs", "use rdkafka::ClientConfig;"));
     assert!(faulty("spool/record.rs", "    let x = serde_json::from_str(text);"));
     assert!(faulty("provider/mod.rs", "use {apache_avro::Schema, bytes::Bytes};"));
-    assert!(faulty("forward/life.rs", "use actix_web as web;"));
+    assert!(faulty("forward/compose.rs", "use actix_web as web;"));
     assert!(!faulty(
         "ingress/mod.rs",
         "//! knows no rdkafka::Client\nlet level = \"rdkafka::x\";"
@@ -40,7 +40,7 @@ fn crates_of_other_parts_are_found_in_code_and_not_in_words() {
 }
 
 #[test]
-fn there_is_no_way_round_and_no_unknown_part() {
+fn ways_around_the_rules_and_unknown_parts_are_found() {
     assert!(faulty("spool/reader.rs", "use super::super::provider::Event;"));
     assert!(faulty("spool/mod.rs", "use super::provider::Event;"));
     assert!(faulty("spool/tests/mod.rs", "use super::super::provider::Event;"));

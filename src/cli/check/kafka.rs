@@ -1,12 +1,12 @@
-//! What `serve` needs of Kafka: brokers that can be reached under the addresses that they tell, topics that fit or could be
-//! created, the rights to use them, and a transactional id. What is wrong and what mends it is `publish`'s to say.
+//! What `serve` needs of Kafka: brokers that are reachable at the addresses that they advertise, topics that fit or can
+//! be created, the rights to use them, and a transactional id. `publish` has the texts of faults and remedies.
 
 use std::collections::HashSet;
 
 use super::{Report, topics};
 use crate::publish::{self, Config, Delivery, Finding, Lack, TopicPlan, Trial};
 
-/// A line for each finding; `spool` is the spool's name where it could be opened.
+/// Prints a line for each finding. `spool` is the spool's name, if it could be opened.
 pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, report: &mut Report) {
     let Some(metadata) = report.found("kafka", publish::connect(config)) else {
         return;
@@ -18,11 +18,11 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
         report.line("FAIL", "kafka", cause);
     }
     if unreachable.len() == brokers {
-        // Whatever is asked next is asked there.
+        // All further requests go to these brokers.
         return;
     }
     let lacks = lacks(config, topics, report);
-    // Of these it cannot be seen whether they are there.
+    // This user may not see whether these topics exist.
     let unseen: HashSet<_> = lacks.iter().flatten().flat_map(|lack| &lack.unseen).collect();
     let seen: Vec<String> = topics.iter().filter(|topic| !unseen.contains(topic)).cloned().collect();
     let Some(plans) = report.found("kafka", publish::plan(config, &seen)) else {
@@ -37,32 +37,28 @@ pub(super) fn check(config: &Config, topics: &[String], spool: Option<&str>, rep
     }
     create(config, &plans, report);
     if config.delivery == Delivery::Transactional {
-        match spool {
-            None => report.line(
-                "warn",
-                "transactions",
-                "not tried: the spool is not to be had, a bridge may run on it",
-            ),
-            // Without them it would wait for what never comes.
+        let trial = match spool {
+            None => Trial::Skipped("not tried: the spool could not be opened, a bridge may be running on it".into()),
+            // Without the rights, the trial would wait for an answer that never comes.
             Some(_) if lacks.is_none_or(|lacks| lacks.iter().any(|lack| lack.fatal)) => {
-                report.line("warn", "transactions", "not tried before the rights are there")
+                Trial::Skipped("not tried: rights are missing".into())
             }
-            Some(spool) => {
-                match publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)) {
-                    Trial::Works(text) => report.line("ok", "transactions", text),
-                    Trial::Skipped(text) => report.line("warn", "transactions", text),
-                    Trial::Refused(text) => report.line("FAIL", "transactions", text),
-                }
-            }
-        }
+            Some(spool) => publish::try_transaction(config, spool, |topic| there.iter().any(|name| name == topic)),
+        };
+        let (mark, text) = match trial {
+            Trial::Works(text) => ("ok", text),
+            Trial::Skipped(text) => ("warn", text),
+            Trial::Refused(text) => ("FAIL", text),
+        };
+        report.line(mark, "transactions", text);
     }
 }
 
-/// Says which rights are missing; nothing where that is not known.
+/// Prints which rights are missing. Nothing if that is unknown.
 fn lacks(config: &Config, topics: &[String], report: &mut Report) -> Option<Vec<Lack>> {
     let lacks = report.found("rights", publish::lacks(config, topics))?;
     if lacks.is_empty() {
-        report.line("ok", "rights", "all that is needed on the topics that are there");
+        report.line("ok", "rights", "all that are needed on existing topics");
     }
     for lack in &lacks {
         report.line(if lack.fatal { "FAIL" } else { "warn" }, "rights", &lack.text);
@@ -93,11 +89,11 @@ fn topic(config: &Config, plan: &TopicPlan, report: &mut Report) {
     for drift in &plan.drift {
         let mark = if drift.fatal { "FAIL" } else { "warn" };
         let command = topics::alter_setting(&config.brokers, &plan.topic, drift);
-        report.line(mark, &plan.topic, format!("{}: {command}", topics::words(drift)));
+        report.line(mark, &plan.topic, format!("{}: {command}", topics::describe(drift)));
     }
 }
 
-/// Creates on trial what is missing.
+/// Asks Kafka whether it would create the missing topics; creates none.
 fn create(config: &Config, plans: &[TopicPlan], report: &mut Report) {
     if !publish::creates_topics(config) {
         return;

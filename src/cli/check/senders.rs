@@ -1,4 +1,4 @@
-//! Whether each sender's secret passes where its IM server will post, by the code that verifies requests. No port is opened.
+//! Whether a request with each sender's secret passes the code that verifies requests. Opens no port.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::cli::post::{plain_head, request};
 use crate::lifecycle::unix_ms;
 use crate::provider::Providers;
 
-/// A line for each sender. Addresses are not looked at, nor is a signature, which OpenIM alone can make.
+/// Prints a line for each sender. Does not check allowed addresses, nor signatures, which only OpenIM can make.
 pub(super) fn check(config: &Config, report: &mut Report) {
     let mut config = config.clone();
     config.tencent.iter_mut().for_each(|app| app.allow = None);
@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config, report: &mut Report) {
         let head = plain_head(provider, &app, "check", now_ms);
         match request(&config, &head, now_ms).and_then(|request| request.verified(&providers, now_ms)) {
             Ok(found) if found == head => report.line("ok", "sender", format!("{app} passes {way}")),
-            Ok(found) => report.line("FAIL", "sender", format!("{app} {way} is taken for {}", found.app)),
+            Ok(found) => report.line("FAIL", "sender", format!("{app} {way} is identified as {}", found.app)),
             Err(cause) => report.line("FAIL", "sender", format!("{app} {way}: {cause}")),
         }
     }

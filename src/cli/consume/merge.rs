@@ -1,9 +1,10 @@
-//! Messages of many partitions put together in the order in which the bridges took their callbacks: within a spool by number,
-//! between spools by arrival. Kafka keeps no order between partitions, and librdkafka hands out what it has fetched.
+//! Merges the messages of many partitions into the order in which the bridges accepted their callbacks: within a spool
+//! by number, between spools by arrival. Kafka keeps no order between partitions, and librdkafka returns messages as it
+//! has fetched them.
 //!
-//! In memory is one message of each partition, and what librdkafka fetches ahead ([`AHEAD_KIB`] a partition). A partition that is
-//! not read to its end holds up the others; behind its end, a message waits [`WAIT`] for what another partition may have in
-//! front of it.
+//! One message of each partition is in memory, and what librdkafka fetches ahead ([`AHEAD_KIB`] per partition). A
+//! partition that is not read to its end holds up the others. A message after the end waits [`WAIT`], because another
+//! partition may get an earlier one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,35 +20,35 @@ use crate::publish::{self, Context, Position, SEQ_HEADER, SPOOL_HEADER};
 
 /// How long a message waits for earlier ones of partitions that are at their ends.
 const WAIT: Duration = Duration::from_millis(500);
-/// Without an answer of any partition for so long, the others go on without those that are not at their ends.
+/// If no partition returns anything for this time, reading continues without those that are not at their ends.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How often partitions without a message are asked.
+/// How often partitions without a message are polled.
 const TICK: Duration = Duration::from_millis(20);
-/// What is fetched ahead, for each partition.
+/// How much is fetched ahead, per partition.
 const AHEAD_KIB: &str = "64";
 const FETCH_BYTES: &str = "65536";
 
-/// A [`Reading`] in order.
+/// A [`Reading`] in the order of the callbacks.
 pub(in crate::cli) struct Merged {
     pub reading: Reading,
     partitions: Vec<Partition>,
-    /// The next message of each partition that has one: by spool, and there by number.
+    /// The next message of each partition that has one: by spool, then by position.
     heads: BTreeMap<String, BTreeMap<(Position, usize), Head>>,
-    /// The partition whose message was handed out last.
+    /// The partition whose message was returned last.
     emptied: Option<usize>,
-    asked: Instant,
+    polled: Instant,
     answered: Instant,
 }
 
 struct Partition {
     queue: PartitionQueue<Context>,
     has_head: bool,
-    /// Whether what comes now is new.
+    /// Whether it was read to its end; further messages are new.
     at_end: bool,
 }
 
 impl Partition {
-    /// Whether it may still hold what comes before the others' messages.
+    /// Whether it may still hold messages that come before those of the others.
     fn is_behind(&self) -> bool {
         !self.at_end && !self.has_head
     }
@@ -71,17 +72,17 @@ impl Merged {
             partitions: Vec::new(),
             heads: BTreeMap::new(),
             emptied: None,
-            asked: Instant::now(),
+            polled: Instant::now(),
             answered: Instant::now(),
         };
-        let (found, places) = merged.reading.find_places(wanted, start)?;
+        let (found, offsets) = merged.reading.find_offsets(wanted, start)?;
         merged.split(&found, start == Start::Now)?;
-        merged.reading.consumer.assign(&places)?;
+        merged.reading.consumer.assign(&offsets)?;
         merged.reading.assigned = found;
         Ok(merged)
     }
 
-    /// Adds partitions that have come into being, from their beginning.
+    /// Adds new partitions, from their beginning.
     pub fn refresh(&mut self, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let new = self.reading.find_new(wanted)?;
         self.split(&new, true)?;
@@ -89,8 +90,8 @@ impl Merged {
     }
 
     /// Gives each partition a queue of its own. librdkafka keeps it when the partition is assigned afterwards.
-    fn split(&mut self, places: &super::Places, at_end: bool) -> Result<()> {
-        for (topic, partition) in places {
+    fn split(&mut self, partitions: &super::Partitions, at_end: bool) -> Result<()> {
+        for (topic, partition) in partitions {
             let queue = self.reading.consumer.split_partition_queue(topic, *partition);
             self.partitions.push(Partition {
                 queue: queue.with_context(|| format!("{topic}/{partition} cannot be read"))?,
@@ -101,26 +102,26 @@ impl Merged {
         Ok(())
     }
 
-    /// The next message that is wanted, or what went wrong, or nothing for a while.
+    /// The next wanted message, an error, or nothing if none is ready.
     pub fn next(&mut self, wants: impl Fn(&BorrowedMessage<'_>) -> bool) -> Option<KafkaResult<OwnedMessage>> {
         self.advance(&wants)
             .map(|()| self.is_ready().then(|| self.take()).flatten())
             .transpose()
     }
 
-    /// Looks for messages: of the partition whose message was handed out last, and of all where that is not enough.
+    /// Polls the partition whose message was returned last, and all partitions if that is not enough.
     fn advance(&mut self, wants: &impl Fn(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
         if let Some(index) = self.emptied.take() {
-            self.ask(index, Duration::ZERO, wants)?;
+            self.poll(index, Duration::ZERO, wants)?;
         }
-        if self.is_ready() && self.asked.elapsed() < TICK {
+        if self.is_ready() && self.polled.elapsed() < TICK {
             return Ok(());
         }
-        self.asked = Instant::now();
-        // Messages come by the partitions' own queues; this one has the rest.
+        self.polled = Instant::now();
+        // Messages are in the partitions' own queues; the consumer's queue has errors and other events.
         self.reading.consumer.poll(Duration::ZERO).transpose()?;
         for index in 0..self.partitions.len() {
-            self.ask(index, Duration::ZERO, wants)?;
+            self.poll(index, Duration::ZERO, wants)?;
         }
         if self.is_ready() {
             return Ok(());
@@ -129,13 +130,13 @@ impl Merged {
             self.give_up();
         }
         match self.partitions.iter().position(Partition::is_behind) {
-            Some(index) => self.ask(index, TICK, wants),
+            Some(index) => self.poll(index, TICK, wants),
             None => self.reading.consumer.poll(TICK).map_or(Ok(()), |event| event.map(drop)),
         }
     }
 
-    /// Looks for a partition's next message.
-    fn ask(&mut self, index: usize, wait: Duration, wants: &impl Fn(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
+    /// Polls a partition for its next wanted message.
+    fn poll(&mut self, index: usize, wait: Duration, wants: &impl Fn(&BorrowedMessage<'_>) -> bool) -> KafkaResult<()> {
         let partition = &mut self.partitions[index];
         while !partition.has_head {
             match partition.queue.poll(wait) {
@@ -146,7 +147,7 @@ impl Merged {
                 Some(Ok(message)) => {
                     let spool = header(&message, SPOOL_HEADER);
                     let position = header(&message, SEQ_HEADER).and_then(|text| text.parse().ok());
-                    // What no bridge wrote has the order of its partition.
+                    // A message that no bridge wrote keeps the order of its partition.
                     let (spool, position) = spool.zip(position).unwrap_or_else(|| {
                         let first = Position {
                             seq: 0,
@@ -169,14 +170,14 @@ impl Merged {
         Ok(())
     }
 
-    /// Whether no partition holds up the others, and a message has waited long enough.
+    /// Whether a message has waited long enough and no partition holds up the others.
     fn is_ready(&self) -> bool {
         let now = Instant::now();
         let mut heads = self.heads.values().flat_map(BTreeMap::values);
         heads.any(|head| head.due <= now) && !self.partitions.iter().any(Partition::is_behind)
     }
 
-    /// The first message: of each spool's first ones that which arrived first.
+    /// The first message: from the spool whose first message arrived first.
     fn take(&mut self) -> Option<OwnedMessage> {
         let arrival = |own: &BTreeMap<_, Head>| own.first_key_value().map(|(_, head)| head.arrived_at_ms);
         let (spool, _) = self.heads.iter().min_by_key(|(_, own)| arrival(own))?;
@@ -195,7 +196,7 @@ impl Merged {
         let behind = self.partitions.iter_mut().filter(|one| one.is_behind());
         let count = behind.map(|one| one.at_end = true).count();
         if count > 0 {
-            eprintln!("imbridge: {count} partitions do not answer; their events may come out of order");
+            eprintln!("imbridge: {count} partitions do not answer; their events may be shown out of order");
         }
     }
 }

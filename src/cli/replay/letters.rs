@@ -1,7 +1,8 @@
-//! The dead letters in Kafka, put together from their parts and in the order in which their callbacks arrived: spool by
-//! spool, each by its numbers.
+//! Reads the dead letters in Kafka, assembles them from their parts, and sorts them in the order in which their
+//! callbacks arrived: spool by spool, within a spool by number.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -14,19 +15,30 @@ use crate::cli::filter::Filter;
 use crate::cli::post::plain_head;
 use crate::publish::{self, Position, RECEIVED_AT_HEADER, SEQ_HEADER, SPOOL_HEADER, dead_letter_topic};
 
-/// Bytes of letters that are held at a time.
+/// Bytes of dead letters in memory.
 const HELD_BYTES_MAX: usize = 512 << 20;
-/// What a letter takes beside its bytes.
+/// Memory for a dead letter beside its bytes.
 const OVERHEAD_BYTES: usize = 1024;
-/// Without a message or an end for so long, the cluster does not answer.
+/// If nothing arrives for this time, the cluster does not answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The bridge clips what callers send to this; a longer command is not known any more.
+/// The bridge clips headers to this length, so a longer command is lost.
 const COMMAND_BYTES_MAX: usize = 1020;
 
-/// Where a letter stands: its spool, its record, its event.
-type Place = (String, u64, u32);
+/// The event that became a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct EventId {
+    spool: String,
+    seq: u64,
+    index: u32,
+}
 
-/// A letter whose parts come in one by one.
+impl fmt::Display for EventId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}.{}", self.spool, self.seq, self.index)
+    }
+}
+
+/// A dead letter and the parts of it that were read.
 #[derive(Debug)]
 struct Letter {
     headers: HashMap<String, String>,
@@ -35,46 +47,46 @@ struct Letter {
     total: u32,
 }
 
-/// Reads every dead letter that is meant.
+/// Reads every selected dead letter.
 ///
 /// # Errors
-/// When Kafka does not answer, or more is meant than memory should hold.
+/// If Kafka does not answer, or if the letters take more than [`HELD_BYTES_MAX`].
 pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[String]) -> Result<Vec<Item>> {
     let topic = dead_letter_topic(&config.topic_prefix);
     let start = filter.since.map_or(Start::Beginning, Start::Since);
     let reading = Reading::start(config, |name| name == topic, start)?;
-    let partitions = reading.assigned.iter().map(|(_, partition)| *partition);
-    let mut open: BTreeMap<i32, i64> = partitions.map(|partition| (partition, i64::MAX)).collect();
+    let mut open = reading.open();
     if open.is_empty() {
-        bail!("there is no topic {topic}: nothing has become a dead letter, or kafka.topic_prefix is another");
+        bail!("there is no topic {topic}: nothing was dead-lettered, or kafka.topic_prefix is a different one");
     }
-    let mut letters: BTreeMap<Place, Letter> = BTreeMap::new();
+    let mut letters: BTreeMap<EventId, Letter> = BTreeMap::new();
     let mut foreign = Vec::new();
     let mut held = 0;
     for message in publish::read_to_ends(&mut open, TIMEOUT, || reading.next()) {
-        match message {
-            Ok(message) => {
-                let headers = headers(&message).into_iter().collect();
-                match place_of(&headers) {
-                    None => foreign.push(foreign_item(&message)),
-                    Some((place, part)) if is_meant(&message, &headers, filter, reasons) => {
-                        held += message.payload_len() + OVERHEAD_BYTES;
-                        let letter = letters.entry(place).or_insert_with(|| Letter::new(headers, &message));
-                        // One that is there twice is the same.
-                        letter
-                            .parts
-                            .insert(part, message.payload().unwrap_or_default().to_vec());
-                    }
-                    Some(_) => {}
-                }
-                if held > HELD_BYTES_MAX {
-                    bail!(
-                        "more than {} MiB of dead letters: narrow them by --since, --until, --command or --reason, and replay them in pieces",
-                        HELD_BYTES_MAX >> 20
-                    );
-                }
+        let message = match message {
+            Ok(message) => message,
+            Err(cause) => {
+                tracing::debug!(%cause, topic, "reading dead letters");
+                continue;
             }
-            Err(cause) => tracing::debug!(%cause, topic, "reading dead letters"),
+        };
+        let headers = headers(&message).into_iter().collect();
+        let Some((event, part)) = event_of(&headers) else {
+            foreign.push(foreign_item(&message));
+            continue;
+        };
+        if is_selected(&message, &headers, filter, reasons) {
+            let bytes = message.payload().unwrap_or_default().to_vec();
+            held += bytes.len() + OVERHEAD_BYTES;
+            let letter = letters.entry(event).or_insert_with(|| Letter::new(headers, &message));
+            // If a part is there twice, both copies are equal.
+            letter.parts.insert(part, bytes);
+        }
+        if held > HELD_BYTES_MAX {
+            bail!(
+                "more than {} MiB of dead letters: narrow them by --since, --until, --command or --reason, and replay them in pieces",
+                HELD_BYTES_MAX >> 20
+            );
         }
     }
     if !open.is_empty() {
@@ -85,14 +97,15 @@ pub(super) fn collect(config: &publish::Config, filter: &Filter, reasons: &[Stri
     Ok(items)
 }
 
-/// Nothing for a message that no bridge wrote.
-fn place_of(headers: &HashMap<String, String>) -> Option<(Place, u32)> {
+/// The event, and the number of this part of its dead letter. Nothing for a message that no bridge wrote.
+fn event_of(headers: &HashMap<String, String>) -> Option<(EventId, u32)> {
     let Position { seq, index, part } = headers.get(SEQ_HEADER)?.parse().ok()?;
-    Some(((headers.get(SPOOL_HEADER)?.clone(), seq, index), part))
+    let spool = headers.get(SPOOL_HEADER)?.clone();
+    Some((EventId { spool, seq, index }, part))
 }
 
-/// Whether a letter's parts are worth keeping; each has the headers and the key of the whole.
-fn is_meant(
+/// Whether a dead letter is selected. Each of its parts has the headers and the key of the whole.
+fn is_selected(
     message: &BorrowedMessage<'_>,
     headers: &HashMap<String, String>,
     filter: &Filter,
@@ -106,14 +119,12 @@ fn is_meant(
 }
 
 fn received_at_ms(headers: &HashMap<String, String>) -> i64 {
-    headers
-        .get(RECEIVED_AT_HEADER)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
+    let header = headers.get(RECEIVED_AT_HEADER);
+    header.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 impl Letter {
-    /// None of its parts; how many there are, each of them tells.
+    /// A dead letter without its parts. Each part has their number in a header.
     fn new(headers: HashMap<String, String>, message: &BorrowedMessage<'_>) -> Letter {
         let part = headers.get("imbridge-part");
         Letter {
@@ -136,23 +147,26 @@ fn foreign_item(message: &BorrowedMessage<'_>) -> Item {
     }
 }
 
-/// Spools by when their first letter arrived, then by number.
-fn in_order(letters: BTreeMap<Place, Letter>) -> Vec<Item> {
+/// Sorts by the time when the first letter of the spool arrived, then by number.
+fn in_order(letters: BTreeMap<EventId, Letter>) -> Vec<Item> {
     let mut begins: HashMap<String, i64> = HashMap::new();
-    for ((spool, ..), letter) in &letters {
+    for (event, letter) in &letters {
         let at_ms = received_at_ms(&letter.headers);
-        let first = begins.entry(spool.clone()).or_insert(at_ms);
+        let first = begins.entry(event.spool.clone()).or_insert(at_ms);
         *first = at_ms.min(*first);
     }
     let mut letters: Vec<_> = letters.into_iter().collect();
-    letters.sort_by_cached_key(|((spool, seq, index), _)| (begins[spool], spool.clone(), *seq, *index));
-    letters.into_iter().map(|(place, letter)| item(place, letter)).collect()
+    letters.sort_by_cached_key(|(event, _)| (begins[&event.spool], event.clone()));
+    letters
+        .into_iter()
+        .map(|(event, letter)| item(&event, letter))
+        .collect()
 }
 
-fn item((spool, seq, index): Place, letter: Letter) -> Item {
+fn item(event: &EventId, letter: Letter) -> Item {
     let header = |name: &str| letter.headers.get(name).cloned();
     Item {
-        id: format!("{spool}.{seq}.{index}"),
+        id: event.to_string(),
         command: header("imbridge-command"),
         reason: header("imbridge-reason").unwrap_or_default(),
         at_ms: received_at_ms(&letter.headers),
@@ -163,20 +177,18 @@ fn item((spool, seq, index): Place, letter: Letter) -> Item {
 
 fn callback(letter: &Letter) -> Result<Callback, String> {
     let header = |name: &str| letter.headers.get(name).map_or("", String::as_str);
-    let source = header("ce_source")
-        .strip_prefix('/')
-        .and_then(|source| source.split_once('/'));
+    let source = header("ce_source").strip_prefix('/').and_then(|it| it.split_once('/'));
     let provider = source.and_then(|(provider, _)| Provider::ALL.into_iter().find(|known| known.as_str() == provider));
     let (Some((_, app)), Some(provider)) = (source, provider) else {
-        return Err(format!("it says no sender: {}", header("imbridge-error")));
+        return Err(format!("it names no sender: {}", header("imbridge-error")));
     };
     if letter.headers.contains_key("imbridge-withheld") {
-        return Err("a privacy rule keeps its body back".into());
+        return Err("a privacy rule has withheld its body".into());
     }
     let command = letter.headers.get("imbridge-command");
     let command = command.ok_or("it names no command: the bridge would refuse it again")?;
     if command.len() > COMMAND_BYTES_MAX {
-        return Err("its command was too long to be kept".into());
+        return Err("its command was too long for a header".into());
     }
     let found = letter.parts.len() as u32;
     if found < letter.total || letter.parts.keys().next_back() >= Some(&letter.total) {
@@ -209,12 +221,15 @@ mod tests {
 
     #[test]
     fn letters_come_spool_by_spool_in_the_order_of_their_numbers_with_their_parts_together() {
-        let place = |spool: &str, seq, index| (spool.to_owned(), seq, index);
+        let event = |spool: &str, seq, index| {
+            let spool = spool.to_owned();
+            EventId { spool, seq, index }
+        };
         let letters = BTreeMap::from([
-            (place("a.new", 1, 0), letter(900, &[(0, b"n")], 1)),
-            (place("z.old", 10, 0), letter(200, &[(1, b"cd"), (0, b"ab")], 2)),
-            (place("z.old", 9, 1), letter(201, &[(0, b"y")], 1)),
-            (place("z.old", 9, 0), letter(201, &[(0, b"x")], 1)),
+            (event("a.new", 1, 0), letter(900, &[(0, b"n")], 1)),
+            (event("z.old", 10, 0), letter(200, &[(1, b"cd"), (0, b"ab")], 2)),
+            (event("z.old", 9, 1), letter(201, &[(0, b"y")], 1)),
+            (event("z.old", 9, 0), letter(201, &[(0, b"x")], 1)),
         ]);
         let items = in_order(letters);
         let ids: Vec<_> = items.iter().map(|item| item.id.as_str()).collect();
@@ -227,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_or_has_lost_its_sender_says_so() {
+    fn an_incomplete_letter_and_one_without_a_sender_are_refused_with_the_reason() {
         let problem = |letter: &Letter| callback(letter).unwrap_err();
         assert!(problem(&letter(1, &[(1, b"cd")], 2)).contains("1 of its 2 parts"));
         let mut lost = letter(1, &[(0, b"x")], 1);

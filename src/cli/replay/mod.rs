@@ -1,5 +1,4 @@
-//! `imbridge replay`: callbacks once more through the whole path, posted in order to a running bridge. A dry run unless told
-//! otherwise. Where they come from is `source`'s.
+//! `imbridge replay`: posts callbacks again, in order, to a running bridge. Without `--go` it is a dry run.
 
 mod letters;
 mod progress;
@@ -18,7 +17,7 @@ use super::post::{Outcome, Pace, Poster, own_url, rate, request};
 use crate::app::Config;
 use crate::callback::Callback;
 use crate::lifecycle::unix_ms;
-use progress::Progress;
+use progress::ProgressBar;
 use source::{Item, Source};
 
 #[derive(Args)]
@@ -26,7 +25,7 @@ pub(super) struct Options {
     /// The configuration: Kafka, the senders and their secrets, the bridge's port.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// What `imbridge spool export` wrote, instead of the dead letters in Kafka.
+    /// Read the output of `imbridge spool export` instead of the dead letters in Kafka.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -34,19 +33,16 @@ pub(super) struct Options {
     /// Only dead letters with this reason; may be given several times.
     #[arg(long = "reason", value_name = "NAME", conflicts_with = "from")]
     reasons: Vec<String>,
-    /// Go on after the callback of this position, which an earlier run named.
+    /// Continue after the callback of this position, which an earlier run printed.
     #[arg(long, value_name = "POSITION")]
     after: Option<String>,
-    /// So many at most.
-    #[arg(long, value_name = "COUNT", default_value_t = u64::MAX, hide_default_value = true)]
-    limit: u64,
-    /// Send. Without it, only say what would be sent.
+    /// Send. Without it, only print what would be sent.
     #[arg(long)]
     go: bool,
-    /// The bridge, instead of server.listen on this machine.
+    /// The bridge to post to, instead of server.listen on this machine.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Callbacks a second.
+    /// Callbacks per second.
     #[arg(long, value_name = "COUNT", default_value_t = 100.0, value_parser = rate)]
     rate: f64,
 }
@@ -63,37 +59,36 @@ pub(super) fn run(config: &Config, options: &Options) -> Result<bool> {
         known_since_ms: unix_ms() - config.history.window_s as i64 * 1000,
     };
     let (total, left_out) = announce(&source, options, &gate)?;
+    let mut out = std::io::stdout();
     if !options.go {
-        let mut out = std::io::stdout().lock();
+        let rate = options.rate;
         writeln!(
             out,
-            "nothing was sent; --go sends to {url}, in this order, {} a second",
-            options.rate
+            "nothing was sent; --go sends to {url}, in this order, {rate} a second"
         )?;
         return Ok(true);
     }
-    let sent = send(&source, options, (&gate, &Poster::new(&url, config)?), total)?;
+    let sent = send(&source, options, &gate, &Poster::new(&url, config)?, total)?;
     let last = sent.last.as_deref().unwrap_or_default();
-    let mut out = std::io::stdout().lock();
     writeln!(out, "{} accepted, {left_out} left out", sent.accepted)?;
     if let Some(problem) = sent.problem {
-        let again = if last.is_empty() {
-            "the same command begins again".to_owned()
+        let next = if last.is_empty() {
+            "run the same command again".to_owned()
         } else {
-            format!("go on with --after {last}")
+            format!("continue with --after {last}")
         };
-        bail!("{problem}; {again}");
+        bail!("{problem}; {next}");
     }
     if !last.is_empty() {
-        writeln!(out, "what comes later begins with --after {last}")?;
+        writeln!(out, "later callbacks begin with --after {last}")?;
     }
     Ok(true)
 }
 
-/// The items that are meant, in order; those that cannot be sent among them.
+/// Calls `visit` for the selected items in order, also for those that cannot be sent, until it returns false.
 fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Result<bool>) -> Result<()> {
     let mut passed = options.after.is_none();
-    let mut left = options.limit;
+    let mut left = options.filter.limit;
     for item in source.items()? {
         let item = item?;
         if !passed {
@@ -103,10 +98,8 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
         if left == 0 {
             break;
         }
-        if options
-            .filter
-            .admits(item.command.as_deref(), item.at_ms, || item.group())
-        {
+        let filter = &options.filter;
+        if filter.admits(item.command.as_deref(), item.at_ms, || item.group()) {
             left -= 1;
             if !visit(item)? {
                 break;
@@ -114,12 +107,12 @@ fn each(source: &Source, options: &Options, mut visit: impl FnMut(Item) -> Resul
         }
     }
     match &options.after {
-        Some(after) if !passed => bail!("--after {after}: no such position among what these filters let through"),
+        Some(after) if !passed => bail!("--after {after}: no callback that matches the filters has this position"),
         _ => Ok(()),
     }
 }
 
-/// Says what would be sent and what cannot be, and gives how many are of each kind.
+/// Prints what would be sent and what cannot be sent; gives the number of each.
 fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64, u64)> {
     let mut by_command_and_reason = BTreeMap::<_, u64>::new();
     let (mut total, mut left_out) = (0, 0);
@@ -133,47 +126,39 @@ fn announce(source: &Source, options: &Options, gate: &Gate<'_>) -> Result<(u64,
             }
             Err(problem) => {
                 left_out += 1;
-                writeln!(
-                    out,
-                    "left out  {} ({}): {}",
-                    item.id,
-                    safe(&item.reason),
-                    safe(&problem)
-                )?;
+                let (id, reason) = (&item.id, safe(&item.reason));
+                writeln!(out, "left out  {id} ({reason}): {}", safe(&problem))?;
             }
         }
         Ok(true)
     })?;
     for ((command, reason), count) in &by_command_and_reason {
-        let reason = if reason.is_empty() {
-            String::new()
-        } else {
-            format!("  {reason}")
-        };
-        writeln!(out, "{count:>8}  {}{}", safe(command), safe(&reason))?;
+        let line = format!("{count:>8}  {}  {}", safe(command), safe(reason));
+        writeln!(out, "{}", line.trim_end())?;
     }
     writeln!(out, "{total} to send, {left_out} cannot be sent")?;
     Ok((total, left_out))
 }
 
-/// What a bridge of this configuration takes.
+/// Which callbacks a bridge of this configuration accepts.
 struct Gate<'a> {
     config: &'a Config,
-    /// What arrived before is no copy of anything to the bridge, in Unix milliseconds.
+    /// The bridge remembers no callback that arrived before this time, so it takes none for a copy. In Unix
+    /// milliseconds.
     known_since_ms: i64,
 }
 
 impl Gate<'_> {
-    /// The callback, if the bridge takes it and makes an event of it.
+    /// The callback, if the bridge would accept it and make an event of it.
     fn sendable<'a>(&self, item: &'a Item) -> Result<&'a Callback, String> {
         let callback = item.callback.as_ref().map_err(Clone::clone)?;
         if serde_json::from_slice::<serde::de::IgnoredAny>(&callback.body).is_err() {
             return Err("its body is not JSON: the bridge would refuse it again".into());
         }
-        // The others were never read as far as an identity.
+        // With other reasons, the bridge failed before it computed the identity that marks copies.
         if item.reason == "too_large" && item.at_ms >= self.known_since_ms {
             return Err(
-                "it arrived within history.window_s: the bridge would drop it as a copy; replay it when that is over"
+                "it arrived within history.window_s: the bridge would drop it as a copy; replay it after that time"
                     .into(),
             );
         }
@@ -182,19 +167,19 @@ impl Gate<'_> {
     }
 }
 
-/// What was sent.
+/// The result of sending.
 struct Sent {
     accepted: u64,
-    /// The position of the last that was accepted, or of where it began.
+    /// The position of the last accepted callback; before the first one, `--after`.
     last: Option<String>,
-    /// What ended it early.
+    /// Why sending ended early.
     problem: Option<String>,
 }
 
-/// Posts one after the other.
-fn send(source: &Source, options: &Options, (gate, poster): (&Gate<'_>, &Poster<'_>), total: u64) -> Result<Sent> {
+/// Posts the callbacks one after another.
+fn send(source: &Source, options: &Options, gate: &Gate<'_>, poster: &Poster<'_>, total: u64) -> Result<Sent> {
     let stop = super::stop_at_signal()?;
-    let mut progress = Progress::new(total);
+    let mut progress = ProgressBar::new(total);
     let mut pace = Pace::new(Duration::ZERO, Duration::from_secs_f64(1.0 / options.rate));
     let mut sent = Sent {
         accepted: 0,
@@ -219,12 +204,12 @@ fn send(source: &Source, options: &Options, (gate, poster): (&Gate<'_>, &Poster<
                 sent.last = Some(id);
                 return Ok(true);
             }
-            Outcome::Refused(0, words) => format!("stopped at {id}: {words}"),
-            Outcome::Refused(status, words) => {
-                format!("stopped at {id}: answered with status {status}: {}", safe(&words))
+            Outcome::Refused(0, problem) => format!("stopped at {id}: {problem}"),
+            Outcome::Refused(status, text) => {
+                format!("stopped at {id}: answered with status {status}: {}", safe(&text))
             }
-            Outcome::Unknown(words) => format!(
-                "stopped at {id}: no answer ({words}), so it may have been accepted, and --after {id} would leave it out"
+            Outcome::Unknown(error) => format!(
+                "stopped at {id}: no answer ({error}), so it may have been accepted; to skip it, use --after {id}"
             ),
         });
         Ok(false)

@@ -1,48 +1,52 @@
-//! How far a sending has come, on standard error: a bar on a terminal, else a line every few seconds.
+//! The progress of a replay on standard error: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-const BAR: usize = 30;
-const ON_TERMINAL: Duration = Duration::from_millis(100);
-const ELSEWHERE: Duration = Duration::from_secs(5);
+const BAR_CHARS: usize = 30;
+const INTERVAL_ON_TERMINAL: Duration = Duration::from_millis(100);
+const INTERVAL_ELSEWHERE: Duration = Duration::from_secs(5);
 
-pub(super) struct Progress {
+pub(super) struct ProgressBar {
     total: u64,
     begun: Instant,
-    told: Instant,
+    printed: Instant,
     terminal: bool,
 }
 
-impl Progress {
-    pub fn new(total: u64) -> Progress {
-        Progress {
+impl ProgressBar {
+    pub fn new(total: u64) -> ProgressBar {
+        ProgressBar {
             total,
             begun: Instant::now(),
-            told: Instant::now(),
+            printed: Instant::now(),
             terminal: std::io::stderr().is_terminal(),
         }
     }
 
     pub fn tick(&mut self, done: u64) {
-        let every = if self.terminal { ON_TERMINAL } else { ELSEWHERE };
-        if self.told.elapsed() >= every {
-            self.tell(done);
-            self.told = Instant::now();
+        let interval = if self.terminal {
+            INTERVAL_ON_TERMINAL
+        } else {
+            INTERVAL_ELSEWHERE
+        };
+        if self.printed.elapsed() >= interval {
+            self.print(done);
+            self.printed = Instant::now();
         }
     }
 
     pub fn end(&self, done: u64) {
-        self.tell(done);
+        self.print(done);
         if self.terminal {
             eprintln!();
         }
     }
 
-    fn tell(&self, done: u64) {
+    fn print(&self, done: u64) {
         let text = line(done, self.total, self.begun.elapsed());
         let mut err = std::io::stderr().lock();
-        // Nobody is told of an error while telling.
+        // A failed write to standard error cannot be reported anywhere.
         if self.terminal {
             write!(err, "\r{text}\x1b[K").ok();
         } else {
@@ -54,13 +58,13 @@ impl Progress {
 
 fn line(done: u64, total: u64, took: Duration) -> String {
     let share = done as f64 / total.max(1) as f64;
-    let full = (share * BAR as f64) as usize;
+    let full = (share * BAR_CHARS as f64) as usize;
     let rate = done as f64 / took.as_secs_f64().max(0.001);
     let left_s = if done == 0 { 0.0 } else { (total - done) as f64 / rate };
     format!(
         "[{}{}] {done} of {total}, {:.0} %, {rate:.0} a second, {left_s:.0} s left",
         "#".repeat(full),
-        "-".repeat(BAR - full),
+        "-".repeat(BAR_CHARS - full),
         share * 100.0
     )
 }
@@ -70,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_how_far_how_fast_and_how_long_still() {
+    fn a_line_has_the_share_the_rate_and_the_time_left() {
         let text = line(25, 100, Duration::from_secs(5));
         assert_eq!(
             text,

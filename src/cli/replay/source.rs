@@ -1,4 +1,4 @@
-//! Where callbacks to replay come from, each with its position. Knows no Kafka and no HTTP.
+//! The callbacks to replay, each with its position. It knows no Kafka and no HTTP.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,7 +10,7 @@ use crate::callback::Callback;
 use crate::cli::exported::Exported;
 use crate::provider::group_of;
 
-/// A line of an export: the largest body as JSON text or base64, and its head.
+/// A line of an export: a head, and the largest body as JSON text or base64.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// One callback to replay.
@@ -19,13 +19,13 @@ pub(super) struct Item {
     /// Its position, which `--after` takes.
     pub id: String,
     pub command: Option<String>,
-    /// Why it is a dead letter; empty where it is none.
+    /// Why it is a dead letter; empty if it is not one.
     pub reason: String,
     /// When it arrived, in Unix milliseconds.
     pub at_ms: i64,
-    /// The key that it has in Kafka, if it is from there.
+    /// Its key in Kafka, if it was read from there.
     pub key: Option<String>,
-    /// What to post, or why there is nothing.
+    /// The callback to post, or why there is none.
     pub callback: Result<Callback, String>,
 }
 
@@ -36,9 +36,9 @@ impl Item {
     }
 }
 
-/// In the order in which they are sent. Can be gone through more than once.
+/// Items in the order in which they are sent. They can be read more than once.
 pub(super) enum Source {
-    /// `imbridge spool export`'s lines.
+    /// The output of `imbridge spool export`.
     File(PathBuf),
     /// Dead letters.
     Letters(Vec<Item>),

@@ -1,10 +1,10 @@
-//! The folder's commands as aligned text or as JSON, and a line for a fingerprint.
+//! Formats the folder's commands as aligned text or as JSON, and a fingerprint as a line.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::publish::command_topic;
-use crate::schema::{Catalogue, Summary, VersionPrint};
+use crate::schema::{Catalogue, Command, Summary, VersionPrint};
 
 #[derive(Serialize)]
 struct Line {
@@ -13,7 +13,7 @@ struct Line {
     summary: Summary,
 }
 
-/// A column of the text, and what stands in it.
+/// The heading of a column, and the text of its cells.
 type Column = (&'static str, fn(&Line) -> String);
 
 const COLUMNS: [Column; 11] = [
@@ -34,15 +34,13 @@ fn or_dash(text: &Option<String>) -> String {
     text.as_deref().unwrap_or("-").to_owned()
 }
 
-/// All commands; the columns are as wide as what stands in them.
+/// All commands. Each column is as wide as its longest cell.
 pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<String> {
-    let lines: Vec<Line> = catalogue
-        .commands()
-        .map(|command| Line {
-            topic: command_topic(prefix, command.provider(), command.name()),
-            summary: command.summary(),
-        })
-        .collect();
+    let line = |command: &Command| Line {
+        topic: command_topic(prefix, command.provider(), command.name()),
+        summary: command.summary(),
+    };
+    let lines: Vec<Line> = catalogue.commands().map(line).collect();
     if json {
         return Ok(serde_json::to_string_pretty(&lines)? + "\n");
     }
@@ -53,18 +51,15 @@ pub(super) fn render(catalogue: &Catalogue, prefix: &str, json: bool) -> Result<
     let widths: Vec<_> = (0..COLUMNS.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let cells: Vec<_> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<_> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     Ok(text)
 }
 
-/// The version, CRC-64-AVRO as Java prints it and as it stands in the header, SHA-256.
+/// The version, CRC-64-AVRO as Java prints it and as the header of a record has it, SHA-256.
 pub(super) fn fingerprint_line(print: &VersionPrint) -> String {
     let fingerprint = &print.fingerprint;
     let (long, header) = (fingerprint.java_long(), fingerprint.header_hex());

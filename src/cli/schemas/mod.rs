@@ -1,10 +1,9 @@
-//! `imbridge schemas`: what is in a schemas folder, whether it is right, and what else is made of it. Thin: the folder's
-//! rules are those of `schema`, the topics' names those of `publish`.
+//! `imbridge schemas`: lists and checks a schemas folder, and generates documents and tables from it. The rules of the
+//! folder are in `schema`, the names of topics in `publish`.
 
 mod ddl;
 mod list;
 mod new;
-mod topic;
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +15,6 @@ use clap::{Args, Subcommand};
 use crate::publish::command_topic;
 use crate::schema::{self, Catalogue};
 
-/// What to do with which folder.
 #[derive(Args)]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -28,52 +26,54 @@ pub(super) struct Options {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Each command with its version, topic, key and the rest of what the bridge does with it.
+    /// List each command with its version, topic, key and other rules.
     List {
         /// The first part of the topics' names, as kafka.topic_prefix.
         #[arg(long, default_value = "im")]
         prefix: String,
-        /// JSON, for machines.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Every fault of every file: what loading refuses, versions that cannot read each other, empty words, and published versions
-    /// that changed.
+    /// Report every fault of every file: what the bridge cannot load, incompatible versions, missing documentation, and
+    /// published versions that changed.
     ///
-    /// Exits with 1 when there is a fault. A version that schemas/published.json does not hold may still change; it is named.
+    /// Exits with 1 if there is a fault. Versions that are not in schemas/published.json may still change; they are
+    /// listed.
     Lint {
-        /// Note all versions as published, when there is no fault.
+        /// If there is no fault, add all versions to schemas/published.json.
         #[arg(long)]
         publish: bool,
-        /// JSON, for machines.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
     #[command(flatten)]
     Registry(super::registry::Verb),
-    /// Note every version that is not in schemas/published.json there: from now on it must not change.
+    /// Add every version to schemas/published.json. After that it must not change.
     Publish,
-    /// CRC-64-AVRO (as in the header of a record, and as Java prints it) and SHA-256 of each version's canonical form.
+    /// Print CRC-64-AVRO (as in the header of a record, and as Java prints it) and SHA-256 of each version's canonical
+    /// form.
     Fingerprint {
-        /// Commands as on the wire; all when there is none.
+        /// Commands as on the wire; by default, all.
         #[arg(value_name = "COMMAND")]
         commands: Vec<String>,
     },
-    /// What makes a topic a table: statements for ClickHouse, Flink or PostgreSQL, or a program for Spark.
+    /// Print what reads a topic as a table: statements for ClickHouse, Flink or PostgreSQL, or a program for Spark.
     Ddl(ddl::Options),
-    /// Draft a first version from sample bodies, or the next one with the fields that no version declares.
+    /// Draft a first version from sample bodies, or the next version with the fields that no version declares.
     ///
-    /// What the fields mean is left to you: the draft says TODO, which lint refuses.
+    /// The draft has a TODO for the meaning of each field, which lint does not accept.
     New(new::Options),
-    /// The kinds of events as a Markdown document: what each means, and which commands say it.
+    /// Write the kinds of events as a Markdown document: what each means, and which commands have it.
     Kinds {
-        /// Where to write it; the standard output when it is not given.
+        /// The file to write; by default, standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// The commands as a Markdown document.
+    /// Write the commands as a Markdown document.
     Docs {
-        /// Where to write it; the standard output when it is not given.
+        /// The file to write; by default, standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// The first part of the topics' names, as kafka.topic_prefix.
@@ -82,7 +82,7 @@ enum Verb {
     },
 }
 
-/// False when lint finds a fault, or the registry is not as it should be.
+/// False if lint finds a fault, or if the registry refuses or differs from a schema.
 pub(super) fn run(options: Options) -> Result<bool> {
     let dir = options.dir;
     match options.verb {
@@ -99,10 +99,8 @@ pub(super) fn run(options: Options) -> Result<bool> {
         Verb::Docs { out, prefix } => put(out, &docs(&Catalogue::load(&dir)?, &prefix))?,
         Verb::Fingerprint { commands } => {
             let prints = schema::fingerprints(&dir)?;
-            if let Some(unknown) = commands
-                .iter()
-                .find(|name| !prints.iter().any(|it| it.command == **name))
-            {
+            let is_unknown = |name: &&String| !prints.iter().any(|it| it.command == **name);
+            if let Some(unknown) = commands.iter().find(is_unknown) {
                 bail!("{unknown}: no such command in {}", dir.display());
             }
             for print in prints {

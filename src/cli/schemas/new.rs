@@ -1,18 +1,24 @@
-//! `imbridge schemas new`: reads the samples, and says what was drafted.
+//! `imbridge schemas new`: drafts a schema from samples.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use rdkafka::error::KafkaResult;
+use rdkafka::message::{BorrowedMessage, Message};
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use crate::cli::consume::{Reading, Start, header};
 use crate::cli::load;
 use crate::publish;
 use crate::schema::{Draft, OrderedJson, draft};
 
-/// The command, and what it is drafted from.
+/// If nothing arrives from the topic for this time, reading ends.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 #[derive(Args)]
 pub(super) struct Options {
     /// The provider's folder.
@@ -21,28 +27,29 @@ pub(super) struct Options {
     /// The command as on the wire.
     #[arg(long)]
     command: String,
-    /// Bodies: files with one JSON value or several, such as the lines that a consumer of the unknown topic prints.
+    /// Files with sample bodies: one or more JSON values each, such as a consumer of the unknown topic prints.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present_any = ["from_unmapped", "from_topic"])]
     from: Vec<PathBuf>,
-    /// Maps `unmapped` of records, a line each: {"MemberList/0/Foo": "1"}.
+    /// Files with the `unmapped` maps of records, one per line: {"MemberList/0/Foo": "1"}.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     from_unmapped: Vec<PathBuf>,
-    /// A topic of raw bodies, read from its beginning: that of a provider's unknown commands.
+    /// The topic of a provider's unknown commands, which holds raw bodies. It is read from its beginning.
     #[arg(long, value_name = "TOPIC", requires = "where")]
     from_topic: Option<String>,
-    /// Where the topic is, when nothing but an address is needed: host:port of one or more brokers, separated by commas.
+    /// The brokers of --from-topic, if they need no password or certificate: host:port, separated by commas.
     #[arg(long, value_name = "BROKERS", group = "where")]
     brokers: Option<String>,
-    /// Where the topic is: the bridge's configuration, with kafka.brokers and kafka.properties (passwords, certificates).
+    /// The bridge's configuration, for --from-topic: it has kafka.brokers and kafka.properties (passwords,
+    /// certificates).
     #[arg(long, value_name = "FILE", group = "where")]
     config: Option<PathBuf>,
-    /// How many bodies of the command are read from the topic at most.
+    /// At most this number of bodies is read from the topic.
     #[arg(long, default_value_t = 1000)]
     max: usize,
     /// The key expression of a new command.
     #[arg(long, value_name = "EXPR")]
     key: Option<String>,
-    /// Whether the IM server waits for the answer, of a new command.
+    /// The phase of a new command. With "before", the IM server waits for the answer.
     #[arg(long, value_parser = ["after", "before"], default_value = "after")]
     phase: String,
 }
@@ -56,8 +63,8 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
             ..publish::Config::default()
         };
         let kafka = kafka.or(options.brokers.as_ref().map(at));
-        let kafka = kafka.context("--from-topic wants --brokers or --config")?;
-        bodies.extend(super::topic::bodies(&kafka, topic, &options.command, options.max)?);
+        let kafka = kafka.context("--from-topic needs --brokers or --config")?;
+        bodies.extend(read_topic(&kafka, topic, &options.command, options.max)?);
     }
     let first = bodies.first().map(|body| body.get().to_owned());
     let drafted = draft(
@@ -78,7 +85,7 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<()> {
     for note in drafted.notes {
         println!("note: {note}");
     }
-    println!("write the docs in place of each TODO, then run `imbridge schemas lint`");
+    println!("replace each TODO by documentation, then run `imbridge schemas lint`");
     Ok(())
 }
 
@@ -91,6 +98,28 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Box<RawValue>>> {
         }
     }
     Ok(values)
+}
+
+/// Reads at most `max` bodies from the beginning of the topic to its end. Skips messages of other commands and messages
+/// that are not JSON.
+fn read_topic(kafka: &publish::Config, topic: &str, command: &str, max: usize) -> Result<Vec<Box<RawValue>>> {
+    let reading = Reading::start(kafka, |name| name == topic, Start::Beginning)?;
+    let mut open = reading.open();
+    if open.is_empty() {
+        bail!("{topic}: no such topic at {}", kafka.brokers);
+    }
+    let body = |message: KafkaResult<BorrowedMessage<'_>>| match message {
+        Ok(message) if header(&message, "imbridge-command").is_none_or(|named| named == command) => {
+            serde_json::from_slice(message.payload()?).ok()
+        }
+        Ok(_) => None,
+        Err(cause) => {
+            tracing::debug!(%cause, topic, "reading bodies");
+            None
+        }
+    };
+    let messages = publish::read_to_ends(&mut open, TIMEOUT, || reading.next());
+    Ok(messages.filter_map(body).take(max).collect())
 }
 
 fn samples(values: &[Box<RawValue>]) -> Result<Vec<OrderedJson>> {

@@ -1,24 +1,25 @@
-//! What was answered, how often and how fast: for one second and for the whole. Knows no HTTP.
+//! Counts answers and their times, for one second and in total. It knows no HTTP.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::cli::filter::safe;
 use crate::cli::post::Outcome;
 
-/// Each bucket's end is this much above the one before; the first is 10 us.
+/// The upper bound of each bucket is this factor above that of the one before. The first bound is 10 us.
 const STEP: f64 = 1.05;
 const FIRST_S: f64 = 10e-6;
 
-/// One second, or the whole.
+/// The counts of one second, or the totals.
 #[derive(Default)]
 pub(super) struct Tally {
     posted: u64,
     accepted: u64,
-    /// By status, or what came instead of one; with the last words of each.
+    /// By status, or by the kind of failure: the count, and the last text or error message.
     refused: BTreeMap<String, (u64, String)>,
-    /// By bucket, how many were answered in its time.
+    /// By bucket, how many callbacks were accepted within its time.
     times: BTreeMap<i32, u64>,
     longest: Duration,
 }
@@ -26,7 +27,7 @@ pub(super) struct Tally {
 impl Tally {
     pub fn note(&mut self, outcome: &Outcome, took: Duration) {
         self.posted += 1;
-        let (kind, words) = match outcome {
+        let (kind, text) = match outcome {
             Outcome::Accepted => {
                 self.accepted += 1;
                 let bucket = (took.as_secs_f64() / FIRST_S).max(1.0).log(STEP).ceil() as i32;
@@ -34,16 +35,16 @@ impl Tally {
                 self.longest = self.longest.max(took);
                 return;
             }
-            Outcome::Refused(0, words) => ("no connection".to_owned(), words),
-            Outcome::Refused(status, words) => (status.to_string(), words),
-            Outcome::Unknown(words) => ("no answer".to_owned(), words),
+            Outcome::Refused(0, text) => ("no connection".to_owned(), text),
+            Outcome::Refused(status, text) => (status.to_string(), text),
+            Outcome::Unknown(text) => ("no answer".to_owned(), text),
         };
         let refused = self.refused.entry(kind).or_default();
         refused.0 += 1;
-        refused.1.clone_from(words);
+        refused.1.clone_from(text);
     }
 
-    /// The time within which this share of the accepted was answered, in milliseconds.
+    /// The time within which this share of the accepted callbacks was answered, in milliseconds.
     fn at_ms(&self, share: f64) -> f64 {
         let wanted = (self.accepted as f64 * share).ceil() as u64;
         let mut seen = 0;
@@ -59,7 +60,7 @@ impl Tally {
         self.refused.values().map(|(count, _)| count).sum()
     }
 
-    fn machine(&self) -> Value {
+    fn as_json(&self) -> Value {
         let refused: BTreeMap<_, _> = self.refused.iter().map(|(kind, (count, _))| (kind, count)).collect();
         json!({
             "posted": self.posted, "accepted": self.accepted, "refused": refused,
@@ -69,19 +70,14 @@ impl Tally {
 
     pub fn line(&self, number: u64, json: bool) -> String {
         if json {
-            let mut line = self.machine();
+            let mut line = self.as_json();
             line["second"] = json!(number);
             return line.to_string();
         }
-        let kinds: Vec<_> = self
-            .refused
-            .iter()
-            .map(|(kind, (count, _))| format!("{kind}: {count}"))
-            .collect();
-        let kinds = if kinds.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", kinds.join(", "))
+        let kinds = self.refused.iter().map(|(kind, (count, _))| format!("{kind}: {count}"));
+        let kinds = match kinds.collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => none,
+            kinds => format!(" ({kinds})"),
         };
         format!(
             "{number:>6} s  posted {:>6}  accepted {:>6}  refused {}{kinds}  p50 {:.2} ms  p99 {:.2} ms",
@@ -93,20 +89,6 @@ impl Tally {
         )
     }
 
-    pub fn add(&mut self, second: &Tally) {
-        self.posted += second.posted;
-        self.accepted += second.accepted;
-        self.longest = self.longest.max(second.longest);
-        for (bucket, count) in &second.times {
-            *self.times.entry(*bucket).or_default() += count;
-        }
-        for (kind, (count, words)) in &second.refused {
-            let refused = self.refused.entry(kind.clone()).or_default();
-            refused.0 += count;
-            refused.1.clone_from(words);
-        }
-    }
-
     pub fn all_accepted(&self) -> bool {
         self.posted == self.accepted
     }
@@ -114,7 +96,7 @@ impl Tally {
     pub fn summary(&self, took: Duration, json: bool) -> String {
         let (took_s, longest_ms) = (took.as_secs_f64(), self.longest.as_secs_f64() * 1000.0);
         if json {
-            let mut line = self.machine();
+            let mut line = self.as_json();
             line["took_s"] = json!(took_s);
             line["longest_ms"] = json!(longest_ms);
             return line.to_string();
@@ -128,11 +110,8 @@ impl Tally {
             self.at_ms(0.5),
             self.at_ms(0.99)
         );
-        for (kind, (count, words)) in &self.refused {
-            text.push_str(&format!(
-                "\n{kind}: {count}, the last: {}",
-                crate::cli::filter::safe(words)
-            ));
+        for (kind, (count, last)) in &self.refused {
+            text.push_str(&format!("\n{kind}: {count}, the last: {}", safe(last)));
         }
         text
     }
@@ -143,17 +122,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_found_within_a_twentieth_and_refusals_are_kept_apart() {
-        let (mut first, mut second) = (Tally::default(), Tally::default());
-        for number in 1..=1000u64 {
-            let half = if number % 2 == 0 { &mut first } else { &mut second };
-            half.note(&Outcome::Accepted, Duration::from_micros(number * 100));
-        }
-        first.note(&Outcome::Refused(503, "full".into()), Duration::ZERO);
-        second.note(&Outcome::Unknown("broke off".into()), Duration::ZERO);
+    fn percentiles_are_within_five_percent_and_refusals_are_counted_by_kind() {
         let mut tally = Tally::default();
-        tally.add(&first);
-        tally.add(&second);
+        for number in 1..=1000u64 {
+            tally.note(&Outcome::Accepted, Duration::from_micros(number * 100));
+        }
+        tally.note(&Outcome::Refused(503, "full".into()), Duration::ZERO);
+        tally.note(&Outcome::Unknown("broke off".into()), Duration::ZERO);
         let [half, most] = [0.5, 0.99].map(|share| tally.at_ms(share));
         assert!(
             (50.0..52.6).contains(&half) && (99.0..=100.0).contains(&most),

@@ -1,5 +1,5 @@
-//! What is posted: the samples of the schemas folder, with groups, users, numbers and times put in as they would be now.
-//! Messages are most of it, then what members do, then what becomes of groups. Knows no HTTP.
+//! The callbacks to post: the samples of the schemas folder with new groups, users, sequence numbers and times. Most
+//! are messages; fewer concern members, and fewest the groups themselves. It knows no HTTP.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,27 +24,27 @@ struct Side {
     provider: Provider,
     app: String,
     templates: Vec<Template>,
-    weights: usize,
+    /// Indices of templates. Each stands there as often as its weight.
+    choices: Vec<usize>,
 }
 
 struct Template {
     command: String,
-    weight: usize,
     sample: Value,
-    /// Whether it carries its group's next number.
+    /// Whether it has the next sequence number of its group.
     is_numbered: bool,
 }
 
 /// Everything that can be posted.
 pub(super) struct World {
     sides: Vec<Side>,
-    /// Part of the groups' names: in each run they are new, and so are their messages' numbers.
+    /// Part of the groups' names, so that each run has new groups, whose sequence numbers begin at 1.
     run: String,
-    /// The last message's number in each group.
+    /// By group, the sequence number of its last message.
     numbers: Mutex<HashMap<usize, u64>>,
 }
 
-/// What goes into one callback.
+/// The values for one callback.
 struct Moment<'a> {
     app: &'a str,
     group: String,
@@ -53,34 +53,28 @@ struct Moment<'a> {
 }
 
 impl World {
-    /// Reads the samples of after-commands; `only` these, where it names any.
+    /// Reads the samples of after-commands. If `only` names commands, reads only those.
     pub fn new(config: &Config, only: &[String], run: i64) -> Result<World> {
         let dir = &config.schemas.dir;
         let catalogue = Catalogue::load(dir)?;
-        let tencent = config
-            .tencent
-            .first()
-            .map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
-        let openim = config
-            .openim
-            .first()
-            .map(|instance| (Provider::OpenIm, instance.name.clone()));
+        let (tencent, openim) = (config.tencent.first(), config.openim.first());
+        let tencent = tencent.map(|app| (Provider::Tencent, app.sdk_app_id.to_string()));
+        let openim = openim.map(|instance| (Provider::OpenIm, instance.name.clone()));
         let mut sides = Vec::new();
         for (provider, app) in tencent.into_iter().chain(openim) {
-            let mut templates = Vec::new();
-            for command in catalogue
-                .commands()
-                .filter(|command| is_simulated(command, provider, only))
-            {
-                templates.extend(template(dir, command)?);
+            let (mut templates, mut choices) = (Vec::new(), Vec::new());
+            for command in catalogue.commands().filter(|it| is_simulated(it, provider, only)) {
+                if let Some(template) = template(dir, command)? {
+                    choices.extend(std::iter::repeat_n(templates.len(), weight(command.name())));
+                    templates.push(template);
+                }
             }
-            let weights = templates.iter().map(|template| template.weight).sum();
-            if weights > 0 {
+            if !templates.is_empty() {
                 sides.push(Side {
                     provider,
                     app,
                     templates,
-                    weights,
+                    choices,
                 });
             }
         }
@@ -97,21 +91,15 @@ impl World {
         })
     }
 
-    /// How many commands there are.
+    /// The number of commands.
     pub fn commands(&self) -> usize {
         self.sides.iter().map(|side| side.templates.len()).sum()
     }
 
-    /// A callback of this group; groups take turns between the IM servers.
-    pub fn callback(&self, group: usize, dice: &mut Rng, now_ms: i64) -> Callback {
+    /// A callback of this group. The groups are divided among the IM servers.
+    pub fn callback(&self, group: usize, rng: &mut Rng, now_ms: i64) -> Callback {
         let side = &self.sides[group % self.sides.len()];
-        let mut at = dice.usize(..side.weights);
-        let chosen = side.templates.iter().find(|template| {
-            let here = at < template.weight;
-            at = at.saturating_sub(template.weight);
-            here
-        });
-        let template = chosen.expect("the weights add up");
+        let template = &side.templates[side.choices[rng.usize(..side.choices.len())]];
         let moment = Moment {
             app: &side.app,
             group: match side.provider {
@@ -122,12 +110,12 @@ impl World {
             now_ms,
         };
         let mut body = template.sample.clone();
-        fill(&mut body, "", &moment, dice);
+        fill(&mut body, "", &moment, rng);
         let tencent = side.provider == Provider::Tencent;
         let head = Head {
-            client_ip: tencent.then(|| format!("10.{}.{}.{}", dice.usize(..256), dice.usize(..256), dice.usize(..256))),
-            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][dice.usize(..4)].to_owned()),
-            request_id: Some(format!("sim-{:016x}", dice.u64(..))),
+            client_ip: tencent.then(|| format!("10.{}.{}.{}", rng.u8(..), rng.u8(..), rng.u8(..))),
+            platform: tencent.then(|| ["RESTAPI", "iOS", "Android", "Web"][rng.usize(..4)].to_owned()),
+            request_id: Some(format!("sim-{:016x}", rng.u64(..))),
             ..plain_head(side.provider, &side.app, &template.command, now_ms)
         };
         Callback {
@@ -136,7 +124,7 @@ impl World {
         }
     }
 
-    /// The next number of a group's messages, or the last one for what is about a message.
+    /// The next sequence number of a group, or the last one for a callback that refers to an earlier message.
     fn number(&self, group: usize, is_next: bool) -> u64 {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         let last = numbers.entry(group).or_insert(0);
@@ -145,7 +133,7 @@ impl World {
     }
 }
 
-/// After-commands whose callback is one event, so that what is accepted can be counted against what arrives.
+/// After-commands whose callback is one event, so that accepted callbacks can be compared with events in Kafka.
 fn is_simulated(command: &Command, provider: Provider, only: &[String]) -> bool {
     command.provider() == provider.as_str()
         && command.rule().phase == Phase::After
@@ -162,13 +150,12 @@ fn template(dir: &Path, command: &Command) -> Result<Option<Template>> {
     let sample = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
     Ok(Some(Template {
         command: command.name().to_owned(),
-        weight: weight(command.name()),
         sample,
         is_numbered: command.is_numbered(),
     }))
 }
 
-/// How often a command comes, beside the others.
+/// How often a command is posted, relative to the others.
 fn weight(command: &str) -> usize {
     let has = |parts: &[&str]| parts.iter().any(|part| command.contains(part));
     if has(&["AfterSend"]) {
@@ -182,15 +169,13 @@ fn weight(command: &str) -> usize {
     }
 }
 
-/// Puts what changes from callback to callback into a sample, wherever it stands.
-fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) {
+/// Replaces the fields of a sample that differ from callback to callback, at every depth.
+fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, rng: &mut Rng) {
     match value {
-        Value::Object(fields) => fields
-            .iter_mut()
-            .for_each(|(name, value)| fill(value, name, moment, dice)),
-        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, name, moment, dice)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, it)| fill(it, name, moment, rng)),
+        Value::Array(items) => items.iter_mut().for_each(|it| fill(it, name, moment, rng)),
         Value::String(_) | Value::Number(_) => {
-            if let Some(new) = fresh(value, name, moment, dice) {
+            if let Some(new) = fresh(value, name, moment, rng) {
                 *value = new;
             }
         }
@@ -198,25 +183,23 @@ fn fill(value: &mut Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) {
     }
 }
 
-/// What a field with this name has now, of the same type as before; nothing where it stays as it is.
-fn fresh(old: &Value, name: &str, moment: &Moment<'_>, dice: &mut Rng) -> Option<Value> {
+/// The new value of a field with this name, of the same type; nothing if the field stays unchanged.
+fn fresh(old: &Value, name: &str, moment: &Moment<'_>, rng: &mut Rng) -> Option<Value> {
     let number = moment.number;
     let text = match name {
         "GroupId" | "groupID" | "groupId" | "GroupID" | "ToGroupId" => moment.group.clone(),
-        "MsgKey" => format!("{number}_{}_{}", dice.usize(..1 << 31), moment.now_ms / 1000),
+        "MsgKey" => format!("{number}_{}_{}", rng.usize(..1 << 31), moment.now_ms / 1000),
         "MsgId" | "MsgID" | "operationID" | "clientMsgID" | "serverMsgID" => {
-            format!("{:016x}{number:016x}", dice.u64(..))
+            format!("{:016x}{number:016x}", rng.u64(..))
         }
         "Text" => {
-            let words: Vec<_> = (0..=dice.usize(..20))
-                .map(|_| WORDS[dice.usize(..WORDS.len())])
-                .collect();
+            let words: Vec<_> = (0..=rng.usize(..20)).map(|_| WORDS[rng.usize(..WORDS.len())]).collect();
             words.join(" ")
         }
-        _ if is_user(name) => format!("user-{}", dice.usize(..USERS)),
+        _ if is_user(name) => format!("user-{}", rng.usize(..USERS)),
         "SdkAppId" => moment.app.to_owned(),
         "MsgSeq" | "seq" | "Seq" => number.to_string(),
-        "Random" | "MsgRandom" => dice.usize(..1 << 31).to_string(),
+        "Random" | "MsgRandom" => rng.usize(..1 << 31).to_string(),
         _ if name.ends_with("Time") => now_like(old, moment.now_ms)?,
         _ => return None,
     };
@@ -230,7 +213,7 @@ fn is_user(name: &str) -> bool {
     name.ends_with("_Account") || name.ends_with("UserID") || ["userID", "userId", "sendID", "recvID"].contains(&name)
 }
 
-/// The time in the unit of the old one, told by its length; nothing for what is no time.
+/// The time in the unit of the old one, which its number of digits shows; nothing if the old value is not a time.
 fn now_like(old: &Value, now_ms: i64) -> Option<String> {
     let digits = old.as_str().map_or_else(|| old.to_string(), str::to_owned);
     match digits.len() {
@@ -247,7 +230,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_sample_keeps_its_shape_and_gets_this_moments_values() {
+    fn a_sample_keeps_its_shape_and_gets_new_values() {
         let mut body = json!({
             "CallbackCommand": "X", "GroupId": "old", "MsgSeq": 1, "EventTime": "1670574414123", "MsgTime": 1490686222,
             "MuteTime": 60, "From_Account": "jared", "MemberList": [{"Member_Account": "a"}], "OnlineOnlyFlag": 1
@@ -272,16 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn every_shipped_sample_can_be_simulated_and_messages_are_most_of_it() {
+    fn every_shipped_sample_can_be_simulated_and_most_callbacks_are_messages() {
         let text = "[[tencent]]\nsdk_app_id = 7\n[[openim]]\nname = \"m\"\n";
         let mut config = Config::parse("test", text, []).unwrap();
         config.schemas.dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         let world = World::new(&config, &[], 1).unwrap();
         assert!(world.commands() > 60, "{}", world.commands());
-        let mut dice = Rng::with_seed(3);
-        let callbacks: Vec<_> = (0..2000)
-            .map(|group| world.callback(group % 10, &mut dice, 5))
-            .collect();
+        let mut rng = Rng::with_seed(3);
+        let callbacks: Vec<_> = (0..2000).map(|group| world.callback(group % 10, &mut rng, 5)).collect();
         let commands = callbacks.iter().filter_map(|callback| callback.head.command.as_ref());
         let messages = commands.filter(|name| name.contains("AfterSend")).count();
         assert!((1000..1900).contains(&messages), "{messages} of 2000");

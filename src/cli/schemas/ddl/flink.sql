@@ -1,5 +1,6 @@
--- <<topic>> in Flink: a table that reads the topic, with flink-sql-connector-kafka and flink-sql-avro-confluent-registry.
--- Instants are in UTC. Add 'scan.bounded.mode' = 'latest-offset' for a query that ends.
+-- <<topic>> in Flink: a table that reads the topic, with flink-sql-connector-kafka and
+-- flink-sql-avro-confluent-registry. Instants are in UTC. Add 'scan.bounded.mode' = 'latest-offset' for a query that
+-- ends.
 CREATE TABLE <<table>> (
   <<columns>>,
   <<watermark>>

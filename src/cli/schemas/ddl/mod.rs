@@ -1,5 +1,5 @@
-//! `imbridge schemas ddl`: what makes a topic a table, in the words of a tool. The columns are the schema's; the rest of each
-//! statement is a file beside this one.
+//! `imbridge schemas ddl`: statements that make a topic a table of some tool. The columns come from the schema, the
+//! rest of each statement from a template file in this folder.
 
 mod table;
 mod types;
@@ -14,7 +14,6 @@ use crate::app::{Config, load_schemas};
 use crate::publish::{Timeline, command_topic};
 use crate::schema::{Catalogue, Command, Style};
 
-/// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Tool {
     Clickhouse,
@@ -23,16 +22,15 @@ enum Tool {
     Postgres,
 }
 
-/// Of which topics, and for whom.
 #[derive(Args)]
 pub(super) struct Options {
-    /// The tool.
+    /// The tool that reads the topic.
     #[arg(long = "for", value_name = "TOOL")]
     tool: Tool,
-    /// Commands as on the wire, `provider/command` where both IM servers have one, or `timeline`.
+    /// Commands as on the wire, `provider/command` if both IM servers have one of this name, or `timeline`.
     #[arg(value_name = "COMMAND", required = true)]
     names: Vec<String>,
-    /// The bridge's configuration: the schemas folder, the topics' prefix, the brokers and who answers for schemas.
+    /// The bridge's configuration, for the schemas folder, the topics' prefix, the brokers and the schema registry.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The first part of the topics' names, as kafka.topic_prefix.
@@ -41,15 +39,15 @@ pub(super) struct Options {
     /// Brokers as the tool reaches them, host:port, separated by commas.
     #[arg(long)]
     brokers: Option<String>,
-    /// The schema registry as the tool reaches it: the bridge itself, where it listens, or another.
+    /// The schema registry as the tool reaches it. It may be the bridge itself (schemas.listen).
     #[arg(long, value_name = "URL")]
     registry: Option<String>,
-    /// What the table is called; letters, digits and underscores, and a dot behind a database or a schema.
+    /// The table's name: letters, digits and underscores, with a dot after a database or a schema.
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
 }
 
-/// The statements for each, one after the other.
+/// The statements for each of the topics.
 pub(super) fn run(dir: &Path, options: &Options) -> Result<String> {
     let config = options.config.as_deref().map(crate::cli::load);
     let catalogue = match &config {
@@ -58,24 +56,22 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<String> {
     };
     let config = config.unwrap_or_default();
     if config.schemas.framing == Style::SingleObject {
-        bail!(
-            "schemas.framing is \"single-object\", which none of these tools reads; \"confluent\" is the one that they do"
-        );
+        bail!("schemas.framing is \"single-object\", which none of these tools reads; they need \"confluent\"");
     }
     if options.names.len() > 1 && (options.table.is_some() || options.tool == Tool::Spark) {
         bail!("--table and --for spark: one COMMAND is allowed");
     }
     let prefix = options.prefix.as_ref().unwrap_or(&config.kafka.topic_prefix);
     let registry = options.registry.clone().or_else(|| registry_of(&config));
-    let place = [
+    let common = [
         ("prefix", prefix.clone()),
         ("brokers", options.brokers.clone().unwrap_or(config.kafka.brokers)),
         (
             "registry",
-            registry.context("--registry is needed: the bridge of this configuration does not answer for schemas")?,
+            registry.context("--registry is needed: the bridge of this configuration does not serve its schemas")?,
         ),
     ];
-    if let Some((name, value)) = place.iter().find(|(_, value)| value.contains(['\'', '"', '\\', '\n'])) {
+    if let Some((name, value)) = common.iter().find(|(_, value)| value.contains(['\'', '"', '\\', '\n'])) {
         bail!("--{name} {value:?}: quotes, backslashes and line feeds are not allowed");
     }
     let mut texts = Vec::new();
@@ -95,34 +91,30 @@ pub(super) fn run(dir: &Path, options: &Options) -> Result<String> {
         };
         blanks.push(("topic", topic));
         let filled = |text: String, (name, value): &(&str, String)| text.replace(&format!("<<{name}>>"), value);
-        texts.push(blanks.iter().chain(&place).fold(text.to_owned(), filled));
+        texts.push(blanks.iter().chain(&common).fold(text.to_owned(), filled));
     }
     Ok(texts.join("\n"))
 }
 
-/// The command that is meant, and its topic.
+/// The command of this name, and its topic.
 fn find<'c>(catalogue: &'c Catalogue, prefix: &str, timeline: &Timeline, name: &str) -> Result<(&'c Command, String)> {
     if name == "timeline" {
         return Ok((catalogue.timeline(), timeline.topic(prefix)));
     }
-    let is_meant =
+    let is_named =
         |command: &&Command| command.name() == name || format!("{}/{}", command.provider(), command.name()) == name;
-    let found: Vec<_> = catalogue.commands().filter(is_meant).collect();
+    let found: Vec<_> = catalogue.commands().filter(is_named).collect();
     match found[..] {
         [command] => Ok((command, command_topic(prefix, command.provider(), command.name()))),
         [] => bail!("{name}: no such command; allowed are \"timeline\" and those of `imbridge schemas list`"),
-        _ => bail!(
-            "{name}: both IM servers have it; say {}",
-            found
-                .iter()
-                .map(|it| format!("{}/{name}", it.provider()))
-                .collect::<Vec<_>>()
-                .join(" or ")
-        ),
+        _ => {
+            let names: Vec<_> = found.iter().map(|it| format!("{}/{name}", it.provider())).collect();
+            bail!("{name}: both IM servers have it; use {}", names.join(" or "))
+        }
     }
 }
 
-/// As those on this machine reach it: which other address the bridge has is not for it to know.
+/// The registry's URL. For the bridge itself, its URL on this machine: its other addresses are unknown.
 fn registry_of(config: &Config) -> Option<String> {
     if let Some(registry) = config.schemas.registry() {
         return registry.urls.first().cloned();
@@ -131,8 +123,8 @@ fn registry_of(config: &Config) -> Option<String> {
     Some(format!("http://localhost:{port}"))
 }
 
-/// The topic behind its prefix as a name that most tools take unquoted: `tencent_group_after_create_group`. That it is a callback
-/// goes without saying; PostgreSQL cuts names at 63 bytes.
+/// The topic without its prefix, as a name that most tools accept unquoted: `tencent_group_after_create_group`. The
+/// word callback is left out, because PostgreSQL cuts names at 63 bytes.
 fn table_of(topic: &str, prefix: &str) -> String {
     let topic = topic.strip_prefix(prefix).unwrap_or(topic).trim_start_matches('.');
     let mut name = String::new();
@@ -172,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_commands_table_and_columns_have_names_of_their_own_that_postgres_does_not_cut() {
+    fn names_of_tables_and_columns_are_unique_and_short_enough_for_postgres() {
         let catalogue = Catalogue::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")).expect("it loads");
         let mut tables = HashSet::new();
         for command in catalogue.commands() {
@@ -189,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_where_things_are_and_one_events_copies_are_told_by_their_position() {
+    fn flags_are_filled_in_and_the_order_tells_copies_of_an_event_by_their_position() {
         let text = ddl("--for clickhouse timeline --prefix chat --brokers k:1 --registry http://r --table im.events");
         let text = text.expect("statements");
         for part in [
@@ -206,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_refused_with_what_is() {
-        for (line, said) in [
+    fn invalid_arguments_are_refused_with_the_allowed_ones() {
+        for (line, reason) in [
             ("--for mysql timeline", "clickhouse, flink, spark, postgres"),
             (
                 "--for flink Group.New",
@@ -224,7 +216,7 @@ mod tests {
             ("--for spark timeline Group.New", "one COMMAND is allowed"),
         ] {
             let refused = ddl(line).expect_err("it is refused").to_string();
-            assert!(refused.contains(said), "{line}: {refused}");
+            assert!(refused.contains(reason), "{line}: {refused}");
         }
     }
 }

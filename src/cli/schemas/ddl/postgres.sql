@@ -1,12 +1,13 @@
--- <<topic>> in PostgreSQL: lists and what no field holds are jsonb, a record's fields are columns, as Kafka Connect's Flatten names them.
+-- <<topic>> in PostgreSQL: lists and maps are jsonb. A record's fields are columns, named as by Kafka Connect's
+-- Flatten.
 CREATE TABLE <<table>> (
   <<columns>>,
   PRIMARY KEY (<<event_id>>)
 );
 CREATE INDEX ON <<table>> (<<order>>);
 
--- To load it, for each message: $1 is its key and $2 its record as JSON, "key" and "event" of the lines of `imbridge tail --json`.
--- An event that is there already stays as it is.
+-- The statement to load a message: $1 is its key and $2 its record as JSON, which are "key" and "event" in `imbridge
+-- tail --json`. An event that is already in the table does not change.
 --
 -- INSERT INTO <<table>>
 -- SELECT

@@ -1,25 +1,26 @@
-//! One topic as a table of each tool: its statements, and what stands in their blanks.
+//! One topic as a table of each tool: the template of its statements, and the values for its blanks.
 
 use super::types::{CLICKHOUSE, FLINK, POSTGRES, Types};
 use crate::schema::{Column, Shape};
 
-/// The column that has the message's key, where the record has none.
+/// The column of the message's key, if the record has no field for it.
 const KEY: &str = "ordering_key";
 
-/// Statements with blanks, and what is to stand in these.
+/// A template, and the values for its blanks.
 type Form = (&'static str, Vec<(&'static str, String)>);
 
 pub(super) struct Table {
     name: String,
-    /// Of the record.
+    /// The columns of the record.
     fields: Vec<Column>,
-    /// Of the table.
+    /// The columns of the table.
     columns: Vec<Column>,
     /// Whether the record has the message's key.
     is_keyed: bool,
     event_id: String,
     received_at: String,
-    /// What rows are sorted by: one event's copies have it in common, and later events of a group have it later.
+    /// The columns by which rows are sorted. Copies of an event have equal values, later events of a group have greater
+    /// ones.
     order: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl Table {
         };
         let [app, event_id, received_at] = ["app", "event_id", "received_at"].map(of_meta);
         let is_keyed = has(KEY);
-        // The timeline's, and those of a command's record, which can have a `seq` of the IM server's own.
+        // The timeline's columns, and those of a command's record, which may also have a `seq` of the IM server.
         let position = match is_keyed {
             true => ["spool", "seq", "part"],
             false => ["spool", "spool_seq", "spool_part"],
@@ -103,10 +104,8 @@ impl Table {
     pub fn postgres(&self) -> Form {
         let key = (!self.is_keyed).then(|| (POSTGRES.column(&self.columns[0]), "key".to_owned()));
         let flat = flat(&self.fields, &[]);
-        let flat = flat
-            .iter()
-            .map(|(path, column)| (POSTGRES.column(column), value(path, &column.shape)));
-        let (columns, values): (Vec<_>, Vec<_>) = key.into_iter().chain(flat).unzip();
+        let with_value = |(path, column): &(String, Column)| (POSTGRES.column(column), value(path, &column.shape));
+        let (columns, values): (Vec<_>, Vec<_>) = key.into_iter().chain(flat.iter().map(with_value)).unzip();
         let joined = |name: &String| name.replace('.', "_");
         let blanks = vec![
             ("table", POSTGRES.name(&self.name)),
@@ -132,7 +131,7 @@ fn names(types: &Types, names: &[String]) -> String {
     names.join(", ")
 }
 
-/// Columns without records: the fields of each in its place, with the way to them.
+/// Replaces record columns by their fields. Each column has its path.
 fn flat(columns: &[Column], above: &[&str]) -> Vec<(String, Column)> {
     let mut all = Vec::new();
     for column in columns {
@@ -148,7 +147,7 @@ fn flat(columns: &[Column], above: &[&str]) -> Vec<(String, Column)> {
     all
 }
 
-/// How PostgreSQL takes a column out of a record in JSON.
+/// The expression by which PostgreSQL takes a column out of a record in JSON.
 fn value(path: &str, shape: &Shape) -> String {
     let (json, text) = (format!("record #> '{{{path}}}'"), format!("record #>> '{{{path}}}'"));
     match shape {

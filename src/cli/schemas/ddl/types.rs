@@ -1,8 +1,8 @@
-//! What tools call the types of columns: a table for each, and one way to use it.
+//! The names that each tool has for the types of columns.
 
 use crate::schema::{Column, Shape};
 
-/// The words of a tool. What begins and ends is one pair.
+/// A tool's names of types. A pair has what comes before and after.
 pub(super) struct Types {
     pub text: &'static str,
     pub int: &'static str,
@@ -11,10 +11,10 @@ pub(super) struct Types {
     pub boolean: &'static str,
     pub instant: &'static str,
     pub map: &'static str,
-    /// Nothing where a list is kept as a map is.
+    /// `None` if lists have the type of maps.
     pub list: Option<(&'static str, &'static str)>,
     pub record: (&'static str, &'static str),
-    /// A column, or a field of a record, that can be null; lists, maps and records have nothing in them then.
+    /// A column, or a field of a record, that may be null. Lists, maps and records are empty instead.
     pub optional: (&'static str, &'static str),
     pub quote: char,
 }
@@ -63,7 +63,7 @@ pub(super) const POSTGRES: Types = Types {
 };
 
 impl Types {
-    /// A name that no reserved word or letter's case changes; of a path, each part.
+    /// A quoted name, which may be a reserved word and keeps its case. Each part of a path is quoted.
     pub fn name(&self, name: &str) -> String {
         let quote = |part: &str| format!("{0}{part}{0}", self.quote);
         name.split('.').map(quote).collect::<Vec<_>>().join(".")
