@@ -1,5 +1,4 @@
-//! The house rules that no compiler checks: which part may import which, and what no file may contain. They need no
-//! Kafka.
+//! The house rules that no compiler checks: which part may import which, and what no file may contain. No Kafka.
 //!
 //! The rules are pure functions over a file's text, so that `the_rules` can show that each of them fails.
 
