@@ -29,11 +29,7 @@ pub struct Lack {
 /// The rights that publishing needs and that are missing on existing topics. Empty if Kafka does not report rights.
 pub fn missing_rights(config: &Config, topics: &[String]) -> Vec<String> {
     match lacks(config, topics) {
-        Ok(lacks) => lacks
-            .into_iter()
-            .filter(|lack| lack.fatal)
-            .map(|lack| lack.text)
-            .collect(),
+        Ok(lacks) => Vec::from_iter(lacks.into_iter().filter_map(|lack| lack.fatal.then_some(lack.text))),
         Err(cause) => {
             tracing::debug!(cause, "the cluster does not report the bridge's rights");
             Vec::new()
@@ -134,10 +130,8 @@ pub fn refused_topics(config: &Config, missing: &[String]) -> Result<Vec<Refusal
             None => causes.push((error, vec![topic])),
         }
     }
-    Ok(causes
-        .into_iter()
-        .map(|(cause, topics)| refusal(config, &cause, topics))
-        .collect())
+    let causes = causes.into_iter();
+    Ok(causes.map(|(cause, topics)| refusal(config, &cause, topics)).collect())
 }
 
 fn refusal(config: &Config, cause: &TopicError, topics: Vec<String>) -> Refusal {

@@ -150,20 +150,14 @@ impl Default for Config {
 impl Config {
     /// The first invalid value: its key and what is allowed.
     pub fn problem(&self) -> Option<(String, String)> {
-        if self.topic_prefix.len() > 100 || !is_topic_name(&self.topic_prefix) {
-            return Some((
-                "topic_prefix".into(),
-                format!(
-                    "{:?}: 1 to 100 characters of A-Z a-z 0-9 . _ - are allowed",
-                    self.topic_prefix
-                ),
-            ));
+        let problem = |key: &str, text: String| Some((key.to_owned(), text));
+        let prefix = &self.topic_prefix;
+        if prefix.len() > 100 || !is_topic_name(prefix) {
+            let allowed = "1 to 100 characters of A-Z a-z 0-9 . _ - are allowed";
+            return problem("topic_prefix", format!("{prefix:?}: {allowed}"));
         }
         if self.brokers.trim().is_empty() {
-            return Some((
-                "brokers".into(),
-                "is empty: host:port of at least one broker is needed".into(),
-            ));
+            return problem("brokers", "is empty: host:port of at least one broker is needed".into());
         }
         // The limits of an hour to settle and a year without a delivery keep additions to a clock from overflowing.
         let settle_ms = self.settle_ms.unwrap_or_default();
@@ -177,32 +171,25 @@ impl Config {
             ("refusal_grace_s", self.refusal_grace_s.into(), 0, 24 * 3600),
         ] {
             if value < least {
-                return Some((key.into(), format!("{value}: at least {least} is allowed")));
+                return problem(key, format!("{value}: at least {least} is allowed"));
             }
             if value > most {
-                return Some((key.into(), format!("{value}: at most {most} is allowed")));
+                return problem(key, format!("{value}: at most {most} is allowed"));
             }
         }
-        if let Some((key, problem)) = topic_config_problem(&self.topic_config) {
-            return Some((key.into(), problem));
+        if let Some((key, text)) = topic_config_problem(&self.topic_config) {
+            return problem(key, text);
         }
         if self.queue_bytes() < LEAST_QUEUE_BYTES {
-            return Some((
-                "properties.\"queue.buffering.max.kbytes\"".into(),
-                format!(
-                    "{} KiB: at least {} is allowed",
-                    self.queue_bytes() / 1024,
-                    LEAST_QUEUE_BYTES / 1024
-                ),
-            ));
+            let (kbytes, least) = (self.queue_bytes() / 1024, LEAST_QUEUE_BYTES / 1024);
+            let key = "properties.\"queue.buffering.max.kbytes\"";
+            return problem(key, format!("{kbytes} KiB: at least {least} is allowed"));
         }
-        if let Some((name, problem)) = self.properties.problem() {
-            return Some((format!("properties.{name:?}"), problem));
+        if let Some((name, text)) = self.properties.problem() {
+            return problem(&format!("properties.{name:?}"), text);
         }
-        self.client("check")
-            .create_native_config()
-            .err()
-            .map(|cause| ("properties".into(), cause.to_string()))
+        let refused = self.client("check").create_native_config().err()?;
+        problem("properties", refused.to_string())
     }
 
     /// The wait before reading back topics with this many replicas, whose leaders remove a follower after `lag`.

@@ -13,15 +13,11 @@ use super::{Config, CreateTopics, context, reach, topics};
 /// What the bridge was doing when the error occurred, with the name of the topic or the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing<'a> {
-    /// Reaching any broker of `kafka.brokers`.
     Connect,
     /// Creating a topic, or validating its creation.
     Create(&'a str),
-    /// Publishing to a topic.
     Write(&'a str),
-    /// Reading the spool's messages back from a topic.
     ReadBack(&'a str),
-    /// Taking over a transactional id.
     InitTransactions(&'a str),
 }
 
@@ -40,7 +36,6 @@ impl fmt::Display for Doing<'_> {
 /// The resource that a right is granted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
-    /// One or more topics.
     Topics(Vec<&'a str>),
     Cluster,
     TransactionalId(&'a str),

@@ -218,15 +218,12 @@ impl Directory {
             std::thread::sleep(LEADERS_PAUSE);
         }
         self.find_limits(client, &created);
-        for topic in &created {
-            // A broker may not know a new topic yet. The topic has the partitions that it was created with.
-            let found = self.found.entry(topic.clone()).or_insert(Finding::Fits);
-            if *found == Finding::Missing {
-                *found = Finding::Fits;
-            }
-            // A new topic's partitions begin at offset 0, so no lookup is needed.
-            self.asked.insert(topic.clone());
+        // A broker may not know a new topic yet. The topic has the partitions that it was created with.
+        for topic in self.missing(&created) {
+            self.found.insert(topic, Finding::Fits);
         }
+        // A new topic's partitions begin at offset 0, so no lookup is needed.
+        self.asked.extend(created.iter().cloned());
         if !created.is_empty() {
             let names: Vec<&str> = created.iter().map(String::as_str).collect();
             let (count, took_ms) = (names.len(), began.elapsed().as_millis() as u64);

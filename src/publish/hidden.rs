@@ -26,12 +26,12 @@ pub fn hidden(config: &Config, slots: &HashSet<Slot>) -> Result<Option<String>, 
     // connection's requests in order.
     let client = super::consumer(config, "imbridge-watchdog", &[]).map_err(fault)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(fault)?;
-    // The number of in-sync replicas of each partition that has others too.
+    // Each partition with a replica that is not in sync, and its number of in-sync replicas.
     let mut lagging = Vec::new();
-    for slot in slots {
-        let Some(partition) = topics::find_partition(&metadata, slot) else {
-            continue;
-        };
+    for (slot, partition) in slots
+        .iter()
+        .filter_map(|slot| Some((slot, topics::find_partition(&metadata, slot)?)))
+    {
         if partition.leader() < 0 {
             return Ok(Some(format!(
                 "{} partition {} has no leader",

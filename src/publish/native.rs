@@ -38,7 +38,7 @@ pub(super) fn produce_error(message: &BorrowedMessage<'_>) -> Option<String> {
     unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) }
 }
 
-/// librdkafka's documentation of its properties: lines of `name | C/P | allowed values | default | importance | description`, and headings.
+/// librdkafka's documentation of its properties: lines of `name | C/P | allowed values | default | importance | text`, and headings.
 pub(super) fn documented_properties() -> String {
     let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
     // SAFETY: the two variables outlive the stream, which is closed before they are read. The buffer ends with a zero, belongs to the
@@ -54,7 +54,6 @@ pub(super) fn documented_properties() -> String {
     }
 }
 
-/// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NewTopic {
     pub name: String,
@@ -89,18 +88,11 @@ pub(super) fn create_topics(
     if validate_only {
         admin.validate_only()?;
     }
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, topics, options and queue are alive. The call copies the topics and options, and counts its reference to the queue.
-    unsafe {
-        sys::rd_kafka_CreateTopics(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            options,
-            queue,
-        )
-    };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT)?;
+    let (first, length) = (pointers.as_mut_ptr(), pointers.len());
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT, |options, queue| {
+        // SAFETY: client, topics, options and queue are alive. The call copies topics and options, and references the queue.
+        unsafe { sys::rd_kafka_CreateTopics(client.native_ptr(), first, length, options, queue) }
+    })?;
     let mut count = 0;
     // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop. An element is
     // null if the broker omitted a topic.
@@ -208,10 +200,10 @@ pub(super) fn authorized_operations(
     let collection = collection.ok_or_else(out_of_memory)?;
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
     admin.include_authorized_operations()?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, topics, options and queue are alive. The call copies the topics and options, and counts its reference to the queue.
-    unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer(), options, queue) };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT)?;
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT, |options, queue| {
+        // SAFETY: client, topics, options and queue are alive. The call copies topics and options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer(), options, queue) }
+    })?;
     let mut count = 0;
     // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop.
     unsafe {
@@ -241,10 +233,10 @@ unsafe fn topic_operations(
 pub(super) fn cluster_operations(client: &Client<impl ClientContext>, timeout: Duration) -> KafkaResult<Allowed> {
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout)?;
     admin.include_authorized_operations()?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, options and queue are alive. The call copies the options, and counts its reference to the queue.
-    unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), options, queue) };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT)?;
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT, |options, queue| {
+        // SAFETY: client, options and queue are alive. The call copies the options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), options, queue) }
+    })?;
     let mut count = 0;
     // SAFETY: the event is of this type, and the array lives as long as the event, which outlives the reading.
     unsafe {
@@ -270,7 +262,6 @@ unsafe fn operations(found: *const u32, count: usize) -> Allowed {
 /// The owners of the requested settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owners<'a> {
-    /// These topics.
     Topics(&'a [String]),
     /// The broker with this id, which answers the request itself.
     Broker(i32),
@@ -306,27 +297,17 @@ pub(super) fn settings(
     let resources: Vec<_> = names.into_iter().map(resource).collect::<KafkaResult<_>>()?;
     let mut pointers: Vec<_> = resources.iter().map(Owned::pointer).collect();
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, resources, options and queue are alive. The call copies the resources and options, and counts its reference to
-    // the queue.
-    unsafe {
-        sys::rd_kafka_DescribeConfigs(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            options,
-            queue,
-        )
-    };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT)?;
+    let (first, length) = (pointers.as_mut_ptr(), pointers.len());
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, |options, queue| {
+        // SAFETY: client, resources, options and queue are alive. The call copies resources and options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeConfigs(client.native_ptr(), first, length, options, queue) }
+    })?;
     let mut count = 0;
     // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(event.pointer());
-        let found = array(
-            sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count),
-            count,
-        );
+        let first = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        let found = array(first, count);
         Ok(found.filter_map(|resource| settings_of(resource)).collect())
     }
 }

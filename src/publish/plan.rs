@@ -90,10 +90,8 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
     let deadline = Instant::now() + LEADERS_TIMEOUT;
     loop {
         let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
-        let mut waiting = missing
-            .iter()
-            .filter(|topic| !topics::is_led(&metadata, topic, config.partitions));
-        let Some(topic) = waiting.next().cloned() else {
+        let has_no_leader = |topic: &&String| !topics::is_led(&metadata, topic, config.partitions);
+        let Some(topic) = missing.iter().find(has_no_leader).cloned() else {
             return Ok(());
         };
         if Instant::now() > deadline {
@@ -107,6 +105,13 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
 /// A topic's settings that differ from the wanted ones, and settings that weaken the bridge's guarantees although no other value is
 /// configured.
 fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, replicas: usize) -> Vec<Drift> {
+    let drift = |name: &str, found: &str, wanted: &str, effect| Drift {
+        name: name.to_owned(),
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+        effect,
+        fatal: false,
+    };
     let wanted = topics::wanted(config, topic);
     let mut found: Vec<Drift> = wanted
         .iter()
@@ -114,16 +119,9 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
         .filter(|(name, _)| *name != "min.insync.replicas" || config.topic_config.contains_key(*name))
         .filter_map(|(name, wanted)| {
             let found = settings.get(name).filter(|found| *found != wanted)?;
-            let drift = Drift {
-                name: name.clone(),
-                found: found.clone(),
-                wanted: wanted.clone(),
-                effect: "kafka.topic_config applies only to topics that the bridge creates",
-                fatal: false,
-            };
-            Some(explain(config, topic, drift))
+            let effect = "kafka.topic_config applies only to topics that the bridge creates";
+            explain(config, topic, drift(name, found, wanted, effect))
         })
-        .flatten()
         .collect();
     let compaction = "compaction keeps only the last event of each key";
     let unclean = "a lagging follower may become leader, and the messages that it lacks are lost";
@@ -137,13 +135,7 @@ fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, repli
     ] {
         let is_bad = applies && settings.get(name).is_some_and(|found| found == bad);
         if is_bad && !found.iter().any(|drift| drift.name == name) {
-            found.push(Drift {
-                name: name.into(),
-                found: bad.into(),
-                wanted: wanted.into(),
-                effect,
-                fatal: false,
-            });
+            found.push(drift(name, bad, wanted, effect));
         }
     }
     found

@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::checkpoint::spool_id;
@@ -87,6 +89,15 @@ fn unreached(producer: &BaseProducer<Reports>, config: &Config, cause: &KafkaErr
     ConnectError::Unreached(diagnosis(config, &Doing::Connect, cause, None))
 }
 
+/// Creates a producer and waits for the cluster's metadata.
+fn open(client: &ClientConfig, config: &Config) -> Result<(BaseProducer<Reports>, Metadata), ConnectError> {
+    let producer = client.create_with_context(Reports::default());
+    let producer: BaseProducer<Reports> = producer.map_err(ConnectError::Kafka)?;
+    let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT);
+    let metadata = metadata.map_err(|cause| unreached(&producer, config, &cause))?;
+    Ok((producer, metadata))
+}
+
 /// A connected producer.
 pub struct Publisher {
     /// Declared before the producer, so that it is dropped first.
@@ -111,26 +122,12 @@ impl Publisher {
     /// [`ConnectError`]: Kafka does not answer, or refuses this producer.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
         let mut client = config.producer(spool_id(spool));
-        let producer: BaseProducer<Reports> = client
-            .create_with_context(Reports::default())
-            .map_err(ConnectError::Kafka)?;
-        let metadata = producer
-            .client()
-            .fetch_metadata(None, METADATA_TIMEOUT)
-            .map_err(|cause| unreached(&producer, config, &cause))?;
+        let (mut producer, metadata) = open(&client, config)?;
         let directory = Directory::read(config, producer.client(), &metadata, topics);
-        let producer = match batch_limit(config, directory.limits()) {
-            None => producer,
-            Some(bytes) => {
-                let producer: BaseProducer<Reports> = client
-                    .set("batch.size", bytes.to_string())
-                    .create_with_context(Reports::default())
-                    .map_err(ConnectError::Kafka)?;
-                let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT);
-                metadata.map_err(ConnectError::Kafka)?;
-                producer
-            }
-        };
+        if let Some(bytes) = batch_limit(config, directory.limits()) {
+            client.set("batch.size", bytes.to_string());
+            (producer, _) = open(&client, config)?;
+        }
         let publisher = Publisher {
             notice: None,
             producer,
@@ -231,7 +228,6 @@ impl Publisher {
             .payload(message.payload.as_slice())
             .headers(headers);
         let (topic, partition) = (&message.slot.topic, message.slot.partition);
-        let refused = |code| Ok(Sent::Refused(Failure::unsent(ticket, topic, partition, code)));
         match self.producer.send(record) {
             Ok(()) => Ok(Sent::Queued),
             // If the queue is full although no message is in flight, the message is larger than the queue.
@@ -239,7 +235,7 @@ impl Publisher {
                 Ok(Sent::Full)
             }
             Err((KafkaError::MessageProduction(code), _)) if matches!(kind_of(code), Kind::Record | Kind::Topic) => {
-                refused(code)
+                Ok(Sent::Refused(Failure::unsent(ticket, topic, partition, code)))
             }
             Err((cause, _)) => Err(Fault::new("produce", format!("{topic}: {cause}"))),
         }
@@ -293,8 +289,8 @@ impl Publisher {
         }
     }
 
-    /// Whether any broker is reachable, as far as is known. librdkafka reports when the last connection is closed, and nothing when a broker
-    /// is back, so a thread checks this every 5 s. Does not wait for its answer.
+    /// Whether any broker is reachable, as far as is known. librdkafka reports when no broker is reachable any more, but not when one is
+    /// back, so a thread checks this every 5 s. Does not wait for its answer.
     pub fn is_reachable(&self) -> bool {
         let down = &self.producer.context().down;
         let check = self.check.take();

@@ -108,10 +108,10 @@ pub fn read_back(config: &Config, spool: &str, from: &HashMap<Slot, i64>) -> Res
     let metadata = consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(fault)?;
     let mut topics: BTreeMap<&Arc<str>, BTreeMap<i32, i64>> = BTreeMap::new();
     // A topic or partition that was deleted has no messages.
-    for (slot, offset) in from
+    let existing = from
         .iter()
-        .filter(|(slot, _)| find_partition(&metadata, slot).is_some())
-    {
+        .filter(|(slot, _)| find_partition(&metadata, slot).is_some());
+    for (slot, offset) in existing {
         topics.entry(&slot.topic).or_default().insert(slot.partition, *offset);
     }
     // Topic by topic: an end-of-partition event names no topic.

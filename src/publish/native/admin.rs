@@ -19,8 +19,8 @@ pub(super) const MESSAGE_BYTES: usize = 512;
 
 /// One admin request: its options, and its own queue for the answer.
 pub(super) struct Admin {
-    pub(super) options: Owned<sys::rd_kafka_AdminOptions_t>,
-    pub(super) queue: Owned<sys::rd_kafka_queue_t>,
+    options: Owned<sys::rd_kafka_AdminOptions_t>,
+    queue: Owned<sys::rd_kafka_queue_t>,
 }
 
 impl Admin {
@@ -78,8 +78,15 @@ impl Admin {
         check(code).map_err(KafkaError::AdminOp)
     }
 
-    /// Waits for the answer. If the queue is dropped before the answer comes, librdkafka frees the queue together with the late answer.
-    pub(super) fn answer(&self, timeout: Duration, wanted: i32) -> KafkaResult<Owned<RDKafkaEvent>> {
+    /// Sends the request and waits for an event of the `wanted` type. If the queue is dropped before the answer comes, librdkafka frees
+    /// the queue together with the late answer.
+    pub(super) fn ask(
+        &self,
+        timeout: Duration,
+        wanted: i32,
+        send: impl FnOnce(*mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> KafkaResult<Owned<RDKafkaEvent>> {
+        send(self.options.pointer(), self.queue.pointer());
         let deadline = Instant::now() + timeout + GRACE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
