@@ -1,5 +1,5 @@
-//! Whether Kafka lets the bridge do what it will do: rights on the topics that are there, topics that are not there created
-//! on trial. It changes nothing in Kafka.
+//! Whether Kafka allows what the bridge will do: rights on the topics that exist, and a validated creation of the topics that do not.
+//! It changes nothing in Kafka.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,46 +9,42 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::diagnosis::{Doing, Resource, diagnosis, few, lack, purpose};
-use super::native::{self, Allowed, Operation, Owners};
+use super::native::{self, Allowed, Operation, Owners, TopicError};
 use super::refusal::{Kind, TopicRefused, kind_of};
 use super::{Config, Context, Delivery, topics};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A right that is missing, in a sentence.
+/// A missing right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lack {
-    /// What is missing, what for, and the command that gives it.
+    /// The right, why it is needed, and the command that grants it.
     pub text: String,
-    /// The bridge does not publish without it.
+    /// Whether the bridge cannot publish without it.
     pub fatal: bool,
-    /// Topics of which it cannot be seen whether they are there.
+    /// Topics whose existence cannot be seen without this right.
     pub unseen: Vec<String>,
 }
 
-/// The rights that are missing on topics that are there, and that publishing needs; nothing where Kafka does not tell.
+/// The rights that publishing needs and that are missing on existing topics. Empty if Kafka does not report rights.
 pub fn missing_rights(config: &Config, topics: &[String]) -> Vec<String> {
     match lacks(config, topics) {
-        Ok(lacks) => lacks
-            .into_iter()
-            .filter(|lack| lack.fatal)
-            .map(|lack| lack.text)
-            .collect(),
+        Ok(lacks) => Vec::from_iter(lacks.into_iter().filter_map(|lack| lack.fatal.then_some(lack.text))),
         Err(cause) => {
-            tracing::debug!(cause, "the cluster does not tell what the bridge may do");
+            tracing::debug!(cause, "the cluster does not report the bridge's rights");
             Vec::new()
         }
     }
 }
 
-/// What the cluster lets the bridge do with each of these topics.
+/// The operations that the cluster allows the bridge on each of these topics.
 fn allowed(config: &Config, topics: &[String]) -> KafkaResult<HashMap<String, Result<Allowed, RDKafkaErrorCode>>> {
     let client = super::consumer(config, "imbridge-rights", &[])?;
     native::authorized_operations(client.client(), topics, TIMEOUT)
 }
 
-/// Those of these topics that the cluster does not let the bridge write to: a transaction that fails for one of them does not tell for
-/// which. Empty where the cluster does not answer.
+/// Those of these topics that the bridge may not write to, because a transaction that fails for one topic does not report which one.
+/// Empty if the cluster does not answer.
 pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
     let Ok(allowed) = allowed(config, topics) else {
         return Vec::new();
@@ -67,7 +63,7 @@ pub fn unwritable(config: &Config, topics: &[String]) -> Vec<TopicRefused> {
     topics.iter().filter_map(refused).collect()
 }
 
-/// The rights that are missing on topics that are there. Whether a topic is there cannot be seen without Describe.
+/// The rights that are missing on existing topics. Without Describe, the bridge cannot see whether a topic exists.
 ///
 /// # Errors
 /// A sentence, when the cluster does not answer.
@@ -98,11 +94,11 @@ pub fn lacks(config: &Config, topics: &[String]) -> Result<Vec<Lack>, String> {
     Ok(missing.into_iter().map(sentence).collect())
 }
 
-/// What the bridge needs on a topic and is not allowed. Kafka's Write and Read imply Describe.
+/// The operations that the bridge needs on a topic and that are not allowed. Kafka's Write and Read imply Describe.
 fn lacking(config: &Config, topic: &str, allowed: &Allowed) -> Vec<Operation> {
     let Some(allowed) = allowed else { return Vec::new() };
     let mut needed = vec![Operation::Write, Operation::Describe, Operation::DescribeConfigs];
-    // With transactions the checkpoint says what is there, and only it is read.
+    // Transactional delivery reads nothing but the checkpoint.
     if config.delivery == Delivery::Idempotent || topic == topics::checkpoint_topic(&config.topic_prefix) {
         needed.push(Operation::Read);
     }
@@ -115,37 +111,30 @@ fn lacking(config: &Config, topic: &str, allowed: &Allowed) -> Vec<Operation> {
 pub struct Refusal {
     /// Their names.
     pub topics: Vec<String>,
-    /// Why, and what mends it.
+    /// Why, and how to fix it.
     pub text: String,
 }
 
-/// Which of these missing topics could not be created, by cause. The controller is asked, and creates none.
+/// Which of these missing topics could not be created, grouped by cause. The controller validates the topics and creates none.
 ///
 /// # Errors
 /// A sentence, when the cluster does not answer.
 pub fn refused_topics(config: &Config, missing: &[String]) -> Result<Vec<Refusal>, String> {
-    let new = topics::new_topics(config, missing);
-    let asked = || {
-        let client = super::consumer(config, "imbridge-trial", &[])?;
-        native::create_topics(client.client(), &new, true, TIMEOUT)
-    };
-    let outcomes = asked().map_err(|cause| diagnosis(config, &Doing::Connect, &cause, None))?;
-    let mut causes: Vec<(native::Refused, Vec<String>)> = Vec::new();
-    for (topic, outcome) in outcomes {
-        let Err(refused) = outcome else { continue };
-        match causes.iter_mut().find(|(cause, _)| *cause == refused) {
-            _ if refused.code == RDKafkaErrorCode::TopicAlreadyExists => {}
+    let client = super::consumer(config, "imbridge-trial", &[]);
+    let errors = client.and_then(|client| topics::create(client.client(), config, missing, true));
+    let errors = errors.map_err(|cause| diagnosis(config, &Doing::Connect, &cause, None))?;
+    let mut causes: Vec<(TopicError, Vec<String>)> = Vec::new();
+    for (topic, error) in errors {
+        match causes.iter_mut().find(|(cause, _)| *cause == error) {
             Some((_, topics)) => topics.push(topic),
-            None => causes.push((refused, vec![topic])),
+            None => causes.push((error, vec![topic])),
         }
     }
-    Ok(causes
-        .into_iter()
-        .map(|(cause, topics)| refusal(config, &cause, topics))
-        .collect())
+    let causes = causes.into_iter();
+    Ok(causes.map(|(cause, topics)| refusal(config, &cause, topics)).collect())
 }
 
-fn refusal(config: &Config, cause: &native::Refused, topics: Vec<String>) -> Refusal {
+fn refusal(config: &Config, cause: &TopicError, topics: Vec<String>) -> Refusal {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let text = if cause.code == RDKafkaErrorCode::TopicAuthorizationFailed {
         let create = Operation::Create;
@@ -162,30 +151,30 @@ fn refusal(config: &Config, cause: &native::Refused, topics: Vec<String>) -> Ref
     Refusal { topics, text }
 }
 
-/// How large a message may be, by the topics that are there and by the brokers.
+/// The size limits for messages, of the existing topics and of the brokers.
 ///
 /// # Errors
-/// A sentence, when the cluster does not tell.
+/// A sentence, when the cluster does not report the topics' limits.
 pub fn message_limits(config: &Config, topics: &[String]) -> Result<String, String> {
-    let told = |cause: KafkaError| format!("max.message.bytes is not told: Kafka: {cause}");
-    let client = super::consumer(config, "imbridge-limits", &[]).map_err(told)?;
-    let limits = topics::limits(client.client(), config, topics).map_err(told)?;
+    let unknown = |cause: KafkaError| format!("max.message.bytes is unknown: Kafka: {cause}");
+    let client = super::consumer(config, "imbridge-limits", &[]).map_err(unknown)?;
+    let limits = topics::limits(client.client(), config, topics).map_err(unknown)?;
     let least = limits.iter().min_by_key(|(topic, bytes)| (**bytes, *topic));
     let least = least.map(|(topic, bytes)| {
         let count = limits.len();
         format!("max.message.bytes is at least {bytes} on {count} topics ({topic})")
     });
     let default = broker_limit(client.client()).unwrap_or_else(|cause| {
-        tracing::debug!(%cause, "the brokers do not tell message.max.bytes");
+        tracing::debug!(%cause, "the brokers do not report message.max.bytes");
         None
     });
     let default = default.map(|bytes| format!("message.max.bytes of the brokers is {bytes}"));
-    let asked = format!("kafka.max_message_bytes is {}", config.max_message_bytes);
-    let parts = [least, default, Some(asked)];
+    let configured = format!("kafka.max_message_bytes is {}", config.max_message_bytes);
+    let parts = [least, default, Some(configured)];
     Ok(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// What topics take that have no `max.message.bytes` of their own, where the bridge may read it.
+/// The limit of topics that do not set `max.message.bytes`, if the bridge may read it.
 fn broker_limit(client: &Client<Context>) -> KafkaResult<Option<String>> {
     let forbidden = |allowed: Allowed| allowed.is_some_and(|allowed| !allowed.contains(&Operation::DescribeConfigs));
     if forbidden(native::cluster_operations(client, TIMEOUT)?) {

@@ -1,5 +1,5 @@
-//! How far a spool has been delivered, as Kafka has it: a record in a compacted topic, written in the same transaction as
-//! the messages it speaks of. It also tells who wrote last, so that a producer that was fenced off sees why.
+//! Checkpoints: how far a spool has been delivered. A checkpoint is a record in a compacted topic, written in the same transaction as
+//! the messages that it covers. It also names its producer, so that a producer that was fenced off can log by which one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,10 +14,11 @@ use super::ends::{ask_leaders, read_to_ends};
 use super::topics::checkpoint_topic;
 use super::{Config, Context, Fault, partition_of};
 
-/// How long to wait for an open transaction to end, before a new producer asks Kafka again to end those of this spool id. One of
-/// another bridge in the same partition ends after its own `transaction.timeout.ms`, at the latest: more than one attempt may be needed.
+/// How long to wait until an open transaction ends. After this, a new producer requests again that Kafka end those of this spool id. A
+/// transaction of another bridge in the same partition ends at the latest after that bridge's `transaction.timeout.ms`, so more than one
+/// attempt may be needed.
 const HIDDEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to read the topic to its end.
+/// How long reading may go without a message.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(200);
@@ -27,22 +28,23 @@ pub(super) fn spool_id(spool: &str) -> &str {
     spool.rsplit_once('.').map_or(spool, |(id, _)| id)
 }
 
-/// The name by which Kafka knows that two producers are of one spool. The checkpoints' topic tells a producer that is fenced
-/// off by whom, so bridges with other topics must not fence it off.
+/// The transactional id, by which Kafka knows that two producers have the same spool. A producer that is fenced off reads from the
+/// checkpoints topic by which one, so the id includes the prefix: bridges with other topics must not fence it off.
 pub(super) fn transactional_id(topic_prefix: &str, spool_id: &str) -> String {
     format!("imbridge.{topic_prefix}.{spool_id}")
 }
 
-/// Everything of this spool up to a record is in Kafka.
+/// A statement that Kafka has all messages of a spool up to one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// `<id>.<incarnation>` of the spool.
     pub spool: String,
-    /// The process that wrote it.
+    /// The process that wrote the checkpoint.
     pub owner: String,
     /// Every record up to this sequence number is delivered.
     pub delivered: u64,
-    /// When that record was appended, in Unix milliseconds: tells it from one of another history with the same number.
+    /// When that record was appended, in Unix milliseconds. It distinguishes the record from another one with the same number, which an
+    /// older copy of the spool's folder may produce.
     pub appended_at_ms: i64,
 }
 
@@ -57,8 +59,8 @@ impl FromStr for Checkpoint {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Checkpoint, ()> {
-        let words: Vec<&str> = text.split(' ').collect();
-        let &[spool, delivered, appended_at_ms, owner] = words.as_slice() else {
+        let fields: Vec<&str> = text.split(' ').collect();
+        let &[spool, delivered, appended_at_ms, owner] = fields.as_slice() else {
             return Err(());
         };
         Ok(Checkpoint {
@@ -70,16 +72,16 @@ impl FromStr for Checkpoint {
     }
 }
 
-/// Which checkpoints are looked for.
+/// Which checkpoints are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// Those that can be seen now. An open transaction - also our own, of a producer that was given up - hides later ones.
+    /// Those that are visible now. An open transaction hides later ones; it may be that of a dropped producer of this bridge.
     Visible,
-    /// All that are there now: waits until what hides some of them has ended.
+    /// All that exist now: waits until the transactions that hide some of them have ended.
     Everything,
 }
 
-/// The last committed checkpoint of a spool's id, whatever its incarnation; `None` where there is none.
+/// The last committed checkpoint of a spool's id, of any incarnation; `None` if there is none.
 ///
 /// # Errors
 /// A [`Fault`] when the topic cannot be read to its end.
@@ -97,7 +99,7 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
     };
     let everything = consumer("read_uncommitted")?;
     let committed = consumer("read_committed")?;
-    // As far as this consumer can see.
+    // The end of what this consumer can see.
     let end = |consumer: &BaseConsumer<Context>| {
         let ends = ask_leaders(|| consumer.fetch_watermarks(&topic, partition, WATERMARKS_TIMEOUT));
         ends.map(|(_, end)| end).map_err(fault)
@@ -123,15 +125,15 @@ pub fn last_checkpoint(config: &Config, spool: &str, extent: Extent) -> Result<O
         match message {
             Ok(message) if message.key() == Some(spool_id.as_bytes()) => {
                 let text = message.payload().and_then(|payload| std::str::from_utf8(payload).ok());
-                let unreadable = || fault(format!("{topic} has a record for {spool_id} that is none"));
+                let unreadable = || fault(format!("{topic} has a record for {spool_id} that is not a checkpoint"));
                 last = Some(text.and_then(|text| text.parse().ok()).ok_or_else(unreadable)?);
             }
             Ok(_) => {}
             Err(cause) => tracing::debug!(%cause, topic, "reading the checkpoint"),
         }
     }
-    let late = || fault(format!("the end of {topic} was not reached in 90 s"));
-    open.is_empty().then_some(last).ok_or_else(late)
+    let timed_out = || fault(format!("the end of {topic} was not reached in 90 s"));
+    open.is_empty().then_some(last).ok_or_else(timed_out)
 }
 
 fn fault(cause: impl ToString) -> Fault {

@@ -1,6 +1,7 @@
-//! `[kafka]` of the configuration, and what librdkafka is told because of it.
+//! `[kafka]` of the configuration, and librdkafka's properties that follow from it.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,19 +11,19 @@ use super::checkpoint::transactional_id;
 use super::properties::{FIXED, IN_FLIGHT, Properties};
 use super::timeline::Timeline;
 
-/// With a smaller queue not even a dead letter's part would fit.
+/// A smaller queue could not hold one part of a dead letter.
 const LEAST_QUEUE_BYTES: usize = 128 << 10;
 
-/// For as long, what comes waits for others to travel with.
+/// How long a message waits for others to share its batch.
 const PAUSE: Duration = Duration::from_millis(5);
-/// What a producer that died had on its way is with its broker after this, or lost.
+/// After this time, a dead producer's requests have reached the broker or are lost.
 const ON_THE_WAY: Duration = Duration::from_secs(2);
-/// The same, and for a leader to tell the controller that it gives up a follower.
+/// The same, plus the time in which a leader reports to the controller that it removes a follower.
 const LAG_MARGIN: Duration = Duration::from_secs(5);
 
-/// Defaults that the configuration may change, by their canonical names.
+/// Defaults that the configuration may override, by their canonical names.
 const DEFAULTS: [(&str, &str); 6] = [
-    // What is to travel together is handed over together: see `pause`.
+    // The bridge itself hands over the messages of a batch together: see `pause`.
     ("queue.buffering.max.ms", "0"),
     ("compression.codec", "lz4"),
     ("queue.buffering.max.messages", "20000"),
@@ -31,23 +32,23 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("reconnect.backoff.max.ms", "2000"),
 ];
 
-/// Longer than the election after a broker's death takes (its session is 9 s), and shorter than Kafka's minute: until then a
-/// broker that stands still keeps its requests, and a transaction whose producer is gone hides from readers what is behind it.
+/// Longer than an election after a broker's death (its session lasts 9 s), and shorter than Kafka's default of 60 s: until this
+/// time-out, a hanging broker keeps its requests, and the open transaction of a dead producer hides later messages from consumers.
 const TRANSACTION_TIMEOUT_MS: &str = "15000";
 
-/// What keeps a message from arriving twice.
+/// How duplicate messages are prevented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Delivery {
-    /// Kafka's idempotent producer; after a crash or a fault, what is in Kafka already is looked up and not sent again.
+    /// Kafka's idempotent producer. After a crash or a fault, the bridge reads back which messages Kafka has, and does not resend these.
     Idempotent,
-    /// Kafka transactions, each with a checkpoint: exactly once for consumers that read committed messages, and a second
-    /// bridge of the same spool id fences off the first.
+    /// Kafka transactions, each with a checkpoint: exactly once for consumers that read committed messages. A second bridge with the same
+    /// spool id fences off the first.
     Transactional,
 }
 
 impl Delivery {
-    /// The word in the configuration.
+    /// The value in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Delivery::Idempotent => "idempotent",
@@ -56,27 +57,27 @@ impl Delivery {
     }
 }
 
-/// When topics that are missing are created.
+/// When missing topics are created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CreateTopics {
-    /// Each when its first event is there.
+    /// Each topic when its first event comes.
     OnDemand,
-    /// All of the configured providers, at the start.
+    /// All topics of the configured providers, at the start.
     All,
-    /// Never: somebody else creates them.
+    /// Never: an operator creates them.
     Never,
 }
 
 impl TryFrom<String> for CreateTopics {
     type Error = String;
 
-    fn try_from(word: String) -> Result<CreateTopics, String> {
-        match word.as_str() {
+    fn try_from(value: String) -> Result<CreateTopics, String> {
+        match value.as_str() {
             "on_demand" => Ok(CreateTopics::OnDemand),
             "all" => Ok(CreateTopics::All),
             "never" => Ok(CreateTopics::Never),
-            _ => Err(format!("{word:?}: \"on_demand\", \"all\" or \"never\" is allowed")),
+            _ => Err(format!("{value:?}: \"on_demand\", \"all\" or \"never\" is allowed")),
         }
     }
 }
@@ -89,37 +90,37 @@ pub struct Config {
     pub brokers: String,
     /// The first part of every topic's name.
     pub topic_prefix: String,
-    /// Partitions of each topic. Keys are placed by this number even where a topic has more.
+    /// Partitions of each topic. A key's partition is computed with this number even if a topic has more.
     pub partitions: i32,
     /// Replicas of each topic that the bridge creates.
     pub replication_factor: i32,
-    /// When topics that are missing are created: `on_demand`, `all` or `never`.
+    /// When missing topics are created: `on_demand`, `all` or `never`.
     pub create_topics: CreateTopics,
     /// Topic configuration for the topics that the bridge creates (`retention.ms`, `min.insync.replicas`, ...).
     pub topic_config: BTreeMap<String, String>,
-    /// What keeps a message from arriving twice: `idempotent` or `transactional`.
+    /// How duplicate messages are prevented: `idempotent` or `transactional`.
     pub delivery: Delivery,
-    /// The largest message, key and headers included; set on the topics that the bridge creates.
+    /// The largest message in bytes, including key and headers. It is set on the topics that the bridge creates.
     pub max_message_bytes: usize,
-    /// Seconds for which a topic may refuse everything (a right that is missing, a policy, a topic that cannot be created) before
-    /// its events go to the dead letters. Publishing waits that long, once.
+    /// How long, in seconds, a topic may refuse everything (a missing right, a policy, a topic that cannot be created) before its events
+    /// become dead letters. Publishing waits once for this time.
     pub refusal_grace_s: u64,
-    /// Seconds without any delivery, although the broker answers, after which the producer is built anew.
+    /// After this many seconds without a delivery, although the broker answers, the producer is replaced.
     pub stall_timeout_s: u64,
-    /// Milliseconds that pass after a crash or a fault, before the bridge looks up what reached Kafka: what was on its way
-    /// arrives or dies, and becomes visible. Without it: 2000 with one replica; with more, 1.5 times the leaders'
-    /// `replica.lag.time.max.ms` and 5 s, since what a leader has taken is visible to readers only when its followers have it, or
-    /// have been given up: after that time and the half of it that may pass before the leader looks.
+    /// The wait in milliseconds between a crash or a fault and the read-back. In this time requests in flight are appended or lost, and
+    /// appended messages become visible. The default is 2000 with one replica. With more replicas it is 1.5 times the leaders'
+    /// `replica.lag.time.max.ms` plus 5 s: a message becomes visible only when the leader's followers have it or were removed. A leader
+    /// removes a follower after that time, plus up to half of it until its next check.
     pub settle_ms: Option<u64>,
     /// Any librdkafka property.
     pub properties: Properties,
-    /// The timeline, where there is one: a table of its own.
+    /// The timeline, if there is one. It has its own table.
     #[serde(skip)]
     pub timeline: Option<Timeline>,
-    /// The broker is librdkafka's mock cluster, which leaves an admin client without an answer.
+    /// Whether the broker is librdkafka's mock cluster, which does not answer admin requests.
     #[serde(skip)]
     pub mock: bool,
-    /// Somebody waits for each delivery. Not a key of this table.
+    /// Whether answers wait for each delivery. Not a key of this table.
     #[serde(skip)]
     pub awaited: bool,
 }
@@ -147,64 +148,51 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first invalid value: its key and what is allowed.
     pub fn problem(&self) -> Option<(String, String)> {
-        if self.topic_prefix.len() > 100 || !is_topic_name(&self.topic_prefix) {
-            return Some((
-                "topic_prefix".into(),
-                format!(
-                    "{:?}: 1 to 100 characters of A-Z a-z 0-9 . _ - are allowed",
-                    self.topic_prefix
-                ),
-            ));
+        let problem = |key: &str, text: String| Some((key.to_owned(), text));
+        let prefix = &self.topic_prefix;
+        if prefix.len() > 100 || !is_topic_name(prefix) {
+            let allowed = "1 to 100 characters of A-Z a-z 0-9 . _ - are allowed";
+            return problem("topic_prefix", format!("{prefix:?}: {allowed}"));
         }
         if self.brokers.trim().is_empty() {
-            return Some((
-                "brokers".into(),
-                "is empty: host:port of at least one broker is needed".into(),
-            ));
+            return problem("brokers", "is empty: host:port of at least one broker is needed".into());
         }
-        // An hour to settle, a year without a delivery: more is no time, and a clock cannot add the largest number.
+        // The limits of an hour to settle and a year without a delivery keep additions to a clock from overflowing.
         let settle_ms = self.settle_ms.unwrap_or_default();
         for (key, value, least, most) in [
             ("partitions", i128::from(self.partitions), 1, i128::MAX),
             ("replication_factor", self.replication_factor.into(), 1, i128::MAX),
             ("max_message_bytes", self.max_message_bytes as i128, 65_536, i128::MAX),
-            // Without a second, every producer would be given up before it has delivered anything.
+            // With 0, every producer would be replaced before it has delivered anything.
             ("stall_timeout_s", self.stall_timeout_s.into(), 1, 366 * 24 * 3600),
             ("settle_ms", settle_ms.into(), 0, 3_600_000),
             ("refusal_grace_s", self.refusal_grace_s.into(), 0, 24 * 3600),
         ] {
             if value < least {
-                return Some((key.into(), format!("{value}: at least {least} is allowed")));
+                return problem(key, format!("{value}: at least {least} is allowed"));
             }
             if value > most {
-                return Some((key.into(), format!("{value}: at most {most} is allowed")));
+                return problem(key, format!("{value}: at most {most} is allowed"));
             }
         }
-        if let Some((key, problem)) = topic_config_problem(&self.topic_config) {
-            return Some((key.into(), problem));
+        if let Some((key, text)) = topic_config_problem(&self.topic_config) {
+            return problem(key, text);
         }
         if self.queue_bytes() < LEAST_QUEUE_BYTES {
-            return Some((
-                "properties.\"queue.buffering.max.kbytes\"".into(),
-                format!(
-                    "{} KiB: at least {} is allowed",
-                    self.queue_bytes() / 1024,
-                    LEAST_QUEUE_BYTES / 1024
-                ),
-            ));
+            let (kbytes, least) = (self.queue_bytes() / 1024, LEAST_QUEUE_BYTES / 1024);
+            let key = "properties.\"queue.buffering.max.kbytes\"";
+            return problem(key, format!("{kbytes} KiB: at least {least} is allowed"));
         }
-        if let Some((name, problem)) = self.properties.problem() {
-            return Some((format!("properties.{name:?}"), problem));
+        if let Some((name, text)) = self.properties.problem() {
+            return problem(&format!("properties.{name:?}"), text);
         }
-        self.client("check")
-            .create_native_config()
-            .err()
-            .map(|cause| ("properties".into(), cause.to_string()))
+        let refused = self.client("check").create_native_config().err()?;
+        problem("properties", refused.to_string())
     }
 
-    /// How long to wait before looking up what reached topics with so many replicas, whose leaders give up a follower after `lag`.
+    /// The wait before reading back topics with this many replicas, whose leaders remove a follower after `lag`.
     pub fn settle(&self, replicas: usize, lag: impl FnOnce() -> Duration) -> Duration {
         let automatic = || match replicas {
             0 | 1 => ON_THE_WAY,
@@ -213,31 +201,32 @@ impl Config {
         self.settle_ms.map_or_else(automatic, Duration::from_millis)
     }
 
-    /// The most bytes that librdkafka puts into one batch of several messages.
+    /// The largest batch of several messages that librdkafka builds, in bytes.
     pub(super) fn batch_bytes(&self) -> usize {
-        let bytes = self.properties.get("batch.size");
-        let bytes = bytes.and_then(|value| value.parse().ok());
-        bytes.unwrap_or(1_000_000).max(65_536)
+        self.number("batch.size").unwrap_or(1_000_000).max(65_536)
     }
 
-    /// The largest message that librdkafka's queue takes.
+    /// The size of librdkafka's queue in bytes, which also limits a message.
     pub(super) fn queue_bytes(&self) -> usize {
-        let kbytes = self.properties.get("queue.buffering.max.kbytes");
-        let kbytes = kbytes.and_then(|value| value.parse::<usize>().ok());
-        kbytes.unwrap_or(32_768).saturating_mul(1024)
+        let kbytes: usize = self.number("queue.buffering.max.kbytes").unwrap_or(32_768);
+        kbytes.saturating_mul(1024)
     }
 
-    /// What the producer of a spool is told.
+    fn number<N: FromStr>(&self, property: &str) -> Option<N> {
+        self.properties.get(property)?.parse().ok()
+    }
+
+    /// librdkafka's configuration for the producer of a spool.
     pub(super) fn producer(&self, spool_id: &str) -> ClientConfig {
         let mut client = self.client(&format!("imbridge-{spool_id}"));
         client.set(IN_FLIGHT, "1");
         if self.delivery == Delivery::Transactional {
-            // A new epoch ends the transaction, and nothing of it is seen.
+            // Several requests are safe here: after an error a new epoch aborts the transaction, and consumers see none of it.
             client.set(IN_FLIGHT, "5");
-            // A message that is late fails its whole transaction; librdkafka takes the transaction's time for it.
+            // A message that times out fails its whole transaction, so librdkafka applies the transaction's time-out.
             client.remove("message.timeout.ms");
             client.set("transactional.id", transactional_id(&self.topic_prefix, spool_id));
-            // librdkafka refuses a time-out of requests that is longer.
+            // librdkafka refuses a `socket.timeout.ms` that is longer than the transaction's time-out.
             let timeouts = ["transaction.timeout.ms", "socket.timeout.ms"];
             if timeouts.iter().all(|name| self.properties.get(name).is_none()) {
                 client.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
@@ -246,15 +235,15 @@ impl Config {
         client
     }
 
-    /// Outside of transactions, the least time between two hand-overs of messages to librdkafka: `linger.ms`, if it is configured. None
-    /// where answers wait for each message; those that come while a request is on its way travel together all the same.
+    /// Without transactions, the least time between two hand-overs of messages to librdkafka: `linger.ms`, if it is configured. It is zero
+    /// if answers wait for each delivery; messages that come while a request is in flight still share a batch.
     pub fn pause(&self) -> Duration {
-        let linger = self.properties.get("linger.ms").and_then(|ms| ms.parse::<f64>().ok());
+        let linger = self.number::<f64>("linger.ms");
         let linger = linger.map(|ms| Duration::from_secs_f64(ms.max(0.0) / 1000.0));
         linger.unwrap_or(if self.awaited { Duration::ZERO } else { PAUSE })
     }
 
-    /// What librdkafka is told, for the producer, the read-back consumer and the admin client alike.
+    /// librdkafka's configuration for every client: producer, consumers and admin requests.
     pub(super) fn client(&self, client_id: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
@@ -270,27 +259,27 @@ impl Config {
         config.set("client.id", client_id);
         config.set("group.id", "imbridge-read-back");
         config.set("message.max.bytes", self.max_message_bytes.to_string());
-        // librdkafka wants room for its largest fetch, 50 MiB or the largest message.
+        // librdkafka needs room for its largest fetch: 50 MiB or the largest message.
         config.set(
             "receive.message.max.bytes",
             (self.max_message_bytes + (100 << 20)).to_string(),
         );
         config.set("log.connection.close", "false");
         if self.mock {
-            // The mock cluster answers no admin client, and creates what metadata is asked for.
+            // The mock cluster answers no admin request. It creates a topic when its metadata is requested.
             config.set("allow.auto.create.topics", "true");
         }
         config
     }
 }
 
-/// Whether Kafka allows these characters in a topic's name.
+/// Whether Kafka allows a topic's name to consist of these characters.
 pub(super) fn is_topic_name(name: &str) -> bool {
     let is_ok = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.bytes().all(is_ok)
 }
 
-/// What is wrong with the configuration of topics of events: the key and what is allowed.
+/// The first invalid setting for event topics: its key and what is allowed.
 pub(super) fn topic_config_problem(config: &BTreeMap<String, String>) -> Option<(&'static str, String)> {
     let policy = config.get("cleanup.policy").filter(|policy| *policy != "delete")?;
     let allowed =
@@ -302,13 +291,13 @@ pub(super) fn topic_config_problem(config: &BTreeMap<String, String>) -> Option<
 mod tests {
     use super::*;
 
-    /// `[kafka]` with these properties.
+    /// A configuration with these properties.
     fn config(properties: &str) -> Config {
         toml::from_str(&format!("[properties]\n{properties}\n")).unwrap()
     }
 
     #[test]
-    fn the_wait_before_a_read_back_goes_by_the_topics_replicas_unless_it_is_set() {
+    fn the_wait_before_a_read_back_depends_on_the_replicas_unless_it_is_configured() {
         let mut config = Config {
             replication_factor: 1,
             ..Config::default()
@@ -334,8 +323,11 @@ mod tests {
             "bootstrap.servers",
             "metadata.broker.list",
         ] {
-            let (key, words) = config(&format!("{name:?} = \"1\"")).problem().unwrap();
-            assert!(key.contains(name) && words.contains("leave it out"), "{key}: {words}");
+            let (key, problem) = config(&format!("{name:?} = \"1\"")).problem().unwrap();
+            assert!(
+                key.contains(name) && problem.contains("leave it out"),
+                "{key}: {problem}"
+            );
         }
         let (key, _) = config("\"no.such.property\" = \"1\"").problem().unwrap();
         assert!(key.contains("no.such.property"));
@@ -343,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn transactions_have_times_of_their_own_unless_these_are_configured() {
+    fn transactions_have_their_own_timeouts_unless_these_are_configured() {
         for (properties, linger, timeout) in [
             ("", Some("0"), Some(TRANSACTION_TIMEOUT_MS)),
             ("\"linger.ms\" = \"20\"", Some("20"), Some(TRANSACTION_TIMEOUT_MS)),
@@ -356,12 +348,12 @@ mod tests {
             assert_eq!(client.get("queue.buffering.max.ms"), linger, "{properties}");
             assert_eq!(client.get("transaction.timeout.ms"), timeout, "{properties}");
             let made: Result<rdkafka::producer::BaseProducer, _> = client.create();
-            assert!(made.is_ok(), "librdkafka takes {properties}");
+            assert!(made.is_ok(), "librdkafka accepts {properties}");
         }
     }
 
     #[test]
-    fn messages_whose_delivery_is_awaited_wait_for_no_others() {
+    fn a_message_does_not_wait_for_others_if_an_answer_waits_for_its_delivery() {
         let linger = |awaited, properties| {
             let mut config = config(properties);
             config.awaited = awaited;
@@ -380,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn whichever_name_a_property_has_it_takes_the_place_of_our_default() {
+    fn a_property_replaces_the_default_under_any_of_its_names() {
         for (name, value) in [
             ("compression.codec", "gzip"),
             ("compression.type", "gzip"),
@@ -388,7 +380,7 @@ mod tests {
             ("linger.ms", "777"),
         ] {
             let config = config(&format!("{name:?} = {value:?}"));
-            // librdkafka is told in the order of a hash map, which is another each time.
+            // Properties are set in the order of a hash map, which differs each time.
             for _ in 0..50 {
                 let native = config.client("c").create_native_config().unwrap();
                 assert_eq!(native.get(name).unwrap().trim_end_matches('\0'), value, "{name}");

@@ -1,12 +1,11 @@
-//! What librdkafka says of itself goes to the log: its errors as warnings, since it goes on trying, the rest for those who
-//! look for it.
+//! librdkafka's log lines and errors go to the bridge's log. Errors are warnings there, because librdkafka retries; all else is debug.
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// The context of every client but the producer, which wraps it.
+/// The context of every client but the producers, whose contexts wrap it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context;
 
@@ -27,14 +26,14 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// What to do about an error of a connection that another attempt does not mend; `None` for any other.
+/// What to do about a connection error that a retry does not fix; `None` for any other error.
 pub(super) fn advice(error: &KafkaError) -> Option<&'static str> {
     match error.rdkafka_error_code()? {
         RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed => {
-            Some("Kafka does not let the bridge in: look at sasl.mechanism, sasl.username and sasl.password")
+            Some("Kafka refuses the bridge's credentials: check sasl.mechanism, sasl.username and sasl.password")
         }
         RDKafkaErrorCode::SSL => Some(
-            "no TLS with Kafka: look at ssl.ca.location (whom to trust), ssl.certificate.location and ssl.key.location (who the bridge is)",
+            "the TLS handshake with Kafka failed: check ssl.ca.location (certificates to trust), ssl.certificate.location and ssl.key.location (the bridge's own certificate)",
         ),
         _ => None,
     }

@@ -1,6 +1,6 @@
-//! An error of Kafka becomes a sentence for an operator: the address, the topic, the right or the property that it is about,
-//! the broker's own words, and the command that mends it. `check` and the forwarder use the same sentences; the table in
-//! `docs/reference/kafka-errors.md` lists them.
+//! Sentences for operators about Kafka's errors. Each names the address, topic, right or property, the broker's error message, and
+//! the command that fixes the problem. `check` and the forwarder use the same sentences, and `docs/reference/kafka-errors.md` lists
+//! them.
 
 use std::fmt;
 
@@ -10,18 +10,14 @@ use super::checkpoint::transactional_id;
 use super::native::Operation;
 use super::{Config, CreateTopics, context, reach, topics};
 
-/// What the bridge was doing when Kafka refused. Topics and ids by name.
+/// What the bridge was doing when the error occurred, with the name of the topic or the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Doing<'a> {
-    /// Reaching any broker of `kafka.brokers`.
     Connect,
-    /// Creating a topic, or asking whether it could be created.
+    /// Creating a topic, or validating its creation.
     Create(&'a str),
-    /// Publishing to a topic.
     Write(&'a str),
-    /// Looking up what a topic has of the spool.
     ReadBack(&'a str),
-    /// Taking over a transactional id.
     InitTransactions(&'a str),
 }
 
@@ -37,17 +33,16 @@ impl fmt::Display for Doing<'_> {
     }
 }
 
-/// What rights are given on.
+/// The resource that a right is granted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
-    /// One or more topics.
     Topics(Vec<&'a str>),
     Cluster,
     TransactionalId(&'a str),
     Group(&'a str),
 }
 
-/// librdkafka's code of any error. `KafkaError::rdkafka_error_code` leaves out those of admin requests.
+/// librdkafka's code of an error. `KafkaError::rdkafka_error_code` omits those of admin requests.
 pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
         KafkaError::AdminOp(code) => Some(*code),
@@ -56,24 +51,24 @@ pub(super) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     }
 }
 
-/// What is wrong and what to do. `words` is the broker's or librdkafka's own sentence, where there is one. A bare code is
-/// passed as `KafkaError::Global(code)`. For [`Doing::Connect`] the addresses in `kafka.brokers` are tried, for up to 5 seconds.
-pub(super) fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, words: Option<&str>) -> String {
+/// What is wrong and what to do. `message` is the error message of the broker or of librdkafka, if there is one. A bare code is
+/// passed as `KafkaError::Global(code)`. For [`Doing::Connect`] this tries the addresses in `kafka.brokers`, for up to 5 seconds.
+pub(super) fn diagnosis(config: &Config, doing: &Doing<'_>, error: &KafkaError, message: Option<&str>) -> String {
     let code = code_of(error);
-    let said = words.map_or_else(|| error.to_string(), str::to_owned);
+    let message = message.map_or_else(|| error.to_string(), str::to_owned);
     if let Some(advice) = code.and_then(|code| context::advice(&KafkaError::Global(code))) {
-        return format!("{}: {advice} in kafka.properties ({said})", config.brokers);
+        return format!("{}: {advice} in kafka.properties ({message})", config.brokers);
     }
     let explained =
-        code.and_then(|code| authorization(config, doing, code).or_else(|| demand(config, doing, code, &said)));
+        code.and_then(|code| authorization(config, doing, code).or_else(|| rejection(config, doing, code, &message)));
     match explained {
-        Some(explained) => format!("{explained} (Kafka: {said})"),
-        None if *doing == Doing::Connect => reach::no_answer(config, &said),
-        None => format!("{doing} at {}: {said}", config.brokers),
+        Some(explained) => format!("{explained} (Kafka: {message})"),
+        None if *doing == Doing::Connect => reach::no_answer(config, &message),
+        None => format!("{doing} at {}: {message}", config.brokers),
     }
 }
 
-/// A right that is missing.
+/// The sentence for a missing right.
 fn authorization(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode) -> Option<String> {
     use RDKafkaErrorCode as Code;
     let any_id = transactional_id(&config.topic_prefix, "");
@@ -114,25 +109,25 @@ fn authorization(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode) -> 
     Some(lack(config, operations, &resource, purpose))
 }
 
-/// What the bridge needs a right on a topic for.
+/// Why the bridge needs a right on a topic.
 pub(super) fn purpose(operation: Operation) -> &'static str {
     match operation {
         Operation::Write => "to publish",
-        Operation::Read => "to read back after a crash what is there",
+        Operation::Read => "to read back after a crash which messages Kafka has",
         Operation::Create => "to create it",
         Operation::DescribeConfigs => "to know max.message.bytes and min.insync.replicas",
-        _ => "to see whether it is there",
+        _ => "to see whether it exists",
     }
 }
 
-/// A request that the broker does not accept as it is: the key of the configuration that asks for it, and what to do.
-fn demand(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode, words: &str) -> Option<String> {
+/// The sentence for a request that the broker rejects: the configuration key that causes it, and what to do.
+fn rejection(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode, message: &str) -> Option<String> {
     use RDKafkaErrorCode as Code;
     let replicas = config.replication_factor;
     match (code, doing) {
         (Code::PolicyViolation | Code::InvalidConfig | Code::InvalidRequest, Doing::Create(topic)) => Some(format!(
-            "{doing}: the cluster does not accept {}; change the key, or ask those who run Kafka for an exception",
-            asked_for(config, topic, words)
+            "{doing}: the cluster does not accept {}; change the key, or ask the operators of Kafka for an exception",
+            rejected_keys(config, topic, message)
         )),
         (Code::InvalidReplicationFactor, Doing::Create(_)) => Some(format!(
             "{doing}: the cluster has fewer brokers than kafka.replication_factor = {replicas}; lower the key or start more brokers"
@@ -147,57 +142,58 @@ fn demand(config: &Config, doing: &Doing<'_>, code: RDKafkaErrorCode, words: &st
             Doing::Write(topic) | Doing::ReadBack(topic),
         ) => Some(absent(config, topic)),
         (Code::MessageSizeTooLarge, Doing::Write(topic)) => Some(format!(
-            "{doing}: its max.message.bytes is less than what was sent; kafka-configs.sh --bootstrap-server {} --alter --topic {topic} --add-config max.message.bytes={}, or lower kafka.max_message_bytes",
+            "{doing}: its max.message.bytes is less than the message's size; run kafka-configs.sh --bootstrap-server {} --alter --topic {topic} --add-config max.message.bytes={}, or lower kafka.max_message_bytes",
             config.brokers, config.max_message_bytes
         )),
         _ => None,
     }
 }
 
-/// The keys whose values the broker names in its refusal of a topic; all that describe topics where it names none.
-fn asked_for(config: &Config, topic: &str, words: &str) -> String {
+/// The keys that the broker names in its error message about a topic; if it names none, all keys that describe topics.
+fn rejected_keys(config: &Config, topic: &str, message: &str) -> String {
     let key = |name: &str, value: &str| match name {
         "max.message.bytes" => format!("kafka.max_message_bytes = {value} (the topic's max.message.bytes)"),
         _ => format!("kafka.topic_config.{name:?} = {value:?}"),
     };
     let wanted = topics::wanted(config, topic);
-    let named = wanted.iter().filter(|(name, _)| words.contains(name.as_str()));
+    let named = wanted.iter().filter(|(name, _)| message.contains(name.as_str()));
     let mut keys: Vec<String> = named.map(|(name, value)| key(name, value)).collect();
-    let lower = words.to_lowercase();
+    let partitions = format!("kafka.partitions = {}", config.partitions);
+    let replicas = format!("kafka.replication_factor = {}", config.replication_factor);
+    let lower = message.to_lowercase();
     if lower.contains("partition") {
-        keys.push(format!("kafka.partitions = {}", config.partitions));
+        keys.push(partitions.clone());
     }
     if lower.contains("replica") && !keys.iter().any(|key| key.contains("replica")) {
-        keys.push(format!("kafka.replication_factor = {}", config.replication_factor));
+        keys.push(replicas.clone());
     }
     if keys.is_empty() {
         keys = wanted.iter().map(|(name, value)| key(name, value)).collect();
-        keys.push(format!("kafka.partitions = {}", config.partitions));
-        keys.push(format!("kafka.replication_factor = {}", config.replication_factor));
+        keys.extend([partitions, replicas]);
         return format!("one of {}", keys.join(", "));
     }
     keys.join(", ")
 }
 
-/// A topic that is not there.
+/// The sentence for a missing topic.
 pub fn absent(config: &Config, topic: &str) -> String {
     if creates_topics(config) {
         return format!(
-            "the topic {topic} is not there; its first event creates it, or imbridge topics apply --config FILE"
+            "the topic {topic} does not exist; its first event creates it, or run imbridge topics apply --config FILE"
         );
     }
     format!(
-        "the topic {topic} is missing, and kafka.create_topics does not let the bridge create it: imbridge topics apply --config FILE, or kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions {} --replication-factor {}",
+        "the topic {topic} is missing, and kafka.create_topics does not let the bridge create it: run imbridge topics apply --config FILE, or kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions {} --replication-factor {}",
         config.brokers, config.partitions, config.replication_factor
     )
 }
 
-/// Whether `serve` creates topics that are missing.
+/// Whether `serve` creates missing topics.
 pub fn creates_topics(config: &Config) -> bool {
     config.create_topics != CreateTopics::Never
 }
 
-/// Rights that are missing, and the command that gives them.
+/// The sentence for missing rights, with the command that grants them.
 pub(super) fn lack(config: &Config, operations: &[Operation], resource: &Resource<'_>, purpose: &str) -> String {
     let (what, option) = match resource {
         Resource::Topics(topics) => match topics.as_slice() {
@@ -225,7 +221,7 @@ pub(super) fn lack(config: &Config, operations: &[Operation], resource: &Resourc
     )
 }
 
-/// The first of many names.
+/// The first three names, and the number of the others.
 pub(super) fn few(names: &[&str]) -> String {
     const SHOWN: usize = 3;
     let shown = names[..names.len().min(SHOWN)].join(", ");
@@ -235,7 +231,7 @@ pub(super) fn few(names: &[&str]) -> String {
     }
 }
 
-/// Who the bridge is to Kafka, as `kafka-acls.sh` wants it; where the configuration does not say, what to look for.
+/// The bridge's principal in the form of `kafka-acls.sh`, or a hint where to find it if the configuration does not name it.
 fn principal(config: &Config) -> String {
     let property = |name: &str| config.properties.get(name);
     let protocol = property("security.protocol").unwrap_or("plaintext").to_lowercase();

@@ -1,4 +1,4 @@
-//! Reading partitions to their ends, and asking for these while leaders change. It knows no headers and no topic of ours.
+//! Reading partitions to their ends, and asking for their offsets while leaders change. It knows no headers and no topic names.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,39 +9,39 @@ use rdkafka::types::RDKafkaErrorCode::{
     FencedLeaderEpoch, LeaderNotAvailable, NotLeaderForPartition, UnknownLeaderEpoch,
 };
 
-/// A new leader is known everywhere within this time.
+/// All brokers know a new leader within this time.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(15);
 const LEADER_PAUSE: Duration = Duration::from_millis(200);
 
-/// Asks again, for 15 s, while a partition's leader has only just changed, or does not know yet of a topic that was just created.
+/// Retries for 15 s while a partition's leader has just changed, or does not yet know a topic that was just created.
 ///
 /// # Errors
-/// Those of the last attempt.
+/// The error of the last attempt.
 pub fn ask_leaders<T>(ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
     let deadline = Instant::now() + LEADER_TIMEOUT;
     loop {
         let answer = ask();
         let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
-        let passes = matches!(
+        let is_transient = matches!(
             code,
             Some(FencedLeaderEpoch | LeaderNotAvailable | NotLeaderForPartition | UnknownLeaderEpoch)
         );
-        if !passes || Instant::now() > deadline {
+        if !is_transient || Instant::now() > deadline {
             return answer;
         }
         std::thread::sleep(LEADER_PAUSE);
     }
 }
 
-/// The messages of one topic, and errors that may pass, until each partition of `open` has come to its end: librdkafka says so
-/// (`enable.partition.eof`), or the message before this offset was there, since others may write on and on. Whatever stays in `open`
-/// was not reached: nothing came for `patience`.
+/// The messages of one topic, and transient errors, until each partition of `open` is read to its end. A partition's end is reached
+/// when librdkafka reports it (`enable.partition.eof`), or with the last message before the offset in `open`, because other producers
+/// may append without end. Partitions that stay in `open` were not read to their ends: no message came for `timeout`.
 pub fn read_to_ends<'m>(
     open: &mut BTreeMap<i32, i64>,
-    patience: Duration,
+    timeout: Duration,
     poll: impl Fn() -> Option<KafkaResult<BorrowedMessage<'m>>>,
 ) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'m>>> {
-    let mut deadline = Instant::now() + patience;
+    let mut deadline = Instant::now() + timeout;
     std::iter::from_fn(move || {
         while !open.is_empty() && Instant::now() <= deadline {
             match poll() {
@@ -49,7 +49,7 @@ pub fn read_to_ends<'m>(
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
                 Some(Err(cause)) => return Some(Err(cause)),
                 Some(Ok(message)) => {
-                    deadline = Instant::now() + patience;
+                    deadline = Instant::now() + timeout;
                     open.retain(|partition, end| *partition != message.partition() || message.offset() + 1 < *end);
                     return Some(Ok(message));
                 }

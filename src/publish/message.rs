@@ -1,4 +1,4 @@
-//! A message on its way to Kafka, and its place in the spool's order as its headers tell it.
+//! A message for Kafka, and its position in the spool's order, which a header carries.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,19 +16,19 @@ pub const RECEIVED_AT_HEADER: &str = "imbridge-received-at";
 /// The header with the value's media type.
 pub const CONTENT_TYPE_HEADER: &str = "content-type";
 
-/// The header of a message whose callback was, or may have been, answered before Kafka had it, where answers wait for that: the
-/// milliseconds between its arrival and its sending.
+/// The header of a late message: answers wait for Kafka, but the callback was, or may have been, answered before Kafka had the
+/// message. Its value is the time between the callback's arrival and the sending, in milliseconds.
 pub const LATE_HEADER: &str = "imbridge-late";
 
-/// A message's place in its spool: the record's sequence number, the event's place in its callback, and the part of a
-/// dead letter that one message does not hold.
+/// A message's position in its spool: the record's sequence number, the event's index in its callback, and the part of a dead
+/// letter that is larger than one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The record's sequence number.
     pub seq: u64,
-    /// From 0.
+    /// The event's index in its callback, from 0.
     pub index: u32,
-    /// From 0.
+    /// The dead letter's part, from 0.
     pub part: u32,
 }
 
@@ -66,31 +66,31 @@ pub struct Slot {
     pub partition: i32,
 }
 
-/// What is sent to Kafka.
+/// A message to send to Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its place in the spool, which becomes its `imbridge-seq`.
+    /// Its position in the spool, which becomes [`SEQ_HEADER`].
     pub position: Position,
-    /// Where it goes.
+    /// The partition that it is sent to.
     pub slot: Slot,
     /// Its key.
     pub key: String,
-    /// Its headers, without those that the publisher writes itself: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`],
+    /// Its headers, without those that the publisher adds: [`SPOOL_HEADER`], [`SEQ_HEADER`], [`RECEIVED_AT_HEADER`],
     /// [`LATE_HEADER`], [`CONTENT_TYPE_HEADER`]. An event's message and its timeline message share them.
     pub headers: Arc<[(&'static str, Cow<'static, str>)]>,
     /// The media type of its value.
     pub content_type: &'static str,
     /// Its value.
     pub payload: Vec<u8>,
-    /// When the callback arrived, in Unix milliseconds. Never Kafka's timestamp: brokers delete and refuse by that.
+    /// When the callback arrived, in Unix milliseconds. It is never Kafka's timestamp, by which brokers delete and refuse messages.
     pub received_at_ms: i64,
-    /// The other place where an earlier session may have sent this event: for a dead letter of an event that its topic refused,
-    /// that topic's partition. For the timeline's copy of such an event the same: the copy goes out only where the event is there.
+    /// The other partition to which an earlier session may have sent this event. For a dead letter of an event that its topic refused,
+    /// it is that topic's partition. For the timeline's copy of such an event too: the copy is sent only if that partition has the event.
     pub twin: Option<Slot>,
 }
 
 impl Message {
-    /// An upper bound of what it occupies in a produce request, in bytes.
+    /// An upper bound of its size in a produce request, in bytes.
     pub fn size(&self) -> usize {
         let headers: usize = self
             .headers
@@ -101,10 +101,10 @@ impl Message {
     }
 }
 
-/// Kafka has a message.
+/// A delivery report: Kafka has the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// What was given to [`super::Publisher::send`].
+    /// The ticket that was passed to [`super::Publisher::send`].
     pub ticket: usize,
     /// Its offset in its partition.
     pub offset: i64,

@@ -1,5 +1,5 @@
-//! Kafka: topics, partitions, a producer for one life, its delivery reports, and what of ours a partition holds already.
-//! It knows no JSON, no Avro, no spool and no HTTP; order and repetition are its caller's.
+//! Kafka: topics, partitions, the producer of one session, its delivery reports, and which messages of a spool Kafka already has.
+//! It knows no JSON, no Avro, no spool and no HTTP. The caller is responsible for order and for repetitions.
 
 mod ability;
 mod checkpoint;
@@ -49,43 +49,43 @@ pub use timeline::Timeline;
 pub use topics::{Finding, checkpoint_topic, command_topic, dead_letter_topic, unknown_topic};
 pub use trial::{Trial, try_transaction};
 
-/// Of what came of the attempts to reach a cluster, how much is looked at.
+/// How many of librdkafka's events are examined for the reason why a cluster does not answer.
 const EVENTS_MAX: usize = 100;
 
 /// Why there is no producer yet.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// librdkafka's words.
+    /// librdkafka's error.
     #[error("Kafka: {0}")]
     Kafka(KafkaError),
     /// What is wrong and what to do.
     #[error("{0}")]
     Unreached(String),
-    /// There is a broker, and its security and `kafka.properties` do not fit.
+    /// A broker answers, but `kafka.properties` does not match its security settings.
     #[error("{advice} in kafka.properties ({cause})")]
     Refused {
         /// What to do.
         advice: &'static str,
-        /// librdkafka's words.
+        /// librdkafka's error message.
         cause: String,
     },
-    /// Who publishes a spool id now cannot be read.
-    #[error("cannot read who publishes this spool id now: {0}")]
+    /// The checkpoint that names the producer of this spool id cannot be read.
+    #[error("cannot read which producer publishes this spool id now: {0}")]
     Claim(Fault),
     /// A topic could not be created.
     #[error("cannot create the topic {topic}: {cause}")]
     Create {
         /// Its name.
         topic: String,
-        /// The broker's words.
+        /// The broker's error message.
         cause: String,
     },
-    /// A topic without which nothing can be published cannot be written to.
+    /// A topic that publishing needs cannot be written to.
     #[error(transparent)]
     Topic(#[from] Unready),
 }
 
-/// A producer's life is over: drop it, and start over from the spool.
+/// The producer's session is over: drop the producer, and start over from the spool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {text}")]
 pub struct Fault {
@@ -105,10 +105,10 @@ impl Fault {
     }
 }
 
-/// A consumer of the same cluster, without a group; `more` are its own properties.
+/// A consumer of the same cluster that joins no group; `more` are its additional properties.
 ///
 /// # Errors
-/// librdkafka's, when the properties do not fit.
+/// librdkafka's, when it does not accept the properties.
 pub fn consumer(config: &Config, client_id: &str, more: &[(&str, &str)]) -> KafkaResult<BaseConsumer<Context>> {
     let mut client = config.client(client_id);
     for (name, value) in more {

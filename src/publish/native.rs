@@ -1,8 +1,8 @@
-//! What librdkafka has and rust-rdkafka does not wrap: whether a failed message may be in Kafka, the broker's own words, topics
-//! that are only validated, and what the broker allows this client to do; librdkafka's list of its own properties; and what any client
-//! may ask, where rust-rdkafka wants one of its own for the question. All other unsafe code is in `cli/embedded.rs`.
+//! Functions of librdkafka that rust-rdkafka does not wrap: whether Kafka may have a failed message, the broker's error message,
+//! validation of new topics, the rights of this client, and librdkafka's list of its own properties. Also requests that librdkafka
+//! accepts from any client and rust-rdkafka only from a certain type. All other unsafe code is in `cli/embedded.rs`.
 //!
-//! Every function is safe: pointers do not leave this module, and what librdkafka allocates is freed by [`Owned`] on every path.
+//! Every function is safe: pointers do not leave this module, and [`Owned`] frees librdkafka's allocations on every path.
 
 mod admin;
 mod notice;
@@ -21,28 +21,28 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 pub(super) use self::notice::Notice;
 
-use self::admin::{Admin, Owned, WORDS_BYTES, array, check, milliseconds, out_of_memory, refused_option, text};
+use self::admin::{Admin, MESSAGE_BYTES, Owned, array, check, milliseconds, out_of_memory, refused_option, text};
 
-/// Whether the producer knows that a message of a delivery report is not in Kafka: it was never sent, or the broker refused it. One that
-/// was sent and not acknowledged may be there.
+/// Whether the producer knows that Kafka does not have a message of a delivery report: it was never sent, or the broker refused it. If a
+/// message was sent and not acknowledged, Kafka may have it.
 pub(super) fn is_absent(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the message is borrowed, so it is alive; the call reads one of its fields.
     let status = unsafe { sys::rd_kafka_message_status(message.ptr()) };
     status == sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
-/// The broker's own words about a message that it refused, where it sent any (Kafka 2.4 and later).
+/// The broker's error message for a message that it refused, if it sent one (Kafka 2.4 and later).
 pub(super) fn produce_error(message: &BorrowedMessage<'_>) -> Option<String> {
-    // SAFETY: the message is borrowed, so it is alive. The call is for a producer's messages. A consumer's message that has an
-    // error never becomes a `BorrowedMessage`, and for one without an error the call returns null before it looks further.
+    // SAFETY: the message is borrowed, so it is alive. The call is meant for a producer's messages. A consumer's message that has an
+    // error never becomes a `BorrowedMessage`, and for one without an error the call returns null before it reads further fields.
     unsafe { text(sys::rd_kafka_message_produce_errstr(message.ptr())) }
 }
 
-/// librdkafka's properties as it documents them: lines of `name | C/P | values it takes | default | importance | words`, beside headings.
+/// librdkafka's documentation of its properties: lines of `name | C/P | allowed values | default | importance | text`, and headings.
 pub(super) fn documented_properties() -> String {
     let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
-    // SAFETY: the two variables are alive until the stream is closed, and the stream until then. What it has written ends with a zero,
-    // belongs to the caller, and is freed after it was copied.
+    // SAFETY: the two variables outlive the stream, which is closed before they are read. The buffer ends with a zero, belongs to the
+    // caller, and is freed after it was copied.
     unsafe {
         let stream = libc::open_memstream(&mut bytes, &mut length);
         assert!(!stream.is_null(), "there is memory for a list");
@@ -54,7 +54,6 @@ pub(super) fn documented_properties() -> String {
     }
 }
 
-/// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NewTopic {
     pub name: String,
@@ -64,21 +63,21 @@ pub(super) struct NewTopic {
     pub config: BTreeMap<String, String>,
 }
 
-/// Why the broker did not do something with one topic.
+/// Why the broker did not create a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct TopicError {
     pub code: RDKafkaErrorCode,
-    /// The broker's sentence.
+    /// The broker's error message.
     pub text: String,
 }
 
-/// Creates topics, or asks the controller whether it would (`validate_only`); the outcome of each, by name.
+/// Creates topics, or asks the controller whether it would create them (`validate_only`). Returns each topic's name and outcome.
 pub(super) fn create_topics(
     client: &Client<impl ClientContext>,
     topics: &[NewTopic],
     validate_only: bool,
     timeout: Duration,
-) -> KafkaResult<Vec<(String, Result<(), Refused>)>> {
+) -> KafkaResult<Vec<(String, Result<(), TopicError>)>> {
     if topics.is_empty() {
         return Ok(Vec::new());
     }
@@ -89,21 +88,14 @@ pub(super) fn create_topics(
     if validate_only {
         admin.validate_only()?;
     }
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, topics, options and queue are alive; the call copies the topics and options, and counts its use of the queue.
-    unsafe {
-        sys::rd_kafka_CreateTopics(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            options,
-            queue,
-        )
-    };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT)?;
+    let (first, length) = (pointers.as_mut_ptr(), pointers.len());
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_CREATETOPICS_RESULT, |options, queue| {
+        // SAFETY: client, topics, options and queue are alive. The call copies topics and options, and references the queue.
+        unsafe { sys::rd_kafka_CreateTopics(client.native_ptr(), first, length, options, queue) }
+    })?;
     let mut count = 0;
-    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop;
-    // an element is null where the broker left a topic out.
+    // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop. An element is
+    // null if the broker omitted a topic.
     unsafe {
         let result = sys::rd_kafka_event_CreateTopics_result(event.pointer());
         let found = array(sys::rd_kafka_CreateTopics_result_topics(result, &mut count), count);
@@ -113,14 +105,14 @@ pub(super) fn create_topics(
 
 /// # Safety
 /// `topic` must be a topic's result of an event that is alive.
-unsafe fn topic_outcome(topic: *const sys::rd_kafka_topic_result_t) -> Option<(String, Result<(), Refused>)> {
-    // SAFETY: by the caller; the strings are copied.
+unsafe fn topic_outcome(topic: *const sys::rd_kafka_topic_result_t) -> Option<(String, Result<(), TopicError>)> {
+    // SAFETY: promised by the caller; the strings are copied.
     unsafe {
         let name = text(sys::rd_kafka_topic_result_name(topic))?;
         let outcome = check(sys::rd_kafka_topic_result_error(topic)).map_err(|code| {
-            let words = text(sys::rd_kafka_topic_result_error_string(topic));
-            let text = words.unwrap_or_else(|| code.to_string());
-            Refused { code, text }
+            let message = text(sys::rd_kafka_topic_result_error_string(topic));
+            let text = message.unwrap_or_else(|| code.to_string());
+            TopicError { code, text }
         });
         Some((name, outcome))
     }
@@ -128,14 +120,15 @@ unsafe fn topic_outcome(topic: *const sys::rd_kafka_topic_result_t) -> Option<(S
 
 fn new_topic(topic: &NewTopic) -> KafkaResult<Owned<sys::rd_kafka_NewTopic_t>> {
     let name = CString::new(topic.name.as_str())?;
-    let mut words = [0; WORDS_BYTES];
+    let mut message = [0; MESSAGE_BYTES];
     // SAFETY: the name and the buffer are alive during the call, which copies the name.
     let native = unsafe {
         let (partitions, replicas) = (topic.partitions, topic.replicas);
-        let native = sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replicas, words.as_mut_ptr(), words.len());
+        let native =
+            sys::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replicas, message.as_mut_ptr(), message.len());
         Owned::new(native, sys::rd_kafka_NewTopic_destroy)
     };
-    let native = native.ok_or_else(|| refused_option(&words))?;
+    let native = native.ok_or_else(|| refused_option(&message))?;
     for (name, value) in &topic.config {
         let (name, value) = (CString::new(name.as_str())?, CString::new(value.as_str())?);
         // SAFETY: the topic is alive and so are the strings, which the call copies.
@@ -145,7 +138,7 @@ fn new_topic(topic: &NewTopic) -> KafkaResult<Owned<sys::rd_kafka_NewTopic_t>> {
     Ok(native)
 }
 
-/// What the bridge has to be allowed to do with a topic or the cluster, by the names of `kafka-acls.sh`.
+/// An operation that the bridge needs a right for, named as in `kafka-acls.sh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Operation {
     Read,
@@ -157,7 +150,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// By librdkafka's number; `None` for one that the bridge does not need.
+    /// The operation with librdkafka's number; `None` for one that the bridge does not need.
     fn of(number: u32) -> Option<Operation> {
         use Operation::{Create, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
         use sys::rd_kafka_AclOperation_t as Native;
@@ -180,10 +173,10 @@ impl fmt::Display for Operation {
     }
 }
 
-/// What a broker allows; `None` where it does not tell (Kafka before 2.3), so that nothing counts as forbidden.
+/// The operations that a broker allows; `None` if it does not report them (Kafka before 2.3), so that no operation counts as forbidden.
 pub(super) type Allowed = Option<BTreeSet<Operation>>;
 
-/// What this client may do with each topic, or the broker's error for it. Needs the right to describe the topic.
+/// The operations that this client may use on each topic, or the broker's error for the topic. Needs the right to describe the topic.
 pub(super) fn authorized_operations(
     client: &Client<impl ClientContext>,
     topics: &[String],
@@ -192,7 +185,7 @@ pub(super) fn authorized_operations(
     if topics.is_empty() {
         return Ok(HashMap::new());
     }
-    // librdkafka refuses a name that comes twice.
+    // librdkafka refuses duplicate names.
     let names: BTreeSet<&String> = topics.iter().collect();
     let names: Vec<_> = names
         .into_iter()
@@ -207,12 +200,12 @@ pub(super) fn authorized_operations(
     let collection = collection.ok_or_else(out_of_memory)?;
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
     admin.include_authorized_operations()?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, topics, options and queue are alive; the call copies the topics and options, and counts its use of the queue.
-    unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer(), options, queue) };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT)?;
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT, |options, queue| {
+        // SAFETY: client, topics, options and queue are alive. The call copies topics and options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeTopics(client.native_ptr(), collection.pointer(), options, queue) }
+    })?;
     let mut count = 0;
-    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop.
+    // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event.pointer());
         let found = array(sys::rd_kafka_DescribeTopics_result_topics(result, &mut count), count);
@@ -226,7 +219,7 @@ unsafe fn topic_operations(
     topic: *const sys::rd_kafka_TopicDescription_t,
 ) -> Option<(String, Result<Allowed, RDKafkaErrorCode>)> {
     let mut count = 0;
-    // SAFETY: by the caller; the name is copied. An error that is absent is null, and its code is "no error".
+    // SAFETY: promised by the caller; the name is copied. An error that is absent is null, and its code is "no error".
     unsafe {
         let name = text(sys::rd_kafka_TopicDescription_name(topic))?;
         let outcome = check(sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)));
@@ -236,14 +229,14 @@ unsafe fn topic_operations(
     }
 }
 
-/// What this client may do with the cluster.
+/// The operations that this client may use on the cluster.
 pub(super) fn cluster_operations(client: &Client<impl ClientContext>, timeout: Duration) -> KafkaResult<Allowed> {
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER, timeout)?;
     admin.include_authorized_operations()?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, options and queue are alive; the call copies the options and counts its use of the queue.
-    unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), options, queue) };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT)?;
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBECLUSTER_RESULT, |options, queue| {
+        // SAFETY: client, options and queue are alive. The call copies the options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeCluster(client.native_ptr(), options, queue) }
+    })?;
     let mut count = 0;
     // SAFETY: the event is of this type, and the array lives as long as the event, which outlives the reading.
     unsafe {
@@ -253,7 +246,7 @@ pub(super) fn cluster_operations(client: &Client<impl ClientContext>, timeout: D
     }
 }
 
-/// Numbers, and not librdkafka's enumeration: a number that the bindings do not know must not become a value of it.
+/// Reads numbers instead of librdkafka's enumeration: a number that the bindings do not know must not become a value of their enum.
 ///
 /// # Safety
 /// `found` must be null or point to `count` numbers.
@@ -261,24 +254,24 @@ unsafe fn operations(found: *const u32, count: usize) -> Allowed {
     if found.is_null() {
         return None;
     }
-    // SAFETY: by the caller.
+    // SAFETY: promised by the caller.
     let number = |index| unsafe { found.add(index).read() };
     Some((0..count).map(number).filter_map(Operation::of).collect())
 }
 
-/// Whose settings are asked for.
+/// The owners of the requested settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owners<'a> {
-    /// These topics.
     Topics(&'a [String]),
-    /// The broker with this number; it is asked itself.
+    /// The broker with this id, which answers the request itself.
     Broker(i32),
 }
 
 /// Names of settings and their values.
 pub(super) type Settings = HashMap<String, String>;
 
-/// The settings of topics or of a broker, by the name of each, where the cluster tells them. Needs the right to describe configurations.
+/// The settings of topics or of a broker, by the owner's name, as far as the cluster reports them. Needs the right to describe
+/// configurations.
 pub(super) fn settings(
     client: &Client<impl ClientContext>,
     owners: Owners<'_>,
@@ -304,37 +297,28 @@ pub(super) fn settings(
     let resources: Vec<_> = names.into_iter().map(resource).collect::<KafkaResult<_>>()?;
     let mut pointers: Vec<_> = resources.iter().map(Owned::pointer).collect();
     let admin = Admin::new(client, RDKafkaAdminOp::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeout)?;
-    let (options, queue) = (admin.options.pointer(), admin.queue.pointer());
-    // SAFETY: client, resources, options and queue are alive; the call copies the resources and options, and counts its use of the queue.
-    unsafe {
-        sys::rd_kafka_DescribeConfigs(
-            client.native_ptr(),
-            pointers.as_mut_ptr(),
-            pointers.len(),
-            options,
-            queue,
-        )
-    };
-    let event = admin.answer(timeout, sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT)?;
+    let (first, length) = (pointers.as_mut_ptr(), pointers.len());
+    let event = admin.ask(timeout, sys::RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, |options, queue| {
+        // SAFETY: client, resources, options and queue are alive. The call copies resources and options, and references the queue.
+        unsafe { sys::rd_kafka_DescribeConfigs(client.native_ptr(), first, length, options, queue) }
+    })?;
     let mut count = 0;
-    // SAFETY: the event is of this type. The array and what it points to live as long as the event, which outlives the loop.
+    // SAFETY: the event is of this type. The array and its elements live as long as the event, which outlives the loop.
     unsafe {
         let result = sys::rd_kafka_event_DescribeConfigs_result(event.pointer());
-        let found = array(
-            sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count),
-            count,
-        );
+        let first = sys::rd_kafka_DescribeConfigs_result_resources(result, &mut count);
+        let found = array(first, count);
         Ok(found.filter_map(|resource| settings_of(resource)).collect())
     }
 }
 
-/// `None` where the broker refused to tell them.
+/// A resource's name and settings; `None` if the broker refused to report them.
 ///
 /// # Safety
 /// `resource` must be a resource of an event that is alive.
 unsafe fn settings_of(resource: *const sys::rd_kafka_ConfigResource_t) -> Option<(String, Settings)> {
     let mut count = 0;
-    // SAFETY: by the caller; the strings are copied.
+    // SAFETY: promised by the caller; the strings are copied.
     unsafe {
         check(sys::rd_kafka_ConfigResource_error(resource)).ok()?;
         let entries = array(sys::rd_kafka_ConfigResource_configs(resource, &mut count), count);
@@ -346,13 +330,13 @@ unsafe fn settings_of(resource: *const sys::rd_kafka_ConfigResource_t) -> Option
     }
 }
 
-/// Finds the offsets that are asked for (`Offset::End`, a time), in place: one question for each leader.
+/// Replaces each offset of the list (`Offset::End` or a time) by the one that its leader reports: one request for each leader.
 pub(super) fn find_offsets(
     client: &Client<impl ClientContext>,
     list: &mut TopicPartitionList,
     timeout: Duration,
 ) -> KafkaResult<()> {
-    // SAFETY: client and list are alive, and nobody else has the list.
+    // SAFETY: client and list are alive, and the list is borrowed exclusively.
     let outcome = unsafe { sys::rd_kafka_offsets_for_times(client.native_ptr(), list.ptr(), milliseconds(timeout)) };
     check(outcome).map_err(KafkaError::OffsetFetch)
 }

@@ -1,4 +1,4 @@
-//! The partition of a key, as Kafka's Java client places it: murmur2, made positive, modulo the partition count.
+//! The partition of a key, as Kafka's Java client computes it: murmur2, made positive, modulo the partition count.
 
 /// The partition of `key` among `partitions`.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_the_java_client() {
-        // The vectors of Kafka's own UtilsTest.testMurmur2, printed as signed there.
+        // The vectors of Kafka's UtilsTest.testMurmur2, which has them as signed numbers.
         let vectors: [(&str, i32); 6] = [
             ("21", -973932308),
             ("foobar", -790332482),

@@ -1,8 +1,7 @@
-//! What the cluster has of the topics beside what is wanted: for a person to read and decide. It changes nothing on a topic
-//! that is there.
+//! The topics of the cluster compared with the wanted ones, for an operator to decide. It never changes an existing topic.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 
@@ -11,48 +10,50 @@ use super::topics::{self, Finding, checkpoint_topic, findings};
 use super::{Config, ConnectError};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(20);
+const LEADERS_PAUSE: Duration = Duration::from_millis(100);
 
-/// A topic as it is and as it should be.
+/// A topic's actual and wanted state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicPlan {
     /// Its name.
     pub topic: String,
-    /// Whether it is there, and its partitions.
+    /// Whether it exists, and whether its partitions fit.
     pub finding: Finding,
-    /// Replicas of its first partition; 0 for a topic that is not there.
+    /// The least number of replicas of its partitions; 0 for a missing topic.
     pub replicas: usize,
-    /// Where its configuration is not the wanted one.
+    /// The settings that differ from the wanted ones.
     pub drift: Vec<Drift>,
     /// The configuration that it is created with.
     pub config: BTreeMap<String, String>,
 }
 
-/// One setting of a topic that is there.
+/// A setting of an existing topic that differs from the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// `max.message.bytes`, ...
     pub name: String,
-    /// What the topic has.
+    /// The topic's value.
     pub found: String,
-    /// What is wanted.
+    /// The wanted value.
     pub wanted: String,
-    /// What comes of the difference.
+    /// The consequence of the difference.
     pub effect: &'static str,
-    /// With it, the bridge publishes nothing.
+    /// Whether the bridge cannot publish to the topic because of it.
     pub fatal: bool,
 }
 
 impl TopicPlan {
-    /// Whether the bridge can publish with it, once it is created where it is missing.
+    /// Whether the bridge can publish to the topic, after its creation if it is missing.
     pub fn is_usable(&self) -> bool {
         !matches!(self.finding, Finding::TooFewPartitions(_)) && !self.drift.iter().any(|drift| drift.fatal)
     }
 }
 
-/// What the cluster has, topic by topic.
+/// The state of each topic.
 ///
 /// # Errors
-/// [`ConnectError`] when it does not answer, or does not tell topics' configuration.
+/// [`ConnectError`] when the cluster does not answer, or does not report the topics' configuration.
 pub fn plan(config: &Config, topics: &[String]) -> Result<Vec<TopicPlan>, ConnectError> {
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
     let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
@@ -81,59 +82,66 @@ pub fn create(config: &Config, missing: &[String]) -> Result<(), ConnectError> {
         return Ok(());
     }
     let client = super::consumer(config, "imbridge-plan", &[]).map_err(ConnectError::Kafka)?;
-    let refusals = topics::create(client.client(), config, missing).map_err(ConnectError::Kafka)?;
-    if let Some((topic, refused)) = refusals.into_iter().next() {
-        let cause = refused.text;
+    let errors = topics::create(client.client(), config, missing, false).map_err(ConnectError::Kafka)?;
+    if let Some((topic, error)) = errors.into_iter().next() {
+        let cause = error.text;
         return Err(ConnectError::Create { topic, cause });
     }
-    topics::await_leaders(|| client.fetch_metadata(None, TIMEOUT), config, missing)
+    let deadline = Instant::now() + LEADERS_TIMEOUT;
+    loop {
+        let metadata = client.fetch_metadata(None, TIMEOUT).map_err(ConnectError::Kafka)?;
+        let has_no_leader = |topic: &&String| !topics::is_led(&metadata, topic, config.partitions);
+        let Some(topic) = missing.iter().find(has_no_leader).cloned() else {
+            return Ok(());
+        };
+        if Instant::now() > deadline {
+            let cause = "it has no leader after 20 s".into();
+            return Err(ConnectError::Create { topic, cause });
+        }
+        std::thread::sleep(LEADERS_PAUSE);
+    }
 }
 
-/// Where a topic's settings are not the wanted ones, and where they take from the promise although nobody asked for others.
+/// A topic's settings that differ from the wanted ones, and settings that weaken the bridge's guarantees although no other value is
+/// configured.
 fn drift(config: &Config, topic: &str, settings: &HashMap<String, String>, replicas: usize) -> Vec<Drift> {
+    let drift = |name: &str, found: &str, wanted: &str, effect| Drift {
+        name: name.to_owned(),
+        found: found.to_owned(),
+        wanted: wanted.to_owned(),
+        effect,
+        fatal: false,
+    };
     let wanted = topics::wanted(config, topic);
     let mut found: Vec<Drift> = wanted
         .iter()
-        // Where it is a default, it is for topics with three replicas; below.
+        // The default of 2 applies only to topics with three replicas, and is checked below.
         .filter(|(name, _)| *name != "min.insync.replicas" || config.topic_config.contains_key(*name))
         .filter_map(|(name, wanted)| {
             let found = settings.get(name).filter(|found| *found != wanted)?;
-            let drift = Drift {
-                name: name.clone(),
-                found: found.clone(),
-                wanted: wanted.clone(),
-                effect: "kafka.topic_config is for topics that are created",
-                fatal: false,
-            };
-            Some(explain(config, topic, drift))
+            let effect = "kafka.topic_config applies only to topics that the bridge creates";
+            explain(config, topic, drift(name, found, wanted, effect))
         })
-        .flatten()
         .collect();
     let compaction = "compaction keeps only the last event of each key";
-    let unclean = "a follower that lags may become leader, and what it lacks is lost";
-    let alone = "a message may be on one broker only when it counts as delivered";
+    let unclean = "a lagging follower may become leader, and the messages that it lacks are lost";
+    let alone = "a message may count as delivered when only one broker has it";
     let is_free = topic != checkpoint_topic(&config.topic_prefix) && !wanted.contains_key("cleanup.policy");
-    for (is_meant, name, bad, wanted, effect) in [
+    for (applies, name, bad, wanted, effect) in [
         (is_free, "cleanup.policy", "compact", "delete", compaction),
         (is_free, "cleanup.policy", "compact,delete", "delete", compaction),
         (true, "unclean.leader.election.enable", "true", "false", unclean),
         (replicas >= 3, "min.insync.replicas", "1", "2", alone),
     ] {
-        let is_so = is_meant && settings.get(name).is_some_and(|found| found == bad);
-        if is_so && !found.iter().any(|drift| drift.name == name) {
-            found.push(Drift {
-                name: name.into(),
-                found: bad.into(),
-                wanted: wanted.into(),
-                effect,
-                fatal: false,
-            });
+        let is_bad = applies && settings.get(name).is_some_and(|found| found == bad);
+        if is_bad && !found.iter().any(|drift| drift.name == name) {
+            found.push(drift(name, bad, wanted, effect));
         }
     }
     found
 }
 
-/// What a difference means; nothing where it means nothing.
+/// Adds the consequence of a difference; `None` if it has none.
 fn explain(config: &Config, topic: &str, drift: Drift) -> Option<Drift> {
     match drift.name.as_str() {
         "max.message.bytes" => {
@@ -150,7 +158,7 @@ fn explain(config: &Config, topic: &str, drift: Drift) -> Option<Drift> {
             Some(Drift { effect, fatal, ..drift })
         }
         "message.timestamp.type" => Some(Drift {
-            effect: "brokers delete and refuse its messages by the clock of the bridge",
+            effect: "brokers delete and refuse its messages by the bridge's clock",
             ..drift
         }),
         "cleanup.policy" if topic == checkpoint_topic(&config.topic_prefix) => Some(Drift {
@@ -177,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_that_takes_more_than_wanted_fits_and_one_that_the_publisher_refuses_is_of_no_use() {
+    fn a_larger_message_limit_than_wanted_fits_and_one_that_the_publisher_refuses_is_fatal() {
         let config = Config::default();
         let of = |bytes| drifts(&config, "im.a.B", &[("max.message.bytes", bytes)], 3);
         assert_eq!(of("20000000"), []);
@@ -187,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_take_from_the_promise_are_found_though_nobody_set_others() {
+    fn settings_that_weaken_the_guarantees_are_found_without_configuration() {
         let config = Config::default();
         let settings = [
             ("cleanup.policy", "compact"),
@@ -208,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_configured_for_new_topics_is_compared() {
+    fn the_configuration_for_new_topics_is_compared() {
         let mut config = Config::default();
         config.topic_config.insert("retention.ms".into(), "1000".into());
         let found = drifts(&config, "im.a.B", &[("retention.ms", "604800000")], 3);

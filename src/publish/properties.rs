@@ -1,5 +1,5 @@
-//! `kafka.properties`: properties of librdkafka. Each has one canonical name here, because librdkafka takes an alias and its
-//! property in the order in which they come. No message repeats a value: any of them can be a secret.
+//! `kafka.properties`: properties of librdkafka. Each property has one canonical name here, because librdkafka applies a property and
+//! its alias in the order in which they are set. No error message repeats a value, because any value can be a secret.
 
 mod late;
 
@@ -15,7 +15,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::native;
 
-/// Properties that the promise rests on, by their canonical names; the configuration cannot set them.
+/// Properties that the guarantees depend on, by their canonical names. The configuration cannot set them.
 pub(super) const FIXED: [(&str, &str); 7] = [
     ("enable.idempotence", "true"),
     ("request.required.acks", "all"),
@@ -26,13 +26,13 @@ pub(super) const FIXED: [(&str, &str); 7] = [
     ("auto.offset.reset", "earliest"),
 ];
 
-/// And one for the producer alone. Where a broker refuses one of several requests that are in flight for a partition and takes
-/// a later one for out of order, librdkafka renumbers what it has for all partitions, and the broker no longer knows again what
-/// it had taken without an answer (librdkafka's issue 4953). One request after the other costs next to nothing: a broker works
-/// on a connection's requests in turn anyway.
+/// The producer sets this property too: 1 without transactions. Suppose that several requests are in flight for a partition, and the
+/// broker refuses one and reports a later one as out of order. librdkafka then renumbers its messages for all partitions, so the broker
+/// no longer recognises messages that it appended without an answer (librdkafka's issue 4953). One request at a time costs almost
+/// nothing, because a broker handles a connection's requests one after the other.
 pub(super) const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
 
-/// Properties that have a key of their own, or no meaning here, by their canonical names.
+/// Properties that have their own configuration key, or no use here, by their canonical names.
 const OWN: [&str; 11] = [
     IN_FLIGHT,
     "metadata.broker.list",
@@ -47,10 +47,10 @@ const OWN: [&str; 11] = [
     "auto.commit.enable",
 ];
 
-/// Names this far from each other, in single changes, may be one that was mistyped.
-const MISTYPED_MAX: usize = 3;
+/// The greatest edit distance at which a name may be a misspelling of another.
+const MISSPELLED_MAX: usize = 3;
 
-/// The name under which a property is passed on, whichever of its names is used.
+/// The canonical name of a property.
 pub(super) fn canonical(name: &str) -> &str {
     documented()
         .find(|known| known.name == name)
@@ -61,24 +61,24 @@ pub(super) fn canonical(name: &str) -> &str {
 /// A property that librdkafka documents.
 struct Documented {
     name: &'static str,
-    /// The values it takes, in librdkafka's words; empty where anything is allowed.
+    /// The allowed values, as librdkafka documents them; empty if any value is allowed.
     allowed: &'static str,
     alias_of: Option<&'static str>,
 }
 
-/// All of them, read once: properties are looked up for each message. Of a name that stands twice, for all topics and for each, the first
-/// is meant.
+/// All documented properties, parsed once, because properties are looked up for each message. If a name occurs twice, as a global and
+/// as a topic property, the first counts.
 fn documented() -> impl Iterator<Item = &'static Documented> {
     static TABLE: LazyLock<String> = LazyLock::new(native::documented_properties);
     static KNOWN: LazyLock<Vec<Documented>> = LazyLock::new(|| TABLE.lines().filter_map(known).collect());
     KNOWN.iter()
 }
 
-/// A line of the table, but for its head.
+/// The property in a line of the table; `None` for a heading.
 fn known(line: &'static str) -> Option<Documented> {
     let mut columns = line.splitn(6, '|').map(str::trim);
-    let (name, allowed, words) = (columns.next()?, columns.nth(1)?, columns.nth(2)?);
-    let alias = words
+    let (name, allowed, description) = (columns.next()?, columns.nth(1)?, columns.nth(2)?);
+    let alias = description
         .split_once("Alias for `")
         .and_then(|(_, rest)| rest.split_once('`'));
     let is_property = name != "Property" && !name.starts_with('-');
@@ -89,7 +89,7 @@ fn known(line: &'static str) -> Option<Documented> {
     })
 }
 
-/// Properties of librdkafka, by the names that the configuration has for them. Their debug form has the names only.
+/// Properties of librdkafka, by the names in the configuration. Their debug form has the names only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
@@ -101,7 +101,7 @@ impl Properties {
             .find_map(|(name, value)| (name == wanted).then_some(value))
     }
 
-    /// The names as they were written, with values that can be changed.
+    /// The names as configured, with mutable values.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut String)> {
         self.0.iter_mut()
     }
@@ -112,12 +112,12 @@ impl Properties {
         Properties(pairs.iter().map(owned).collect())
     }
 
-    /// What librdkafka is told: canonical names with their values.
+    /// The properties for librdkafka: canonical names with their values.
     pub(super) fn canonical(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (canonical(name), value.as_str()))
     }
 
-    /// The first property that cannot be used, by its name as it was written, and why.
+    /// The first invalid property, by its name as configured, and why it is invalid.
     pub(super) fn problem(&self) -> Option<(&str, String)> {
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         self.0.iter().find_map(|(name, value)| {
@@ -125,7 +125,7 @@ impl Properties {
             if OWN.contains(&property) || FIXED.iter().any(|(fixed, _)| *fixed == property) {
                 return Some((
                     name.as_str(),
-                    "is set by the bridge, since its promise rests on it; leave it out".to_owned(),
+                    "is set by the bridge, whose guarantees depend on it; leave it out".to_owned(),
                 ));
             }
             if let Some(other) = seen.insert(property, name) {
@@ -139,35 +139,37 @@ impl Properties {
     }
 }
 
-/// Why librdkafka does not take a property, without its value.
+/// Why librdkafka does not accept a property. The text does not contain its value.
 fn refusal(name: &str, value: &str) -> Option<String> {
-    if let Some(words) = late::refusal(canonical(name), value) {
-        return Some(words);
+    if let Some(message) = late::refusal(canonical(name), value) {
+        return Some(message);
     }
     let refused = ClientConfig::new().set(name, value).create_native_config().err()?;
     if matches!(
         refused,
         KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)
     ) {
-        let meant = nearest(name).map_or_else(String::new, |known| format!(", {known:?} is"));
-        return Some(format!("is no property of librdkafka{meant}"));
+        let meant = nearest(name).map_or_else(String::new, |known| format!("; did you mean {known:?}?"));
+        return Some(format!("is not a property of librdkafka{meant}"));
     }
-    let words = match refused {
-        KafkaError::ClientConfig(_, words, ..) if !words.contains(value) => words,
+    let message = match refused {
+        KafkaError::ClientConfig(_, message, ..) if !message.contains(value) => message,
         _ => String::new(),
     };
     match documented().find(|known| known.name == name) {
-        // What this build lacks, or a name of the Java client's, for which librdkafka says what to use.
-        known if !words.is_empty() && (known.is_none() || words.contains("not supported in this build")) => Some(words),
+        // This build lacks the property, or it is one of the Java client and librdkafka names a replacement.
+        known if !message.is_empty() && (known.is_none() || message.contains("not supported in this build")) => {
+            Some(message)
+        }
         Some(known) if !known.allowed.is_empty() => Some(format!("its value is not one of {}", known.allowed)),
-        _ => Some("its value is not one that librdkafka takes".to_owned()),
+        _ => Some("librdkafka does not accept its value".to_owned()),
     }
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
     let distance = |known: &&Documented| strsim::osa_distance(name, known.name);
     let nearest = documented().min_by_key(distance)?;
-    (distance(&nearest) <= MISTYPED_MAX).then_some(nearest.name)
+    (distance(&nearest) <= MISSPELLED_MAX).then_some(nearest.name)
 }
 
 impl fmt::Debug for Properties {
@@ -182,7 +184,7 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
-/// A value; serde's own words for what is no text would repeat it.
+/// A value. serde's own error message for a value that is not a string would repeat it.
 struct Text(String);
 
 impl<'de> Deserialize<'de> for Text {
@@ -190,18 +192,18 @@ impl<'de> Deserialize<'de> for Text {
         match toml::Value::deserialize(deserializer)? {
             toml::Value::String(text) => Ok(Text(text)),
             toml::Value::Table(_) | toml::Value::Datetime(_) => Err(D::Error::custom(
-                "a table, expected a string: a name with dots stands in quotes, like \"sasl.password\"",
+                "a table, expected a string: put a name with dots in quotes, like \"sasl.password\"",
             )),
-            _ => Err(D::Error::custom("no text: expected a string, in quotes")),
+            _ => Err(D::Error::custom("not a string: expected a string in quotes")),
         }
     }
 }
 
-/// Each of `visit_*` that serde would answer by repeating the value.
+/// The methods of [`Visitor`] whose default error messages would repeat the value.
 macro_rules! refuse {
     ($($visit:ident $of:ty),*) => {
         $(fn $visit<E: Error>(self, _: $of) -> Result<Self::Value, E> {
-            Err(E::custom("no table: [kafka.properties] with a line for each property is allowed"))
+            Err(E::custom("not a table: [kafka.properties] with one line for each property is allowed"))
         })*
     };
 }
@@ -231,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alias_is_a_second_name_to_librdkafka_too() {
+    fn librdkafka_has_the_same_aliases() {
         assert!(documented().count() > 150);
         for known in documented().filter(|known| canonical(known.name) != known.name) {
             let property = canonical(known.name);
@@ -242,7 +244,7 @@ mod tests {
             };
             let native = match ClientConfig::new().set(known.name, value).create_native_config() {
                 Ok(native) => native,
-                // Not in this build, and so by the property's own name.
+                // This build lacks the property, and the error message has its canonical name.
                 Err(cause) => {
                     assert!(
                         cause.to_string().contains(&format!("{property:?} not supported")),
@@ -259,10 +261,10 @@ mod tests {
     #[test]
     fn one_property_under_two_names_is_refused_and_both_are_named() {
         let properties = Properties::of(&[("compression.codec", "gzip"), ("compression.type", "zstd")]);
-        let (name, words) = properties.problem().unwrap();
+        let (name, problem) = properties.problem().unwrap();
         assert!(
-            name == "compression.type" && words.contains("compression.codec"),
-            "{words}"
+            name == "compression.type" && problem.contains("compression.codec"),
+            "{problem}"
         );
         assert_eq!(
             Properties::of(&[("queue.buffering.max.ms", "7")]).get("linger.ms"),
@@ -271,10 +273,10 @@ mod tests {
     }
 
     #[test]
-    fn no_refusal_repeats_a_value() {
+    fn no_error_message_repeats_a_value() {
         for (name, value, part) in [
-            ("sasl.pasword", "planted", "\"sasl.password\" is"),
-            ("no.such.property", "planted", "no property of librdkafka"),
+            ("sasl.pasword", "planted", "did you mean \"sasl.password\"?"),
+            ("no.such.property", "planted", "not a property of librdkafka"),
             ("linger.ms", "planted", "0 .. 900000"),
             ("security.protocol", "planted", "sasl_ssl"),
             ("sasl.oauthbearer.method", "planted", "not supported in this build"),
@@ -285,21 +287,21 @@ mod tests {
             ("ssl.key.password", "plan\0ted", "librdkafka"),
         ] {
             let properties = Properties::of(&[(name, value)]);
-            let (found, words) = properties.problem().unwrap();
-            assert!(found == name && words.contains(part), "{name}: {words}");
-            assert!(!words.contains("planted") && !format!("{properties:?}").contains("planted"));
+            let (found, problem) = properties.problem().unwrap();
+            assert!(found == name && problem.contains(part), "{name}: {problem}");
+            assert!(!problem.contains("planted") && !format!("{properties:?}").contains("planted"));
         }
         assert!(
             !Properties::of(&[("no.such.property", "1")])
                 .problem()
                 .unwrap()
                 .1
-                .contains(", \"")
+                .contains("did you mean")
         );
     }
 
     #[test]
-    fn what_is_no_table_of_texts_is_refused_without_being_repeated() {
+    fn values_that_are_not_strings_are_refused_without_being_repeated() {
         for text in [
             "p = \"hunter2\"",
             "p = [\"hunter2\"]",
@@ -316,8 +318,8 @@ mod tests {
                 p: Properties,
             }
             let cause = toml::from_str::<Table>(text).unwrap_err();
-            let words = cause.message();
-            assert!(!words.contains("hunter2") && !words.contains("2222"), "{words}");
+            let message = cause.message();
+            assert!(!message.contains("hunter2") && !message.contains("2222"), "{message}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One session of a producer: from the connection to the first fault. It keeps no order of its own: what is sent in order
-//! is in Kafka in order, or the session ends and the caller starts over from the spool.
+//! One session of a producer, from the connection to the first fault. It does not reorder: messages that are sent in order are in
+//! Kafka in order, or the session ends and the caller starts over from the spool.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::checkpoint::spool_id;
@@ -26,39 +28,39 @@ use super::reports::{Deliveries, Reports};
 use super::{Config, ConnectError, CreateTopics, Delivery, EVENTS_MAX, Fault, checkpoint_topic};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two questions whether a cluster that had gone is back.
-const ASK_EVERY: Duration = Duration::from_secs(5);
-const OUTCOMES_PAUSE: Duration = Duration::from_millis(5);
+/// The pause between two checks whether an unreachable cluster answers again.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const REPORTS_PAUSE: Duration = Duration::from_millis(5);
 
-/// A batch's own bytes, which librdkafka does not count in full.
+/// The size of a batch's own header, which librdkafka does not count in full.
 const BATCH_HEADROOM_BYTES: usize = 1024;
 
-/// What became of the messages of a producer that is given up.
+/// The delivery reports of a producer that is closed.
 #[derive(Debug, Default)]
 pub struct FinalReports {
-    /// What Kafka has.
+    /// The messages that Kafka has.
     pub receipts: Vec<Receipt>,
-    /// What it does not take.
+    /// The messages that failed.
     pub failures: Vec<Failure>,
-    /// Every message is in one of the two lists, and Kafka has none of the second: nothing is on its way.
+    /// Whether every message is in one of the two lists, and Kafka has none of the second: no message is in flight.
     pub is_complete: bool,
 }
 
-/// What became of an attempt to send.
+/// The result of an attempt to send.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Sent {
     /// It is in librdkafka's queue.
     Queued,
-    /// The queue is full: poll and come again.
+    /// The queue is full: poll and retry.
     Full,
-    /// No attempt can succeed.
+    /// No retry can succeed.
     Refused(Failure),
 }
 
-/// What a batch must be cut to, so that no topic refuses it whole: a broker holds whole batches against the limit, and a
-/// batch that is refused would be refused again in the next life.
+/// The batch size that every topic accepts, if it is less than the configured one. A broker compares whole batches with the topic's
+/// limit, and a batch that is refused would be refused again in the next session.
 fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Option<usize> {
-    // What takes less than the least takes nothing at all.
+    // A topic with a smaller limit is not written to at all.
     let usable = limits.iter().filter(|(_, limit)| **limit >= LEAST_LIMIT_BYTES);
     let (topic, least) = usable.min_by_key(|(_, limit)| **limit)?;
     let batch = config.batch_bytes();
@@ -68,16 +70,16 @@ fn batch_limit(config: &Config, limits: &HashMap<String, usize>) -> Option<usize
     tracing::warn!(
         topic,
         max_message_bytes = least,
-        "the topic takes less than a batch of {batch} bytes; batches are cut to what it takes, larger messages become dead letters"
+        "the topic's limit is less than a batch of {batch} bytes; batches are cut to the limit, larger messages become dead letters"
     );
     Some(least - BATCH_HEADROOM_BYTES)
 }
 
-/// Why the cluster did not answer: what came of the attempts to connect tells more than that there was no answer.
+/// Why the cluster did not answer. The errors of the attempts to connect explain more than `cause`, the time-out.
 fn unreached(producer: &BaseProducer<Reports>, config: &Config, cause: &KafkaError) -> ConnectError {
     let reports = producer.context();
     reports.quiet.store(true, Ordering::Relaxed);
-    // Each call takes one event, and most of them are lines of log.
+    // Each call takes one event, and most events are log lines.
     for _ in 0..EVENTS_MAX {
         producer.poll(Duration::ZERO);
         if let Some((advice, cause)) = reports.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -87,9 +89,18 @@ fn unreached(producer: &BaseProducer<Reports>, config: &Config, cause: &KafkaErr
     ConnectError::Unreached(diagnosis(config, &Doing::Connect, cause, None))
 }
 
+/// Creates a producer and waits for the cluster's metadata.
+fn open(client: &ClientConfig, config: &Config) -> Result<(BaseProducer<Reports>, Metadata), ConnectError> {
+    let producer = client.create_with_context(Reports::default());
+    let producer: BaseProducer<Reports> = producer.map_err(ConnectError::Kafka)?;
+    let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT);
+    let metadata = metadata.map_err(|cause| unreached(&producer, config, &cause))?;
+    Ok((producer, metadata))
+}
+
 /// A connected producer.
 pub struct Publisher {
-    /// Before the producer, which must outlive it.
+    /// Declared before the producer, so that it is dropped first.
     notice: Option<Notice>,
     pub(super) producer: BaseProducer<Reports>,
     pub(super) config: Config,
@@ -97,39 +108,26 @@ pub struct Publisher {
     directory: RefCell<Directory>,
     /// When the last transaction was committed.
     pub(super) committed_at: Cell<Instant>,
-    asked_at: Cell<Instant>,
-    /// Whether the cluster is back, while that is being asked.
-    question: Cell<Option<JoinHandle<bool>>>,
+    /// When the last check whether the cluster answers again ended.
+    checked_at: Cell<Instant>,
+    /// The running check.
+    check: Cell<Option<JoinHandle<bool>>>,
 }
 
 impl Publisher {
-    /// Connects, looks the topics up, and fences off an earlier producer where delivery is transactional. Topics that are missing are
-    /// created later, each for its first message, unless `kafka.create_topics` is `all`.
+    /// Connects, looks the topics up, and fences off an earlier producer if delivery is transactional. Missing topics are created later,
+    /// each for its first message, unless `kafka.create_topics` is `all`.
     ///
     /// # Errors
-    /// [`ConnectError`]: Kafka does not answer, or does not let this producer in.
+    /// [`ConnectError`]: Kafka does not answer, or refuses this producer.
     pub fn connect(config: &Config, topics: &[String], spool: &str) -> Result<Publisher, ConnectError> {
         let mut client = config.producer(spool_id(spool));
-        let producer: BaseProducer<Reports> = client
-            .create_with_context(Reports::default())
-            .map_err(ConnectError::Kafka)?;
-        let metadata = producer
-            .client()
-            .fetch_metadata(None, METADATA_TIMEOUT)
-            .map_err(|cause| unreached(&producer, config, &cause))?;
+        let (mut producer, metadata) = open(&client, config)?;
         let directory = Directory::read(config, producer.client(), &metadata, topics);
-        let producer = match batch_limit(config, directory.limits()) {
-            None => producer,
-            Some(bytes) => {
-                let producer: BaseProducer<Reports> = client
-                    .set("batch.size", bytes.to_string())
-                    .create_with_context(Reports::default())
-                    .map_err(ConnectError::Kafka)?;
-                let metadata = producer.client().fetch_metadata(None, METADATA_TIMEOUT);
-                metadata.map_err(ConnectError::Kafka)?;
-                producer
-            }
-        };
+        if let Some(bytes) = batch_limit(config, directory.limits()) {
+            client.set("batch.size", bytes.to_string());
+            (producer, _) = open(&client, config)?;
+        }
         let publisher = Publisher {
             notice: None,
             producer,
@@ -137,8 +135,8 @@ impl Publisher {
             spool: spool.to_owned(),
             directory: RefCell::new(directory),
             committed_at: Cell::new(Instant::now()),
-            asked_at: Cell::new(Instant::now()),
-            question: Cell::new(None),
+            checked_at: Cell::new(Instant::now()),
+            check: Cell::new(None),
         };
         if config.create_topics == CreateTopics::All {
             publisher.create_all(topics)?;
@@ -150,12 +148,12 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Has it told when there is something to [`Publisher::poll`], by a thread of librdkafka's that must not be held up.
+    /// Makes a thread of librdkafka run `call` when there is something to [`Publisher::poll`]. `call` must not block.
     pub fn notify(&mut self, call: impl Fn() + Send + Sync + 'static) {
         self.notice = Notice::new(self.producer.client(), Box::new(call));
     }
 
-    /// One that cannot be created is refused when its first message is there, and does not hold up the others until then.
+    /// Creates the missing topics. If one cannot be created, only its own messages are refused, when the first of them comes.
     fn create_all(&self, topics: &[String]) -> Result<(), Unready> {
         let mut directory = self.directory.borrow_mut();
         let missing = directory.missing(topics);
@@ -170,41 +168,41 @@ impl Publisher {
         self.directory.borrow().is_ready(topic)
     }
 
-    /// Makes sure that topics can be written to, and that librdkafka knows where; creates those that are missing. Takes some round
-    /// trips, to be asked with nothing in flight.
+    /// Makes sure that topics can be written to, and that librdkafka knows their leaders. Creates missing topics. Takes some round trips,
+    /// so it must be called with no message in flight.
     ///
     /// # Errors
-    /// [`Unready`] when one of them cannot.
+    /// [`Unready`] when one of them cannot be written to.
     pub fn make_ready(&self, topics: &[String]) -> Result<(), Unready> {
         self.directory.borrow_mut().make_ready(self.producer.client(), topics)
     }
 
-    /// The largest message that this topic takes, in bytes.
+    /// The largest message that this topic accepts, in bytes.
     pub fn max_message_bytes(&self, topic: &str) -> usize {
         self.directory.borrow().max_message_bytes(topic)
     }
 
-    /// An offset behind which everything is that is sent to this partition from now on, no more than its end; `None` until
-    /// [`Publisher::find_ends`] has asked.
+    /// An offset at or before this partition's end: every message that is sent there from now on gets this offset or a later one. `None`
+    /// until [`Publisher::find_ends`] was called for the topic.
     pub fn end(&self, slot: &Slot) -> Option<i64> {
         self.directory.borrow().end(slot)
     }
 
-    /// Asks for the ends of all partitions of these topics. Takes up to 3 seconds.
+    /// Looks up the ends of all partitions of these topics. Takes up to 3 seconds.
     pub fn find_ends(&self, topics: &[Arc<str>]) {
         self.directory.borrow_mut().find_ends(self.producer.client(), topics);
     }
 
-    /// The most replicas that the topic of any of these partitions has.
+    /// The largest number of replicas that the topic of any of these partitions has.
     pub fn replicas(&self, slots: &HashSet<Slot>) -> usize {
         self.directory.borrow().replicas(slots.iter().map(|slot| &slot.topic))
     }
 
-    /// Queues a message. Its timestamp is that of sending: a broker deletes and refuses by it, so the time of arrival, which may be
-    /// long ago or of a wrong clock, stands in a header; so does by how much it is late, where it is.
+    /// Queues a message. Its timestamp is the time of sending, because brokers delete and refuse messages by their timestamps. The time of
+    /// arrival, which may be long ago or from a wrong clock, is in a header. So is `late_ms`, the lateness of a late message.
     ///
     /// # Errors
-    /// A [`Fault`]: this producer is to be dropped.
+    /// A [`Fault`]: drop this producer.
     pub fn send(&self, message: &Message, ticket: usize, late_ms: Option<i64>) -> Result<Sent, Fault> {
         let position = message.position.to_string();
         let received_at = message.received_at_ms.to_string();
@@ -230,29 +228,28 @@ impl Publisher {
             .payload(message.payload.as_slice())
             .headers(headers);
         let (topic, partition) = (&message.slot.topic, message.slot.partition);
-        let refused = |code| Ok(Sent::Refused(Failure::unsent(ticket, topic, partition, code)));
         match self.producer.send(record) {
             Ok(()) => Ok(Sent::Queued),
-            // A queue that is full with nothing in it will never take the message.
+            // If the queue is full although no message is in flight, the message is larger than the queue.
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if self.in_flight() > 0 => {
                 Ok(Sent::Full)
             }
             Err((KafkaError::MessageProduction(code), _)) if matches!(kind_of(code), Kind::Record | Kind::Topic) => {
-                refused(code)
+                Ok(Sent::Refused(Failure::unsent(ticket, topic, partition, code)))
             }
             Err((cause, _)) => Err(Fault::new("produce", format!("{topic}: {cause}"))),
         }
     }
 
-    /// How many messages have no outcome yet.
+    /// The number of messages without a delivery report.
     pub fn in_flight(&self) -> usize {
         self.producer.in_flight_count().max(0) as usize
     }
 
-    /// Takes what was delivered since the last call, without waiting.
+    /// Takes the receipts since the last call, without waiting.
     ///
     /// # Errors
-    /// The [`Fault`] that says most; [`Publisher::final_reports`] has the rest.
+    /// The most specific [`Fault`]; [`Publisher::final_reports`] has the other reports.
     pub fn poll(&self) -> Result<Vec<Receipt>, Fault> {
         // Each call serves one batch of reports.
         let mut served = 0;
@@ -274,12 +271,12 @@ impl Publisher {
         Ok(receipts)
     }
 
-    /// Gives the producer up: sends nothing more, and waits so long for the outcome of what is in flight.
-    pub fn final_reports(&self, patience: Duration) -> FinalReports {
+    /// Stops sending, and waits at most `timeout` for the delivery reports of the messages in flight.
+    pub fn final_reports(&self, timeout: Duration) -> FinalReports {
         self.producer.purge(PurgeConfig::default().queue());
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
-            self.producer.poll(OUTCOMES_PAUSE);
+            self.producer.poll(REPORTS_PAUSE);
             if self.in_flight() == 0 || Instant::now() > deadline {
                 break;
             }
@@ -292,33 +289,33 @@ impl Publisher {
         }
     }
 
-    /// Whether any broker is there, as far as is known: librdkafka tells when the last one has gone, and nothing when one is
-    /// back, so that is asked for now and then. Does not wait for the answer.
+    /// Whether any broker is reachable, as far as is known. librdkafka reports when no broker is reachable any more, but not when one is
+    /// back, so a thread checks this every 5 s. Does not wait for its answer.
     pub fn is_reachable(&self) -> bool {
         let down = &self.producer.context().down;
-        let question = self.question.take();
+        let check = self.check.take();
         if !down.load(Ordering::Relaxed) {
             return true;
         }
-        match question {
-            Some(question) if question.is_finished() => {
-                let is_back = question.join().unwrap_or(false);
-                self.asked_at.set(Instant::now());
+        match check {
+            Some(check) if check.is_finished() => {
+                let is_back = check.join().unwrap_or(false);
+                self.checked_at.set(Instant::now());
                 down.store(!is_back, Ordering::Relaxed);
                 return is_back;
             }
-            None if self.asked_at.get().elapsed() >= ASK_EVERY => {
+            None if self.checked_at.get().elapsed() >= CHECK_EVERY => {
                 let config = self.config.clone();
-                let asking = std::thread::Builder::new().name("ask-kafka".into());
-                self.question.set(asking.spawn(move || answers(&config)).ok());
+                let thread = std::thread::Builder::new().name("ask-kafka".into());
+                self.check.set(thread.spawn(move || answers(&config)).ok());
             }
-            still_asked => self.question.set(still_asked),
+            running => self.check.set(running),
         }
         false
     }
 }
 
-/// Whether the cluster answers at all, within 5 seconds.
+/// Whether the cluster answers within 5 seconds.
 fn answers(config: &Config) -> bool {
     super::consumer(config, "imbridge-watchdog", &[])
         .and_then(|client| client.fetch_metadata(None, METADATA_TIMEOUT).map(drop))
@@ -330,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_cut_to_what_every_topic_takes() {
+    fn batches_are_cut_to_the_limit_of_every_topic() {
         let config = Config::default();
         let with = |bytes: usize| {
             batch_limit(

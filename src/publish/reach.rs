@@ -1,4 +1,4 @@
-//! Whether brokers can be reached by TCP: those of `kafka.brokers`, and each under the address that it tells its clients.
+//! Whether brokers can be reached by TCP: those of `kafka.brokers`, and each broker at its advertised address.
 
 use std::fmt::Display;
 use std::io;
@@ -18,9 +18,9 @@ use super::{Config, Context, EVENTS_MAX, context};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the name server may take before the connection is tried.
+/// How long the name server may take to resolve a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Addresses that are tried at the same time.
+/// How many addresses are tried at the same time.
 const AT_ONCE: usize = 32;
 const DEFAULT_PORT: u16 = 9092;
 
@@ -43,50 +43,50 @@ impl std::fmt::Display for Address {
 }
 
 /// Why an address cannot be reached.
-enum Trouble {
-    /// No address for the name.
+enum AddressError {
+    /// The name is not resolved.
     Name(io::Error),
-    /// Nobody takes the connection.
+    /// No connection is accepted.
     Connection(io::Error),
 }
 
-/// What the cluster says of itself.
+/// The cluster's metadata.
 ///
 /// # Errors
-/// A sentence, with what came of the attempts to connect.
+/// A sentence that explains why no attempt to connect succeeded.
 pub fn connect(config: &Config) -> Result<Metadata, String> {
-    let failed = |cause: &KafkaError, words: Option<&str>| diagnosis(config, &Doing::Connect, cause, words);
+    let failed = |cause: &KafkaError, message: Option<&str>| diagnosis(config, &Doing::Connect, cause, message);
     let client = config.client("imbridge-check").create_with_context(Attempts::default());
     let client: BaseProducer<Attempts> = client.map_err(|cause| failed(&cause, None))?;
     client.client().fetch_metadata(None, METADATA_TIMEOUT).map_err(|cause| {
-        // Each call takes one event, and most of them are lines of log.
+        // Each call takes one event, and most events are log lines.
         (0..EVENTS_MAX).for_each(|_| client.poll(Duration::ZERO));
         match client.context().cause() {
-            Some((cause, words)) => failed(&cause, Some(&words)),
+            Some((cause, message)) => failed(&cause, Some(&message)),
             None => failed(&cause, None),
         }
     })
 }
 
-/// Why a client of this configuration was told nothing by the cluster, as another attempt finds it.
+/// Why the cluster did not answer a client of this configuration, found by a second attempt.
 pub fn why_silent(config: &Config, cause: &KafkaError) -> String {
     match connect(config) {
         Err(text) => text,
-        Ok(_) => format!("{}: {cause}, although it answers now", config.brokers),
+        Ok(_) => format!("{}: {cause}; a second attempt was answered", config.brokers),
     }
 }
 
-/// What librdkafka says of attempts to connect that failed.
+/// librdkafka's errors for failed attempts to connect.
 #[derive(Default)]
 struct Attempts(Mutex<Vec<(KafkaError, String)>>);
 
 impl Attempts {
-    /// The error that says most: one that the configuration mends, or the last but that no broker is left.
+    /// The most useful error: the first that the configuration can fix, otherwise the last that is not `AllBrokersDown`.
     fn cause(&self) -> Option<(KafkaError, String)> {
         let errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mends = errors.iter().find(|(cause, _)| context::advice(cause).is_some());
-        let says = |(cause, _): &&(KafkaError, String)| code_of(cause) != Some(RDKafkaErrorCode::AllBrokersDown);
-        mends.or_else(|| errors.iter().rfind(says)).cloned()
+        let fixable = errors.iter().find(|(cause, _)| context::advice(cause).is_some());
+        let is_specific = |(cause, _): &&(KafkaError, String)| code_of(cause) != Some(RDKafkaErrorCode::AllBrokersDown);
+        fixable.or_else(|| errors.iter().rfind(is_specific)).cloned()
     }
 }
 
@@ -109,64 +109,62 @@ impl ProducerContext for Attempts {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// A sentence for each broker whose advertised address cannot be reached from here. Takes 5 seconds for every 32 of them at most.
+/// A sentence for each broker whose advertised address cannot be reached from here. Takes at most 5 seconds for every 32 brokers.
 pub fn unreachable_brokers(metadata: &Metadata) -> Vec<String> {
     let brokers = metadata.brokers().iter().map(|broker| {
         let (host, port) = (broker.host().to_owned(), broker.port() as u16);
         (broker.id(), Address { host, port })
     });
     let (ids, addresses): (Vec<i32>, Vec<Address>) = brokers.unzip();
-    let troubles = try_all(&addresses).into_iter().zip(ids).zip(&addresses);
-    let sentence = |((trouble, id), address): ((Option<Trouble>, i32), &Address)| {
-        let cause = match trouble? {
-            Trouble::Name(cause) => format!("its name is not resolved: {cause}"),
-            Trouble::Connection(cause) => cause.to_string(),
+    let outcomes = try_all(&addresses).into_iter().zip(ids).zip(&addresses);
+    let sentence = |((outcome, id), address): ((Result<(), AddressError>, i32), &Address)| {
+        let cause = match outcome.err()? {
+            AddressError::Name(cause) => format!("its name is not resolved: {cause}"),
+            AddressError::Connection(cause) => cause.to_string(),
         };
-        Some(astray(&id, &address, &cause))
+        Some(unreachable_broker(&id, &address, &cause))
     };
-    troubles.filter_map(sentence).collect()
+    outcomes.filter_map(sentence).collect()
 }
 
-fn astray(id: &dyn Display, address: &dyn Display, cause: &str) -> String {
+fn unreachable_broker(id: &dyn Display, address: &dyn Display, cause: &str) -> String {
     format!(
-        "broker {id} is advertised as {address} and cannot be reached from here ({cause}): mend advertised.listeners in this broker's server.properties, or name resolution and firewalls on the way to it"
+        "broker {id} is advertised as {address} and cannot be reached from here ({cause}): correct advertised.listeners in this broker's server.properties, or the name resolution and firewalls in between"
     )
 }
 
-/// The sentence for a broker that librdkafka could not reach under its advertised address: it names such a one `<address>/<id>`,
-/// and one of `kafka.brokers` `<address>/bootstrap` (`rd_kafka_mk_nodename` and `rd_kafka_mk_brokername`).
-fn said_astray(said: &str) -> Option<String> {
-    let (name, cause) = said.split_once(": ")?;
+/// The sentence for a broker that librdkafka could not reach at its advertised address. librdkafka's error message names such a
+/// broker `<address>/<id>`, and one of `kafka.brokers` `<address>/bootstrap` (`rd_kafka_mk_nodename` and `rd_kafka_mk_brokername`).
+fn advertised_broker(message: &str) -> Option<String> {
+    let (name, cause) = message.split_once(": ")?;
     let (address, id) = name.rsplit_once('/')?;
     id.parse::<i32>().ok()?;
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
     let failed = cause.starts_with("Connect to ") || cause.starts_with("Failed to resolve");
-    failed.then(|| astray(&id, &address, cause))
+    failed.then(|| unreachable_broker(&id, &address, cause))
 }
 
-/// Why no broker of `kafka.brokers` answered, or why the one that they name did not.
-pub(super) fn no_answer(config: &Config, said: &str) -> String {
-    if let Some(sentence) = said_astray(said) {
+/// Why no broker of `kafka.brokers` answered, or why an advertised broker did not. `message` is librdkafka's error message.
+pub(super) fn no_answer(config: &Config, message: &str) -> String {
+    if let Some(sentence) = advertised_broker(message) {
         return sentence;
     }
     let addresses = bootstrap(&config.brokers);
-    let troubles = try_all(&addresses);
-    let sentence = |(trouble, address): (Option<Trouble>, &Address)| match trouble {
-        Some(Trouble::Name(cause)) => format!("the name in {address} of kafka.brokers is not resolved ({cause})"),
-        Some(Trouble::Connection(cause)) => format!("{address} of kafka.brokers cannot be reached ({cause})"),
-        None => {
-            let protocol = config.properties.get("security.protocol");
-            let protocol = protocol.unwrap_or("plaintext");
+    let sentence = |(outcome, address): (Result<(), AddressError>, &Address)| match outcome {
+        Err(AddressError::Name(cause)) => format!("the name in {address} of kafka.brokers is not resolved ({cause})"),
+        Err(AddressError::Connection(cause)) => format!("{address} of kafka.brokers cannot be reached ({cause})"),
+        Ok(()) => {
+            let protocol = config.properties.get("security.protocol").unwrap_or("plaintext");
             format!(
-                "{address} of kafka.brokers takes connections and does not answer: does security.protocol in kafka.properties ({protocol}) fit this listener, and is it Kafka?"
+                "{address} of kafka.brokers accepts connections and does not answer: check that security.protocol in kafka.properties ({protocol}) matches this listener, and that it is Kafka"
             )
         }
     };
-    let sentences: Vec<_> = troubles.into_iter().zip(&addresses).map(sentence).collect();
-    format!("{} (librdkafka: {said})", sentences.join("; "))
+    let sentences: Vec<_> = try_all(&addresses).into_iter().zip(&addresses).map(sentence).collect();
+    format!("{} (librdkafka: {message})", sentences.join("; "))
 }
 
-/// The addresses of `kafka.brokers`, as librdkafka reads them.
+/// The addresses of `kafka.brokers`, parsed as librdkafka does.
 fn bootstrap(brokers: &str) -> Vec<Address> {
     let address = |text: &str| {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
@@ -183,39 +181,39 @@ fn bootstrap(brokers: &str) -> Vec<Address> {
     texts.map(address).collect()
 }
 
-/// What is wrong with each address; nothing where a connection was taken.
-fn try_all(addresses: &[Address]) -> Vec<Option<Trouble>> {
+/// Whether each address accepts a connection.
+fn try_all(addresses: &[Address]) -> Vec<Result<(), AddressError>> {
     addresses.chunks(AT_ONCE).flat_map(try_some).collect()
 }
 
-/// Each by a thread of its own, which a name server that does not answer can hold for longer than anybody waits.
-fn try_some(addresses: &[Address]) -> Vec<Option<Trouble>> {
-    let (answers, outcomes) = mpsc::channel();
+/// Tries each address in its own thread: a name server that does not answer can block the thread for longer than the deadline.
+fn try_some(addresses: &[Address]) -> Vec<Result<(), AddressError>> {
+    let (sender, outcomes) = mpsc::channel();
     let mut found: Vec<_> = addresses
         .iter()
-        .map(|_| Some(Trouble::Name(io::ErrorKind::TimedOut.into())))
+        .map(|_| Err(AddressError::Name(io::ErrorKind::TimedOut.into())))
         .collect();
     for (index, address) in addresses.iter().cloned().enumerate() {
-        let answers = answers.clone();
-        let trying = std::thread::Builder::new().name("try-kafka".into());
-        let spawned = trying.spawn(move || drop(answers.send((index, try_one(&address).err()))));
+        let sender = sender.clone();
+        let thread = std::thread::Builder::new().name("try-kafka".into());
+        let spawned = thread.spawn(move || drop(sender.send((index, try_one(&address)))));
         if let Err(cause) = spawned {
-            found[index] = Some(Trouble::Connection(cause));
+            found[index] = Err(AddressError::Connection(cause));
         }
     }
-    drop(answers);
+    drop(sender);
     let deadline = Instant::now() + RESOLVE_TIMEOUT + CONNECT_TIMEOUT;
-    while let Ok((index, trouble)) = outcomes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        found[index] = trouble;
+    while let Ok((index, outcome)) = outcomes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        found[index] = outcome;
     }
     found
 }
 
-/// Tries every address of the name, as librdkafka does, within one time-out.
-fn try_one(address: &Address) -> Result<(), Trouble> {
+/// Tries every IP address of the name, as librdkafka does, within one time-out.
+fn try_one(address: &Address) -> Result<(), AddressError> {
     let resolved = (address.host.as_str(), address.port)
         .to_socket_addrs()
-        .map_err(Trouble::Name)?;
+        .map_err(AddressError::Name)?;
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     let mut last = io::ErrorKind::NotFound.into();
     for address in resolved {
@@ -227,7 +225,7 @@ fn try_one(address: &Address) -> Result<(), Trouble> {
             Err(cause) => last = cause,
         }
     }
-    Err(Trouble::Connection(last))
+    Err(AddressError::Connection(last))
 }
 
 #[cfg(test)]
@@ -235,40 +233,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kafka_brokers_are_read_as_librdkafka_reads_them() {
+    fn kafka_brokers_are_parsed_as_librdkafka_does() {
         let read = |text: &str| bootstrap(text).iter().map(Address::to_string).collect::<Vec<_>>();
         assert_eq!(read("a:1, b ,SASL_SSL://c:3,"), ["a:1", "b:9092", "c:3"]);
         assert_eq!(read("[::1]:4,[::2]"), ["[::1]:4", "[::2]:9092"]);
     }
 
     #[test]
-    fn a_broker_that_is_not_where_it_is_advertised_is_known_by_librdkafkas_words() {
-        let said = "SASL_SSL://10.0.0.1:9/2: Connect to ipv4#10.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)";
-        let text = no_answer(&Config::default(), said);
+    fn a_broker_that_is_unreachable_as_advertised_is_known_by_librdkafkas_error_message() {
+        let message = "SASL_SSL://10.0.0.1:9/2: Connect to ipv4#10.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)";
+        let text = no_answer(&Config::default(), message);
         let expected =
             "broker 2 is advertised as 10.0.0.1:9 and cannot be reached from here (Connect to ipv4#10.0.0.1:9 failed";
         assert!(text.starts_with(expected), "{text}");
         assert_eq!(
-            said_astray("127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed"),
+            advertised_broker("127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed"),
             None
         );
         assert_eq!(
-            said_astray("10.0.0.1:9/2: Disconnected while requesting ApiVersion"),
+            advertised_broker("10.0.0.1:9/2: Disconnected while requesting ApiVersion"),
             None
         );
     }
 
     #[test]
-    fn each_address_is_judged_by_itself() {
+    fn each_address_gets_its_own_sentence() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = listener.local_addr().unwrap().port();
+        let open_port = listener.local_addr().unwrap().port();
         let config = Config {
-            brokers: format!("127.0.0.1:{there},127.0.0.1:1,no.such.host.invalid:2"),
+            brokers: format!("127.0.0.1:{open_port},127.0.0.1:1,no.such.host.invalid:2"),
             ..Config::default()
         };
         let text = no_answer(&config, "timed out");
         for part in [
-            format!("127.0.0.1:{there} of kafka.brokers takes connections and does not answer"),
+            format!("127.0.0.1:{open_port} of kafka.brokers accepts connections and does not answer"),
             "127.0.0.1:1 of kafka.brokers cannot be reached (Connection refused".into(),
             "the name in no.such.host.invalid:2 of kafka.brokers is not resolved".into(),
             "(librdkafka: timed out)".into(),

@@ -1,8 +1,8 @@
 //! What an error of a message or a topic means: one table for every error code of Kafka and of librdkafka.
 //!
-//! A refusal that passes is waited for: publishing starts over at the same record. One that does not pass must not stop the
-//! rest: a record that Kafka refuses becomes a dead letter at once, the events of a topic that Kafka refuses become dead
-//! letters after a time of grace. It knows neither the spool nor what is done about it.
+//! After a transient refusal, publishing starts over at the same record. A permanent refusal must not stop the other messages: a
+//! record that Kafka refuses becomes a dead letter at once, and the events of a topic that Kafka refuses become dead letters after
+//! `refusal_grace_s`. This file knows neither the spool nor how the caller reacts.
 
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -13,15 +13,15 @@ use super::diagnosis::{Doing, diagnosis};
 /// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It passes by itself: start over.
+    /// It ends without intervention: start over.
     Transient,
-    /// This one message is refused, and will be again.
+    /// This one message is refused, and a retry would be refused too.
     Record,
-    /// The topic takes nothing until somebody changes something.
+    /// The topic accepts nothing until an operator changes something.
     Topic,
-    /// The producer or the cluster as a whole: start over with a new producer, and say what is wrong.
+    /// It concerns the whole producer or cluster: start over with a new producer, and log the cause.
     Cluster,
-    /// It follows from another message's error and says nothing of this one.
+    /// It follows from another message's error and gives no information about this message.
     Consequence,
 }
 
@@ -29,20 +29,20 @@ pub enum Kind {
 pub fn kind_of(code: RDKafkaErrorCode) -> Kind {
     use RDKafkaErrorCode as Code;
     match code {
-        // The broker looked at the record and will not take it: no key where compaction needs one, a timestamp that is too
-        // far away, bytes that a broker's validation does not like (KIP-467 tells which of a batch).
+        // The broker's validation refuses the record: a missing key on a compacted topic, a timestamp too far from the broker's
+        // clock, invalid bytes (KIP-467 names the record within its batch).
         Code::InvalidRecord | Code::InvalidTimestamp | Code::InvalidMessageSize => Kind::Record,
-        // Larger than the topic, a batch or librdkafka's queue takes.
+        // Larger than the limit of the topic, of a batch or of librdkafka's queue.
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::QueueFull => Kind::Record,
-        // The user may not write to it.
+        // The user may not write to the topic.
         Code::TopicAuthorizationFailed => Kind::Topic,
-        // It was deleted, has fewer partitions than it had, or may not be made.
+        // The topic was deleted, lost partitions, or has a name that is not allowed.
         Code::UnknownTopic
         | Code::UnknownTopicOrPartition
         | Code::UnknownPartition
         | Code::UnknownTopicId
         | Code::InvalidTopic => Kind::Topic,
-        // A policy of the cluster, or a configuration that it does not take, speaks against the topic.
+        // The topic violates a policy of the cluster, or the cluster does not accept its configuration.
         Code::PolicyViolation
         | Code::InvalidConfig
         | Code::InvalidPartitions
@@ -50,8 +50,8 @@ pub fn kind_of(code: RDKafkaErrorCode) -> Kind {
         | Code::InvalidReplicaAssignment
         | Code::UnsupportedCompressionType
         | Code::UnsupportedForMessageFormat => Kind::Topic,
-        // Of the whole producer: a right of the cluster or of the transactional id is missing, another producer took over,
-        // librdkafka gave up.
+        // The whole producer is affected: a right on the cluster or the transactional id is missing, another producer fenced this
+        // one off, or librdkafka reports a fatal error.
         Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
         | Code::SaslAuthenticationFailed
@@ -67,14 +67,14 @@ pub fn kind_of(code: RDKafkaErrorCode) -> Kind {
         | Code::UnknownProducerId
         | Code::ProducerFenced
         | Code::Fenced => Kind::Cluster,
-        // Its batch was refused for another record; or the producer was given up with the message in its queue.
+        // Its batch was refused because of another record, or the producer was closed with the message in its queue.
         Code::InvalidDifferentRecord
         | Code::PurgeQueue
         | Code::PurgeInflight
         | Code::Fatal
         | Code::GaplessGuarantee => Kind::Consequence,
-        // Leaders that move, replicas that lag, brokers that do not answer, disks that fail and are replaced; and what no
-        // version of this program has seen: to wait loses nothing.
+        // Leaders that move, replicas that lag, brokers that do not answer, disks that fail and are replaced. Unknown codes too:
+        // waiting loses no message.
         _ => Kind::Transient,
     }
 }
@@ -82,20 +82,20 @@ pub fn kind_of(code: RDKafkaErrorCode) -> Kind {
 /// A message or a topic that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What was given to [`super::Publisher::send`].
+    /// The ticket that was passed to [`super::Publisher::send`].
     pub ticket: usize,
-    /// Where the message was to go.
+    /// The message's topic.
     pub topic: String,
     /// Its partition.
     pub partition: i32,
     /// The error, as a label for metrics: `TopicAuthorizationFailed`.
     pub error: String,
     pub(super) code: RDKafkaErrorCode,
-    /// The broker's own words, or the error's.
+    /// The broker's error message, or the error code's text.
     pub text: String,
-    /// What it is about.
+    /// What the refusal is about.
     pub kind: Kind,
-    /// Kafka does not have the message. Without it, it may.
+    /// Whether Kafka certainly does not have the message. If false, Kafka may have it.
     pub is_absent: bool,
 }
 
@@ -120,7 +120,7 @@ impl Failure {
         diagnosis(config, &Doing::Write(&self.topic), &cause, Some(&self.text))
     }
 
-    /// The refusal of the whole topic, where the failure is one.
+    /// The refusal of the whole topic, if the failure is about the topic.
     pub fn topic_refused(&self, config: &Config) -> Option<TopicRefused> {
         (self.kind == Kind::Topic).then(|| TopicRefused::new(&self.topic, self.code, self.diagnosis(config)))
     }
@@ -129,19 +129,15 @@ impl Failure {
     #[cfg(test)]
     pub fn of(kind: Kind, error: &str, text: &str) -> Failure {
         Failure {
-            ticket: 0,
-            topic: "t".into(),
-            partition: 0,
             error: error.into(),
-            code: RDKafkaErrorCode::Unknown,
             text: text.into(),
             kind,
-            is_absent: true,
+            ..Failure::unsent(0, "t", 0, RDKafkaErrorCode::Unknown)
         }
     }
 }
 
-/// A topic that takes nothing until somebody changes something.
+/// A topic that accepts nothing until an operator changes something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct TopicRefused {
@@ -168,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_that_is_not_known_passes_and_one_of_a_neighbour_says_nothing() {
+    fn an_unknown_code_is_transient_and_one_from_another_record_is_a_consequence() {
         assert_eq!(kind_of(RDKafkaErrorCode::Unknown), Kind::Transient);
         assert_eq!(kind_of(RDKafkaErrorCode::NotEnoughReplicas), Kind::Transient);
         assert_eq!(kind_of(RDKafkaErrorCode::InvalidDifferentRecord), Kind::Consequence);

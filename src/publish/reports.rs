@@ -1,4 +1,4 @@
-//! What librdkafka reports of a producer: deliveries, failures, its own log. It knows no order.
+//! librdkafka's reports about a producer: deliveries, failures, log lines. It knows no order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,26 +11,26 @@ use rdkafka::producer::ProducerContext;
 
 use super::context::advice;
 use super::message::Receipt;
-use super::refusal::{Failure, Kind, kind_of};
+use super::refusal::{Failure, Kind};
 use super::{Context, Fault, native};
 
-/// What librdkafka says of a message whose batch was refused for another record. Its code is that of the batch then, although
-/// its documentation has one for this.
+/// How librdkafka's error message begins for a message whose batch was refused because of another record. librdkafka then reports
+/// the batch's error code, although it has a code of its own for this case.
 const NEIGHBOUR: &str = "Failed to append record because it was part of a batch";
 
-/// What librdkafka reports between two polls.
+/// librdkafka's reports since the last poll.
 #[derive(Default)]
 pub(super) struct Reports {
     deliveries: Mutex<Deliveries>,
-    /// Why no broker was reached, where that can be mended by the configuration: what to do, and librdkafka's words.
+    /// Why no broker was reached, if the configuration can fix it: what to do, and librdkafka's error message.
     pub refusal: Mutex<Option<(&'static str, String)>>,
-    /// The caller says once what has gone wrong: librdkafka's lines about it are for those who look for them.
+    /// Whether librdkafka's log lines go to debug, because the caller logs the error itself.
     pub quiet: AtomicBool,
-    /// No broker was reached, and nothing was delivered since.
+    /// Whether all brokers were unreachable, and nothing has been delivered since.
     pub down: AtomicBool,
 }
 
-/// What became of messages since the last poll.
+/// The delivery reports since the last poll.
 #[derive(Default)]
 pub(super) struct Deliveries {
     pub receipts: Vec<Receipt>,
@@ -75,19 +75,14 @@ impl ProducerContext for Reports {
                 } else {
                     cause.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
                 };
-                let kind = kind_of(code);
-                // A broker that refuses a message has not taken it, whatever librdkafka makes of a code that it does not know.
-                let is_refused =
-                    matches!(kind, Kind::Record | Kind::Topic) || code == RDKafkaErrorCode::InvalidDifferentRecord;
+                let unsent = Failure::unsent(ticket, message.topic(), message.partition(), code);
+                // A broker that refuses a message does not have it, even if librdkafka does not know the error code.
+                let is_refused = matches!(unsent.kind, Kind::Record | Kind::Topic)
+                    || code == RDKafkaErrorCode::InvalidDifferentRecord;
                 deliveries.failures.push(Failure {
-                    ticket,
-                    topic: message.topic().to_owned(),
-                    partition: message.partition(),
-                    error: format!("{code:?}"),
-                    code,
                     text: text.unwrap_or_else(|| code.to_string()),
-                    kind,
                     is_absent: is_refused || native::is_absent(message),
+                    ..unsent
                 });
             }
         }
@@ -95,15 +90,15 @@ impl ProducerContext for Reports {
 }
 
 impl Deliveries {
-    /// What was delivered, where nothing failed. Otherwise everything stays for the producer's last words: what is taken and not counted
-    /// would pass for something that Kafka does not have.
+    /// The receipts, if nothing failed. Otherwise all reports stay for the producer's final report: the caller would take a receipt that
+    /// is removed here and not counted for a message that Kafka does not have.
     pub fn take(
         &mut self,
         fatal: Option<(RDKafkaErrorCode, String)>,
         diagnosis: impl FnOnce(&Failure) -> String,
     ) -> Result<Vec<Receipt>, Fault> {
-        let telling = self.failures.iter().find(|failure| failure.kind != Kind::Consequence);
-        if let Some(failure) = telling.or(self.failures.first()) {
+        let cause = self.failures.iter().find(|failure| failure.kind != Kind::Consequence);
+        if let Some(failure) = cause.or(self.failures.first()) {
             return Err(Fault::new("delivery", diagnosis(failure)));
         }
         match fatal {
@@ -124,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_delivered_before_a_fault_is_there_for_the_last_words() {
+    fn receipts_from_before_a_fault_stay_for_the_final_report() {
         let failed = |code| Failure::unsent(2, "t", 0, code);
         let fatal = || Some((RDKafkaErrorCode::GaplessGuarantee, "no".to_owned()));
         for (failures, fatal, reason) in [

@@ -1,4 +1,4 @@
-//! `[timeline]` of the configuration: the one topic that has the events of all commands in order.
+//! `[timeline]` of the configuration: the topic that has the events of all commands in order.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde::Deserialize;
 
 use super::config::{is_topic_name, topic_config_problem};
 
-/// What goes into the timeline, and how its topic is created.
+/// Which events the timeline gets, and how its topic is created.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeline {
-    /// Whether there is one.
+    /// Whether there is a timeline.
     pub enabled: bool,
-    /// The topic, behind the prefix and a dot.
+    /// The topic's name without `kafka.topic_prefix` and the dot.
     pub topic: String,
-    /// The commands whose events go there, as on the wire; `*` is all.
+    /// The commands whose events go there, named as the IM server names them; `*` means all.
     pub commands: Vec<String>,
-    /// Configuration for this topic alone, beside `kafka.topic_config`.
+    /// Configuration for this topic only, in addition to `kafka.topic_config`.
     pub topic_config: BTreeMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// What is wrong with a value: the key and what is allowed.
+    /// The first invalid value: its key and what is allowed.
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let Timeline { topic, commands, .. } = self;
         if topic.len() > 100 || !is_topic_name(topic) || topic.contains('.') {
@@ -42,19 +42,19 @@ impl Timeline {
         if ["dead-letter", "checkpoints"].contains(&topic.as_str()) {
             return Some((
                 "topic",
-                format!("{topic:?} is another topic of the bridge: choose another name"),
+                format!("{topic:?} is the name of another topic of the bridge: choose another name"),
             ));
         }
         if commands.is_empty() {
             return Some((
                 "commands",
-                "is empty: [\"*\"] is all of them; enabled = false is none".into(),
+                "is empty: [\"*\"] means all commands; enabled = false means no timeline".into(),
             ));
         }
         topic_config_problem(&self.topic_config)
     }
 
-    /// The topic's name.
+    /// The topic's full name.
     pub fn topic(&self, prefix: &str) -> String {
         format!("{prefix}.{}", self.topic)
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_that_is_another_one_and_a_policy_that_deletes_events_are_refused() {
+    fn the_name_of_another_topic_and_a_policy_that_deletes_events_are_refused() {
         assert_eq!(Timeline::default().problem(), None);
         for (key, text) in [
             ("topic", "topic = \"dead-letter\""),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_named_or_all_are() {
+    fn commands_are_listed_by_name_or_all_with_a_star() {
         let timeline: Timeline = toml::from_str("commands = [\"Group.A\"]").unwrap();
         assert!(timeline.has("Group.A") && !timeline.has("Group.B"));
         assert!(Timeline::default().has("Group.B"));

@@ -1,18 +1,18 @@
-//! The topics: their names, and that each exists with the partitions that keys are placed by.
+//! The topics: their names, their creation, and whether each exists with the configured number of partitions.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::HashMap;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::error::KafkaResult;
-use rdkafka::metadata::{Metadata, MetadataTopic};
+use rdkafka::metadata::{Metadata, MetadataPartition, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::native::{self, NewTopic, Owners, Settings};
-use super::{Config, ConnectError};
+use super::native::{self, NewTopic, Owners, Settings, TopicError};
+use super::{Config, Slot};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -26,7 +26,7 @@ pub fn unknown_topic(prefix: &str, provider: &str) -> String {
     format!("{prefix}.{provider}.unknown")
 }
 
-/// `<prefix>.dead-letter`: raw bytes of what cannot be encoded.
+/// `<prefix>.dead-letter`: raw bytes of events that cannot be encoded or published.
 pub fn dead_letter_topic(prefix: &str) -> String {
     format!("{prefix}.dead-letter")
 }
@@ -36,20 +36,20 @@ pub fn checkpoint_topic(prefix: &str) -> String {
     format!("{prefix}.checkpoints")
 }
 
-/// What the cluster says of a topic.
+/// The state of a topic in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is there and fits.
+    /// It exists and has the configured number of partitions.
     Fits,
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It has fewer partitions than configured: keys would have no place.
+    /// It has fewer partitions than configured: some keys would have no partition.
     TooFewPartitions(usize),
-    /// It has more partitions than configured: the ones above stay empty.
+    /// It has more partitions than configured: the additional ones stay empty.
     MorePartitions(usize),
 }
 
-/// Judges each topic by the cluster's metadata.
+/// The state of each topic, by the cluster's metadata.
 pub(super) fn findings(metadata: &Metadata, topics: &[String], partitions: i32) -> Vec<(String, Finding)> {
     let there: HashMap<&str, usize> = metadata
         .topics()
@@ -66,35 +66,19 @@ pub(super) fn findings(metadata: &Metadata, topics: &[String], partitions: i32) 
     topics.iter().map(|topic| (topic.clone(), judge(topic))).collect()
 }
 
-/// The topics that were found.
+/// The topics that exist.
 pub(super) fn there(found: &[(String, Finding)]) -> Vec<String> {
     let found = found.iter().filter(|(_, finding)| *finding != Finding::Missing);
     found.map(|(topic, _)| topic.clone()).collect()
 }
 
-/// Waits until every partition of topics that were just created has a leader.
-pub(super) fn await_leaders(
-    fetch: impl Fn() -> KafkaResult<Metadata>,
-    config: &Config,
-    topics: &[String],
-) -> Result<(), ConnectError> {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        let metadata = fetch().map_err(ConnectError::Kafka)?;
-        let Some(waiting) = topics.iter().find(|topic| !is_led(&metadata, topic, config.partitions)) else {
-            return Ok(());
-        };
-        if Instant::now() > deadline {
-            return Err(ConnectError::Create {
-                topic: waiting.clone(),
-                cause: "it has no leader after 20 s".into(),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+/// A partition's metadata; `None` if the topic or the partition does not exist.
+pub(super) fn find_partition<'m>(metadata: &'m Metadata, slot: &Slot) -> Option<&'m MetadataPartition> {
+    let topic = metadata.topics().iter().find(|topic| topic.name() == &*slot.topic)?;
+    topic.partitions().iter().find(|found| found.id() == slot.partition)
 }
 
-/// Whether so many partitions of a topic have a leader.
+/// Whether at least this many partitions of a topic have a leader.
 pub(super) fn is_led(metadata: &Metadata, topic: &str, partitions: i32) -> bool {
     let topic = metadata.topics().iter().find(|found| found.name() == topic);
     topic.is_some_and(|topic| {
@@ -116,14 +100,14 @@ pub(super) fn replicas(metadata: &Metadata) -> HashMap<String, usize> {
 pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
     let mut wanted = BTreeMap::from([
         ("max.message.bytes".to_owned(), config.max_message_bytes.to_string()),
-        // A broker deletes and refuses by a message's timestamp: it must be the broker's own, not that of a clock that may be
-        // wrong, nor of a callback that has waited for days.
+        // Brokers delete and refuse messages by their timestamps. So these must come from the broker's clock, and not from a clock
+        // that may be wrong or from a callback that has waited for days.
         ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned()),
     ]);
     if config.replication_factor >= 3 {
         wanted.insert("min.insync.replicas".into(), "2".into());
     }
-    // The last checkpoint of each spool is needed for ever: what an operator sets on topics of events is not for it.
+    // The last checkpoint of each spool must never be deleted, so an operator's settings for event topics do not apply to it.
     let compacted = topic == checkpoint_topic(&config.topic_prefix);
     if compacted {
         wanted.insert("cleanup.policy".into(), "compact".into());
@@ -137,33 +121,28 @@ pub(super) fn wanted(config: &Config, topic: &str) -> BTreeMap<String, String> {
     wanted
 }
 
-/// These topics as they are created.
-pub(super) fn new_topics(config: &Config, topics: &[String]) -> Vec<NewTopic> {
+/// Creates topics, or asks whether they could be created (`validate_only`). Returns those that the cluster refuses, and why. A topic
+/// that already exists is not refused.
+pub(super) fn create(
+    client: &Client<impl ClientContext>,
+    config: &Config,
+    missing: &[String],
+    validate_only: bool,
+) -> KafkaResult<Vec<(String, TopicError)>> {
     let new = |topic: &String| NewTopic {
         name: topic.clone(),
         partitions: config.partitions,
         replicas: config.replication_factor,
         config: wanted(config, topic),
     };
-    topics.iter().map(new).collect()
+    let new: Vec<_> = missing.iter().map(new).collect();
+    let outcomes = native::create_topics(client, &new, validate_only, TIMEOUT)?.into_iter();
+    let errors = outcomes.filter_map(|(topic, outcome)| Some((topic, outcome.err()?)));
+    let exists = |error: &TopicError| error.code == RDKafkaErrorCode::TopicAlreadyExists;
+    Ok(errors.filter(|(_, error)| !exists(error)).collect())
 }
 
-/// Creates topics; gives those that the cluster refuses, and why. One that is there already is none of them.
-pub(super) fn create(
-    client: &Client<impl ClientContext>,
-    config: &Config,
-    missing: &[String],
-) -> KafkaResult<Vec<(String, native::Refused)>> {
-    let outcomes = native::create_topics(client, &new_topics(config, missing), false, TIMEOUT)?;
-    let refusals = outcomes
-        .into_iter()
-        .filter_map(|(topic, outcome)| Some((topic, outcome.err()?)));
-    Ok(refusals
-        .filter(|(_, refused)| refused.code != RDKafkaErrorCode::TopicAlreadyExists)
-        .collect())
-}
-
-/// `max.message.bytes` of each topic, where the cluster tells it. Warns of topics whose events compaction would delete.
+/// `max.message.bytes` of each topic, as far as the cluster reports it. Warns about topics whose events compaction would delete.
 pub(super) fn limits(
     client: &Client<impl ClientContext>,
     config: &Config,
@@ -190,7 +169,7 @@ pub(super) fn limits(
     Ok(settings.into_iter().filter_map(limit_of).collect())
 }
 
-/// Every setting of each topic, where the cluster tells it.
+/// All settings of each topic, as far as the cluster reports them.
 pub(super) fn describe(
     client: &Client<impl ClientContext>,
     topics: &[String],

@@ -1,5 +1,5 @@
-//! Kafka transactions of a [`Publisher`]: messages and the checkpoint that speaks of them become visible together, and
-//! whoever takes over the same spool id fences off the producer before.
+//! Kafka transactions of a [`Publisher`]. Messages and their checkpoint become visible together, and a new producer of the same
+//! spool id fences off the previous one.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +11,19 @@ use super::diagnosis::{Doing, diagnosis};
 use super::topics::checkpoint_topic;
 use super::{Checkpoint, ConnectError, Fault, Publisher, partition_of};
 
-/// How long a commit may take. Longer ones leave its outcome open, and the checkpoint tells it to the next producer.
+/// How long a commit may take. After this its outcome is unknown, and the next producer reads it from the checkpoint.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// For so long after a commit nothing is added to the next transaction. Kafka confirms a commit before it has written the markers
-/// into the partitions. What is added sooner is refused (`CONCURRENT_TRANSACTIONS`), and librdkafka tries again after 20 ms.
+/// The pause between a commit and the next transaction. Kafka confirms a commit before it has written the markers into the partitions.
+/// It refuses messages that come sooner (`CONCURRENT_TRANSACTIONS`), and librdkafka retries them after 20 ms.
 const MARKERS_PAUSE: Duration = Duration::from_millis(10);
-/// Between two looks at what is in flight.
+/// The pause between two checks for messages in flight.
 const DRAIN_PAUSE: Duration = Duration::from_millis(1);
-/// Between two attempts of a call that librdkafka calls retriable.
+/// The pause between two attempts of a call that librdkafka reports as retriable.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 impl Publisher {
-    /// Fences off an earlier producer of this spool id, and ends what it left open.
+    /// Fences off an earlier producer of this spool id, and ends its open transaction.
     pub(super) fn take_over(&self) -> Result<(), ConnectError> {
         retried(Instant::now() + INIT_TIMEOUT, |left| {
             self.producer.init_transactions(left)
@@ -34,20 +34,20 @@ impl Publisher {
         })
     }
 
-    /// Begins a transaction, at once unless one was committed just now.
+    /// Begins a transaction, at once unless the last commit was less than 10 ms ago.
     ///
     /// # Errors
-    /// A [`Fault`]: this producer is to be dropped.
+    /// A [`Fault`]: drop this producer.
     pub fn begin(&self) -> Result<(), Fault> {
         let soonest = self.committed_at.get() + MARKERS_PAUSE;
         std::thread::sleep(soonest.saturating_duration_since(Instant::now()));
         self.producer.begin_transaction().map_err(fault)
     }
 
-    /// Commits what was sent since [`Publisher::begin`] together with the checkpoint; returns when all of it is visible.
+    /// Commits the messages sent since [`Publisher::begin`] together with the checkpoint. Returns when all of them are visible.
     ///
     /// # Errors
-    /// A [`Fault`]: this producer is to be dropped, and the last checkpoint tells whether the transaction was committed.
+    /// A [`Fault`]: drop this producer. The last checkpoint shows whether the transaction was committed.
     pub fn commit(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
         let topic = checkpoint_topic(&self.config.topic_prefix);
         let text = checkpoint.to_string();
@@ -71,8 +71,8 @@ impl Publisher {
         committed.map_err(fault)
     }
 
-    /// Waits until every message has its outcome. rdkafka's own wait in a commit looks every 100 ms, and its `poll` of a
-    /// millisecond is a busy loop. The first message that failed says more than the commit that fails for it.
+    /// Waits until every message has a delivery report. rdkafka's own wait in a commit checks every 100 ms, and its `poll` of a
+    /// millisecond is a busy loop. The error of the first failed message is more useful than that of the commit which fails with it.
     fn drain(&self, deadline: Instant) -> Result<(), Fault> {
         while self.in_flight() > 0 && Instant::now() < deadline {
             std::thread::sleep(DRAIN_PAUSE);
@@ -82,8 +82,8 @@ impl Publisher {
     }
 }
 
-/// Calls again while librdkafka says that the same call can succeed, until the deadline. A call that timed out is among
-/// those: without an end, a coordinator that does not answer would be waited for as if it did.
+/// Retries a call while librdkafka reports its error as retriable, until the deadline. A call that timed out is retriable too, so
+/// without the deadline this would wait for ever for a coordinator that does not answer.
 fn retried(deadline: Instant, call: impl Fn(Duration) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -111,7 +111,7 @@ fn unreachable(seen: &mut Seen) {
     let silence = fails(&home("silent", &address));
     seen.note(
         &silence,
-        "<address> of kafka.brokers takes connections and does not answer",
+        "<address> of kafka.brokers accepts connections and does not answer",
     );
 
     let astray = Kafka::create("astray", 1, &["advertised.listeners=PLAINTEXT://127.0.0.1:1"]);
@@ -131,13 +131,16 @@ fn not_let_in(doors: &Doors, seen: &mut Seen) {
     wrong.environment("KAFKA_PASSWORD", "Wr0ngPassw0rdOfTheTest");
     seen.note(
         &fails(&wrong),
-        "Kafka does not let the bridge in: look at sasl.mechanism, sasl.username and sasl.password",
+        "Kafka refuses the bridge's credentials: check sasl.mechanism, sasl.username and sasl.password",
     );
     let mut distrusted = home("distrusted", &doors.sasl);
     distrusted.environment("KAFKA_PASSWORD", PASSWORD);
     let other = doors.certificates.join("other.crt");
     distrusted.configure(&format!("{SASL}\"ssl.ca.location\" = \"{}\"", other.display()));
-    seen.note(&fails(&distrusted), "no TLS with Kafka: look at ssl.ca.location");
+    seen.note(
+        &fails(&distrusted),
+        "the TLS handshake with Kafka failed: check ssl.ca.location",
+    );
 }
 
 /// One right after another is taken away. The command in each message gives it back.

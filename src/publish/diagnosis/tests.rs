@@ -1,4 +1,4 @@
-//! Which sentence an error becomes; that a real broker's errors become them is for `tests/pipeline/ability.rs`.
+//! The sentence for each error. `tests/pipeline/ability.rs` tests them with a real broker's errors.
 
 use super::*;
 use crate::publish::Properties;
@@ -11,31 +11,31 @@ fn config() -> Config {
     }
 }
 
-fn says(doing: &Doing<'_>, code: RDKafkaErrorCode, words: &str, parts: &[&str]) {
-    let text = diagnosis(&config(), doing, &KafkaError::AdminOp(code), Some(words));
-    for part in parts.iter().chain([&words]) {
+fn assert_parts(doing: &Doing<'_>, code: RDKafkaErrorCode, message: &str, parts: &[&str]) {
+    let text = diagnosis(&config(), doing, &KafkaError::AdminOp(code), Some(message));
+    for part in parts.iter().chain([&message]) {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
 
 #[test]
-fn a_right_that_is_missing_is_named_with_the_command_that_gives_it() {
+fn a_missing_right_is_named_with_the_command_that_grants_it() {
     use RDKafkaErrorCode as Code;
-    let give = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:bridge";
+    let grant = "kafka-acls.sh --bootstrap-server kafka:9092 --add --allow-principal User:bridge";
     for (doing, operation) in [
         (Doing::Create("im.a.B"), "Create"),
         (Doing::Write("im.a.B"), "Write"),
         (Doing::ReadBack("im.a.B"), "Read"),
     ] {
         let lacks = format!("User:bridge lacks {operation} on the topic im.a.B");
-        let command = format!("{give} --operation {operation} --topic im.a.B");
-        says(&doing, Code::TopicAuthorizationFailed, "no", &[&lacks, &command]);
+        let command = format!("{grant} --operation {operation} --topic im.a.B");
+        assert_parts(&doing, Code::TopicAuthorizationFailed, "no", &[&lacks, &command]);
     }
     let cluster = [
         "lacks IdempotentWrite on the cluster",
         "--operation IdempotentWrite --cluster",
     ];
-    says(
+    assert_parts(
         &Doing::Write("im.a.B"),
         Code::ClusterAuthorizationFailed,
         "no",
@@ -43,9 +43,9 @@ fn a_right_that_is_missing_is_named_with_the_command_that_gives_it() {
     );
     let id = Doing::InitTransactions("imbridge.im.a");
     let transactions = ["--operation Write --operation Describe --transactional-id imbridge.im.a"];
-    says(&id, Code::TransactionalIdAuthorizationFailed, "no", &transactions);
+    assert_parts(&id, Code::TransactionalIdAuthorizationFailed, "no", &transactions);
     let any = ["--transactional-id imbridge.im. --resource-pattern-type prefixed"];
-    says(
+    assert_parts(
         &Doing::Write("im.a.B"),
         Code::TransactionalIdAuthorizationFailed,
         "no",
@@ -54,7 +54,7 @@ fn a_right_that_is_missing_is_named_with_the_command_that_gives_it() {
 }
 
 #[test]
-fn many_topics_become_one_command() {
+fn one_command_grants_a_right_on_many_topics() {
     let topics = vec!["im.a.A", "im.a.B", "im.a.C", "im.a.D"];
     let text = lack(
         &config(),
@@ -73,35 +73,35 @@ fn many_topics_become_one_command() {
 }
 
 #[test]
-fn a_demand_that_is_refused_is_named_by_its_key() {
+fn a_rejected_setting_is_named_by_its_key() {
     use RDKafkaErrorCode as Code;
     let create = Doing::Create("im.a.B");
     let largest = ["does not accept kafka.max_message_bytes = "];
-    says(
+    assert_parts(
         &create,
         Code::PolicyViolation,
         "max.message.bytes must be in 1..8388608",
         &largest,
     );
-    says(
+    assert_parts(
         &create,
         Code::PolicyViolation,
         "too many partitions",
         &["kafka.partitions = 12"],
     );
-    says(
+    assert_parts(
         &create,
         Code::PolicyViolation,
         "no",
         &["one of kafka.max_message_bytes", "kafka.replication_factor = 3"],
     );
-    says(
+    assert_parts(
         &create,
         Code::InvalidReplicationFactor,
         "1 broker",
         &["fewer brokers than kafka.replication_factor = 3"],
     );
-    says(
+    assert_parts(
         &Doing::Write("im.a.B"),
         Code::MessageSizeTooLarge,
         "no",
@@ -110,7 +110,7 @@ fn a_demand_that_is_refused_is_named_by_its_key() {
 }
 
 #[test]
-fn what_is_not_known_is_said_in_kafkas_words() {
+fn an_error_without_explanation_keeps_kafkas_error_message() {
     let text = diagnosis(
         &config(),
         &Doing::Write("im.a.B"),
@@ -130,7 +130,7 @@ fn what_is_not_known_is_said_in_kafkas_words() {
 }
 
 #[test]
-fn a_missing_topic_is_to_be_created_by_whom_the_configuration_says() {
+fn the_sentence_for_a_missing_topic_depends_on_create_topics() {
     let mut config = config();
     let error = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopicOrPartition);
     let text = |config: &Config| diagnosis(config, &Doing::Write("im.a.B"), &error, None);
@@ -140,7 +140,7 @@ fn a_missing_topic_is_to_be_created_by_whom_the_configuration_says() {
 }
 
 #[test]
-fn the_principal_is_what_the_properties_say() {
+fn the_principal_comes_from_the_properties() {
     let principal = |pairs: &[(&str, &str)]| {
         super::principal(&Config {
             properties: Properties::of(pairs),

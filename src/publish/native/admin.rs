@@ -1,4 +1,4 @@
-//! One admin request to librdkafka and its answer, and what librdkafka allocates for both, freed with its owner.
+//! One admin request to librdkafka and its answer, and owners that free librdkafka's allocations for both.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr::NonNull;
@@ -10,17 +10,17 @@ use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::{RDKafkaAdminOp, RDKafkaEvent, RDKafkaRespErr};
 
-/// How much later than its own time-out librdkafka may report it.
+/// How much later than its time-out librdkafka may report the time-out.
 const GRACE: Duration = Duration::from_secs(1);
-/// The longest time-out that librdkafka takes.
+/// The longest time-out that librdkafka accepts.
 const TIMEOUT_MAX_MS: u128 = 3_600_000;
-/// The most that librdkafka writes about something that it refuses.
-pub(super) const WORDS_BYTES: usize = 512;
+/// The longest error message that librdkafka writes for an option that it refuses.
+pub(super) const MESSAGE_BYTES: usize = 512;
 
-/// One admin request: its options, and a queue of its own for the answer.
+/// One admin request: its options, and its own queue for the answer.
 pub(super) struct Admin {
-    pub(super) options: Owned<sys::rd_kafka_AdminOptions_t>,
-    pub(super) queue: Owned<sys::rd_kafka_queue_t>,
+    options: Owned<sys::rd_kafka_AdminOptions_t>,
+    queue: Owned<sys::rd_kafka_queue_t>,
 }
 
 impl Admin {
@@ -46,7 +46,7 @@ impl Admin {
         Ok(admin)
     }
 
-    /// The controller answers when the topics are known to all brokers.
+    /// Makes the controller answer only when all brokers know the topics.
     pub(super) fn wait_for_the_operation(&self, timeout: Duration) -> KafkaResult<()> {
         self.option(sys::rd_kafka_AdminOptions_set_operation_timeout, milliseconds(timeout))
     }
@@ -60,14 +60,14 @@ impl Admin {
         set: unsafe extern "C" fn(*mut sys::rd_kafka_AdminOptions_t, c_int, *mut c_char, usize) -> RDKafkaRespErr,
         value: c_int,
     ) -> KafkaResult<()> {
-        let mut words = [0; WORDS_BYTES];
+        let mut message = [0; MESSAGE_BYTES];
         // SAFETY: the options are alive, and so is the buffer during the call.
-        let outcome = unsafe { set(self.options.pointer(), value, words.as_mut_ptr(), words.len()) };
-        check(outcome).map_err(|_| refused_option(&words))
+        let outcome = unsafe { set(self.options.pointer(), value, message.as_mut_ptr(), message.len()) };
+        check(outcome).map_err(|_| refused_option(&message))
     }
 
     pub(super) fn include_authorized_operations(&self) -> KafkaResult<()> {
-        // SAFETY: the options are alive; an error belongs to the caller, and is freed by its owner.
+        // SAFETY: the options are alive. An error belongs to the caller, and its owner frees it.
         let error = unsafe {
             let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(self.options.pointer(), 1);
             Owned::new(error, sys::rd_kafka_error_destroy)
@@ -78,12 +78,19 @@ impl Admin {
         check(code).map_err(KafkaError::AdminOp)
     }
 
-    /// Waits for the answer. Dropped before it came, the queue is freed by librdkafka together with the late answer.
-    pub(super) fn answer(&self, timeout: Duration, wanted: i32) -> KafkaResult<Owned<RDKafkaEvent>> {
+    /// Sends the request and waits for an event of the `wanted` type. If the queue is dropped before the answer comes, librdkafka frees
+    /// the queue together with the late answer.
+    pub(super) fn ask(
+        &self,
+        timeout: Duration,
+        wanted: i32,
+        send: impl FnOnce(*mut sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> KafkaResult<Owned<RDKafkaEvent>> {
+        send(self.options.pointer(), self.queue.pointer());
         let deadline = Instant::now() + timeout + GRACE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            // SAFETY: the queue is alive; an event belongs to the caller, and is freed by its owner.
+            // SAFETY: the queue is alive. An event belongs to the caller, and its owner frees it.
             let event = unsafe {
                 let event = sys::rd_kafka_queue_poll(self.queue.pointer(), milliseconds(left));
                 Owned::new(event, sys::rd_kafka_event_destroy)
@@ -105,7 +112,7 @@ impl Admin {
     }
 }
 
-/// Something of librdkafka that is freed with this.
+/// An object of librdkafka that is freed when this is dropped.
 pub(super) struct Owned<T> {
     pointer: NonNull<T>,
     destroy: unsafe extern "C" fn(*mut T),
@@ -115,7 +122,7 @@ impl<T> Owned<T> {
     /// `None` for null.
     ///
     /// # Safety
-    /// Nobody else frees `pointer`, and `destroy` is the function for it.
+    /// Nothing else frees `pointer`, and `destroy` is the function that frees its type.
     pub(super) unsafe fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Owned<T>> {
         NonNull::new(pointer).map(|pointer| Owned { pointer, destroy })
     }
@@ -127,33 +134,33 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: as promised to `new`; nothing has the pointer any more.
+        // SAFETY: promised to `new`; nothing uses the pointer after this.
         unsafe { (self.destroy)(self.pointer()) }
     }
 }
 
-/// The elements of an array of pointers that are not null.
+/// The elements of an array of pointers, without those that are null.
 ///
 /// # Safety
-/// `first` must be null or point to `count` pointers, which live as long as the iterator is used.
+/// `first` must be null or point to `count` pointers, which must live as long as the iterator.
 pub(super) unsafe fn array<T>(first: *mut *const T, count: usize) -> impl Iterator<Item = *const T> {
     let count = if first.is_null() { 0 } else { count };
-    // SAFETY: by the caller.
+    // SAFETY: promised by the caller.
     let element = move |index| unsafe { first.add(index).read() };
     (0..count).map(element).filter(|element| !element.is_null())
 }
 
-/// A copy of a text; `None` for null and for an empty one.
+/// A copy of a C string; `None` for null and for an empty string.
 ///
 /// # Safety
-/// `words` must be null or end with a zero.
-pub(super) unsafe fn text(words: *const c_char) -> Option<String> {
-    if words.is_null() {
+/// `string` must be null or end with a zero.
+pub(super) unsafe fn text(string: *const c_char) -> Option<String> {
+    if string.is_null() {
         return None;
     }
-    // SAFETY: by the caller.
-    let words = unsafe { CStr::from_ptr(words) }.to_string_lossy().into_owned();
-    (!words.is_empty()).then_some(words)
+    // SAFETY: promised by the caller.
+    let text = unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned();
+    (!text.is_empty()).then_some(text)
 }
 
 pub(super) fn check(outcome: RDKafkaRespErr) -> Result<(), RDKafkaErrorCode> {
@@ -167,8 +174,8 @@ pub(super) fn milliseconds(time: Duration) -> c_int {
     time.as_millis().min(TIMEOUT_MAX_MS) as c_int
 }
 
-pub(super) fn refused_option(words: &[c_char; WORDS_BYTES]) -> KafkaError {
-    let bytes = words.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
+pub(super) fn refused_option(message: &[c_char; MESSAGE_BYTES]) -> KafkaError {
+    let bytes = message.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
     KafkaError::AdminOpCreation(String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned())
 }
 

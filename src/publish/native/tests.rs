@@ -1,5 +1,5 @@
-//! Against librdkafka's mock cluster: it answers no admin request, so here is what needs none, and that waiting ends. What a
-//! broker answers is for `tests/pipeline/ability.rs`.
+//! Tests with librdkafka's mock cluster. It answers no admin request, so these tests cover everything else, and that requests time
+//! out. A real broker's answers are tested in `tests/pipeline/ability.rs`.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -10,16 +10,16 @@ use rdkafka::{ClientConfig, ClientContext};
 
 use super::*;
 
-/// More than the linger of these producers.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than the linger of these producers.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Notes what became of each message.
+/// Records [`is_absent`] and [`produce_error`] of each delivery report.
 #[derive(Default)]
-struct Fates(Mutex<Vec<(bool, Option<String>)>>);
+struct Outcomes(Mutex<Vec<(bool, Option<String>)>>);
 
-impl ClientContext for Fates {}
+impl ClientContext for Outcomes {}
 
-impl ProducerContext for Fates {
+impl ProducerContext for Outcomes {
     type DeliveryOpaque = ();
 
     fn delivery(&self, outcome: &DeliveryResult<'_>, (): ()) {
@@ -31,37 +31,37 @@ impl ProducerContext for Fates {
     }
 }
 
-fn producer() -> BaseProducer<Fates> {
+fn producer() -> BaseProducer<Outcomes> {
     producer_that_lingers("60000")
 }
 
-fn producer_that_lingers(linger_ms: &str) -> BaseProducer<Fates> {
+fn producer_that_lingers(linger_ms: &str) -> BaseProducer<Outcomes> {
     let mut config = ClientConfig::new();
     config.set("test.mock.num.brokers", "1").set("linger.ms", linger_ms);
-    config.create_with_context(Fates::default()).unwrap()
+    config.create_with_context(Outcomes::default()).unwrap()
 }
 
 #[test]
-fn the_fate_of_a_message_is_known_where_it_was_acknowledged_and_where_it_was_never_sent() {
+fn an_acknowledged_message_is_present_and_one_that_was_never_sent_is_absent() {
     let producer = producer();
     let send = || {
         producer
             .send(BaseRecord::<str, str>::to("topic").payload("text"))
             .unwrap()
     };
-    // A message whose topic becomes known in the middle of a flush may wait for its linger.
-    producer.client().fetch_metadata(Some("topic"), PATIENCE).unwrap();
+    // A message whose topic becomes known during a flush may wait for its linger.
+    producer.client().fetch_metadata(Some("topic"), TIMEOUT).unwrap();
     send();
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(TIMEOUT).unwrap();
     send();
     producer.purge(PurgeConfig::default().queue());
-    producer.flush(PATIENCE).unwrap();
-    let fates = producer.context().0.lock().unwrap();
-    assert_eq!(*fates, [(false, None), (true, None)]);
+    producer.flush(TIMEOUT).unwrap();
+    let outcomes = producer.context().0.lock().unwrap();
+    assert_eq!(*outcomes, [(false, None), (true, None)]);
 }
 
 #[test]
-fn an_admin_request_without_an_answer_ends_in_its_time() {
+fn an_admin_request_without_an_answer_times_out() {
     let producer = producer();
     let started = Instant::now();
     let timeout = Duration::from_millis(300);
@@ -73,7 +73,7 @@ fn an_admin_request_without_an_answer_ends_in_its_time() {
     };
     let client = producer.client();
     assert!(create_topics(client, std::slice::from_ref(&topic), true, timeout).is_err());
-    // The mock cluster answers what is asked by metadata, and tells no rights.
+    // The mock cluster answers requests that use metadata, and reports no rights.
     let names = ["topic".to_owned(), "topic".to_owned()];
     if let Ok(topics) = authorized_operations(client, &names, timeout) {
         assert!(
@@ -84,27 +84,27 @@ fn an_admin_request_without_an_answer_ends_in_its_time() {
     assert!(!matches!(cluster_operations(client, timeout), Ok(Some(_))));
     assert!(settings(client, Owners::Topics(&names[..1]), timeout).is_err());
     assert!(started.elapsed() < Duration::from_secs(10));
-    let nowhere = NewTopic {
+    let zero_in_name = NewTopic {
         name: "a\0b".into(),
         ..topic.clone()
     };
     assert!(matches!(
-        create_topics(client, &[nowhere], true, timeout),
+        create_topics(client, &[zero_in_name], true, timeout),
         Err(KafkaError::Nul(_))
     ));
-    let less_than_none = NewTopic {
+    let negative_partitions = NewTopic {
         partitions: -2,
         ..topic
     };
-    let refused = create_topics(client, &[less_than_none], true, timeout);
+    let refused = create_topics(client, &[negative_partitions], true, timeout);
     assert!(
-        matches!(&refused, Err(KafkaError::AdminOpCreation(words)) if !words.is_empty()),
+        matches!(&refused, Err(KafkaError::AdminOpCreation(message)) if !message.is_empty()),
         "{refused:?}"
     );
 }
 
 #[test]
-fn nothing_is_asked_about_no_topic() {
+fn an_empty_list_of_topics_needs_no_request() {
     let producer = producer();
     let second = Duration::from_secs(1);
     assert_eq!(create_topics(producer.client(), &[], false, second), Ok(Vec::new()));
@@ -136,20 +136,23 @@ fn operations_have_the_names_of_kafkas_tools() {
 }
 
 #[test]
-fn a_delivery_report_is_told_of_at_once_and_nothing_after_the_notice_is_gone() {
+fn a_delivery_report_runs_the_callback_at_once_until_the_notice_is_dropped() {
     let producer = producer_that_lingers("0");
-    producer.client().fetch_metadata(Some("topic"), PATIENCE).unwrap();
-    // It is told of what comes into an empty queue: a poll takes one event, and there are lines of log.
+    producer.client().fetch_metadata(Some("topic"), TIMEOUT).unwrap();
+    // Only an event that enters an empty queue runs the callback. A poll takes one event, and the queue has log lines.
     (0..1000).for_each(|_| producer.poll(Duration::ZERO));
-    let (told, news) = std::sync::mpsc::channel();
-    let notice = Notice::new(producer.client(), Box::new(move || _ = told.send(()))).unwrap();
+    let (sender, calls) = std::sync::mpsc::channel();
+    let notice = Notice::new(producer.client(), Box::new(move || _ = sender.send(()))).unwrap();
     producer
         .send(BaseRecord::<str, str>::to("topic").payload("text"))
         .unwrap();
     while producer.context().0.lock().unwrap().is_empty() {
-        news.recv_timeout(PATIENCE).expect("it is told of");
+        calls.recv_timeout(TIMEOUT).expect("the callback runs");
         producer.poll(Duration::ZERO);
     }
     drop(notice);
-    assert!(news.into_iter().count() < 1000, "the call is gone with the notice");
+    assert!(
+        calls.into_iter().count() < 1000,
+        "the callback is dropped with the notice"
+    );
 }

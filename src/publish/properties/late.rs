@@ -1,7 +1,7 @@
-//! Values that librdkafka takes with the configuration and refuses only when a client is made or connects, in words that
-//! repeat them. They are checked here before, without being repeated.
+//! Values that librdkafka accepts in the configuration and refuses only when a client is created or connects. Its error message then
+//! repeats the value, so these values are checked here first, with error messages that do not.
 
-/// Lists, and the members that librdkafka knows.
+/// Properties whose values are lists, and the members that librdkafka knows.
 const LISTS: [(&str, &[&str]); 2] = [
     (
         "sasl.mechanisms",
@@ -20,10 +20,10 @@ const LISTS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// What stands in an unsecured token.
-const TOKEN: &str = "principal=NAME, and beside it principalClaimName, scopeClaimName, scope, lifeSeconds and extension_NAME likewise, separated by blanks";
+/// The form of an unsecured token's configuration.
+const TOKEN: &str = "principal=NAME, optionally with principalClaimName=, scopeClaimName=, scope=, lifeSeconds= and extension_NAME=, separated by spaces";
 
-/// Why a property, by its canonical name, will be refused.
+/// Why librdkafka will refuse the value of a property, which has its canonical name here.
 pub(super) fn refusal(property: &str, value: &str) -> Option<String> {
     if property == "sasl.oauthbearer.config" {
         return (!is_token(value)).then(|| format!("its value is not of the form {TOKEN}"));
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_librdkafka_would_repeat_is_refused_and_what_it_takes_is_not() {
+    fn values_that_librdkafka_would_repeat_are_refused_and_valid_ones_are_not() {
         for (property, value, fits) in [
             ("sasl.mechanisms", "SCRAM-SHA-512", true),
             ("sasl.mechanisms", "planted", false),
@@ -79,9 +79,9 @@ mod tests {
             ("sasl.oauthbearer.config", "scope=planted", false),
             ("client.rack", "planted", true),
         ] {
-            let words = refusal(property, value);
-            assert_eq!(words.is_none(), fits, "{property} = {value}");
-            assert!(!words.unwrap_or_default().contains("planted"));
+            let refusal = refusal(property, value);
+            assert_eq!(refusal.is_none(), fits, "{property} = {value}");
+            assert!(!refusal.unwrap_or_default().contains("planted"));
         }
     }
 }
