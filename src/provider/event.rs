@@ -29,7 +29,7 @@ pub enum ExpandError {
     /// The field with the events is not a list.
     #[error("`{0}` is not a list of events")]
     NoList(String),
-    /// There are more events than [`EVENTS_MAX`].
+    /// There are more events than `EVENTS_MAX`.
     #[error("the batch has {0} events, more than {EVENTS_MAX}")]
     TooMany(usize),
     /// The fields beside the list cannot be added to the first event.
