@@ -196,7 +196,7 @@ fn if_the_dead_letter_topic_refuses_publishing_waits_reports_it_and_loses_nothin
         assert_eq!(bridge.post("", "").status, 400);
         post(&bridge, OTHER, 1);
         eventually("the bridge to report what it waits for", || {
-            let message = "the topic of dead letters refuses";
+            let message = "the dead-letter topic refuses";
             bridge.log().contains(message).then_some(())
         });
         eventually("the time without delivery to be reported", || {
