@@ -51,6 +51,8 @@ fn well_plotted(it: &Value, view: &str) {
         assert!(drawn.contains(&label), "{view}: no axis {label:?} in {drawn:?}");
     }
     assert!(drawn.iter().any(|text| text.starts_with("time, ")), "{view}: {drawn:?}");
+    let times = it["times"].as_array().expect("texts");
+    assert!(!times.is_empty(), "{view}: the axis of an hour names no time");
     let latest = [
         "time: now, records: 359, age of the oldest: 6 min",
         "time: now, callbacks answered: 359 /s, messages published: 718 /s",

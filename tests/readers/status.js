@@ -36,9 +36,14 @@ async function hover(page) {
   await page.route("**/status.json", async route => route.fulfill({ json: hour(await (await route.fetch()).json()) }));
   await page.waitForFunction(() => document.getElementById("window").textContent === "Last hour" && document.querySelector(".u-legend").innerText.includes("359"), null, { timeout: 20000 });
   const latest = await legends();
+  // The plots had other times before: those of the next drawing are looked at.
+  await page.evaluate(() => { window.drawn.clear(); });
+  const isTime = text => /^\d\d:\d\d$/.test(text);
+  await page.waitForFunction(() => window.drawn.size > 0, null, { timeout: 20000 });
+  const times = (await page.evaluate(() => [...window.drawn])).filter(isTime);
   await page.hover("#depth .u-over");
   const counted = await page.evaluate(() => ["dead-reasons", "refusals", "sequence", "also"].map(id => document.getElementById(id).textContent));
-  return { latest, counted, hovered: await legends(), named: await page.$$eval("canvas", all => all.map(canvas => canvas.getAttribute("aria-label"))) };
+  return { latest, times, counted, hovered: await legends(), named: await page.$$eval("canvas", all => all.map(canvas => canvas.getAttribute("aria-label"))) };
 }
 
 async function look(browser, colorScheme, size) {

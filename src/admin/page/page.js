@@ -55,7 +55,7 @@ function plot(id, lines) {
       ...Object.fromEntries(names.map(name => [name, {range: (_, least, most) => uPlot.rangeNum(0, Math.max(most, 10), 0.1, true)}])),
     },
     axes: [
-      {incrs: [60, 120, 300, 600, 900], space: 60, label: `time, ${zone}`, size: 32, labelSize: 18, labelGap: 0, values: (_, ticks) => ticks.map(tick => clock(tick)), stroke: () => colour("soft"), ticks: grid, grid},
+      {incrs: [60, 120, 300, 600, 900, 1800, 3600], space: 60, label: `time, ${zone}`, size: 32, labelSize: 18, labelGap: 0, values: (_, ticks) => ticks.map(tick => clock(tick)), stroke: () => colour("soft"), ticks: grid, grid},
       ...names.map(axis),
     ],
     series: [
