@@ -104,28 +104,30 @@ impl Forwarder {
                 return everything;
             }
             self.renew(progress);
-            match self.session(&mut progress, &mut known, &mut claim, &mut backoff) {
-                Ok(()) => continue,
-                Err(error @ ForwardError::Connect(_)) => {
+            let Err(error) = self.session(&mut progress, &mut known, &mut claim, &mut backoff) else {
+                continue;
+            };
+            self.parts.metrics.connected.set(0);
+            match error {
+                ForwardError::Connect(_) => {
                     connect_failures += 1;
                     // One line a minute: an outage may take hours.
                     if connect_failures.is_power_of_two() || connect_failures.is_multiple_of(12) {
                         warn!(%error, attempts = connect_failures, "Kafka is not ready; callbacks are kept in the spool");
                     }
                 }
-                Err(error @ ForwardError::Replaced { .. }) => {
+                ForwardError::Replaced { .. } => {
                     error!(%error, delivered = progress.delivered, "replaced");
                     self.count_rebuild(&error);
                     self.parts.reader.stop_accepting(&error.to_string());
                     return false;
                 }
-                Err(error) => {
+                _ => {
                     connect_failures = 0;
                     error!(%error, delivered = progress.delivered, "publishing starts over from the first record that is not delivered");
                     self.count_rebuild(&error);
                 }
             }
-            self.parts.metrics.connected.set(0);
             // While Kafka is away, callbacks are accepted all the same.
             self.parts.reader.note_recovery(false);
             self.parts.abandon.pause(backoff.wait());
@@ -133,7 +135,6 @@ impl Forwarder {
     }
 
     fn count_rebuild(&self, error: &ForwardError) {
-        self.parts.metrics.connected.set(0);
         self.parts.metrics.producers.with_label_values(&[error.reason()]).inc();
     }
 

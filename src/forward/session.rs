@@ -24,7 +24,7 @@ use super::refusals::Refused;
 use super::renewal::Renewals;
 use crate::callback::Spans;
 use crate::lifecycle::{Stop, unix_ms};
-use crate::publish::{self, Delivery, Failure, Message, Publisher};
+use crate::publish::{self, Delivery, Failure, Fault, Message, Publisher};
 use crate::spool::Reader;
 
 /// How long a producer that is given up may take to report what became of its messages.
@@ -101,7 +101,7 @@ pub(super) fn run(
 
 impl Parts {
     /// How long a producer that is given up may take to report what became of its messages.
-    fn patience(&self) -> Duration {
+    fn report_timeout(&self) -> Duration {
         if self.abandon.is_raised() {
             Duration::ZERO
         } else {
@@ -132,6 +132,13 @@ impl Parts {
     fn report_reachability(&self, publisher: &Publisher) {
         self.metrics.connected.set(publisher.is_reachable().into());
     }
+}
+
+/// The error for a message that librdkafka refused. The failure joins the `unsent` ones, for the end of the session.
+fn unsendable(unsent: &mut Vec<Failure>, failure: Failure) -> ForwardError {
+    let fault = Fault::new("produce", format!("{}: {}", failure.topic, failure.text));
+    unsent.push(failure);
+    fault.into()
 }
 
 /// The refused messages among these failures, with their places in the spool.

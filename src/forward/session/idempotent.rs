@@ -100,7 +100,7 @@ impl<'a> IdempotentSession<'a> {
 
     /// Gives the producer up, and finds out what became of its messages.
     pub fn end(mut self, outcome: Result<(), ForwardError>) -> SessionEnd {
-        let reports = self.publisher.final_reports(self.parts.patience());
+        let reports = self.publisher.final_reports(self.parts.report_timeout());
         for delivery in reports.receipts {
             self.window.settle(delivery.ticket, delivery.offset);
         }
@@ -253,11 +253,7 @@ impl<'a> IdempotentSession<'a> {
                         self.window.unsend();
                         return Ok(sent);
                     }
-                    Sent::Refused(failure) => {
-                        let fault = Fault::new("produce", format!("{}: {}", failure.topic, failure.text));
-                        self.unsent.push(failure);
-                        return Err(fault.into());
-                    }
+                    Sent::Refused(failure) => return Err(super::unsendable(&mut self.unsent, failure)),
                 }
             }
             self.parts.metrics.replayed.inc_by(is_counted.into());

@@ -12,7 +12,7 @@ use super::window::InFlight;
 use super::{Claim, Parts, Progress, SessionEnd};
 use crate::forward::error::ForwardError;
 use crate::lifecycle::unix_ms;
-use crate::publish::{Checkpoint, Failure, Fault, Kind, Publisher, Sent};
+use crate::publish::{Checkpoint, Failure, Kind, Publisher, Sent};
 
 /// The most messages and bytes of one transaction; the last record may exceed them. A slow network must carry it in time.
 const MESSAGES_MAX: usize = 5_000;
@@ -67,7 +67,7 @@ impl<'a> TransactionalSession<'a> {
 
     /// Gives the producer up. The messages of its transaction are not committed, or the last checkpoint tells that they are.
     pub fn end(mut self, outcome: Result<(), ForwardError>) -> SessionEnd {
-        let reports = self.publisher.final_reports(self.parts.patience());
+        let reports = self.publisher.final_reports(self.parts.report_timeout());
         self.unsent.extend(reports.failures);
         let refused = super::refused(self.unsent, |ticket| self.sent.get(ticket));
         // A partition that Kafka does not add to the transaction fails the transaction, and no message has an error of its own.
@@ -187,9 +187,7 @@ impl<'a> TransactionalSession<'a> {
         }
         self.sent.push(InFlight::of(message));
         if let Sent::Refused(failure) = outcome {
-            let fault = Fault::new("produce", format!("{}: {}", failure.topic, failure.text));
-            self.unsent.push(failure);
-            return Err(fault.into());
+            return Err(super::unsendable(&mut self.unsent, failure));
         }
         Ok(true)
     }
